@@ -1,0 +1,46 @@
+# Everything runs in .venv, which the first target that needs it makes. PYTHON chooses the interpreter (3.11 or newer),
+# ARGS goes to the program: make test ARGS="-k masking -x". pip's own settings (PIP_INDEX_URL, ...) are honoured.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# huggingface_hub counts imports and downloads over the network unless told not to; a demo and a test should not phone home.
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format install clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP) ## pre-train and distil a tiny student on embedded data (ARGS="--help" for the dials)
+	$(BIN)/python recipes/pd.py $(ARGS)
+
+test: $(STAMP) ## run the tests (ARGS="-k word")
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## rewrite the sources as `make check` wants them
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+install: $(STAMP) ## make .venv and install everything, pinned (the other targets do this too)
+
+clean: ## remove .venv, caches and build output (runs/ stays: it may hold days of training)
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find wellread_hf recipes tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --no-compile: Python compiles what it imports, when it does; compiling all of torch beforehand takes longer than a demo.
+# The stamp comes last, so an interrupted install is taken up again, and a finished one costs nothing.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "wellread-hf needs Python 3.11 or newer; say which: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into .venv; the first time takes minutes, mostly for torch."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
+	  -c constraints.txt -e ".[dev,peft,tensorboard,trackio]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""Text in: corpora, packed blocks, task rows, transfer sets, and the embedded toy world."""

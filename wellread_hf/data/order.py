@@ -1,0 +1,50 @@
+"""The order in which a run sees its rows, as one function of (seed, position).
+
+Trainers get a data set as long as the whole run and read it in sequence. So what comes at a step does
+not depend on workers, processes or a resume, every batch is full, and no sampler has to be told of epochs.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+# Batches whose rows are sorted together: enough for little padding, few enough to stay random.
+_MEGABATCH = 50
+
+
+def shuffled(rows: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Returns a permutation of range(rows) that depends on (seed, epoch) alone."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def length_grouped(
+    lengths: npt.NDArray[np.int64], batch_size: int, seed: int, epoch: int
+) -> npt.NDArray[np.int64]:
+    """Returns a permutation in which the rows of a batch are of like length.
+
+    Random groups of 50 batches are sorted by length and cut into batches, which are shuffled.
+    A last, short batch comes last.
+    """
+    draw = np.random.default_rng([seed, epoch])
+    order = draw.permutation(len(lengths))
+    batches: list[npt.NDArray[np.int64]] = []
+    for start in range(0, len(order), _MEGABATCH * batch_size):
+        group = order[start : start + _MEGABATCH * batch_size]
+        group = group[np.argsort(-lengths[group], kind="stable")]
+        batches.extend(group[first : first + batch_size] for first in range(0, len(group), batch_size))
+    whole = [batch for batch in batches if len(batch) == batch_size]
+    short = [batch for batch in batches if len(batch) < batch_size]
+    return np.concatenate([*(whole[index] for index in draw.permutation(len(whole))), *short])
+
+
+def whole_run(
+    lengths: npt.NDArray[np.int64], batch_size: int, steps: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Returns the row indices of all steps · batch_size positions, epoch after epoch."""
+
+    def epochs() -> Iterator[npt.NDArray[np.int64]]:
+        for epoch in range(-(-steps * batch_size // len(lengths))):
+            yield length_grouped(lengths, batch_size, seed, epoch)
+
+    return np.concatenate(list(epochs()))[: steps * batch_size]

@@ -1,0 +1,272 @@
+"""The rows of a labelled task: GLUE's, or your own CSV, JSONL, Parquet or Hub data set."""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wellread_hf.data.corpus import Source, checked_text, file_rows, hub_rows
+from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
+from wellread_hf.locations import Location, locate
+from wellread_hf.settings import Task
+from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts
+
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Texts (one tuple a row, one text a column) and, if known, their labels [n]."""
+
+    texts: list[tuple[str, ...]]
+    labels: Labels | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedTask:
+    """A task's facts and splits; `test` is None where it has no labels (GLUE's are withheld)."""
+
+    facts: TaskFacts
+    train: Rows
+    validation: Rows
+    test: Rows | None
+
+
+def find_task(task: Task, memory: Path | None = None) -> list[Location]:
+    """Finds the task's data set or files; see `locations.locate`."""
+    names = [task.data or _glue_home(task)]
+    names += [name for name in (task.validation, task.test) if name is not None]
+    return [
+        locate(name, "dataset", "--task.data", revision=task.revision, memory=memory) for name in names
+    ]
+
+
+def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
+    """Reads all splits of a task and checks them.
+
+    Args:
+        task: Which task.
+        locations: What `find_task` found.
+
+    Raises:
+        DataError: A file, split or column is missing, or a row is no text.
+        LabelError: A training or validation label is missing, NaN or outside the task's classes,
+            or there is one class only.
+    """
+    facts = _facts(task)
+    files = Path(locations[0].name).is_file()
+    if files and task.validation is None:
+        raise DataError(
+            f"{task.data}: expected a file of validation rows beside the training rows; name it with "
+            "--task.validation"
+        )
+    raw: dict[str, tuple[list[tuple[str, ...]], list[Any]]] = {}
+    for split, location in _splits(facts, locations, files, task):
+        if files:
+            rows = _file_rows(Path(location.name), facts.columns)
+        else:
+            rows = hub_rows(location, task.config or (task.name if _is_glue(task) else None), split)
+        raw[split] = _read(rows, facts.columns, task.label, f"{location.name} ({split})")
+    if not task.regression and not facts.labels:
+        facts = replace(facts, labels=_classes(raw["train"][1]))
+    train = _labelled(*raw["train"], facts, "training")
+    validation = _labelled(*raw[facts.validation], facts, "validation")
+    _require_variety(train, facts)
+    test = None
+    if facts.test in raw and not all(label in (-1, None) for label in raw[facts.test][1]):
+        test = _labelled(*raw[facts.test], facts, "test")
+    return LoadedTask(facts=facts, train=train, validation=validation, test=test)
+
+
+def draw_rows(rows: Rows, count: int | None, seed: int) -> Rows:
+    """Draws `count` rows with a seed, keeping their order; all of them where `count` is None.
+
+    Raises:
+        DataError: There are fewer than `count`.
+    """
+    if count is None:
+        return rows
+    if count > len(rows.texts):
+        raise DataError(f"expected at least {count} rows to draw from, got {len(rows.texts)}")
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
+    return Rows(
+        texts=[rows.texts[index] for index in chosen],
+        labels=None if rows.labels is None else rows.labels[chosen],
+    )
+
+
+def read_transfer(
+    sources: Sequence[str], locations: Sequence[Location | None], task: LoadedTask
+) -> list[tuple[str, ...]]:
+    """Reads a transfer set: all sources one after another, labels ignored.
+
+    Args:
+        sources: `task`, or sources as in a corpus.
+        locations: Where each lies; None for `task`.
+        task: The task, whose training text `task` stands for.
+
+    Raises:
+        DataError: A source has another number of text columns than the task, or no rows at all.
+    """
+    texts: list[tuple[str, ...]] = []
+    for spec, location in zip(sources, locations, strict=True):
+        if location is None:
+            texts.extend(task.train.texts)
+            continue
+        source = Source.parse(spec)
+        if len(source.columns) != len(task.facts.columns):
+            raise DataError(
+                f"{source.name}: the task has {len(task.facts.columns)} text columns, the source "
+                f"{len(source.columns)}; name them with ,column=A+B"
+            )
+        texts.extend(source.texts(location))
+    if not texts:
+        raise DataError(f"the transfer set is empty: no rows in {', '.join(sources)}")
+    return texts
+
+
+def _is_glue(task: Task) -> bool:
+    return task.name in GLUE_TASKS and not task.columns
+
+
+def _glue_home(task: Task) -> str:
+    if not _is_glue(task):
+        raise UnknownNameError(
+            f"--task.name {task.name!r}: expected one of GLUE's tasks ({', '.join(GLUE_TASKS)}), the nearest "
+            f"is {nearest(task.name, GLUE_TASKS, 1)}; for data of your own give --task.data and --task.columns"
+        )
+    return GLUE
+
+
+def _facts(task: Task) -> TaskFacts:
+    if _is_glue(task):
+        return GLUE_TASKS[task.name]
+    if not task.columns:
+        raise DataError(
+            f"task {task.name!r}: expected the names of one or two text columns; give --task.columns"
+        )
+    metrics = ("pearson", "spearman") if task.regression else ("accuracy",)
+    return TaskFacts(columns=task.columns, labels=task.labels, metrics=metrics)
+
+
+def _splits(
+    facts: TaskFacts, locations: Sequence[Location], files: bool, task: Task
+) -> Iterator[tuple[str, Location]]:
+    if files:
+        names = ["train", *(["validation"] if task.validation else []), *(["test"] if task.test else [])]
+        yield from zip(names, locations, strict=True)
+        return
+    from datasets import get_dataset_split_names
+
+    location = locations[0]
+    config = task.config or (task.name if _is_glue(task) else None)
+    try:
+        found = get_dataset_split_names(location.name, config, revision=location.revision)
+    except (ValueError, FileNotFoundError) as error:
+        raise DataError(f"{location.name}: cannot be read as a data set: {error}") from error
+    for split in ("train", facts.validation):
+        if split not in found:
+            raise DataError(
+                f"{location.name}: expected a split {split!r}, found {', '.join(found)}; the nearest is "
+                f"{nearest(split, found, 1)}"
+            )
+    for split in ("train", facts.validation, facts.test):
+        if split in found:
+            yield split, location
+
+
+def _file_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    return _csv_rows(path) if path.suffix == ".csv" else file_rows(path, columns)
+
+
+def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            yield from csv.DictReader(file, strict=True)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as UTF-8 CSV ({error}); mend the file") from error
+
+
+def _read(
+    rows: Iterator[Mapping[str, Any]], columns: tuple[str, ...], label: str, name: str
+) -> tuple[list[tuple[str, ...]], list[Any]]:
+    texts: list[tuple[str, ...]] = []
+    labels: list[Any] = []
+    for number, row in enumerate(rows, start=1):
+        texts.append(tuple(checked_text(row, column, number, name, "--task.columns") for column in columns))
+        if label not in row:
+            raise DataError(
+                f"{name}: expected a label column {label!r}, found {', '.join(map(repr, row))}; name it "
+                f"with --task.label {nearest(label, row, 1)}"
+            )
+        labels.append(row[label])
+    if not texts:
+        raise DataError(f"{name}: expected rows, found none; check the file or split")
+    return texts, labels
+
+
+def _classes(labels: list[Any]) -> tuple[str, ...]:
+    """Names the classes found in the training labels: their words, or 0, 1, ... up to the largest."""
+    present = [label for label in labels if label is not None and label != ""]
+    numbers = [_class_number(label) for label in present]
+    if present and all(number is not None for number in numbers):
+        return tuple(str(number) for number in range(max(n for n in numbers if n is not None) + 1))
+    return tuple(sorted({str(label) for label in present}))
+
+
+def _class_number(label: Any) -> int | None:
+    """Reads a label that is a whole number of 0 or more, as number or text; else None."""
+    if isinstance(label, str) and label.isdecimal():
+        return int(label)
+    if isinstance(label, int | np.integer) and not isinstance(label, bool) and label >= 0:
+        return int(label)
+    return None
+
+
+def _labelled(
+    texts: list[tuple[str, ...]], labels: list[Any], facts: TaskFacts, split: str
+) -> Rows:
+    if not facts.labels:
+        return Rows(texts, np.array(_numbers(labels, split), dtype=np.float32))
+    index = {name: number for number, name in enumerate(facts.labels)}
+    found = []
+    for row, label in enumerate(labels, start=1):
+        number = index.get(label) if isinstance(label, str) else None
+        number = _class_number(label) if number is None else number
+        if number is None or number >= len(facts.labels):
+            raise LabelError(
+                f"{split} row {row}: expected a label among {', '.join(facts.labels)} (or 0 to "
+                f"{len(facts.labels) - 1}), got {label!r}; mend or leave out the row"
+            )
+        found.append(number)
+    return Rows(texts, np.array(found, dtype=np.int64))
+
+
+def _numbers(labels: list[Any], split: str) -> list[float]:
+    numbers = []
+    for row, label in enumerate(labels, start=1):
+        try:
+            number = float(label)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise LabelError(
+                f"{split} row {row}: expected a number as label, got {label!r}; mend or leave out the row"
+            )
+        numbers.append(number)
+    return numbers
+
+
+def _require_variety(train: Rows, facts: TaskFacts) -> None:
+    assert train.labels is not None  # _labelled always sets them
+    if len(np.unique(train.labels)) < 2:
+        found = facts.labels[int(train.labels[0])] if facts.labels else train.labels[0]
+        raise LabelError(
+            f"expected training labels of at least two kinds, got {found!r} in all {len(train.texts)} rows; "
+            "there is nothing to learn"
+        )

@@ -1,0 +1,216 @@
+"""Packing: text becomes blocks of token ids of one length, in one memory-mapped file."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wellread_hf.errors import DataError, StoreError, TokenizerError
+from wellread_hf.records import commit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+BLOCKS = "blocks.bin"
+# Characters tokenised in one call: enough to keep every core busy, little enough to stay flat in memory.
+_BATCH_CHARACTERS = 1_000_000
+# One block in this many is held out to measure the loss on text that was not trained on.
+_HELD_OUT_EVERY = 200
+_HELD_OUT_MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """What packing made; enough to open the file again and to notice damage."""
+
+    blocks: int
+    block_length: int
+    dtype: str
+    tokens: int
+    texts: int
+    left_out: int
+    sha256: str
+
+
+def check_tokenizer(tokenizer: Any, name: str) -> None:
+    """Refuses a tokenizer that masked-LM pre-training cannot use.
+
+    Raises:
+        TokenizerError: It is not a fast one, or lacks a mask, [CLS] or [SEP] token.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise TokenizerError(
+            f"{name}: expected a fast tokenizer (tokenizer.json), got a slow one; convert it or train "
+            "one with recipes/tokenizer.py"
+        )
+    for role in ("mask_token", "cls_token", "sep_token", "pad_token"):
+        if getattr(tokenizer, role) is None:
+            raise TokenizerError(
+                f"{name}: expected a tokenizer with a {role}, got one without; take a BERT-like "
+                "tokenizer or train one with recipes/tokenizer.py"
+            )
+
+
+def pack(
+    texts: Iterable[str],
+    tokenizer: "PreTrainedTokenizerFast",
+    block_length: int,
+    masked: int,
+    folder: Path,
+    progress: bool = True,
+) -> Packing:
+    """Writes `[CLS] text [SEP] text ... [SEP]` blocks of exactly `block_length` ids to `folder`.
+
+    Texts follow each other with one separator between them and may be cut by a block's end, as in
+    BERT's own pre-training; no padding. The last, short block is dropped. A block with fewer than
+    `masked` ordinary tokens (nearly all unknown words) is left out and counted.
+
+    Args:
+        texts: The corpus; read once, one batch in memory at a time.
+        tokenizer: Cuts the text, on all cores.
+        block_length: Ids a block, special tokens included.
+        masked: Positions that the masked LM will score in each block.
+        folder: Receives `blocks.bin`, whole or not at all.
+        progress: Show a bar.
+
+    Raises:
+        DataError: The corpus is empty or fills less than two blocks (one is held out).
+    """
+    dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+    beside = folder / f"{BLOCKS}.part"
+    checksum = hashlib.sha256()
+    count = Counts()
+    written = left_out = 0
+    with beside.open("wb") as file:
+        stream = _id_stream(texts, tokenizer, dtype, count, progress)
+        for blocks in _blocks(stream, block_length, tokenizer.cls_token_id, tokenizer.sep_token_id):
+            ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
+            kept = blocks[ordinary >= masked]
+            left_out += len(blocks) - len(kept)
+            written += len(kept)
+            raw = np.ascontiguousarray(kept).tobytes()
+            checksum.update(raw)
+            file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    if written < 2:
+        beside.unlink()
+        raise DataError(
+            f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
+            f"{count.texts} texts with {count.tokens} tokens; give more text or a smaller --block-lengths"
+        )
+    commit(beside, folder / BLOCKS)
+    return Packing(
+        blocks=written,
+        block_length=block_length,
+        dtype=dtype.name,
+        tokens=count.tokens,
+        texts=count.texts,
+        left_out=left_out,
+        sha256=checksum.hexdigest(),
+    )
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has gone through the packer so far."""
+
+    texts: int = 0
+    tokens: int = 0
+
+
+def _id_stream(
+    texts: Iterable[str],
+    tokenizer: "PreTrainedTokenizerFast",
+    dtype: np.dtype[Any],
+    count: Counts,
+    progress: bool,
+) -> Iterator[npt.NDArray[Any]]:
+    """Yields the ids of one batch of texts at a time, every text followed by the separator."""
+    from tqdm import tqdm
+
+    backend = tokenizer.backend_tokenizer
+    separator = [tokenizer.sep_token_id]
+    with tqdm(unit=" tokens", unit_scale=True, desc="packing", disable=not progress) as bar:
+        for batch in _batches(texts):
+            # The fast path: no offsets, Rust threads on all cores.
+            encodings = backend.encode_batch_fast(batch, add_special_tokens=False)
+            rows = [encoding.ids for encoding in encodings]
+            ids = np.fromiter(chain.from_iterable(row + separator for row in rows if row), dtype=dtype)
+            count.texts += len(batch)
+            count.tokens += len(ids)
+            bar.update(len(ids))
+            yield ids
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _blocks(
+    stream: Iterable[npt.NDArray[Any]], block_length: int, first: int, last: int
+) -> Iterator[npt.NDArray[Any]]:
+    """Cuts the stream into [n, block_length] arrays, each row between `first` and `last`."""
+    inner = block_length - 2
+    rest: npt.NDArray[Any] | None = None
+    for ids in stream:
+        ids = ids if rest is None else np.concatenate([rest, ids])
+        whole = len(ids) // inner
+        blocks = np.empty((whole, block_length), dtype=ids.dtype)
+        blocks[:, 0], blocks[:, -1] = first, last
+        blocks[:, 1:-1] = ids[: whole * inner].reshape(whole, inner)
+        rest = ids[whole * inner :]
+        yield blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A packed corpus, memory-mapped: `train` and `held_out` are [n, block_length] views by row index."""
+
+    ids: npt.NDArray[Any]
+
+    @classmethod
+    def open(cls, folder: Path, packing: Packing) -> "Blocks":
+        """Maps `blocks.bin`.
+
+        Raises:
+            StoreError: The file has not the size that its record tells.
+        """
+        path = folder / BLOCKS
+        dtype = np.dtype(packing.dtype)
+        expected = packing.blocks * packing.block_length * dtype.itemsize
+        found = path.stat().st_size if path.is_file() else 0
+        if found != expected:
+            raise StoreError(
+                f"{path}: expected {expected} bytes as recorded, found {found}; delete the folder, the "
+                "next run packs the corpus again"
+            )
+        shape = (packing.blocks, packing.block_length)
+        return cls(np.memmap(path, dtype=dtype, mode="r", shape=shape))
+
+    @property
+    def held_out(self) -> npt.NDArray[np.int64]:
+        """Indices of the held-out blocks: every 200th (of a small corpus more), 1,000 at most."""
+        every = min(_HELD_OUT_EVERY, max(2, len(self.ids) // 8))
+        chosen = np.arange(every - 1, len(self.ids), every)
+        return chosen[:: max(1, -(-len(chosen) // _HELD_OUT_MOST))]
+
+    @property
+    def train(self) -> npt.NDArray[np.int64]:
+        """Indices of the blocks to train on: all but the held-out ones."""
+        return np.setdiff1d(np.arange(len(self.ids)), self.held_out, assume_unique=True)

@@ -1,0 +1,114 @@
+"""Where a named model or data set lies: a folder or file here, or a pinned revision on the Hub."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wellread_hf.errors import SourceError
+from wellread_hf.records import RECORD, StageRecord, digest, file_digest
+
+RepoType = Literal["model", "dataset"]
+
+# What decides a model's behaviour; logs and pictures beside it do not change its fingerprint.
+_MODEL_FILES = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "tokenizer*.json",
+    "vocab.*",
+    "*.py",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A model or data set that was found.
+
+    Attributes:
+        name: What to hand to `from_pretrained` or `load_dataset`: a folder, a file or a Hub id.
+        revision: The Hub commit it was resolved to; None for local ones.
+        fingerprint: Stands for the content: a Hub commit, a stage's digest or a SHA-256 of files.
+    """
+
+    name: str
+    revision: str | None
+    fingerprint: str
+
+
+def locate(
+    name: str, repo_type: RepoType, option: str, revision: str | None = None, memory: Path | None = None
+) -> Location:
+    """Finds a model or data set by name and pins what was found.
+
+    Args:
+        name: A path here, or a Hub id; a model's may carry `@REVISION`.
+        repo_type: `model` or `dataset`.
+        option: The command-line option that the name came from; errors name it.
+        revision: Branch, tag or commit on the Hub.
+        memory: File that remembers file digests, see `records.file_digest`.
+
+    Raises:
+        SourceError: There is no such path, and no such repository on the Hub or no way to it.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return Location(name=str(path), revision=None, fingerprint=_fingerprint(path, memory))
+    repo_id, _, tag = name.partition("@")
+    return _on_the_hub(repo_id, repo_type, option, revision or tag or None)
+
+
+def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | None) -> Location:
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError
+
+    if constants.HF_HUB_OFFLINE:
+        pinned = revision or "cached"
+        return Location(name=repo_id, revision=revision, fingerprint=f"hub:{repo_id}@{pinned}")
+    try:
+        info = HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision)
+    except HFValidationError:
+        raise SourceError(
+            f"{option} {repo_id}: there is no such file or folder, and it is not a Hub id (NAME or "
+            "NAMESPACE/NAME) either; check the path"
+        ) from None
+    except HfHubHTTPError as error:
+        where = f" at revision {revision}" if revision else ""
+        raise SourceError(
+            f"{option} {repo_id}: there is no such file or folder here, and the Hub refused the "
+            f"{repo_type}{where} ({str(error).splitlines()[0]}); check the name, or log in with `hf auth login`"
+        ) from error
+    except Exception as error:
+        # The client's transport errors come from the HTTP library it is built on, which changes with
+        # its version; anything that is not one of those is a fault of ours and goes on.
+        if not _is_transport_error(error):
+            raise
+        raise SourceError(
+            f"{option} {repo_id}: there is no such file or folder here, and the Hub cannot be reached "
+            f"({error}); give {option} a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached"
+        ) from error
+    return Location(name=repo_id, revision=info.sha, fingerprint=f"hub:{repo_id}@{info.sha}")
+
+
+def _is_transport_error(error: Exception) -> bool:
+    return isinstance(error, OSError) or any(
+        base.__name__ in ("TransportError", "HTTPError") for base in type(error).__mro__
+    )
+
+
+def _fingerprint(path: Path, memory: Path | None) -> str:
+    stage = next((folder for folder in (path, *path.parents) if (folder / RECORD).is_file()), None)
+    if stage is not None:
+        return f"stage:{StageRecord.read(stage).digest}:{path.relative_to(stage)}"
+    files = [path] if path.is_file() else sorted(_content(path))
+    return "sha256:" + digest([(file.name, file_digest(file, memory)) for file in files])
+
+
+def _content(folder: Path) -> Iterable[Path]:
+    if (folder / "config.json").is_file() or (folder / "tokenizer_config.json").is_file():
+        return {file for pattern in _MODEL_FILES for file in folder.glob(pattern)}
+    return (
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )

@@ -1,0 +1,1 @@
+"""Models: loading and starting them, and the masked LM that scores masked positions only."""

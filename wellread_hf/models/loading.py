@@ -1,0 +1,151 @@
+"""Tokenizers, encoders and classifiers by name: a folder or a Hub id, safetensors only."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
+from wellread_hf.locations import Location
+from wellread_hf.students import Student
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+def load_tokenizer(location: Location, option: str) -> "PreTrainedTokenizerFast":
+    """Loads a tokenizer.
+
+    Raises:
+        SourceError: There is none at that place.
+    """
+    from transformers import AutoTokenizer
+
+    def load() -> Any:
+        return AutoTokenizer.from_pretrained(location.name, revision=location.revision)
+
+    tokenizer: PreTrainedTokenizerFast = _loaded(load, location, option, "tokenizer")
+    return tokenizer
+
+
+def load_masked_lm(location: Location, option: str, trust_remote_code: bool = False) -> "PreTrainedModel":
+    """Loads an encoder with its masked-LM head in fp32; a missing head is new.
+
+    Raises:
+        SourceError: There is none, it has no safetensors, or it needs code of its own.
+    """
+    from transformers import AutoModelForMaskedLM
+
+    def load() -> Any:
+        return AutoModelForMaskedLM.from_pretrained(
+            location.name,
+            revision=location.revision,
+            use_safetensors=True,
+            dtype=torch.float32,
+            trust_remote_code=trust_remote_code,
+        )
+
+    model: PreTrainedModel = _loaded(load, location, option, "model")
+    return model
+
+
+def load_classifier(
+    location: Location,
+    option: str,
+    labels: tuple[str, ...] | None = None,
+    seed: int | None = None,
+    trust_remote_code: bool = False,
+) -> "PreTrainedModel":
+    """Loads a sequence classifier in fp32.
+
+    Args:
+        location: Where it lies.
+        option: The command-line option that named it.
+        labels: Class names for a classifier to be trained (empty: regression); its head, where the
+            source has none of that size, is new and drawn with `seed`. None takes the source's own
+            head as it is.
+        seed: Seed of a new head.
+        trust_remote_code: Run the source's own model code.
+
+    Raises:
+        SourceError: There is none, it has no safetensors, or it needs code of its own.
+        LabelError: `labels` is None and the source has no trained head.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    head: dict[str, Any] = {} if labels is None else _head(labels) | {"ignore_mismatched_sizes": True}
+    if seed is not None:
+        torch.manual_seed(seed)
+
+    def load() -> Any:
+        return AutoModelForSequenceClassification.from_pretrained(
+            location.name,
+            revision=location.revision,
+            use_safetensors=True,
+            dtype=torch.float32,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            **head,
+        )
+
+    model, info = _loaded(load, location, option, "classifier")
+    if labels is None and info["missing_keys"]:
+        raise LabelError(
+            f"{option} {location.name}: expected a trained classifier, but it has no weights for "
+            f"{', '.join(sorted(info['missing_keys'])[:3])}; fine-tune it first (recipes/teacher.py)"
+        )
+    return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
+
+
+def new_classifier(
+    student: Student, vocabulary: int, labels: tuple[str, ...], seed: int
+) -> "PreTrainedModel":
+    """Builds a student with random weights and a classifier (`labels` empty: regression)."""
+    from transformers import BertForSequenceClassification
+
+    torch.manual_seed(seed)
+    return BertForSequenceClassification(
+        student.config(vocabulary, initializer_range=student.hidden**-0.5, **_head(labels))
+    )
+
+
+def _head(labels: tuple[str, ...]) -> dict[str, Any]:
+    if not labels:
+        return {"num_labels": 1, "problem_type": "regression"}
+    return {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "problem_type": "single_label_classification",
+    }
+
+
+def check_fit(model: "PreTrainedModel", tokenizer: Any, length: int, option: str) -> None:
+    """Refuses a tokenizer or a length that the model's embeddings have no rows for.
+
+    Raises:
+        TokenizerError: The tokenizer has more words than the model.
+        SettingsError: `length` is over the model's positions.
+    """
+    if len(tokenizer) > model.config.vocab_size:
+        raise TokenizerError(
+            f"expected a tokenizer of at most {model.config.vocab_size} words, the size of the model's "
+            f"embedding, got {len(tokenizer)}; take the tokenizer that belongs to the model"
+        )
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and length > positions:
+        raise SettingsError(
+            f"{option} {length} is longer than the model's {positions} positions; give at most {positions}"
+        )
+
+
+def _loaded(load: Callable[[], Any], location: Location, option: str, what: str) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError) as error:
+        # transformers answers with OSError for missing files, networks and weights that are not
+        # safetensors, and with ValueError for code it may not run and unknown architectures.
+        raise SourceError(
+            f"{option} {location.name}: cannot be loaded as a {what} (safetensors only): "
+            f"{' '.join(str(error).split())}"
+        ) from error

@@ -1,0 +1,127 @@
+"""Digests, atomic files, and `stage.json`: the record whose presence means that a stage is finished."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.errors import StoreError
+
+RECORD = "stage.json"
+
+
+def digest(value: object) -> str:
+    """Returns the SHA-256 of a value's canonical JSON; dataclasses, paths and tuples are allowed."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """Writes JSON with sorted keys and no spaces, so that equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain, allow_nan=False)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"cannot write a {type(value).__name__} as JSON")
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Writes beside `path`, fsyncs and renames: a reader sees the old file or the whole new one."""
+    beside = path.with_name(path.name + ".part")
+    with beside.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    commit(beside, path)
+
+
+def commit(beside: Path, path: Path) -> None:
+    """Renames a finished, fsynced file or folder into its place, and makes the renaming durable."""
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def file_digest(path: Path, memory: Path | None = None) -> str:
+    """Returns the SHA-256 of a file's bytes.
+
+    Args:
+        path: The file.
+        memory: A JSON file that remembers digests by path, size and modification time, so that a
+            corpus of gigabytes is read once and not at every start.
+    """
+    status = path.stat()
+    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    known: dict[str, str] = {}
+    if memory is not None and memory.is_file():
+        known = json.loads(memory.read_text())
+        if key in known:
+            return known[key]
+    with path.open("rb") as file:
+        value = hashlib.file_digest(file, "sha256").hexdigest()
+    if memory is not None:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(memory, json.dumps({**known, key: value}, indent=0))
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecord:
+    """What made a finished folder, and what came of it.
+
+    Attributes:
+        kind: The stage, e.g. `pretrain`.
+        name: What a person calls it, e.g. `bert-2-128`.
+        digest: Digest of settings and inputs; the folder's name ends in its first 12 digits.
+        settings: The resolved settings.
+        inputs: What went in: digests of stages, fingerprints of data and models.
+        outcome: What the stage measured: losses, scores, counts.
+        seconds: Wall time in seconds, over all sittings.
+        versions: Package versions and the code's commit.
+        command: The command line.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    outcome: Mapping[str, Any]
+    seconds: float
+    versions: Mapping[str, str]
+    command: str
+
+    def write(self, folder: Path) -> None:
+        """Writes `stage.json` atomically; call it last."""
+        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=_plain)
+        write_atomically(folder / RECORD, text + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "StageRecord":
+        """Reads a finished folder's record.
+
+        Raises:
+            StoreError: There is none (the stage is unfinished), or it cannot be read.
+        """
+        path = folder / RECORD
+        try:
+            return cls(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise StoreError(
+                f"expected a finished stage in {folder}, found no {RECORD}; run the stage again, "
+                "it goes on where it stopped"
+            ) from None
+        except (ValueError, TypeError) as error:
+            raise StoreError(
+                f"{path} cannot be read ({error}); delete it and run the stage again"
+            ) from error

@@ -1,0 +1,270 @@
+"""Typed, frozen settings of every stage; the string below a field is its help on the command line."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wellread_hf.errors import SettingsError
+from wellread_hf.students import Student
+
+Precision = Literal["auto", "fp32", "bf16"]
+Schedule = Literal["linear", "cosine"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SettingsError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How a run is carried out; nothing here changes its result."""
+
+    runs: Path = Path("runs")
+    """Folder that receives one folder a stage."""
+    checkpoint_steps: int = 500
+    """Optimizer steps between two checkpoints of pre-training."""
+    report_to: tuple[str, ...] = ()
+    """Trackers that transformers knows, e.g. `tensorboard` or `trackio`."""
+    workers: int = 0
+    """Processes that prepare batches beside the training process."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.checkpoint_steps > 0,
+            f"--running.checkpoint-steps must be at least 1, got {self.checkpoint_steps}",
+        )
+        _require(self.workers >= 0, f"--running.workers must be at least 0, got {self.workers}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optim:
+    """AdamW and its learning-rate schedule."""
+
+    learning_rate: float = 5e-4
+    """Peak learning rate."""
+    batch_size: int = 32
+    """Rows in one optimizer step, over all processes and accumulation steps together."""
+    micro_batch_size: int | None = None
+    """Rows that a process handles at once; the rest is accumulated. Default: its whole share."""
+    warmup: float = 0.1
+    """Share of the steps in which the learning rate rises from 0 to its peak."""
+    schedule: Schedule = "linear"
+    """How the learning rate falls to 0 after the warm-up."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay (not on biases and layer norms)."""
+    beta2: float = 0.999
+    """AdamW's second-moment decay."""
+    epsilon: float = 1e-6
+    """AdamW's epsilon; 1e-6 as in BERT's own optimizer."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    precision: Precision = "auto"
+    """`auto` takes bf16 on a GPU that has it, else fp32."""
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, f"--learning-rate must be above 0, got {self.learning_rate}")
+        _require(self.batch_size > 0, f"--batch-size must be at least 1, got {self.batch_size}")
+        _require(
+            self.micro_batch_size is None or self.micro_batch_size > 0,
+            f"--micro-batch-size must be at least 1, got {self.micro_batch_size}",
+        )
+        _require(0 <= self.warmup < 1, f"--warmup is a share of the steps, 0 to below 1, got {self.warmup}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A labelled data set: one of GLUE's by name, or your own with the columns named."""
+
+    name: str = "sst2"
+    """GLUE's name of the task (cola, sst2, mrpc, ...), or any name for a data set of your own."""
+    data: str | None = None
+    """Hub id, folder in Hub layout, or file of training rows (.csv, .jsonl, .parquet). GLUE: `nyu-mll/glue`."""
+    config: str | None = None
+    """Configuration of a Hub data set. GLUE: the task's name."""
+    revision: str | None = None
+    """Revision (branch, tag or commit) of a Hub data set."""
+    validation: str | None = None
+    """File of validation rows, where `data` is a file."""
+    test: str | None = None
+    """File of labelled test rows, where `data` is a file and you have some."""
+    columns: tuple[str, ...] = ()
+    """Text columns: one, or two for pairs. GLUE: known."""
+    label: str = "label"
+    """Column of the labels."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes in order; empty: read from the data. Not for regression."""
+    regression: bool = False
+    """The label is a number to predict, not a class."""
+    train_rows: int | None = None
+    """Take this many training rows, drawn with `train_seed`."""
+    train_seed: int = 0
+    """Seed of that draw."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.columns) <= 2,
+            f"--task.columns takes one text column or two for pairs, got {len(self.columns)}",
+        )
+        _require(
+            self.train_rows is None or self.train_rows > 0,
+            f"--task.train-rows must be at least 1, got {self.train_rows}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """Plain text for pre-training, and the tokenizer that cuts it."""
+
+    sources: tuple[str, ...] = ("wikimedia/wikipedia,config=20231101.en",)
+    """Each `NAME[,config=..][,split=train][,revision=..][,column=text]`: Hub id, folder in Hub layout, or .txt, .jsonl, .parquet file."""
+    tokenizer: str = "google-bert/bert-base-uncased"
+    """Hub id (`NAME@REVISION`) or folder of a fast tokenizer with a mask token."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.sources), "--corpus.sources needs at least one source of text, got none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretrain:
+    """Masked-language-model pre-training."""
+
+    student: str = "2-128"
+    """Which of the 24 to train from random weights."""
+    start: str | None = None
+    """Encoder to start from instead: Hub id (`NAME@REVISION`) or folder."""
+    initializer_range: float | None = None
+    """Standard deviation of the random weights; default 1/sqrt(H), see docs/decisions.md."""
+    dropout: float = 0.1
+    """Dropout of hidden states and attention while pre-training; the saved config keeps 0.1."""
+    block_lengths: tuple[int, ...] = (128,)
+    """Tokens a block, phase by phase, e.g. `128 512`."""
+    phase_shares: tuple[float, ...] = (1.0,)
+    """Share of the steps that each phase gets, e.g. `0.9 0.1`."""
+    epochs: float | None = None
+    """Passes over the corpus (over its longest-lasting phase)."""
+    steps: int | None = None
+    """Optimizer steps."""
+    minutes: float | None = None
+    """Wall time: the schedule is shaped to end on time."""
+    mask_share: float = 0.15
+    """Share of a block's tokens that are predicted."""
+    whole_word: bool = False
+    """Mask all pieces of a word together."""
+    optim: Optim = field(default_factory=lambda: Optim(learning_rate=1e-3, batch_size=32))
+    """Optimizer of pre-training; `batch_size` counts blocks."""
+    seed: int = 0
+    """Seed of the weights, the order of the blocks, the masks and the dropout."""
+    trust_remote_code: bool = False
+    """Run model code that comes with `start`."""
+
+    def __post_init__(self) -> None:
+        Student.parse(self.student)
+        given = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
+        _require(
+            len(given) == 1,
+            "give exactly one of --epochs, --steps and --minutes, got "
+            + (" and ".join(f"--{name}" for name in given) or "none"),
+        )
+        budget: float = getattr(self, given[0])
+        _require(budget > 0, f"--{given[0]} must be above 0, got {budget}")
+        _require(
+            len(self.block_lengths) == len(self.phase_shares) > 0,
+            f"--block-lengths and --phase-shares must be of one length, got {len(self.block_lengths)} "
+            f"and {len(self.phase_shares)}",
+        )
+        _require(
+            all(length >= 8 for length in self.block_lengths),
+            f"--block-lengths must be at least 8, got {self.block_lengths}",
+        )
+        _require(
+            all(share > 0 for share in self.phase_shares) and abs(sum(self.phase_shares) - 1) < 1e-6,
+            f"--phase-shares must be above 0 and add up to 1, got {self.phase_shares}",
+        )
+        _require(0 < self.mask_share < 1, f"--mask-share must lie between 0 and 1, got {self.mask_share}")
+        _require(0 <= self.dropout < 1, f"--dropout must lie between 0 and 1, got {self.dropout}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """One run of supervised training: fine-tuning on labels, or distillation on soft labels."""
+
+    epochs: float = 4.0
+    """Passes over the training rows."""
+    evaluations: int = 4
+    """Evaluations, evenly spread; the best one's weights are kept."""
+    patience: int | None = None
+    """Stop after this many evaluations without a better score."""
+    max_length: int = 128
+    """Tokens a row; longer ones are cut."""
+    optim: Optim = field(default_factory=Optim)
+    """Optimizer of this run."""
+    seed: int = 0
+    """Seed of the new weights, the order of the rows and the dropout."""
+
+    def __post_init__(self) -> None:
+        _require(self.epochs > 0, f"--epochs must be above 0, got {self.epochs}")
+        _require(self.evaluations > 0, f"--evaluations must be at least 1, got {self.evaluations}")
+        _require(
+            self.patience is None or self.patience > 0, f"--patience must be at least 1, got {self.patience}"
+        )
+        _require(self.max_length >= 8, f"--max-length must be at least 8, got {self.max_length}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """The transfer set: text without labels that the teacher labels."""
+
+    sources: tuple[str, ...] = ("task",)
+    """`task` (the task's training text without its labels) and sources as in a corpus, with `column=A` or `column=A+B`."""
+    rows: int | None = None
+    """Draw this many rows with `seed`; default: all."""
+    seed: int = 0
+    """Seed of that draw."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.sources), "--transfer.sources needs at least one source of text, got none")
+        _require(
+            self.rows is None or self.rows > 0, f"--transfer.rows must be at least 1, got {self.rows}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """The labelling pass of a teacher over a transfer set."""
+
+    max_length: int = 128
+    """Tokens a row for the teacher; longer ones are cut."""
+    batch_tokens: int = 8192
+    """Tokens a batch, padding included."""
+    shard_rows: int = 4096
+    """Rows a shard; a killed pass loses one shard at most."""
+    teacher_labels: tuple[str, ...] = ()
+    """The teacher's label names in the order of its outputs, where its config has none."""
+    trust_remote_code: bool = False
+    """Run model code that comes with the teacher."""
+
+    def __post_init__(self) -> None:
+        _require(self.max_length >= 8, f"--max-length must be at least 8, got {self.max_length}")
+        _require(self.shard_rows > 0, f"--shard-rows must be at least 1, got {self.shard_rows}")
+        _require(
+            self.batch_tokens >= self.max_length,
+            f"--batch-tokens must hold one row of --max-length {self.max_length}, got {self.batch_tokens}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What distillation minimises; the defaults are the paper's: soft cross-entropy alone at T = 1."""
+
+    temperature: float = 1.0
+    """Softens both distributions; the loss is multiplied by T²."""
+    hard_label_share: float = 0.0
+    """Weight of the cross-entropy with the true labels, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        _require(self.temperature > 0, f"--temperature must be above 0, got {self.temperature}")
+        _require(
+            0 <= self.hard_label_share <= 1,
+            f"--hard-label-share must lie between 0 and 1, got {self.hard_label_share}",
+        )

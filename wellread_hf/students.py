@@ -1,0 +1,147 @@
+"""The 24 students: names, sizes, exact parameter counts.
+
+Source: Turc et al. 2019, section 4 and Table 1a; names of the release at `google/bert_uncased_L-*_H-*_A-*`.
+"""
+
+import re
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING
+
+from wellread_hf.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from transformers import BertConfig
+
+LAYERS = (2, 4, 6, 8, 10, 12)
+HIDDEN = (128, 256, 512, 768)
+HEAD_SIZE = 64
+POSITIONS = 512
+SEGMENTS = 2
+VOCABULARY = 30_522
+
+_ALIASES = {(2, 128): "tiny", (4, 256): "mini", (4, 512): "small", (8, 512): "medium", (12, 768): "base"}
+_PATTERNS = (
+    re.compile(r"(?:bert-)?(\d+)-(\d+)"),
+    re.compile(r"(?:google/bert_)?uncased_L-(\d+)_H-(\d+)_A-(\d+)"),
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Student:
+    """One of the paper's 24 architectures.
+
+    Attributes:
+        layers: Number of Transformer layers L, one of `LAYERS`.
+        hidden: Width H, one of `HIDDEN`; H / 64 attention heads, feed-forward width 4H.
+
+    Raises:
+        UnknownNameError: (layers, hidden) is not one of the 24; the message names the nearest.
+    """
+
+    layers: int
+    hidden: int
+
+    def __post_init__(self) -> None:
+        if self.layers not in LAYERS or self.hidden not in HIDDEN:
+            raise UnknownNameError(_refusal(f"{self.layers}-{self.hidden}", self.layers, self.hidden))
+
+    @classmethod
+    def parse(cls, name: str) -> "Student":
+        """Reads `bert-4-256`, `4-256`, `mini` or `google/bert_uncased_L-4_H-256_A-4`.
+
+        Raises:
+            UnknownNameError: `name` is none of the 24; the message names the nearest.
+        """
+        for (layers, hidden), alias in _ALIASES.items():
+            if name.lower() == alias:
+                return cls(layers, hidden)
+        for pattern in _PATTERNS:
+            if match := pattern.fullmatch(name):
+                layers, hidden, *heads = map(int, match.groups())
+                if heads and heads[0] * HEAD_SIZE != hidden:
+                    raise UnknownNameError(_refusal(name, layers, hidden))
+                try:
+                    return cls(layers, hidden)
+                except UnknownNameError:
+                    raise UnknownNameError(_refusal(name, layers, hidden)) from None
+        raise UnknownNameError(
+            f"expected one of the 24 students, got {name!r}; write it as bert-4-256, 4-256, "
+            f"google/bert_uncased_L-4_H-256_A-4 or one of {', '.join(_ALIASES.values())}"
+        )
+
+    @property
+    def name(self) -> str:
+        """The name in this family, `bert-4-256`."""
+        return f"bert-{self.layers}-{self.hidden}"
+
+    @property
+    def alias(self) -> str | None:
+        """The paper's word for five of the 24 (`mini`), else None."""
+        return _ALIASES.get((self.layers, self.hidden))
+
+    @property
+    def release(self) -> str:
+        """The Hub id of Google's released weights of this size."""
+        return f"google/bert_uncased_L-{self.layers}_H-{self.hidden}_A-{self.heads}"
+
+    @property
+    def heads(self) -> int:
+        """Number of attention heads, H / 64."""
+        return self.hidden // HEAD_SIZE
+
+    def encoder_parameters(self, vocabulary: int = VOCABULARY) -> int:
+        """Counts the weights of `BertModel` with pooler: embeddings, L layers, pooler.
+
+        A layer has 12H² weights in its six matrices and 13H in biases and two layer norms; the
+        embeddings have V + 512 + 2 rows of H and one layer norm (2H); the pooler H² + H.
+        """
+        h = self.hidden
+        embeddings = (vocabulary + POSITIONS + SEGMENTS) * h + 2 * h
+        return embeddings + self.layers * (12 * h * h + 13 * h) + h * h + h
+
+    def parameters(self, vocabulary: int = VOCABULARY) -> int:
+        """Counts the weights of `BertForPreTraining`, the number in the paper's Table 1a.
+
+        Encoder with pooler, MLM transform (H² + H and a layer norm of 2H), one output bias a word
+        (the output matrix is the embedding's), next-sentence head (2H + 2).
+        """
+        h = self.hidden
+        return self.encoder_parameters(vocabulary) + h * h + 3 * h + vocabulary + 2 * h + 2
+
+    def config(self, vocabulary: int = VOCABULARY, **changes: object) -> "BertConfig":
+        """Builds the stock `BertConfig`; `changes` replace its fields (e.g. `initializer_range`)."""
+        from transformers import BertConfig
+
+        fields: dict[str, object] = {
+            "vocab_size": vocabulary,
+            "hidden_size": self.hidden,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "intermediate_size": 4 * self.hidden,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+            "max_position_embeddings": POSITIONS,
+            "type_vocab_size": SEGMENTS,
+            "layer_norm_eps": 1e-12,
+        }
+        return BertConfig(**(fields | changes))  # type: ignore[arg-type]  # a mapping of mixed values
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _refusal(name: str, layers: int, hidden: int) -> str:
+    # Log-ratios, so that 5-300 is as near to 256 as a person would say it is.
+    def distance(student: Student) -> float:
+        return abs(log(student.layers / max(layers, 1))) + abs(log(student.hidden / max(hidden, 1)))
+
+    close = ", ".join(student.name for student in sorted(STUDENTS, key=distance)[:3])
+    return (
+        f"expected one of the 24 students (L in {LAYERS}, H in {HIDDEN}), got {name!r}; "
+        f"the nearest are {close}"
+    )
+
+
+STUDENTS: tuple[Student, ...] = tuple(Student(layers, hidden) for layers in LAYERS for hidden in HIDDEN)

@@ -1,0 +1,1 @@
+"""Training: masks, losses, trainers, soft labels."""

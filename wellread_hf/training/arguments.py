@@ -1,0 +1,96 @@
+"""The only place that spells the fields of `TrainingArguments`."""
+
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from transformers import TrainingArguments
+
+from wellread_hf.errors import SettingsError
+from wellread_hf.settings import Optim, Running
+
+CHECKPOINTS = "checkpoints"
+# Enough that a whole one is left when the newest was cut off in the middle, and the best one too.
+_CHECKPOINTS_KEPT = 2
+
+
+def training_arguments(
+    folder: Path,
+    optim: Optim,
+    running: Running,
+    steps: int,
+    seed: int,
+    checkpoint_steps: int,
+    evaluation_steps: int | None = None,
+    metric: str | None = None,
+) -> TrainingArguments:
+    """Spells our settings in transformers' words.
+
+    Args:
+        folder: The stage's folder; checkpoints go below it.
+        optim: Optimizer settings.
+        running: How the run is carried out.
+        steps: Optimizer steps of the whole run.
+        seed: Seed of dropout.
+        checkpoint_steps: Steps between two checkpoints.
+        evaluation_steps: Steps between two evaluations; None for none.
+        metric: The score whose best checkpoint is kept.
+
+    Raises:
+        SettingsError: The batch cannot be shared out over processes and accumulation steps evenly.
+    """
+    micro, accumulation = _shares(optim)
+    on_gpu = torch.cuda.is_available()
+    bf16 = optim.precision == "bf16" or (
+        optim.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
+    )
+    return TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        per_device_eval_batch_size=max(64, micro),
+        gradient_accumulation_steps=accumulation,
+        learning_rate=optim.learning_rate,
+        lr_scheduler_type=optim.schedule,
+        warmup_steps=round(optim.warmup * steps),
+        weight_decay=optim.weight_decay,
+        adam_beta2=optim.beta2,
+        adam_epsilon=optim.epsilon,
+        max_grad_norm=optim.max_grad_norm,
+        bf16=bf16,
+        seed=seed,
+        # The data set gives the rows of the whole run in order (data/order.py).
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        dataloader_num_workers=running.workers,
+        dataloader_persistent_workers=running.workers > 0,
+        dataloader_pin_memory=on_gpu,
+        eval_strategy="no" if evaluation_steps is None else "steps",
+        eval_steps=evaluation_steps,
+        save_strategy="steps",
+        save_steps=checkpoint_steps,
+        save_total_limit=_CHECKPOINTS_KEPT,
+        load_best_model_at_end=metric is not None,
+        metric_for_best_model=metric,
+        greater_is_better=None if metric is None else True,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=max(1, min(50, steps // 20)),
+        # A NaN must reach our check, not be replaced by an average.
+        logging_nan_inf_filter=False,
+        report_to=list(running.report_to),
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+    )
+
+
+def _shares(optim: Optim) -> tuple[int, int]:
+    """Returns (rows a process handles at once, accumulation steps) that make up the batch."""
+    processes = PartialState().num_processes
+    share, rest = divmod(optim.batch_size, processes)
+    micro = optim.micro_batch_size or share
+    if rest or share % micro:
+        raise SettingsError(
+            f"--batch-size {optim.batch_size} cannot be shared evenly over {processes} processes in "
+            f"steps of {micro} rows; choose a multiple of {processes * micro}"
+        )
+    return micro, share // micro

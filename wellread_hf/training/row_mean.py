@@ -1,0 +1,72 @@
+"""The trainer under all our trainers: the loss of a step is the mean over its rows, however they come.
+
+Stock BERT heads average over a micro-batch and Trainer takes that for a sum already divided by the
+whole step, so loss and gradients grow with the accumulation steps (and uneven micro-batches weigh
+wrongly). Here the rows of a step are counted over accumulation steps and processes, and every row
+weighs the same: 32x1, 8x4 and two processes of 16 give one trajectory.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer
+
+from wellread_hf.errors import NotFiniteError
+
+
+class RowMeanTrainer(Trainer):
+    """A `Trainer` whose subclasses give one loss a row in `row_losses`."""
+
+    # compute_loss below divides by the rows of the whole step itself.
+    loss_is_scaled_for_ga = True
+
+    def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Returns the losses [B] of a micro-batch and the model's outputs (a mapping)."""
+        raise NotImplementedError(f"{type(self).__name__} must define row_losses")
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor]:
+        """Collects the micro-batches of a step, and counts its rows as a share of one process."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        rows = torch.tensor(float(sum(_rows(batch) for batch in batches)), device=device)
+        if self.args.world_size > 1:
+            # Gradients are averaged over processes, so each divides by the mean number of rows.
+            rows = self.accelerator.reduce(rows, reduction="mean")
+        return batches, rows
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Returns the sum of row losses over the rows of the step; in evaluation their mean.
+
+        Raises:
+            NotFiniteError: A training loss on a CPU is NaN or infinite (on a GPU the check would
+                stall every step; there `training/watching.py` makes it at every log and save).
+        """
+        losses, outputs = self.row_losses(model, inputs)
+        if not model.training:
+            loss = losses.mean()
+        else:
+            loss = losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
+            if loss.device.type == "cpu" and not torch.isfinite(loss):
+                raise not_finite(float(loss), self.state.global_step + 1)
+        return (loss, outputs) if return_outputs else loss
+
+
+def not_finite(loss: float, step: int) -> NotFiniteError:
+    """Words the refusal of a loss that is NaN or infinite at `step`."""
+    return NotFiniteError(
+        f"the training loss became {loss} at step {step}; the last good checkpoint is kept: lower "
+        "--optim.learning-rate (or train in fp32) and run again"
+    )
+
+
+def _rows(batch: dict[str, Any]) -> int:
+    return len(next(value for value in batch.values() if torch.is_tensor(value)))

@@ -1,0 +1,174 @@
+"""What is seen and kept while a trainer runs: a progress bar, the NaN check, marked checkpoints."""
+
+import json
+import os
+import shutil
+import time
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from tqdm import tqdm
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainingArguments as Arguments
+
+from wellread_hf.errors import StoreError
+from wellread_hf.records import write_atomically
+from wellread_hf.training.arguments import CHECKPOINTS
+from wellread_hf.training.row_mean import not_finite
+
+MARK = "complete.json"
+
+
+class Progress(TrainerCallback):
+    """A bar over the optimizer steps with the latest loss and score."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: Any = None
+
+    def on_train_begin(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=self.name,
+            unit=" steps",
+            disable=not state.is_world_process_zero,
+        )
+
+    def on_step_end(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self,
+        args: Arguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        shown = {key: value for key, value in (logs or {}).items() if key in ("loss", "eval_loss")}
+        if shown and self.bar is not None:
+            self.bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()}, refresh=False)
+
+    def on_train_end(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.bar.close()
+
+
+class FiniteOnly(TrainerCallback):
+    """Refuses to save a checkpoint, or to go on after a log, when loss or weights are not finite."""
+
+    def on_step_end(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if control.should_save:
+            # Logging comes before saving, so the loss is looked at first.
+            control.should_log = True
+            if not all(bool(torch.isfinite(weight).all()) for weight in kwargs["model"].parameters()):
+                raise not_finite(float("nan"), state.global_step)
+
+    def on_log(
+        self,
+        args: Arguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not isfinite(loss):
+            raise not_finite(loss, state.global_step)
+
+
+class MarkCheckpoints(TrainerCallback):
+    """Marks a checkpoint as whole, last, with its run's digest, file sizes and the seconds used so far."""
+
+    def __init__(self, run: str, seconds_before: float) -> None:
+        self.run = run
+        self.seconds_before = seconds_before
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of this run in seconds, earlier sittings included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def on_save(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # Every process writes its own random state.
+        PartialState().wait_for_everyone()
+        if not state.is_world_process_zero:
+            return
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        sizes = {}
+        for file in sorted(folder.iterdir()):
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+            sizes[file.name] = file.stat().st_size
+        mark = {"run": self.run, "seconds": self.seconds, "sizes": sizes}
+        write_atomically(folder / MARK, json.dumps(mark))
+
+
+def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
+    """Finds the newest whole checkpoint of a run, and clears away newer ones that were cut off.
+
+    Args:
+        folder: The stage's folder.
+        run: The stage's digest.
+
+    Returns:
+        The checkpoint (None: start afresh) and the seconds used up to it.
+
+    Raises:
+        StoreError: The checkpoints belong to another run.
+    """
+    found: tuple[Path | None, float] = (None, 0.0)
+    checkpoints = sorted(
+        (folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
+    )
+    state = PartialState()
+    for checkpoint in checkpoints:
+        mark = _mark(checkpoint)
+        if mark is None:
+            if state.is_main_process:
+                shutil.rmtree(checkpoint)
+        elif mark["run"] != run:
+            raise StoreError(
+                f"{checkpoint} belongs to another run ({mark['run'][:12]}, expected {run[:12]}); "
+                f"delete {folder / CHECKPOINTS} or move it away, and run again"
+            )
+        else:
+            found = (checkpoint, mark["seconds"])
+    state.wait_for_everyone()
+    return found
+
+
+def _mark(checkpoint: Path) -> dict[str, Any] | None:
+    """Reads a checkpoint's mark; None if it has none or lacks a file."""
+    try:
+        mark: dict[str, Any] = json.loads((checkpoint / MARK).read_text())
+    except FileNotFoundError:
+        return None
+    whole = all(
+        (checkpoint / name).is_file() and (checkpoint / name).stat().st_size == size
+        for name, size in mark["sizes"].items()
+    )
+    return mark if whole else None
+
+
+def watch(trainer: Trainer, name: str, run: str, seconds_before: float) -> MarkCheckpoints:
+    """Adds the callbacks above to a trainer; returns the one that keeps time."""
+    trainer.remove_callback(PrinterCallback)
+    marks = MarkCheckpoints(run, seconds_before)
+    for callback in (FiniteOnly(), marks, Progress(name)):
+        trainer.add_callback(callback)
+    return marks
