@@ -34,13 +34,13 @@ clean: ## remove .venv, caches and build output (runs/ stays: it may hold days o
 	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find wellread_hf recipes tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
-# --no-compile: Python compiles what it imports, when it does; compiling all of torch beforehand takes longer than a demo.
+#: Python compiles what it imports, when it does; compiling all of torch beforehand takes longer than a demo.
 # The stamp comes last, so an interrupted install is taken up again, and a finished one costs nothing.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "wellread-hf needs Python 3.11 or newer; say which: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing into .venv; the first time takes minutes, mostly for torch."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e ".[dev,peft,tensorboard,trackio]"
 	@touch $@

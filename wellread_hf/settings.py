@@ -141,8 +141,8 @@ class Pretrain:
     """Tokens a block, phase by phase, e.g. `128 512`."""
     phase_shares: tuple[float, ...] = (1.0,)
     """Share of the steps that each phase gets, e.g. `0.9 0.1`."""
-    epochs: float | None = None
-    """Passes over the corpus (over its longest-lasting phase)."""
+    epochs: float = 1.0
+    """Passes over the corpus, unless `steps` or `minutes` is given."""
     steps: int | None = None
     """Optimizer steps."""
     minutes: float | None = None
@@ -160,14 +160,13 @@ class Pretrain:
 
     def __post_init__(self) -> None:
         Student.parse(self.student)
-        given = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
         _require(
-            len(given) == 1,
-            "give exactly one of --epochs, --steps and --minutes, got "
-            + (" and ".join(f"--{name}" for name in given) or "none"),
+            self.steps is None or self.minutes is None,
+            f"give --steps or --minutes, not both, got {self.steps} and {self.minutes}",
         )
-        budget: float = getattr(self, given[0])
-        _require(budget > 0, f"--{given[0]} must be above 0, got {budget}")
+        for name in ("epochs", "steps", "minutes"):
+            budget = getattr(self, name)
+            _require(budget is None or budget > 0, f"--{name} must be above 0, got {budget}")
         _require(
             len(self.block_lengths) == len(self.phase_shares) > 0,
             f"--block-lengths and --phase-shares must be of one length, got {len(self.block_lengths)} "
@@ -183,6 +182,29 @@ class Pretrain:
         )
         _require(0 < self.mask_share < 1, f"--mask-share must lie between 0 and 1, got {self.mask_share}")
         _require(0 <= self.dropout < 1, f"--dropout must lie between 0 and 1, got {self.dropout}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where a classifier's weights come from: random ones of a student, or an encoder that is there."""
+
+    student: str = "2-128"
+    """Which of the 24 to start from random weights, unless `weights` is given."""
+    weights: str | None = None
+    """Encoder or classifier to start from: Hub id (`NAME@REVISION`) or folder."""
+    tokenizer: str | None = None
+    """Hub id or folder of the tokenizer; default: the one that lies with `weights`."""
+    trust_remote_code: bool = False
+    """Run model code that comes with `weights`."""
+
+    def __post_init__(self) -> None:
+        if self.weights is None:
+            Student.parse(self.student)
+            _require(
+                self.tokenizer is not None,
+                "random weights come without a tokenizer; name one with --start.tokenizer, e.g. "
+                "google-bert/bert-base-uncased",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

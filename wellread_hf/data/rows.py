@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from wellread_hf.data.corpus import Source, checked_text, file_rows, hub_rows
 from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
-from wellread_hf.locations import Location, locate
+from wellread_hf.locations import Location
 from wellread_hf.settings import Task
 from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts
 
@@ -37,21 +37,12 @@ class LoadedTask:
     test: Rows | None
 
 
-def find_task(task: Task, memory: Path | None = None) -> list[Location]:
-    """Finds the task's data set or files; see `locations.locate`."""
-    names = [task.data or _glue_home(task)]
-    names += [name for name in (task.validation, task.test) if name is not None]
-    return [
-        locate(name, "dataset", "--task.data", revision=task.revision, memory=memory) for name in names
-    ]
-
-
 def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
     """Reads all splits of a task and checks them.
 
     Args:
         task: Which task.
-        locations: What `find_task` found.
+        locations: Where its data set lies, or its files in the order train, validation, test.
 
     Raises:
         DataError: A file, split or column is missing, or a row is no text.
@@ -87,8 +78,10 @@ def draw_rows(rows: Rows, count: int | None, seed: int) -> Rows:
     """Draws `count` rows with a seed, keeping their order; all of them where `count` is None.
 
     Raises:
-        DataError: There are fewer than `count`.
+        DataError: There are fewer than `count`, or none.
     """
+    if not rows.texts:
+        raise DataError("expected rows, found none; check the names of files and splits")
     if count is None:
         return rows
     if count > len(rows.texts):
@@ -100,41 +93,31 @@ def draw_rows(rows: Rows, count: int | None, seed: int) -> Rows:
     )
 
 
-def read_transfer(
-    sources: Sequence[str], locations: Sequence[Location | None], task: LoadedTask
-) -> list[tuple[str, ...]]:
-    """Reads a transfer set: all sources one after another, labels ignored.
-
-    Args:
-        sources: `task`, or sources as in a corpus.
-        locations: Where each lies; None for `task`.
-        task: The task, whose training text `task` stands for.
+def check_columns(source: Source, task: LoadedTask) -> None:
+    """Refuses a transfer source with another number of text columns than the task.
 
     Raises:
-        DataError: A source has another number of text columns than the task, or no rows at all.
+        DataError: The numbers differ.
     """
-    texts: list[tuple[str, ...]] = []
-    for spec, location in zip(sources, locations, strict=True):
-        if location is None:
-            texts.extend(task.train.texts)
-            continue
-        source = Source.parse(spec)
-        if len(source.columns) != len(task.facts.columns):
-            raise DataError(
-                f"{source.name}: the task has {len(task.facts.columns)} text columns, the source "
-                f"{len(source.columns)}; name them with ,column=A+B"
-            )
-        texts.extend(source.texts(location))
-    if not texts:
-        raise DataError(f"the transfer set is empty: no rows in {', '.join(sources)}")
-    return texts
+    if len(source.columns) != len(task.facts.columns):
+        raise DataError(
+            f"{source.name}: the task has {len(task.facts.columns)} text columns, the source "
+            f"{len(source.columns)}; name them with ,column=A+B"
+        )
 
 
 def _is_glue(task: Task) -> bool:
     return task.name in GLUE_TASKS and not task.columns
 
 
-def _glue_home(task: Task) -> str:
+def task_home(task: Task) -> str:
+    """Returns where a task's data is: what its settings name, or GLUE's place on the Hub.
+
+    Raises:
+        UnknownNameError: The settings name no data and the task is not one of GLUE's.
+    """
+    if task.data is not None:
+        return task.data
     if not _is_glue(task):
         raise UnknownNameError(
             f"--task.name {task.name!r}: expected one of GLUE's tasks ({', '.join(GLUE_TASKS)}), the nearest "

@@ -38,6 +38,11 @@ class Packing:
     sha256: str
 
 
+def masked_positions_per_block(block_length: int, mask_share: float = 0.15) -> int:
+    """Returns how many positions of a block are predicted: round(0.15 · T), at least 1."""
+    return max(1, round(mask_share * block_length))
+
+
 def check_tokenizer(tokenizer: Any, name: str) -> None:
     """Refuses a tokenizer that masked-LM pre-training cannot use.
 

@@ -44,7 +44,7 @@ def training_arguments(
     bf16 = optim.precision == "bf16" or (
         optim.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
     )
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         max_steps=steps,
         per_device_train_batch_size=micro,
@@ -80,7 +80,13 @@ def training_arguments(
         report_to=list(running.report_to),
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
+        # Joins several CPU processes over gloo; left unsaid, each would train alone.
+        use_cpu=PartialState().device.type == "cpu",
     )
+    if arguments.n_gpu > 1:
+        # One process drives one GPU; several GPUs go through `accelerate launch`, never DataParallel.
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _shares(optim: Optim) -> tuple[int, int]:

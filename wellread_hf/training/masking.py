@@ -10,14 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.errors import DataError, TokenizerError
 
 _MASKED, _RANDOM = 0.8, 0.9
-
-
-def masked_positions_per_block(block_length: int, mask_share: float = 0.15) -> int:
-    """Returns how many positions of a block are predicted: round(0.15 · T), at least 1."""
-    return max(1, round(mask_share * block_length))
 
 
 class MlmCollator:

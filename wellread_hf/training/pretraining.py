@@ -194,7 +194,7 @@ def pretrain(
         data_collator=collator,
         time_budget=budget,
     )
-    marks = watch(trainer, f"pretrain {folder.name}", run, seconds)
+    marks = watch(trainer, folder.name, run, seconds)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     loss = trainer.evaluate()["eval_loss"]
     if trainer.is_world_process_zero():
@@ -243,29 +243,33 @@ def _planned_steps(
     """Returns the optimizer steps of each phase; for `minutes` timed once and written to plan.json."""
     shares = settings.phase_shares
     batch = settings.optim.batch_size
-    if settings.epochs is not None:
+    if settings.steps is not None:
+        return _shared_out(settings.steps, shares)
+    if settings.minutes is None:
         rows = [len(blocks.train) for blocks in phases]
         return [
             max(1, round(settings.epochs * share * count / batch))
             for share, count in zip(shares, rows, strict=True)
         ]
-    if settings.steps is not None:
-        last = settings.steps - sum(round(share * settings.steps) for share in shares[:-1])
-        return [max(1, round(share * settings.steps)) for share in shares[:-1]] + [max(1, last)]
-    assert settings.minutes is not None  # checked by Pretrain
     plan = folder / _PLAN
     if not plan.is_file():
         seconds = sum(
             share * _seconds_a_step(model, blocks, collator, batch)
             for share, blocks in zip(shares, phases, strict=True)
         )
-        total = settings.minutes * 60 / seconds * _OPTIMISM
+        total = round(settings.minutes * 60 / seconds * _OPTIMISM)
         # The processes' clocks differ; the first one's plan is everybody's.
-        planned = [[max(1, round(share * total)) for share in shares]]
+        planned = [_shared_out(max(1, total), shares)]
         broadcast_object_list(planned)
         write_atomically(plan, json.dumps(planned[0]))
     steps: list[int] = json.loads(plan.read_text())
     return steps
+
+
+def _shared_out(steps: int, shares: Sequence[float]) -> list[int]:
+    """Cuts `steps` into phases by `shares`; each gets at least one, the last takes the rounding."""
+    phases = [max(1, round(share * steps)) for share in shares[:-1]]
+    return [*phases, max(1, steps - sum(phases))]
 
 
 def _seconds_a_step(

@@ -165,10 +165,10 @@ def _mark(checkpoint: Path) -> dict[str, Any] | None:
     return mark if whole else None
 
 
-def watch(trainer: Trainer, name: str, run: str, seconds_before: float) -> MarkCheckpoints:
-    """Adds the callbacks above to a trainer; returns the one that keeps time."""
+def watch(trainer: Trainer, folder: str, run: str, seconds_before: float) -> MarkCheckpoints:
+    """Adds the callbacks above to a trainer working in `folder`; returns the one that keeps time."""
     trainer.remove_callback(PrinterCallback)
     marks = MarkCheckpoints(run, seconds_before)
-    for callback in (FiniteOnly(), marks, Progress(name)):
+    for callback in (FiniteOnly(), marks, Progress(folder.rpartition("-")[0])):
         trainer.add_callback(callback)
     return marks

@@ -1,0 +1,48 @@
+"""Pre-train a student by masked LM on plain text.
+
+Reads text and a tokenizer; writes runs/pack-... and runs/pretrain-..., an ordinary BertForMaskedLM folder.
+
+  python recipes/pretrain.py --corpus.sources my.txt --student 4-256 --minutes 30
+  accelerate launch recipes/pretrain.py --student 4-256 --block-lengths 128 512 --phase-shares 0.9 0.1
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from tyro.conf import arg
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.graph import Stage
+from wellread_hf.settings import Corpus, Optim, Pretrain, Running
+from wellread_hf.toy import SMOKE, Toy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    pretrain: Annotated[Pretrain, arg(name="")] = field(default_factory=Pretrain)
+    """What to train, and for how long."""
+    corpus: Corpus = field(default_factory=Corpus)
+    """Text to train on; `toy` stands for the embedded toy world."""
+    running: Running = field(default_factory=Running)
+    """How the run is carried out."""
+
+
+def plan(settings: Settings) -> list[Stage]:
+    toy = Toy(SMOKE, settings.running)
+    corpus = toy.corpus(settings.corpus)
+    return [stages.pretrain(settings.pretrain, corpus, settings.running, toy.after)]
+
+
+def smoke(settings: Settings) -> Settings:
+    tiny = Pretrain(
+        steps=20,
+        block_lengths=(32, 64),
+        phase_shares=(0.9, 0.1),
+        optim=Optim(learning_rate=1e-3, batch_size=8),
+    )
+    return replace(settings, pretrain=tiny, corpus=Corpus(sources=("toy",), tokenizer="toy"))
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, description=__doc__)

@@ -1,0 +1,133 @@
+"""The command `wellread`, and what all recipes' command lines share."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, TypeVar
+
+from wellread_hf.errors import WellreadError
+from wellread_hf.records import canonical_json
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """Options of every recipe."""
+
+    smoke: bool = False
+    """Run the whole path in seconds on tiny embedded data."""
+    dry_run: bool = False
+    """Print the resolved settings and the plan, with what is done already; write nothing."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+def run_recipe(
+    settings_type: type[Settings],
+    plan: Callable[[Settings], Sequence[Any]],
+    smoke: Callable[[Settings], Settings],
+    report: Callable[[Settings, Sequence[Any]], None] | None = None,
+    description: str | None = None,
+) -> None:
+    """Runs a recipe: reads the command line, plans the stages, carries them out, reports.
+
+    Exits with status 2 and one sentence on a mistake that the user can mend.
+
+    Args:
+        settings_type: A dataclass; each field is an option, the string below it its help.
+        plan: From settings to the stages wanted.
+        smoke: Shrinks the settings for `--smoke`.
+        report: Shows the results of the finished stages.
+        description: Shown by `--help`.
+    """
+    import tyro
+
+    # What the user gave is what counts; a library's chatter would hide our lines.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+    def command(
+        settings: Annotated[settings_type, tyro.conf.arg(name="")],  # type: ignore[valid-type]
+        flags: Annotated[Flags, tyro.conf.arg(name="")],
+    ) -> tuple[Any, Flags]:
+        return settings, flags
+
+    debug = "--debug" in sys.argv
+    with_errors_told(debug, lambda: _run(tyro.cli(command, description=description), plan, smoke, report))
+
+
+def _run(
+    given: tuple[Any, Flags],
+    plan: Callable[[Any], Sequence[Any]],
+    smoke: Callable[[Any], Any],
+    report: Callable[[Any, Sequence[Any]], None] | None,
+) -> None:
+    from wellread_hf.graph import carry_out, in_order
+
+    settings, flags = given
+    if flags.smoke:
+        settings = smoke(settings)
+    stages = plan(settings)
+    if flags.dry_run:
+        print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
+        for stage in in_order(stages):
+            print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
+        return
+    from transformers.utils.logging import disable_progress_bar
+
+    # Bars of ours tell of everything that takes long; a bar for writing one file would only break them.
+    disable_progress_bar()
+    carry_out(stages)
+    if report is not None and is_main_process():
+        report(settings, stages)
+
+
+def is_main_process() -> bool:
+    """Tells whether this is the first process of a launch, before anything is set up."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
+    """Runs `work`; a mistake of the user ends the program with one sentence and status 2."""
+    try:
+        work()
+    except WellreadError as error:
+        if debug:
+            raise
+        if is_main_process():
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def main() -> None:
+    """Runs the command `wellread`."""
+    import tyro
+
+    with_errors_told(
+        "--debug" in sys.argv,
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            {"students": students}, prog="wellread", description="Compact BERTs by Pre-trained Distillation."
+        ),
+    )
+
+
+def students() -> None:
+    """Print the 24 students: names, sizes, exact parameters."""
+    from wellread_hf.students import STUDENTS
+
+    print(f"{'name':12} {'alias':7} {'layers':>6} {'hidden':>6} {'heads':>5} {'parameters':>11}  release")
+    for student in STUDENTS:
+        print(
+            f"{student.name:12} {student.alias or '':7} {student.layers:6} {student.hidden:6} "
+            f"{student.heads:5} {student.parameters():11,}  {student.release}"
+        )
+
+
+if __name__ == "__main__":
+    main()

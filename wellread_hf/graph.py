@@ -1,0 +1,216 @@
+"""Stages as a graph of folders: what is done is skipped, what is half done goes on.
+
+A stage's folder is named by the digest of everything that decides its result; `stage.json` is
+written there last. So the plan of a whole chain is known before any of it has run.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from wellread_hf import __version__
+from wellread_hf.errors import DiskFullError, StoreError
+from wellread_hf.locations import Location, RepoType, locate
+from wellread_hf.records import RECORD, StageRecord, digest
+
+_DISTRIBUTIONS = ("torch", "transformers", "datasets", "accelerate", "tokenizers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step: from settings and inputs to a finished folder.
+
+    Attributes:
+        kind: The verb, e.g. `pretrain`.
+        name: What a person calls the result, e.g. `bert-2-128`.
+        root: Folder of all stages.
+        identity: Everything that decides the result: settings and fingerprints of inputs.
+        after: Stages that must be finished first.
+        work: Does the job in the folder it is given, on every process; returns the outcome.
+        solo: The job is done by the main process alone while the others wait.
+    """
+
+    kind: str
+    name: str
+    root: Path
+    identity: Mapping[str, Any]
+    after: Sequence["Stage"] = field(default=())
+    work: Callable[["Stage"], Mapping[str, Any]]
+    solo: bool = False
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of kind and identity."""
+        return digest({"kind": self.kind, "identity": self.identity})
+
+    @property
+    def folder(self) -> Path:
+        """Where the result lies, or will."""
+        return self.root / f"{self.kind}-{self.name}-{self.digest[:12]}"
+
+    @property
+    def state(self) -> str:
+        """`done`, `half done` or `to do`."""
+        if (self.folder / RECORD).is_file():
+            return "done"
+        return "half done" if self.folder.is_dir() else "to do"
+
+    @property
+    def record(self) -> StageRecord:
+        """The record of a finished stage; raises `StoreError` before that."""
+        return StageRecord.read(self.folder)
+
+
+def in_order(stages: Sequence[Stage]) -> list[Stage]:
+    """Returns the stages and all that they need, each once, needs first."""
+    ordered: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> None:
+        for needed in stage.after:
+            add(needed)
+        ordered.setdefault(stage.digest, stage)
+
+    for stage in stages:
+        add(stage)
+    return list(ordered.values())
+
+
+def carry_out(stages: Sequence[Stage]) -> None:
+    """Finishes the stages and all that they need; a line at each one's start and end.
+
+    Raises:
+        WellreadError: Whatever a stage refuses; what was finished before stays.
+    """
+    state = processes()
+    for stage in in_order(stages):
+        if stage.state == "done":
+            _say(state, f"{stage.kind} {stage.name}: done already in {stage.folder}")
+            continue
+        if state.is_main_process:
+            stage.folder.mkdir(parents=True, exist_ok=True)
+        with _locked(stage.folder, state.is_main_process):
+            _carry_out_one(stage, state)
+        state.wait_for_everyone()
+
+
+def processes() -> Any:
+    """Sets up the processes of a launch once, before any library does it in its own way."""
+    import torch
+    from accelerate import PartialState
+
+    # Told so, accelerate joins processes without an accelerator over gloo; untold, it leaves each alone.
+    cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU") == "True"
+    # Waiting for a solo stage of hours is no time-out.
+    return PartialState(cpu=cpu, timeout=timedelta(days=30))
+
+
+def _carry_out_one(stage: Stage, state: Any) -> None:
+    _say(state, f"{stage.kind} {stage.name}: starts in {stage.folder}")
+    started = time.monotonic()
+    outcome: Mapping[str, Any] = {}
+    state.wait_for_everyone()
+    with _disk_full_told(stage.folder):
+        if state.is_main_process or not stage.solo:
+            outcome = stage.work(stage)
+        state.wait_for_everyone()
+        if state.is_main_process:
+            seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
+            _record(stage, outcome, seconds)
+            # Only now are they of no use; a kill before this line costs disk, not work.
+            shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
+            _say(state, f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
+
+
+def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
+    StageRecord(
+        kind=stage.kind,
+        name=stage.name,
+        digest=stage.digest,
+        settings=stage.identity,
+        inputs={needed.kind: needed.digest for needed in stage.after},
+        outcome=outcome,
+        seconds=seconds,
+        versions=_versions(),
+        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    ).write(stage.folder)
+
+
+def find(
+    name: str, repo_type: RepoType, option: str, root: Path, after: Sequence[Stage], revision: str | None = None
+) -> Location:
+    """Finds an input; a path inside a stage that has yet to run is known by that stage's digest."""
+    path = Path(name)
+    for stage in after:
+        if path.is_relative_to(stage.folder):
+            inside = path.relative_to(stage.folder)
+            return Location(name=name, revision=None, fingerprint=f"stage:{stage.digest}:{inside}")
+    return locate(name, repo_type, option, revision, memory=root / ".digests.json")
+
+
+def _say(state: Any, line: str) -> None:
+    if state.is_main_process:
+        print(line, flush=True)
+
+
+@contextmanager
+def _locked(folder: Path, holds: bool) -> Iterator[None]:
+    """Keeps a second run out of a stage's folder; the lock goes with the process, even a killed one."""
+    if not holds:
+        yield
+        return
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StoreError(
+                f"{folder} is being worked on by {file.read().strip() or 'another process'}; wait for it, "
+                "or end it, and run again"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+    (folder / ".lock").unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_full_told(folder: Path) -> Iterator[None]:
+    """Turns whatever a library raises on a full disk into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        # torch and safetensors wrap the system's error in their own, so its text is looked at too.
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or "No space left" in str(error) or shutil.disk_usage(folder).free < 1 << 16:
+            raise DiskFullError(
+                f"the disk of {folder} is full; free some space and run again, the stage goes on from its "
+                "last whole checkpoint"
+            ) from error
+        raise
+
+
+def _versions() -> dict[str, str]:
+    found = {"wellread_hf": __version__} | {name: version(name) for name in _DISTRIBUTIONS}
+    # The code's commit, where it runs from a checkout.
+    here = Path(__file__).parent
+    answer = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found | ({"commit": answer.stdout.strip()} if answer.returncode == 0 else {})

@@ -1,0 +1,92 @@
+"""What stages read: corpora, tasks and transfer sets, found and fingerprinted before anything runs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from wellread_hf.data.corpus import Source
+from wellread_hf.graph import Stage, find
+from wellread_hf.locations import Location
+from wellread_hf.settings import Running, Task, Transfer
+
+TASK = "task"
+
+
+def find_sources(
+    specs: Sequence[str], option: str, running: Running, after: Sequence[Stage]
+) -> list[tuple[Source, Location]]:
+    """Finds the sources of a corpus or transfer set."""
+    sources = [Source.parse(spec) for spec in specs]
+    return [
+        (source, find(source.name, "dataset", option, running.runs, after, source.revision))
+        for source in sources
+    ]
+
+
+def texts_of(sources: Sequence[tuple[Source, Location]]) -> Iterator[tuple[str, ...]]:
+    """Streams the rows of all sources, one source after another."""
+    for source, location in sources:
+        yield from source.texts(location)
+
+
+def source_identity(sources: Sequence[tuple[Source, Location]]) -> list[dict[str, Any]]:
+    """Says what decides the text of sources: content and choice of rows, not where they lie."""
+    return [
+        asdict(source) | {"name": location.fingerprint, "revision": location.revision}
+        for source, location in sources
+    ]
+
+
+def find_task(task: Task, running: Running, after: Sequence[Stage]) -> list[Location]:
+    """Finds a task's data set, or its files in the order train, validation, test."""
+    from wellread_hf.data.rows import task_home
+
+    names = [task_home(task), *(name for name in (task.validation, task.test) if name is not None)]
+    return [find(name, "dataset", "--task.data", running.runs, after, task.revision) for name in names]
+
+
+def task_identity(task: Task, locations: Sequence[Location]) -> Mapping[str, Any]:
+    """Says what decides a task's rows."""
+    places = {"data": None, "validation": task.validation is not None, "test": task.test is not None}
+    return asdict(task) | places | {"content": [location.fingerprint for location in locations]}
+
+
+class TransferSet:
+    """A transfer set that was found: its identity, its texts, and its labels where it has them."""
+
+    def __init__(self, transfer: Transfer, running: Running, after: Sequence[Stage]) -> None:
+        self.transfer = transfer
+        self.sources = {
+            spec: find_sources([spec], "--transfer.sources", running, after)
+            for spec in transfer.sources
+            if spec != TASK
+        }
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Says what decides the transfer set, the task's own rows apart."""
+        sources = [
+            TASK if spec == TASK else source_identity(self.sources[spec]) for spec in self.transfer.sources
+        ]
+        return asdict(self.transfer) | {"sources": sources}
+
+    def rows(self, task: Any) -> Any:
+        """Reads and draws the rows of the transfer set for a `LoadedTask`.
+
+        Returns:
+            `Rows`; their labels are known only if all of them are the task's own.
+
+        Raises:
+            DataError: A source has another number of text columns than the task, or there are no rows.
+        """
+        from wellread_hf.data.rows import Rows, check_columns, draw_rows
+
+        texts: list[tuple[str, ...]] = []
+        for spec in self.transfer.sources:
+            if spec == TASK:
+                texts.extend(task.train.texts)
+                continue
+            check_columns(self.sources[spec][0][0], task)
+            texts.extend(texts_of(self.sources[spec]))
+        labels = task.train.labels if self.transfer.sources == (TASK,) else None
+        return draw_rows(Rows(texts, labels), self.transfer.rows, self.transfer.seed)

@@ -1,0 +1,64 @@
+"""Logits of a classifier for many rows, in batches of rows of like length."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wellread_hf.models.encoding import EncodedRows, PadCollator
+
+
+def batches_by_length(
+    rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], batch_tokens: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Cuts `rows`, sorted by length, into batches of at most `batch_tokens` tokens with padding."""
+    start = 0
+    while start < len(rows):
+        # The rows come longest first, so the first one tells the padded width.
+        count = max(1, batch_tokens // int(lengths[rows[start]]))
+        yield rows[start : start + count]
+        start += count
+
+
+def longest_first(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns the row indices by falling length, equal ones in their order."""
+    return np.argsort(-lengths, kind="stable")
+
+
+@torch.inference_mode()
+def logits_of(
+    model: Any, encoded: EncodedRows, rows: npt.NDArray[np.int64], batch_tokens: int = 8192, bar: Any = None
+) -> npt.NDArray[np.float32]:
+    """Runs a classifier over some rows.
+
+    Args:
+        model: The classifier; put into evaluation mode.
+        encoded: All rows, tokenised for this model.
+        rows: Which of them, longest first.
+        batch_tokens: Tokens a batch, padding included.
+        bar: A progress bar that is told of rows done.
+
+    Returns:
+        Logits [len(rows), classes] in fp32, in the order of `rows`.
+    """
+    model.eval()
+    collate = PadCollator(encoded.pad_id)
+    parts = []
+    for batch in batches_by_length(rows, encoded.lengths, batch_tokens):
+        inputs = collate([encoded.row(int(index)) for index in batch])
+        outputs = model(**{name: value.to(model.device) for name, value in inputs.items()})
+        parts.append(outputs.logits.float().cpu().numpy())
+        if bar is not None:
+            bar.update(len(batch))
+    return np.concatenate(parts)
+
+
+def logits_in_order(model: Any, encoded: EncodedRows) -> npt.NDArray[np.float32]:
+    """Returns the logits [rows, classes] of all rows in their own order."""
+    order = longest_first(encoded.lengths)
+    found = logits_of(model, encoded, order)
+    logits = np.empty_like(found)
+    logits[order] = found
+    return logits

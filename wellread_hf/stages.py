@@ -1,0 +1,308 @@
+"""The stages: each builder returns a `Stage` that says what it will do, where, and after what.
+
+Building touches no model; a chain is planned first (`recipes --dry-run`) and carried out after.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.data.tokens import masked_positions_per_block
+from wellread_hf.errors import SettingsError
+from wellread_hf.graph import Stage, find
+from wellread_hf.inputs import TransferSet, find_sources, find_task, source_identity, task_identity, texts_of
+from wellread_hf.settings import (
+    Corpus,
+    Label,
+    Objective,
+    Pretrain,
+    Running,
+    Start,
+    Task,
+    Transfer,
+    Tuning,
+)
+from wellread_hf.students import Student
+
+__all__ = ["distill", "finetune", "label", "pack", "pretrain", "train_tokenizer"]
+
+
+def train_tokenizer(
+    corpus: Corpus, vocabulary: int, running: Running, after: Sequence[Stage] = ()
+) -> Stage:
+    """Trains a lower-case WordPiece tokenizer on a corpus (`corpus.tokenizer` is not used)."""
+    sources = find_sources(corpus.sources, "--corpus.sources", running, after)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.models.wordpiece import train_wordpiece
+
+        return train_wordpiece(texts_of(sources), vocabulary, stage.folder)
+
+    return Stage(
+        kind="tokenizer",
+        name=str(vocabulary),
+        root=running.runs,
+        identity={"sources": source_identity(sources), "vocabulary": vocabulary},
+        after=after,
+        work=work,
+        solo=True,
+    )
+
+
+def pack(
+    corpus: Corpus, block_length: int, mask_share: float, running: Running, after: Sequence[Stage] = ()
+) -> Stage:
+    """Packs a corpus into blocks of `block_length` tokens."""
+    sources = find_sources(corpus.sources, "--corpus.sources", running, after)
+    tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
+    masked = masked_positions_per_block(block_length, mask_share)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.data.tokens import check_tokenizer
+        from wellread_hf.data.tokens import pack as pack_texts
+        from wellread_hf.models.loading import load_tokenizer
+
+        tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
+        check_tokenizer(tokenizer, corpus.tokenizer)
+        texts = (" ".join(row) for row in texts_of(sources))
+        return asdict(pack_texts(texts, tokenizer, block_length, masked, stage.folder))
+
+    return Stage(
+        kind="pack",
+        name=str(block_length),
+        root=running.runs,
+        identity={
+            "sources": source_identity(sources),
+            "tokenizer": tokenizer_at.fingerprint,
+            "block_length": block_length,
+            "masked": masked,
+        },
+        after=after,
+        work=work,
+        solo=True,
+    )
+
+
+def pretrain(
+    settings: Pretrain, corpus: Corpus, running: Running, after: Sequence[Stage] = ()
+) -> Stage:
+    """Packs the corpus for every phase and pre-trains a masked LM on it."""
+    packs = [pack(corpus, length, settings.mask_share, running, after) for length in settings.block_lengths]
+    tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
+    start_at = None
+    if settings.start is not None:
+        start_at = find(settings.start, "model", "--start", running.runs, after)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.data.tokens import Blocks, Packing
+        from wellread_hf.models.loading import check_fit, load_masked_lm, load_tokenizer
+        from wellread_hf.models.masked_lm import new_masked_lm
+        from wellread_hf.models.saving import save_model
+        from wellread_hf.training.pretraining import pretrain as train
+
+        tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
+        if start_at is not None:
+            model = load_masked_lm(start_at, "--start", settings.trust_remote_code)
+        else:
+            student = Student.parse(settings.student)
+            model = new_masked_lm(
+                student, len(tokenizer), settings.initializer_range, settings.dropout, settings.seed
+            )
+        check_fit(model, tokenizer, max(settings.block_lengths), "--block-lengths")
+        phases = [Blocks.open(packed.folder, Packing(**packed.record.outcome)) for packed in packs]
+        outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest)
+        if start_at is None:
+            # Dropout while pre-training is a choice of this stage, not of those who use the model.
+            model.config.update({"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1})
+        save_model(model, tokenizer, stage.folder)
+        return outcome
+
+    name = Student.parse(settings.student).name if start_at is None else _short(settings.start)
+    return Stage(
+        kind="pretrain",
+        name=f"{name}-seed{settings.seed}",
+        root=running.runs,
+        identity=asdict(settings)
+        | {
+            "start": None if start_at is None else start_at.fingerprint,
+            "student": None if start_at is not None else name,
+            "packs": [packed.digest for packed in packs],
+            "tokenizer": tokenizer_at.fingerprint,
+        },
+        after=[*after, *packs],
+        work=work,
+    )
+
+
+def finetune(
+    start: Start, task: Task, tuning: Tuning, running: Running, after: Sequence[Stage] = ()
+) -> Stage:
+    """Trains a classifier on a task's labels: teachers, Basic, PF, the last step of PD-F."""
+    return _tuned("finetune", start, task, tuning, running, after)
+
+
+def label(
+    teacher: str,
+    task: Task,
+    transfer: Transfer,
+    settings: Label,
+    running: Running,
+    after: Sequence[Stage] = (),
+) -> Stage:
+    """Passes a teacher over a transfer set once and stores its logits."""
+    teacher_at = find(teacher, "model", "--teacher", running.runs, after)
+    task_at = find_task(task, running, after)
+    transfer_set = TransferSet(transfer, running, after)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from accelerate import PartialState
+
+        from wellread_hf.data.rows import load_task
+        from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer
+        from wellread_hf.training.soft_labels import label_rows, teacher_order
+
+        tokenizer = load_tokenizer(teacher_at, "--teacher")
+        model = load_classifier(teacher_at, "--teacher", trust_remote_code=settings.trust_remote_code)
+        check_fit(model, tokenizer, settings.max_length, "--label.max-length")
+        loaded = load_task(task, task_at)
+        texts = transfer_set.rows(loaded).texts
+        order = teacher_order(model.config, loaded.facts.labels, settings.teacher_labels)
+        model.to(PartialState().device)
+        reused = label_rows(model, tokenizer, texts, order, settings, stage.folder)
+        return {"rows": len(texts), "labels": loaded.facts.labels, "teacher_order": order, "shards_reused": reused}
+
+    return Stage(
+        kind="label",
+        name=task.name,
+        root=running.runs,
+        identity={
+            "teacher": teacher_at.fingerprint,
+            "task": task_identity(task, task_at),
+            "transfer": transfer_set.identity,
+            "settings": asdict(settings),
+        },
+        after=after,
+        work=work,
+    )
+
+
+def distill(
+    start: Start,
+    task: Task,
+    labels: Stage,
+    transfer: Transfer,
+    objective: Objective,
+    tuning: Tuning,
+    running: Running,
+    after: Sequence[Stage] = (),
+) -> Stage:
+    """Trains a classifier on stored soft labels: Distillation, PD."""
+    return _tuned("distill", start, task, tuning, running, after, (labels, transfer, objective))
+
+
+def _tuned(
+    kind: str,
+    start: Start,
+    task: Task,
+    tuning: Tuning,
+    running: Running,
+    after: Sequence[Stage],
+    soft: tuple[Stage, Transfer, Objective] | None = None,
+) -> Stage:
+    task_at = find_task(task, running, after)
+    weights_at = None
+    if start.weights is not None:
+        weights_at = find(start.weights, "model", "--start.weights", running.runs, after)
+    tokenizer_at = weights_at
+    if start.tokenizer is not None:
+        tokenizer_at = find(start.tokenizer, "model", "--start.tokenizer", running.runs, after)
+    assert tokenizer_at is not None  # Start asks for a tokenizer where there are no weights
+    transfer_set = None if soft is None else TransferSet(soft[1], running, after)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.data.rows import draw_rows, load_task
+        from wellread_hf.evaluation.metrics import scores
+        from wellread_hf.models.encoding import encode
+        from wellread_hf.models.inference import logits_in_order
+        from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer, new_classifier
+        from wellread_hf.models.saving import save_model
+        from wellread_hf.training.soft_labels import SoftLabels
+        from wellread_hf.training.tuning import tune
+
+        loaded = load_task(task, task_at)
+        tokenizer = load_tokenizer(tokenizer_at, "--start.tokenizer")
+        if weights_at is None:
+            student = Student.parse(start.student)
+            model = new_classifier(student, len(tokenizer), loaded.facts.labels, tuning.seed)
+        else:
+            model = load_classifier(
+                weights_at, "--start.weights", loaded.facts.labels, tuning.seed, start.trust_remote_code
+            )
+        check_fit(model, tokenizer, tuning.max_length, "--max-length")
+        objective = None
+        if soft is None or transfer_set is None:
+            rows = draw_rows(loaded.train, task.train_rows, task.train_seed)
+            targets = {"labels": rows.labels}
+        else:
+            labels, _, objective = soft
+            rows = transfer_set.rows(loaded)
+            store = SoftLabels.open(labels.folder)
+            store.check_belongs(rows.texts)
+            targets = {"teacher_logits": store.logits}
+            if objective.hard_label_share:
+                targets["labels"] = _hard_labels(rows)
+        validation = loaded.validation
+        outcome = tune(
+            model,
+            (encode(rows.texts, tokenizer, tuning.max_length), targets),
+            (encode(validation.texts, tokenizer, tuning.max_length), {"labels": validation.labels}),
+            loaded.facts.metrics,
+            tuning,
+            objective,
+            running,
+            stage.folder,
+            stage.digest,
+        )
+        save_model(model, tokenizer, stage.folder)
+        if loaded.test is not None:
+            logits = logits_in_order(model, encode(loaded.test.texts, tokenizer, tuning.max_length))
+            outcome["test"] = scores(loaded.facts.metrics, logits, loaded.test.labels)
+            outcome["test_rows"] = len(loaded.test.texts)
+        return outcome
+
+    name = Student.parse(start.student).name if start.weights is None else _short(start.weights)
+    identity = {
+        "start": asdict(start)
+        | {
+            "weights": None if weights_at is None else weights_at.fingerprint,
+            "student": name if weights_at is None else None,
+            "tokenizer": tokenizer_at.fingerprint,
+        },
+        "task": task_identity(task, task_at),
+        "tuning": asdict(tuning),
+    }
+    if soft is not None:
+        identity |= {"labels": soft[0].digest, "objective": asdict(soft[2])}
+    return Stage(
+        kind=kind,
+        name=f"{name}-{task.name}-seed{tuning.seed}",
+        root=running.runs,
+        identity=identity,
+        after=[*after, *([] if soft is None else [soft[0]])],
+        work=work,
+    )
+
+
+def _hard_labels(rows: Any) -> Any:
+    if rows.labels is None:
+        raise SettingsError(
+            "--objective.hard-label-share needs true labels, and this transfer set has text without labels; "
+            "use --transfer.sources task, or a share of 0"
+        )
+    return rows.labels
+
+
+def _short(weights: str | None) -> str:
+    """Returns the last part of a path or Hub id, without a revision, for a folder's name."""
+    return Path(str(weights).partition("@")[0]).name.lower()

@@ -1,0 +1,80 @@
+"""The name `toy` in settings: the embedded toy world in place of a corpus, tokenizer, task or transfer set."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from wellread_hf.data.toyworld import LABEL_NAMES, ToyWorldSettings, write_toy_world
+from wellread_hf.graph import Stage
+from wellread_hf.settings import Corpus, Running, Start, Task, Transfer
+
+TOY = "toy"
+# A world that is written and learnt in seconds; too small to teach anything.
+SMOKE = ToyWorldSettings(
+    corpus_texts=2_000, train_rows=64, validation_rows=64, test_rows=64, pool_rows=128
+)
+
+
+class Toy:
+    """Plans the toy world, and puts its folders where settings say `toy`.
+
+    Args:
+        settings: Sizes and seed of the world.
+        running: Where it goes.
+    """
+
+    def __init__(self, settings: ToyWorldSettings, running: Running) -> None:
+        def work(stage: Stage) -> dict[str, object]:
+            write_toy_world(stage.folder, settings)
+            return {}
+
+        self.stage = Stage(
+            kind="toyworld",
+            name=f"seed{settings.seed}",
+            root=running.runs,
+            identity={"settings": settings},
+            work=work,
+            solo=True,
+        )
+        self.used = False
+
+    @property
+    def after(self) -> Sequence[Stage]:
+        """The world's stage, if anything asked for it."""
+        return [self.stage] if self.used else []
+
+    def corpus(self, corpus: Corpus) -> Corpus:
+        """Replaces `toy` among a corpus' sources and as its tokenizer."""
+        sources = tuple(self._path("corpus.txt") if name == TOY else name for name in corpus.sources)
+        return replace(corpus, sources=sources, tokenizer=self._tokenizer(corpus.tokenizer))
+
+    def start(self, start: Start) -> Start:
+        """Replaces `toy` as the tokenizer of random weights."""
+        return start if start.tokenizer is None else replace(start, tokenizer=self._tokenizer(start.tokenizer))
+
+    def task(self, task: Task) -> Task:
+        """Replaces the task named `toy`, keeping how many training rows are drawn."""
+        if task.name != TOY or task.data is not None:
+            return task
+        return replace(
+            task,
+            data=self._path("task/train.jsonl"),
+            validation=self._path("task/validation.jsonl"),
+            test=self._path("task/test.jsonl"),
+            columns=("sentence",),
+            labels=LABEL_NAMES,
+        )
+
+    def transfer(self, transfer: Transfer) -> Transfer:
+        """Replaces `toy` among the sources of a transfer set: the unlabelled pool."""
+        pool = ",column=sentence"
+        sources = tuple(
+            self._path("pool.jsonl") + pool if name == TOY else name for name in transfer.sources
+        )
+        return replace(transfer, sources=sources)
+
+    def _tokenizer(self, name: str) -> str:
+        return self._path("tokenizer") if name == TOY else name
+
+    def _path(self, name: str) -> str:
+        self.used = True
+        return str(self.stage.folder / name)

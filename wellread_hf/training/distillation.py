@@ -1,0 +1,152 @@
+"""`ClassifierTrainer` (true labels) and `DistillationTrainer` (a teacher's soft labels)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wellread_hf.errors import LabelError, SettingsError
+from wellread_hf.training.objectives import hard_label_loss, soft_label_loss
+from wellread_hf.training.row_mean import RowMeanTrainer
+
+SOFT_LABELS = "teacher_logits"
+# Rows of a data set looked at in one go when its soft labels are checked.
+_CHECKED_AT_ONCE = 10_000
+
+
+class ClassifierTrainer(RowMeanTrainer):
+    """Fine-tunes any sequence classifier or regressor on `labels`."""
+
+    def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Returns each row's loss against its label."""
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        return hard_label_loss(outputs.logits.float(), labels), outputs
+
+
+class DistillationTrainer(ClassifierTrainer):
+    """Trains a sequence classifier on a teacher's logits (Turc et al. 2019, Algorithm 1, step 2).
+
+    A `transformers.Trainer` in every other respect: plain `TrainingArguments`, any sequence
+    classifier, evaluation on true `labels` as usual. Training rows carry `teacher_logits` [C]
+    (stored once, by `wellread_hf.training.soft_labels` or by yourself), or a live `teacher` is given.
+
+    Args:
+        temperature: T; the loss is multiplied by T².
+        hard_label_share: Weight of the cross-entropy with the true `labels`; the soft loss gets the
+            rest. The paper has 0.
+        teacher: A live teacher, run on the same inputs in every step: same result as stored
+            logits, many times slower. It must share the student's tokenizer.
+        **kwargs: As for `transformers.Trainer`.
+
+    Raises:
+        SettingsError: Temperature or share cannot be.
+        LabelError: (at the start of training) soft labels are missing, of another width than the
+            student's output, or not finite; or true labels are missing where a share is asked for.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        temperature: float = 1.0,
+        hard_label_share: float = 0.0,
+        teacher: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not temperature > 0:
+            raise SettingsError(f"temperature must be above 0, got {temperature}")
+        if not 0 <= hard_label_share <= 1:
+            raise SettingsError(f"hard_label_share must lie between 0 and 1, got {hard_label_share}")
+        super().__init__(*args, **kwargs)
+        self.temperature = temperature
+        self.hard_label_share = hard_label_share
+        self.teacher = None
+        if teacher is not None:
+            self._check_teacher(teacher)
+            self.teacher = teacher.to(self.args.device).eval().requires_grad_(False)
+
+    def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Returns each row's loss: against the soft labels in training, the true ones in evaluation."""
+        if not model.training:
+            return super().row_losses(model, inputs)
+        stored = inputs.pop(SOFT_LABELS, None)
+        labels = inputs.pop("labels", None)
+        outputs = model(**inputs)
+        logits = outputs.logits.float()
+        losses = soft_label_loss(logits, self._targets(stored, inputs, logits), self.temperature)
+        if self.hard_label_share:
+            hard = hard_label_loss(logits, labels)
+            losses = (1 - self.hard_label_share) * losses + self.hard_label_share * hard
+        return losses, outputs
+
+    def get_train_dataloader(self) -> Any:
+        """Builds the parent's loader, once the soft labels have been checked."""
+        self._check_rows()
+        return super().get_train_dataloader()
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Evaluates as the parent does; soft labels in the rows are left aside."""
+        hard = {name: value for name, value in inputs.items() if name != SOFT_LABELS}
+        return super().prediction_step(model, hard, *args, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        # With plain TrainingArguments the parent drops every column that the model does not take.
+        super()._set_signature_columns_if_needed()
+        if SOFT_LABELS not in self._signature_columns:
+            self._signature_columns = [*self._signature_columns, SOFT_LABELS]
+
+    def _targets(self, stored: Tensor | None, inputs: dict[str, Any], logits: Tensor) -> Tensor:
+        if self.teacher is not None:
+            with torch.no_grad():
+                stored = self.teacher(**inputs).logits
+        if stored is None or stored.shape != logits.shape:
+            found = "none" if stored is None else f"shape {tuple(stored.shape)}"
+            raise LabelError(
+                f"expected {SOFT_LABELS} of shape {tuple(logits.shape)} in every batch, got {found}; keep "
+                "the column through your collator, with the student's classes in the student's order"
+            )
+        return stored.to(logits)
+
+    def _check_teacher(self, teacher: Any) -> None:
+        student = self.model.config
+        for field in ("num_labels", "vocab_size"):
+            ours, theirs = getattr(student, field, None), getattr(teacher.config, field, None)
+            if ours != theirs:
+                raise LabelError(
+                    f"a live teacher must have the student's {field}: expected {ours}, got {theirs}; use "
+                    "stored soft labels (recipes/label.py), which match classes by name and tokenise apart"
+                )
+
+    def _check_rows(self) -> None:
+        rows: Any = self.train_dataset
+        if not hasattr(rows, "__getitem__"):
+            return  # a stream; every batch is still checked
+        first = rows[0]
+        if self.hard_label_share and first.get("labels", first.get("label")) is None:
+            raise LabelError(
+                f"hard_label_share is {self.hard_label_share}, but the training rows have no labels; "
+                "add a column `labels`, or set the share to 0"
+            )
+        if self.teacher is not None:
+            return
+        classes = self.model.config.num_labels
+        if first.get(SOFT_LABELS) is None:
+            raise LabelError(
+                f"expected a column {SOFT_LABELS} in the training rows, found {', '.join(first)}; store "
+                "the teacher's logits there (recipes/label.py), or give a live `teacher`"
+            )
+        column = getattr(rows, "column_names", None)
+        for start in range(0, len(rows) if column else 1, _CHECKED_AT_ONCE):
+            part = rows[start : start + _CHECKED_AT_ONCE][SOFT_LABELS] if column else [first[SOFT_LABELS]]
+            widths = {np.size(row) for row in part}
+            if widths != {classes}:
+                raise LabelError(
+                    f"expected {classes} {SOFT_LABELS} a row, one a class of the student, got {sorted(widths)}; "
+                    "the soft labels belong to another task"
+                )
+            if not np.isfinite(np.asarray(part, dtype=np.float64)).all():
+                raise LabelError(
+                    f"{SOFT_LABELS} of rows {start} to {start + len(part) - 1} are not all finite; run the "
+                    "labelling pass again"
+                )

@@ -1,0 +1,126 @@
+"""Supervised training of a classifier: fine-tuning on labels, or distillation on soft labels.
+
+One function serves teachers, Basic, PF, Distillation, PD and the last step of PD-F; what differs is
+where the weights come from and whether an `Objective` with soft labels is given.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Dataset
+from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel
+
+from wellread_hf.data.order import whole_run
+from wellread_hf.evaluation.metrics import scores
+from wellread_hf.models.encoding import EncodedRows, PadCollator
+from wellread_hf.models.inference import longest_first
+from wellread_hf.records import write_atomically
+from wellread_hf.settings import Objective, Running, Tuning
+from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
+from wellread_hf.training.watching import find_checkpoint, watch
+
+Targets = Mapping[str, npt.NDArray[Any]]
+
+
+class TargetRows(Dataset[dict[str, Any]]):
+    """Tokenised rows with their targets, in a given order.
+
+    Args:
+        encoded: The rows.
+        targets: Arrays [rows, ...] by name, e.g. `labels`, `teacher_logits`.
+        order: Row index at each position.
+    """
+
+    def __init__(self, encoded: EncodedRows, targets: Targets, order: npt.NDArray[np.int64]) -> None:
+        self.encoded = encoded
+        self.targets = targets
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = int(self.order[index])
+        return self.encoded.row(row) | {name: values[row] for name, values in self.targets.items()}
+
+
+def tune(
+    model: PreTrainedModel,
+    train: tuple[EncodedRows, Targets],
+    validation: tuple[EncodedRows, Targets],
+    metrics: tuple[str, ...],
+    settings: Tuning,
+    objective: Objective | None,
+    running: Running,
+    folder: Path,
+    run: str,
+) -> dict[str, Any]:
+    """Trains a classifier in place, from its last checkpoint if there is one; keeps the best weights.
+
+    Args:
+        model: The classifier; changed.
+        train: Rows with `labels`, or with `teacher_logits` (and `labels` for a hard-label share).
+        validation: Rows with `labels`.
+        metrics: Metric names; the first one tells which evaluation is best.
+        settings: What to do.
+        objective: The distillation objective; None trains on labels.
+        running: How to carry it out.
+        folder: Receives `checkpoints/` and `log.json`.
+        run: Digest that the checkpoints must carry.
+
+    Returns:
+        Best validation scores (0 to 1), steps, seconds.
+
+    Raises:
+        NotFiniteError: The loss became NaN or infinite.
+    """
+    rows, targets = train
+    batch = settings.optim.batch_size
+    steps = max(1, round(settings.epochs * len(rows) / batch))
+    every = -(-steps // settings.evaluations)
+    checkpoint, seconds = find_checkpoint(folder, run)
+    trainer_class, extra = (
+        (ClassifierTrainer, {}) if objective is None else (DistillationTrainer, asdict(objective))
+    )
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        return scores(metrics, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+
+    trainer = trainer_class(
+        model=model,
+        args=training_arguments(
+            folder,
+            settings.optim,
+            running,
+            steps,
+            settings.seed,
+            checkpoint_steps=every,
+            evaluation_steps=every,
+            metric=metrics[0],
+        ),
+        train_dataset=TargetRows(rows, targets, whole_run(rows.lengths, batch, steps, settings.seed)),
+        eval_dataset=TargetRows(*validation, longest_first(validation[0].lengths)),
+        data_collator=PadCollator(rows.pad_id),
+        compute_metrics=compute_metrics,
+        callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else None,
+        **extra,
+    )
+    marks = watch(trainer, folder.name, run, seconds)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    found = trainer.evaluate()
+    if trainer.is_world_process_zero():
+        write_atomically(folder / "log.json", json.dumps(trainer.state.log_history, indent=1))
+    return {
+        "validation": {name: found[f"eval_{name}"] for name in metrics},
+        "validation_loss": found["eval_loss"],
+        "validation_rows": len(validation[0]),
+        "train_rows": len(rows),
+        "steps": trainer.state.global_step,
+        "seconds_training": marks.seconds,
+    }
