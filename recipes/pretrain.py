@@ -14,8 +14,8 @@ from tyro.conf import arg
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
 from wellread_hf.graph import Stage
-from wellread_hf.settings import Corpus, Optim, Pretrain, Running
-from wellread_hf.toy import SMOKE, Toy
+from wellread_hf.settings import Corpus, Pretrain, Running
+from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, Toy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +35,7 @@ def plan(settings: Settings) -> list[Stage]:
 
 
 def smoke(settings: Settings) -> Settings:
-    tiny = Pretrain(
-        steps=20,
-        block_lengths=(32, 64),
-        phase_shares=(0.9, 0.1),
-        optim=Optim(learning_rate=1e-3, batch_size=8),
-    )
-    return replace(settings, pretrain=tiny, corpus=Corpus(sources=("toy",), tokenizer="toy"))
+    return replace(settings, pretrain=SMOKE_PRETRAIN, corpus=Corpus(sources=("toy",), tokenizer="toy"))
 
 
 if __name__ == "__main__":

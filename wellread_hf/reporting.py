@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from wellread_hf.graph import Stage
+from wellread_hf.data.toyworld import probe_accuracy
+from wellread_hf.graph import Stage, in_order
 from wellread_hf.records import commit, write_atomically
 
 RESULTS, TABLE, CHART = "results.json", "table.md", "chart.png"
@@ -39,48 +40,41 @@ class MethodResult:
         return f"{mean(self.scores):.1f} ± {stdev(self.scores):.1f}"
 
 
-def report(
-    title: str,
-    methods: Mapping[str, Sequence[Stage]],
-    teacher: Stage | None,
-    metric: str,
-    split: str,
-    root: Path,
-    notes: Mapping[str, str],
-) -> Stage:
-    """Builds the stage that compares finished runs.
+def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | None, root: Path) -> Stage:
+    """Builds the stage that compares finished runs on the task's first metric.
+
+    Scores are of the labelled test set where there is one, else of the validation set; the table says
+    which. A toy world's table also tells how well word classes can be read off the word embeddings.
 
     Args:
         title: What is compared, for the chart and the folder's name.
         methods: The runs of each method, one a seed.
         teacher: The teacher's run, shown as a line of its own.
-        metric: Which metric.
-        split: `test` or `validation`; shown with the scores.
         root: Folder of all stages.
-        notes: Lines printed below the table: name to text.
     """
     runs = [run for stages in methods.values() for run in stages] + ([teacher] if teacher else [])
 
     def work(stage: Stage) -> Mapping[str, Any]:
+        outcome = runs[0].record.outcome
+        split = "test" if "test" in outcome else "validation"
+        metric = next(iter(outcome["validation"]))
         results = [_result(method, stages, metric, split) for method, stages in methods.items()]
         top = None if teacher is None else _result("Teacher", [teacher], metric, split)
-        text = markdown(results, top, metric, split, notes)
+        text = _markdown(results, top, f"{metric}, {split} (%)")
+        text += "".join(f"\n- {note}" for note in _notes(runs)) + "\n"
         write_atomically(stage.folder / TABLE, text)
-        _draw(results, top, title, metric, split, stage.folder / CHART)
+        _draw(results, top, title, f"{metric}, {split} (%)", stage.folder / CHART)
         numbers = [asdict(result) for result in [*results, *([top] if top else [])]]
         write_atomically(stage.folder / RESULTS, json.dumps(numbers, indent=1))
         return {"metric": metric, "split": split, "results": numbers}
 
     return Stage(
         kind="report",
-        name=title,
+        name=title.replace(" ", "-"),
         root=root,
         identity={
             "methods": {method: [run.digest for run in stages] for method, stages in methods.items()},
             "teacher": None if teacher is None else teacher.digest,
-            "metric": metric,
-            "split": split,
-            "notes": dict(notes),
         },
         after=runs,
         work=work,
@@ -88,9 +82,65 @@ def report(
     )
 
 
+def show_report(settings: Any, stages: Sequence[Stage]) -> None:
+    """Prints a finished report's table and where everything lies."""
+    from rich.console import Console
+    from rich.table import Table
+
+    folder = stages[0].folder
+    lines = (folder / TABLE).read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    table = Table(title=stages[0].name)
+    for name in rows[0]:
+        table.add_column(name)
+    for row in rows[1:]:
+        table.add_row(*row)
+    console = Console(width=None if Console().is_terminal else 140)
+    console.print(table)
+    for line in lines:
+        if line.startswith("- "):
+            console.print(line, highlight=False, soft_wrap=True)
+    console.print("\nready for from_pretrained:", highlight=False)
+    for result in json.loads((folder / RESULTS).read_text()):
+        for model in result["folders"]:
+            console.print(f"  {result['method']:12} {model}", highlight=False, soft_wrap=True)
+    console.print(f"\nchart: {folder / CHART}\ntable: {folder / TABLE}", highlight=False, soft_wrap=True)
+
+
+def _notes(runs: Sequence[Stage]) -> list[str]:
+    """Says what the runs share: pre-training, labelling, and the word classes found in a toy world."""
+    needed = in_order(runs)
+    notes = []
+    worlds = [stage.folder for stage in needed if stage.kind == "toyworld"]
+    for stage in needed:
+        outcome = stage.record.outcome
+        if stage.kind == "pretrain":
+            note = (
+                f"MLM of {stage.name}: held-out loss {outcome['held_out_loss']:.2f} nats (word frequencies "
+                f"alone: {outcome['unigram_loss']:.2f}) after {outcome['tokens']:,} tokens in "
+                f"{outcome['seconds_training']:.0f} s"
+            )
+            if worlds:
+                note += f"; word classes read off its embeddings: {100 * _probe(stage.folder, worlds[0]):.0f} %"
+            notes.append(note)
+        elif stage.kind == "label":
+            notes.append(f"teacher over {outcome['rows']:,} rows, once: {stage.record.seconds:.0f} s")
+    return notes
+
+
+def _probe(model: Path, world: Path) -> float:
+    from safetensors.numpy import load_file
+    from transformers import AutoTokenizer
+
+    weights = load_file(model / "model.safetensors")
+    words = weights["bert.embeddings.word_embeddings.weight"]
+    lexicon = json.loads((world / "lexicon.json").read_text())
+    return probe_accuracy(words, AutoTokenizer.from_pretrained(model).get_vocab(), lexicon)
+
+
 def _result(method: str, stages: Sequence[Stage], metric: str, split: str) -> MethodResult:
     outcomes = [stage.record.outcome for stage in stages]
-    encoders = [needed for stage in stages for needed in stage.after if needed.kind == "pretrain"]
+    encoders = [needed for stage in stages for needed in _encoders(stage)]
     return MethodResult(
         method=method,
         scores=tuple(100 * outcome[split][metric] for outcome in outcomes),
@@ -100,15 +150,14 @@ def _result(method: str, stages: Sequence[Stage], metric: str, split: str) -> Me
     )
 
 
-def markdown(
-    results: Sequence[MethodResult],
-    teacher: MethodResult | None,
-    metric: str,
-    split: str,
-    notes: Mapping[str, str],
-) -> str:
-    """Writes the table as Markdown; `split` and `metric` are in its head, notes below."""
-    head = ["method", f"{metric} ({split}, %)", "seeds", "each seed", "MLM loss at start", "training s"]
+def _encoders(stage: Stage) -> list[Stage]:
+    """Returns the pre-training a run started from: its own, or for PD-F that of the PD student."""
+    direct = [needed for needed in stage.after if needed.kind == "pretrain"]
+    return direct or [found for needed in stage.after if needed.kind == "distill" for found in _encoders(needed)]
+
+
+def _markdown(results: Sequence[MethodResult], teacher: MethodResult | None, score: str) -> str:
+    head = ["method", score, "seeds", "each seed", "MLM loss at start", "training s"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for result in [*results, *([teacher] if teacher else [])]:
         cells = [
@@ -120,7 +169,6 @@ def markdown(
             f"{mean(result.seconds):.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {name}: {text}" for name, text in notes.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -128,8 +176,7 @@ def _draw(
     results: Sequence[MethodResult],
     teacher: MethodResult | None,
     title: str,
-    metric: str,
-    split: str,
+    score: str,
     path: Path,
 ) -> None:
     import matplotlib as mpl
@@ -160,9 +207,8 @@ def _draw(
     lowest, highest = min(shown), max([*shown, *(teacher.scores if teacher else ())])
     room = max(2.0, 0.25 * (highest - lowest))
     axes.set_ylim(max(0.0, lowest - room), highest + room)
-    axes.set_ylabel(f"{metric}, {split} (%); bars: mean, lines: ± 1 standard deviation, dots: seeds")
-    axes.yaxis.label.set_size("small")
-    axes.set_title(title)
+    axes.set_ylabel(score)
+    axes.set_title(f"{title}\nbars: mean, lines: ± 1 standard deviation, dots: seeds", fontsize="medium")
     beside = path.with_name(path.name + ".part")
     figure.savefig(beside, format="png", dpi=150)
     commit(beside, path)

@@ -3,6 +3,7 @@
 Building touches no model; a chain is planned first (`recipes --dry-run`) and carried out after.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -304,5 +305,7 @@ def _hard_labels(rows: Any) -> Any:
 
 
 def _short(weights: str | None) -> str:
-    """Returns the last part of a path or Hub id, without a revision, for a folder's name."""
-    return Path(str(weights).partition("@")[0]).name.lower()
+    """Names a start in a folder's name: what a stage's folder is of, or the last part of a Hub id."""
+    name = Path(str(weights).partition("@")[0]).name.lower()
+    ours = re.fullmatch(r"[a-z]+-(.+?)(-seed\d+)?-[0-9a-f]{12}", name)
+    return ours.group(1) if ours else name

@@ -4,14 +4,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wellread_hf.data.toyworld import LABEL_NAMES, ToyWorldSettings, write_toy_world
+from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
-from wellread_hf.settings import Corpus, Running, Start, Task, Transfer
+from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Start, Task, Transfer, Tuning
+from wellread_hf.stages import finetune
 
 TOY = "toy"
 # A world that is written and learnt in seconds; too small to teach anything.
 SMOKE = ToyWorldSettings(
     corpus_texts=2_000, train_rows=64, validation_rows=64, test_rows=64, pool_rows=128
 )
+
+SMOKE_PRETRAIN = Pretrain(
+    steps=20,
+    block_lengths=(32, 64),
+    phase_shares=(0.9, 0.1),
+    optim=Optim(learning_rate=1e-3, batch_size=8),
+)
+SMOKE_TUNING = Tuning(epochs=2, evaluations=2, max_length=32, optim=Optim(learning_rate=1e-3, batch_size=8))
 
 
 class Toy:
@@ -78,3 +88,24 @@ class Toy:
     def _path(self, name: str) -> str:
         self.used = True
         return str(self.stage.folder / name)
+
+
+def smoke_teacher(name: str | None, toy: Toy, running: Running) -> tuple[str, list[Stage]]:
+    """Plans a tiny teacher where the teacher is named `toy`.
+
+    Returns:
+        The teacher's name or folder, and the stages that must come first.
+
+    Raises:
+        SettingsError: No teacher is named.
+    """
+    if name is None:
+        raise SettingsError(
+            "--teacher is missing: expected a fine-tuned classifier, a folder (recipes/teacher.py makes one) "
+            "or a Hub id"
+        )
+    if name != TOY:
+        return name, list(toy.after)
+    start = toy.start(Start(student="2-128", tokenizer=TOY))
+    teacher = finetune(start, toy.task(Task(name=TOY)), SMOKE_TUNING, running, toy.after)
+    return str(teacher.folder), [*toy.after, teacher]

@@ -1,0 +1,60 @@
+"""Distil a teacher's soft labels into a student: PD from a pre-trained one, Distillation from random weights.
+
+Reads a student, a teacher and a transfer set; labels it unless that is done (recipes/label.py); writes
+runs/distill-..., an ordinary sequence classifier folder.
+
+  python recipes/distill.py --teacher MY-TEACHER --start.weights google/bert_uncased_L-4_H-256_A-4 --task.name sst2
+  python recipes/distill.py --teacher MY-TEACHER --start.student 4-256 --start.tokenizer google-bert/bert-base-uncased
+"""
+
+from dataclasses import dataclass, field, replace
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.graph import Stage
+from wellread_hf.settings import Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
+from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy, smoke_teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    teacher: str | None = None
+    """The classifier: Hub id (`NAME@REVISION`) or folder; `toy` trains a tiny one on the toy task."""
+    start: Start = field(default_factory=lambda: Start(weights="google/bert_uncased_L-2_H-128_A-2"))
+    """The student."""
+    task: Task = field(default_factory=Task)
+    """The task: its class names, and the rows to evaluate on."""
+    transfer: Transfer = field(default_factory=Transfer)
+    """The text that the teacher labels."""
+    label: Label = field(default_factory=Label)
+    """How it is labelled."""
+    objective: Objective = field(default_factory=Objective)
+    """What is minimised; default: the paper's soft cross-entropy."""
+    tuning: Tuning = field(default_factory=lambda: Tuning(epochs=6, optim=Optim(learning_rate=5e-4)))
+    """How long and how fast."""
+    running: Running = field(default_factory=Running)
+    """How the run is carried out."""
+
+
+def plan(settings: Settings) -> list[Stage]:
+    s = settings
+    toy = Toy(SMOKE, s.running)
+    start, task, transfer = toy.start(s.start), toy.task(s.task), toy.transfer(s.transfer)
+    teacher, after = smoke_teacher(s.teacher, toy, s.running)
+    labels = stages.label(teacher, task, transfer, s.label, s.running, after)
+    return [stages.distill(start, task, labels, transfer, s.objective, s.tuning, s.running, toy.after)]
+
+
+def smoke(settings: Settings) -> Settings:
+    return replace(
+        settings,
+        teacher="toy",
+        start=Start(student="2-128", tokenizer="toy"),
+        task=Task(name="toy"),
+        transfer=Transfer(sources=("toy",)),
+        tuning=SMOKE_TUNING,
+    )
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, description=__doc__)

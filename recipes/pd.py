@@ -1,0 +1,177 @@
+"""The whole chain of "Well-Read Students Learn Better", every method over every seed, and their comparison.
+
+  corpus -> MLM -> student;  task -> teacher -> soft labels of the transfer set (once);
+  Basic, Distillation, PF, PD, PD-F -> scores -> runs/report-...: table.md, chart.png, results.json
+
+Without options it runs on the embedded toy world; what is done already is skipped.
+
+  python recipes/pd.py
+  accelerate launch recipes/pd.py --student 4-256 --task.name sst2 --teacher MY-TEACHER \\
+      --corpus.sources wikimedia/wikipedia,config=20231101.en --corpus.tokenizer google-bert/bert-base-uncased \\
+      --transfer.sources task MY-REVIEWS,column=text --pretrain.minutes 600
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
+from wellread_hf.errors import SettingsError
+from wellread_hf.graph import Stage
+from wellread_hf.reporting import report, show_report
+from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Start, Task, Transfer, Tuning
+from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy
+
+Method = Literal["basic", "distillation", "pf", "pd", "pdf"]
+TITLES = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD", "pdf": "PD-F"}
+
+
+def toy_optim(learning_rate: float, batch_size: int = 32) -> Optim:
+    return Optim(learning_rate=learning_rate, batch_size=batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    student: str = "2-128"
+    """Which of the 24 students."""
+    methods: tuple[Method, ...] = ("basic", "distillation", "pf", "pd")
+    """What to compare; `pdf` is PD followed by fine-tuning."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One run of every method a seed; each seed has a pre-trained student of its own."""
+    corpus: Corpus = field(default_factory=lambda: Corpus(sources=("toy",), tokenizer="toy"))
+    """Text to pre-train on."""
+    task: Task = field(default_factory=lambda: Task(name="toy"))
+    """What to learn."""
+    transfer: Transfer = field(default_factory=lambda: Transfer(sources=("toy",)))
+    """Text that the teacher labels; its own labels, if it has any, are not looked at."""
+    pretrain: Pretrain = field(default_factory=lambda: Pretrain(steps=800, block_lengths=(32,)))
+    """Pre-training of the student (`student`, `seed` and `start` are set by this recipe)."""
+    weights: str | None = None
+    """A pre-trained student for all seeds instead: Hub id (`NAME@REVISION`) or folder."""
+    teacher: str | None = None
+    """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
+    teacher_student: str = "4-256"
+    """Size of the teacher made here."""
+    teacher_pretrain: Pretrain = field(default_factory=lambda: Pretrain(steps=800, block_lengths=(32,)))
+    """Its pre-training."""
+    teacher_tuning: Tuning = field(default_factory=lambda: Tuning(epochs=20, optim=toy_optim(3e-4)))
+    """Its fine-tuning on the task's labels."""
+    label: Label = field(default_factory=Label)
+    """How the transfer set is labelled."""
+    objective: Objective = field(default_factory=Objective)
+    """What distillation minimises."""
+    # Learning rates were tuned alike for every method, see docs/reproduction.md.
+    basic: Tuning = field(default_factory=lambda: Tuning(epochs=20, optim=toy_optim(1e-3)))
+    """Random weights, fine-tuned on the labels."""
+    distillation: Tuning = field(default_factory=lambda: Tuning(epochs=10, optim=toy_optim(1e-3)))
+    """Random weights, distilled."""
+    pf: Tuning = field(default_factory=lambda: Tuning(epochs=20, optim=toy_optim(1e-3)))
+    """Pre-trained, fine-tuned."""
+    pd: Tuning = field(default_factory=lambda: Tuning(epochs=10, optim=toy_optim(1e-3)))
+    """Pre-trained, distilled."""
+    pdf: Tuning = field(default_factory=lambda: Tuning(epochs=10, optim=toy_optim(3e-4)))
+    """The last step of PD-F: the PD student, fine-tuned."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
+    running: Running = field(default_factory=Running)
+    """How the runs are carried out."""
+
+
+class Chain:
+    """Plans the stages that methods and seeds share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.running = settings, settings.running
+        toy = Toy(settings.toy, settings.running)
+        self.corpus, self.task = toy.corpus(settings.corpus), toy.task(settings.task)
+        self.transfer = toy.transfer(settings.transfer)
+        self.after = list(toy.after)
+        self.teacher = None if settings.teacher is not None else self.made_teacher()
+        teacher = settings.teacher or str(self.teacher.folder)
+        after = self.after if self.teacher is None else [*self.after, self.teacher]
+        self.labels = stages.label(teacher, self.task, self.transfer, settings.label, self.running, after)
+
+    def made_teacher(self) -> Stage:
+        s = self.settings
+        encoder = replace(s.teacher_pretrain, student=s.teacher_student)
+        encoder = stages.pretrain(encoder, self.corpus, self.running, self.after)
+        return self.fine_tuned(encoder, s.teacher_tuning)
+
+    def pretrained(self, seed: int) -> Stage | None:
+        s = self.settings
+        if s.weights is not None:
+            return None
+        settings = replace(s.pretrain, student=s.student, seed=seed)
+        return stages.pretrain(settings, self.corpus, self.running, self.after)
+
+    def start(self, encoder: Stage | None, scratch: bool = False) -> Start:
+        if scratch:
+            return Start(student=self.settings.student, tokenizer=self.corpus.tokenizer)
+        return Start(weights=self.settings.weights if encoder is None else str(encoder.folder))
+
+    def fine_tuned(self, encoder: Stage | None, tuning: Tuning, scratch: bool = False) -> Stage:
+        after = [*self.after, *([encoder] if encoder else [])]
+        return stages.finetune(self.start(encoder, scratch), self.task, tuning, self.running, after)
+
+    def distilled(self, encoder: Stage | None, tuning: Tuning, scratch: bool = False) -> Stage:
+        after = [*self.after, *([encoder] if encoder else [])]
+        return stages.distill(
+            self.start(encoder, scratch),
+            self.task,
+            self.labels,
+            self.transfer,
+            self.settings.objective,
+            tuning,
+            self.running,
+            after,
+        )
+
+    def run(self, method: Method, seed: int) -> Stage:
+        """Plans one method with one seed."""
+        s = self.settings
+        tuning = replace(getattr(s, method), seed=seed)
+        match method:
+            case "basic":
+                return self.fine_tuned(None, tuning, scratch=True)
+            case "distillation":
+                return self.distilled(None, tuning, scratch=True)
+            case "pf":
+                return self.fine_tuned(self.pretrained(seed), tuning)
+            case "pd":
+                return self.distilled(self.pretrained(seed), tuning)
+            case "pdf":
+                return self.fine_tuned(self.run("pd", seed), tuning)
+
+
+def plan(settings: Settings) -> list[Stage]:
+    if not settings.methods or not settings.seeds:
+        raise SettingsError("expected at least one of --methods and one of --seeds, got none")
+    chain = Chain(settings)
+    runs = {
+        TITLES[method]: [chain.run(method, seed) for seed in settings.seeds] for method in settings.methods
+    }
+    title = f"{settings.task.name} {settings.student}"
+    return [report(title, runs, chain.teacher, settings.running.runs)]
+
+
+def smoke(settings: Settings) -> Settings:
+    tunings = dict.fromkeys(("basic", "distillation", "pf", "pd", "pdf", "teacher_tuning"), SMOKE_TUNING)
+    return replace(
+        settings,
+        methods=tuple(TITLES),
+        seeds=(0, 1),
+        corpus=Corpus(sources=("toy",), tokenizer="toy"),
+        task=Task(name="toy"),
+        transfer=Transfer(sources=("toy",)),
+        pretrain=SMOKE_PRETRAIN,
+        teacher=None,
+        teacher_student="2-128",
+        teacher_pretrain=SMOKE_PRETRAIN,
+        toy=SMOKE,
+        **tunings,
+    )
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, show_report, __doc__)

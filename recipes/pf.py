@@ -1,0 +1,59 @@
+"""PF: pre-train a student by masked LM, then fine-tune it on a task's labels.
+
+Reads text, a tokenizer and a task; writes runs/pretrain-... (or takes --weights) and runs/finetune-....
+
+  python recipes/pf.py --pretrain.student 4-256 --pretrain.minutes 60 --task.name sst2
+  python recipes/pf.py --weights google/bert_uncased_L-4_H-256_A-4 --task.name mrpc
+"""
+
+from dataclasses import dataclass, field, replace
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.graph import Stage
+from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Start, Task, Tuning
+from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    weights: str | None = None
+    """A pre-trained student to fine-tune instead: Hub id (`NAME@REVISION`) or folder."""
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    """Pre-training of the student, unless `weights` is given."""
+    corpus: Corpus = field(default_factory=Corpus)
+    """Text to pre-train on."""
+    task: Task = field(default_factory=Task)
+    """What to learn; the name `toy` stands for the embedded toy task."""
+    # The best of the release's grid (3e-4 to 3e-5) for the smallest students is at its upper end.
+    tuning: Tuning = field(default_factory=lambda: Tuning(epochs=4, optim=Optim(learning_rate=3e-4)))
+    """Fine-tuning."""
+    running: Running = field(default_factory=Running)
+    """How the run is carried out."""
+
+
+def plan(settings: Settings) -> list[Stage]:
+    running = settings.running
+    toy = Toy(SMOKE, running)
+    task = toy.task(settings.task)
+    if settings.weights is not None:
+        start = Start(weights=settings.weights)
+        return [stages.finetune(start, task, settings.tuning, running, toy.after)]
+    student = stages.pretrain(settings.pretrain, toy.corpus(settings.corpus), running, toy.after)
+    start = Start(weights=str(student.folder))
+    return [stages.finetune(start, task, settings.tuning, running, [*toy.after, student])]
+
+
+def smoke(settings: Settings) -> Settings:
+    return replace(
+        settings,
+        weights=None,
+        pretrain=SMOKE_PRETRAIN,
+        corpus=Corpus(sources=("toy",), tokenizer="toy"),
+        task=Task(name="toy"),
+        tuning=SMOKE_TUNING,
+    )
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, description=__doc__)

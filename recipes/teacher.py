@@ -1,0 +1,48 @@
+"""Fine-tune a large encoder on a task's labels: the teacher.
+
+Reads an encoder and a task; writes runs/finetune-..., an ordinary sequence classifier folder.
+
+  python recipes/teacher.py --task.name sst2
+  accelerate launch recipes/teacher.py --task.name mnli --start.weights google-bert/bert-large-uncased
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from tyro.conf import arg
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.graph import Stage
+from wellread_hf.settings import Optim, Running, Start, Task, Tuning
+from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    # The paper's teacher is BERT-Large; fine-tuning settings are BERT's own.
+    start: Start = field(default_factory=lambda: Start(weights="google-bert/bert-large-uncased"))
+    """The encoder to fine-tune."""
+    task: Task = field(default_factory=Task)
+    """What to learn; the name `toy` stands for the embedded toy task."""
+    tuning: Annotated[Tuning, arg(name="")] = field(
+        default_factory=lambda: Tuning(epochs=3, optim=Optim(learning_rate=3e-5))
+    )
+    """How long and how fast."""
+    running: Running = field(default_factory=Running)
+    """How the run is carried out."""
+
+
+def plan(settings: Settings) -> list[Stage]:
+    toy = Toy(SMOKE, settings.running)
+    start, task = toy.start(settings.start), toy.task(settings.task)
+    return [stages.finetune(start, task, settings.tuning, settings.running, toy.after)]
+
+
+def smoke(settings: Settings) -> Settings:
+    start = Start(student="2-128", tokenizer="toy")
+    return replace(settings, start=start, task=Task(name="toy"), tuning=SMOKE_TUNING)
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, description=__doc__)

@@ -1,0 +1,38 @@
+"""Train a lower-case WordPiece tokenizer on a corpus.
+
+Reads text; writes runs/tokenizer-..., for --corpus.tokenizer of the other recipes.
+
+  python recipes/tokenizer.py --corpus.sources my.txt --vocabulary 8000
+"""
+
+from dataclasses import dataclass, field, replace
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.graph import Stage
+from wellread_hf.settings import Corpus, Running
+from wellread_hf.toy import SMOKE, Toy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    vocabulary: int = 8_000
+    """Words to learn, special tokens included."""
+    corpus: Corpus = field(default_factory=Corpus)
+    """Text to learn from; its tokenizer is not used."""
+    running: Running = field(default_factory=Running)
+    """How the run is carried out."""
+
+
+def plan(settings: Settings) -> list[Stage]:
+    toy = Toy(SMOKE, settings.running)
+    corpus = toy.corpus(settings.corpus)
+    return [stages.train_tokenizer(corpus, settings.vocabulary, settings.running, toy.after)]
+
+
+def smoke(settings: Settings) -> Settings:
+    return replace(settings, vocabulary=200, corpus=Corpus(sources=("toy",), tokenizer="toy"))
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, description=__doc__)
