@@ -3,8 +3,10 @@
 Reads a student, a teacher and a transfer set; labels it unless that is done (recipes/label.py); writes
 runs/distill-..., an ordinary sequence classifier folder.
 
-  python recipes/distill.py --teacher MY-TEACHER --start.weights google/bert_uncased_L-4_H-256_A-4 --task.name sst2
-  python recipes/distill.py --teacher MY-TEACHER --start.student 4-256 --start.tokenizer google-bert/bert-base-uncased
+  python recipes/distill.py --teacher MY-TEACHER --task.name sst2 \\
+      --start.weights google/bert_uncased_L-4_H-256_A-4
+  python recipes/distill.py --teacher MY-TEACHER --task.name sst2 \\
+      --start.weights None --start.student 4-256 --start.tokenizer google-bert/bert-base-uncased
 """
 
 from dataclasses import dataclass, field, replace

@@ -3,7 +3,8 @@
 Reads a fine-tuned classifier and unlabelled text; writes runs/label-..., shards of logits.
 
   python recipes/label.py --teacher runs/finetune-bert-large-uncased-sst2-seed0-... --task.name sst2
-  accelerate launch recipes/label.py --teacher MY-ID --task.name sst2 --transfer.sources task more.jsonl,column=text
+  accelerate launch recipes/label.py --teacher MY-ID --task.name sst2 \\
+      --transfer.sources task more.jsonl,column=text
 """
 
 from dataclasses import dataclass, field, replace

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, TypeVar
 
 from wellread_hf.errors import WellreadError
-from wellread_hf.records import canonical_json
+from wellread_hf.graph import carry_out, in_order, is_main_process
+from wellread_hf.records import REMEMBERS, canonical_json
 
 Settings = TypeVar("Settings")
 
@@ -65,29 +66,19 @@ def _run(
     smoke: Callable[[Any], Any],
     report: Callable[[Any, Sequence[Any]], None] | None,
 ) -> None:
-    from wellread_hf.graph import carry_out, in_order
-
     settings, flags = given
     if flags.smoke:
         settings = smoke(settings)
+    REMEMBERS.set(not flags.dry_run)
     stages = plan(settings)
     if flags.dry_run:
         print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
         for stage in in_order(stages):
             print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
         return
-    from transformers.utils.logging import disable_progress_bar
-
-    # Bars of ours tell of everything that takes long; a bar for writing one file would only break them.
-    disable_progress_bar()
     carry_out(stages)
     if report is not None and is_main_process():
         report(settings, stages)
-
-
-def is_main_process() -> bool:
-    """Tells whether this is the first process of a launch, before anything is set up."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
@@ -97,12 +88,20 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
     except WellreadError as error:
         if debug:
             raise
+        _close_bars()
         if is_main_process():
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _close_bars() -> None:
+    """Ends the lines of progress bars that an error cut off, so that the sentence gets one of its own."""
+    bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
+    for bar in list(bars):
+        bar.close()
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf import __version__
-from wellread_hf.errors import DiskFullError, StoreError
+from wellread_hf.errors import DiskFullError, StoreError, WellreadError
 from wellread_hf.locations import Location, RepoType, locate
 from wellread_hf.records import RECORD, StageRecord, digest
 
@@ -94,15 +94,18 @@ def carry_out(stages: Sequence[Stage]) -> None:
     Raises:
         WellreadError: Whatever a stage refuses; what was finished before stays.
     """
-    state = processes()
-    for stage in in_order(stages):
-        if stage.state == "done":
-            _say(state, f"{stage.kind} {stage.name}: done already in {stage.folder}")
+    ordered = in_order(stages)
+    # Setting up processes loads torch; a rerun that has nothing to do is over before that.
+    state = processes() if any(stage.state != "done" for stage in ordered) else None
+    for stage in ordered:
+        if state is None or stage.state == "done":
+            _say(f"{stage.kind} {stage.name}: done already in {stage.folder}")
             continue
-        if state.is_main_process:
-            stage.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(stage.folder, state.is_main_process):
-            _carry_out_one(stage, state)
+        with _disk_full_told(stage.folder):
+            if state.is_main_process:
+                stage.folder.mkdir(parents=True, exist_ok=True)
+            with _locked(stage.folder, state.is_main_process):
+                _carry_out_one(stage, state)
         state.wait_for_everyone()
 
 
@@ -110,7 +113,10 @@ def processes() -> Any:
     """Sets up the processes of a launch once, before any library does it in its own way."""
     import torch
     from accelerate import PartialState
+    from transformers.utils.logging import disable_progress_bar
 
+    # Bars of ours tell of everything that takes long; a bar for writing one file would only break them.
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     # Told so, accelerate joins processes without an accelerator over gloo; untold, it leaves each alone.
     cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU") == "True"
     # Waiting for a solo stage of hours is no time-out.
@@ -118,20 +124,19 @@ def processes() -> Any:
 
 
 def _carry_out_one(stage: Stage, state: Any) -> None:
-    _say(state, f"{stage.kind} {stage.name}: starts in {stage.folder}")
+    _say(f"{stage.kind} {stage.name}: starts in {stage.folder}")
     started = time.monotonic()
     outcome: Mapping[str, Any] = {}
     state.wait_for_everyone()
-    with _disk_full_told(stage.folder):
-        if state.is_main_process or not stage.solo:
-            outcome = stage.work(stage)
-        state.wait_for_everyone()
-        if state.is_main_process:
-            seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
-            _record(stage, outcome, seconds)
-            # Only now are they of no use; a kill before this line costs disk, not work.
-            shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
-            _say(state, f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
+    if state.is_main_process or not stage.solo:
+        outcome = stage.work(stage)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
+        _record(stage, outcome, seconds)
+        # Only now are they of no use; a kill before this line costs disk, not work.
+        shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
+        _say(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
 
 
 def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
@@ -149,7 +154,12 @@ def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
 
 
 def find(
-    name: str, repo_type: RepoType, option: str, root: Path, after: Sequence[Stage], revision: str | None = None
+    name: str,
+    repo_type: RepoType,
+    option: str,
+    root: Path,
+    after: Sequence[Stage],
+    revision: str | None = None,
 ) -> Location:
     """Finds an input; a path inside a stage that has yet to run is known by that stage's digest."""
     path = Path(name)
@@ -157,11 +167,17 @@ def find(
         if path.is_relative_to(stage.folder):
             inside = path.relative_to(stage.folder)
             return Location(name=name, revision=None, fingerprint=f"stage:{stage.digest}:{inside}")
-    return locate(name, repo_type, option, revision, memory=root / ".digests.json")
+    with _disk_full_told(root):
+        return locate(name, repo_type, option, revision, memory=root / ".digests.json")
 
 
-def _say(state: Any, line: str) -> None:
-    if state.is_main_process:
+def is_main_process() -> bool:
+    """Tells whether this is the first process of a launch, before anything is set up."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(line: str) -> None:
+    if is_main_process():
         print(line, flush=True)
 
 
@@ -192,10 +208,13 @@ def _disk_full_told(folder: Path) -> Iterator[None]:
     """Turns whatever a library raises on a full disk into one sentence."""
     try:
         yield
+    except WellreadError:
+        raise
     except Exception as error:
         # torch and safetensors wrap the system's error in their own, so its text is looked at too.
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left" in str(error) or shutil.disk_usage(folder).free < 1 << 16:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        if full or "No space left" in str(error) or shutil.disk_usage(there).free < 1 << 16:
             raise DiskFullError(
                 f"the disk of {folder} is full; free some space and run again, the stage goes on from its "
                 "last whole checkpoint"

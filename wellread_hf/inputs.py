@@ -31,10 +31,12 @@ def texts_of(sources: Sequence[tuple[Source, Location]]) -> Iterator[tuple[str, 
 
 def source_identity(sources: Sequence[tuple[Source, Location]]) -> list[dict[str, Any]]:
     """Says what decides the text of sources: content and choice of rows, not where they lie."""
-    return [
-        asdict(source) | {"name": location.fingerprint, "revision": location.revision}
-        for source, location in sources
-    ]
+    identities = []
+    for source, location in sources:
+        identity = asdict(source) | {"name": location.fingerprint, "revision": location.revision}
+        # All rows: the digest stays what it was before there was a choice.
+        identities.append({key: value for key, value in identity.items() if (key, value) != ("rows", None)})
+    return identities
 
 
 def find_task(task: Task, running: Running, after: Sequence[Stage]) -> list[Location]:

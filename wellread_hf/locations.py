@@ -51,8 +51,13 @@ def locate(
     Raises:
         SourceError: There is no such path, and no such repository on the Hub or no way to it.
     """
-    path = Path(name).expanduser()
-    if path.exists():
+    try:
+        path = Path(name).expanduser()
+        here = path.exists()
+    except (OSError, RuntimeError):
+        # Too long for a file's name, or the home of a user who is none: no path at all.
+        here = False
+    if here:
         return Location(name=str(path), revision=None, fingerprint=_fingerprint(path, memory))
     repo_id, _, tag = name.partition("@")
     return _on_the_hub(repo_id, repo_type, option, revision or tag or None)
@@ -60,7 +65,7 @@ def locate(
 
 def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | None) -> Location:
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if constants.HF_HUB_OFFLINE:
         pinned = revision or "cached"
@@ -76,7 +81,8 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
         where = f" at revision {revision}" if revision else ""
         raise SourceError(
             f"{option} {repo_id}: there is no such file or folder here, and the Hub refused the "
-            f"{repo_type}{where} ({str(error).splitlines()[0]}); check the name, or log in with `hf auth login`"
+            f"{repo_type}{where} ({str(error).splitlines()[0]}); check the name, or log in with "
+            "`hf auth login`"
         ) from error
     except Exception as error:
         # The client's transport errors come from the HTTP library it is built on, which changes with

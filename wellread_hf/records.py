@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from wellread_hf.errors import StoreError
 
 RECORD = "stage.json"
+# Whether file digests are written down for the next run; a plan that is only shown writes nothing.
+REMEMBERS = ContextVar("REMEMBERS", default=True)
 
 
 def digest(value: object) -> str:
@@ -69,7 +72,7 @@ def file_digest(path: Path, memory: Path | None = None) -> str:
             return known[key]
     with path.open("rb") as file:
         value = hashlib.file_digest(file, "sha256").hexdigest()
-    if memory is not None:
+    if memory is not None and REMEMBERS.get():
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(memory, json.dumps({**known, key: value}, indent=0))
     return value
@@ -122,6 +125,4 @@ class StageRecord:
                 "it goes on where it stopped"
             ) from None
         except (ValueError, TypeError) as error:
-            raise StoreError(
-                f"{path} cannot be read ({error}); delete it and run the stage again"
-            ) from error
+            raise StoreError(f"{path} cannot be read ({error}); delete it and run the stage again") from error

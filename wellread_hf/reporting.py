@@ -121,7 +121,9 @@ def _notes(runs: Sequence[Stage]) -> list[str]:
                 f"{outcome['seconds_training']:.0f} s"
             )
             if worlds:
-                note += f"; word classes read off its embeddings: {100 * _probe(stage.folder, worlds[0]):.0f} %"
+                note += (
+                    f"; word classes read off its embeddings: {100 * _probe(stage.folder, worlds[0]):.0f} %"
+                )
             notes.append(note)
         elif stage.kind == "label":
             notes.append(f"teacher over {outcome['rows']:,} rows, once: {stage.record.seconds:.0f} s")
@@ -153,7 +155,9 @@ def _result(method: str, stages: Sequence[Stage], metric: str, split: str) -> Me
 def _encoders(stage: Stage) -> list[Stage]:
     """Returns the pre-training a run started from: its own, or for PD-F that of the PD student."""
     direct = [needed for needed in stage.after if needed.kind == "pretrain"]
-    return direct or [found for needed in stage.after if needed.kind == "distill" for found in _encoders(needed)]
+    return direct or [
+        found for needed in stage.after if needed.kind == "distill" for found in _encoders(needed)
+    ]
 
 
 def _markdown(results: Sequence[MethodResult], teacher: MethodResult | None, score: str) -> str:

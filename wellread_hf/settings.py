@@ -79,7 +79,8 @@ class Task:
     name: str = "sst2"
     """GLUE's name of the task (cola, sst2, mrpc, ...), or any name for a data set of your own."""
     data: str | None = None
-    """Hub id, folder in Hub layout, or file of training rows (.csv, .jsonl, .parquet). GLUE: `nyu-mll/glue`."""
+    """Hub id, folder in Hub layout, or file of training rows (.csv, .jsonl, .parquet).
+    GLUE: `nyu-mll/glue`."""
     config: str | None = None
     """Configuration of a Hub data set. GLUE: the task's name."""
     revision: str | None = None
@@ -117,7 +118,8 @@ class Corpus:
     """Plain text for pre-training, and the tokenizer that cuts it."""
 
     sources: tuple[str, ...] = ("wikimedia/wikipedia,config=20231101.en",)
-    """Each `NAME[,config=..][,split=train][,revision=..][,column=text]`: Hub id, folder in Hub layout, or .txt, .jsonl, .parquet file."""
+    """Each `NAME[,config=..][,split=train][,revision=..][,column=text][,rows=N]`: Hub id, folder in Hub
+    layout, or .txt, .jsonl, .parquet file."""
     tokenizer: str = "google-bert/bert-base-uncased"
     """Hub id (`NAME@REVISION`) or folder of a fast tokenizer with a mask token."""
 
@@ -133,8 +135,6 @@ class Pretrain:
     """Which of the 24 to train from random weights."""
     start: str | None = None
     """Encoder to start from instead: Hub id (`NAME@REVISION`) or folder."""
-    initializer_range: float | None = None
-    """Standard deviation of the random weights; default 1/sqrt(H), see docs/decisions.md."""
     dropout: float = 0.1
     """Dropout of hidden states and attention while pre-training; the saved config keeps 0.1."""
     block_lengths: tuple[int, ...] = (128,)
@@ -188,8 +188,8 @@ class Pretrain:
 class Start:
     """Where a classifier's weights come from: random ones of a student, or an encoder that is there."""
 
-    student: str = "2-128"
-    """Which of the 24 to start from random weights, unless `weights` is given."""
+    student: str | None = None
+    """Which of the 24 to start from random weights; without `weights`."""
     weights: str | None = None
     """Encoder or classifier to start from: Hub id (`NAME@REVISION`) or folder."""
     tokenizer: str | None = None
@@ -198,13 +198,19 @@ class Start:
     """Run model code that comes with `weights`."""
 
     def __post_init__(self) -> None:
+        _require(
+            self.student is None or self.weights is None,
+            f"give --start.student or --start.weights, not both, got {self.student} and {self.weights}; "
+            "`--start.weights None` leaves out a recipe's own",
+        )
         if self.weights is None:
-            Student.parse(self.student)
             _require(
                 self.tokenizer is not None,
                 "random weights come without a tokenizer; name one with --start.tokenizer, e.g. "
                 "google-bert/bert-base-uncased",
             )
+            _require(self.student is not None, "give --start.student or --start.weights, got neither")
+            Student.parse(str(self.student))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +244,8 @@ class Transfer:
     """The transfer set: text without labels that the teacher labels."""
 
     sources: tuple[str, ...] = ("task",)
-    """`task` (the task's training text without its labels) and sources as in a corpus, with `column=A` or `column=A+B`."""
+    """`task` (the task's training text without its labels) and sources as in a corpus, with `column=A` or
+    `column=A+B`."""
     rows: int | None = None
     """Draw this many rows with `seed`; default: all."""
     seed: int = 0
@@ -246,9 +253,7 @@ class Transfer:
 
     def __post_init__(self) -> None:
         _require(bool(self.sources), "--transfer.sources needs at least one source of text, got none")
-        _require(
-            self.rows is None or self.rows > 0, f"--transfer.rows must be at least 1, got {self.rows}"
-        )
+        _require(self.rows is None or self.rows > 0, f"--transfer.rows must be at least 1, got {self.rows}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,9 +29,7 @@ from wellread_hf.students import Student
 __all__ = ["distill", "finetune", "label", "pack", "pretrain", "train_tokenizer"]
 
 
-def train_tokenizer(
-    corpus: Corpus, vocabulary: int, running: Running, after: Sequence[Stage] = ()
-) -> Stage:
+def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Sequence[Stage] = ()) -> Stage:
     """Trains a lower-case WordPiece tokenizer on a corpus (`corpus.tokenizer` is not used)."""
     sources = find_sources(corpus.sources, "--corpus.sources", running, after)
 
@@ -85,9 +83,7 @@ def pack(
     )
 
 
-def pretrain(
-    settings: Pretrain, corpus: Corpus, running: Running, after: Sequence[Stage] = ()
-) -> Stage:
+def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequence[Stage] = ()) -> Stage:
     """Packs the corpus for every phase and pre-trains a masked LM on it."""
     packs = [pack(corpus, length, settings.mask_share, running, after) for length in settings.block_lengths]
     tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
@@ -107,9 +103,7 @@ def pretrain(
             model = load_masked_lm(start_at, "--start", settings.trust_remote_code)
         else:
             student = Student.parse(settings.student)
-            model = new_masked_lm(
-                student, len(tokenizer), settings.initializer_range, settings.dropout, settings.seed
-            )
+            model = new_masked_lm(student, len(tokenizer), settings.dropout, settings.seed)
         check_fit(model, tokenizer, max(settings.block_lengths), "--block-lengths")
         phases = [Blocks.open(packed.folder, Packing(**packed.record.outcome)) for packed in packs]
         outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest)
@@ -171,7 +165,12 @@ def label(
         order = teacher_order(model.config, loaded.facts.labels, settings.teacher_labels)
         model.to(PartialState().device)
         reused = label_rows(model, tokenizer, texts, order, settings, stage.folder)
-        return {"rows": len(texts), "labels": loaded.facts.labels, "teacher_order": order, "shards_reused": reused}
+        return {
+            "rows": len(texts),
+            "labels": loaded.facts.labels,
+            "teacher_order": order,
+            "shards_reused": reused,
+        }
 
     return Stage(
         kind="label",
@@ -234,7 +233,7 @@ def _tuned(
         loaded = load_task(task, task_at)
         tokenizer = load_tokenizer(tokenizer_at, "--start.tokenizer")
         if weights_at is None:
-            student = Student.parse(start.student)
+            student = Student.parse(str(start.student))
             model = new_classifier(student, len(tokenizer), loaded.facts.labels, tuning.seed)
         else:
             model = load_classifier(
@@ -244,7 +243,7 @@ def _tuned(
         objective = None
         if soft is None or transfer_set is None:
             rows = draw_rows(loaded.train, task.train_rows, task.train_seed)
-            targets = {"labels": rows.labels}
+            targets: dict[str, Any] = {"labels": rows.labels}
         else:
             labels, _, objective = soft
             rows = transfer_set.rows(loaded)
@@ -272,8 +271,8 @@ def _tuned(
             outcome["test_rows"] = len(loaded.test.texts)
         return outcome
 
-    name = Student.parse(start.student).name if start.weights is None else _short(start.weights)
-    identity = {
+    name = Student.parse(str(start.student)).name if start.weights is None else _short(start.weights)
+    identity: dict[str, Any] = {
         "start": asdict(start)
         | {
             "weights": None if weights_at is None else weights_at.fingerprint,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING
 
-from wellread_hf.errors import UnknownNameError
+from wellread_hf.errors import UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from transformers import BertConfig
@@ -67,7 +67,8 @@ class Student:
                     raise UnknownNameError(_refusal(name, layers, hidden)) from None
         raise UnknownNameError(
             f"expected one of the 24 students, got {name!r}; write it as bert-4-256, 4-256, "
-            f"google/bert_uncased_L-4_H-256_A-4 or one of {', '.join(_ALIASES.values())}"
+            f"google/bert_uncased_L-4_H-256_A-4 or one of {', '.join(_ALIASES.values())}; the nearest is "
+            f"{nearest(name.lower(), [*_ALIASES.values(), *(student.name for student in STUDENTS)], 1)}"
         )
 
     @property
@@ -127,6 +128,14 @@ class Student:
             "layer_norm_eps": 1e-12,
         }
         return BertConfig(**(fields | changes))  # type: ignore[arg-type]  # a mapping of mixed values
+
+    def fresh_config(self, vocabulary: int = VOCABULARY, **changes: object) -> "BertConfig":
+        """Builds the config of a student that starts from random weights, of standard deviation 1/sqrt(H).
+
+        BERT's 0.02 is made for a width of 768; at 128, word embeddings above all, it keeps masked-LM
+        training on its plateau several times longer (docs/log.md).
+        """
+        return self.config(vocabulary, initializer_range=self.hidden**-0.5, **changes)
 
     def __str__(self) -> str:
         return self.name

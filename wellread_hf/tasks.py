@@ -41,9 +41,7 @@ GLUE_TASKS: dict[str, TaskFacts] = {
         labels=("not_equivalent", "equivalent"),
         metrics=("f1", "accuracy"),
     ),
-    "stsb": TaskFacts(
-        columns=("sentence1", "sentence2"), labels=(), metrics=("pearson", "spearman")
-    ),
+    "stsb": TaskFacts(columns=("sentence1", "sentence2"), labels=(), metrics=("pearson", "spearman")),
     "qqp": TaskFacts(
         columns=("question1", "question2"),
         labels=("not_duplicate", "duplicate"),
@@ -57,7 +55,5 @@ GLUE_TASKS: dict[str, TaskFacts] = {
     ),
     "qnli": TaskFacts(columns=("question", "sentence"), labels=_ENTAILMENT),
     "rte": TaskFacts(columns=("sentence1", "sentence2"), labels=_ENTAILMENT),
-    "wnli": TaskFacts(
-        columns=("sentence1", "sentence2"), labels=("not_entailment", "entailment")
-    ),
+    "wnli": TaskFacts(columns=("sentence1", "sentence2"), labels=("not_entailment", "entailment")),
 }

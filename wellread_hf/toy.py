@@ -1,4 +1,4 @@
-"""The name `toy` in settings: the embedded toy world in place of a corpus, tokenizer, task or transfer set."""
+"""The name `toy` in settings: the embedded toy world as corpus, tokenizer, task or transfer set."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,17 +11,15 @@ from wellread_hf.stages import finetune
 
 TOY = "toy"
 # A world that is written and learnt in seconds; too small to teach anything.
-SMOKE = ToyWorldSettings(
-    corpus_texts=2_000, train_rows=64, validation_rows=64, test_rows=64, pool_rows=128
-)
+SMOKE = ToyWorldSettings(corpus_texts=2_000, train_rows=64, validation_rows=64, test_rows=64, pool_rows=128)
 
 SMOKE_PRETRAIN = Pretrain(
-    steps=20,
+    steps=10,
     block_lengths=(32, 64),
     phase_shares=(0.9, 0.1),
     optim=Optim(learning_rate=1e-3, batch_size=8),
 )
-SMOKE_TUNING = Tuning(epochs=2, evaluations=2, max_length=32, optim=Optim(learning_rate=1e-3, batch_size=8))
+SMOKE_TUNING = Tuning(epochs=1, evaluations=2, max_length=32, optim=Optim(learning_rate=1e-3, batch_size=8))
 
 
 class Toy:
@@ -59,7 +57,9 @@ class Toy:
 
     def start(self, start: Start) -> Start:
         """Replaces `toy` as the tokenizer of random weights."""
-        return start if start.tokenizer is None else replace(start, tokenizer=self._tokenizer(start.tokenizer))
+        return (
+            start if start.tokenizer is None else replace(start, tokenizer=self._tokenizer(start.tokenizer))
+        )
 
     def task(self, task: Task) -> Task:
         """Replaces the task named `toy`, keeping how many training rows are drawn."""
@@ -77,9 +77,7 @@ class Toy:
     def transfer(self, transfer: Transfer) -> Transfer:
         """Replaces `toy` among the sources of a transfer set: the unlabelled pool."""
         pool = ",column=sentence"
-        sources = tuple(
-            self._path("pool.jsonl") + pool if name == TOY else name for name in transfer.sources
-        )
+        sources = tuple(self._path("pool.jsonl") + pool if name == TOY else name for name in transfer.sources)
         return replace(transfer, sources=sources)
 
     def _tokenizer(self, name: str) -> str:

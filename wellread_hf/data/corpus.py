@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import DataError, SettingsError, nearest
 from wellread_hf.locations import Location, locate
 
-_OPTIONS = ("config", "split", "revision", "column")
+_OPTIONS = ("config", "split", "revision", "column", "rows")
 _FILES = (".txt", ".jsonl", ".parquet")
 
 
@@ -23,6 +24,7 @@ class Source:
         split: Its split.
         revision: Its revision on the Hub.
         columns: The text columns; a pair of texts has two.
+        rows: Take the first so many rows only.
     """
 
     name: str
@@ -30,10 +32,11 @@ class Source:
     split: str = "train"
     revision: str | None = None
     columns: tuple[str, ...] = ("text",)
+    rows: int | None = None
 
     @classmethod
     def parse(cls, spec: str) -> "Source":
-        """Reads `NAME[,config=..][,split=..][,revision=..][,column=A or A+B]`.
+        """Reads `NAME[,config=..][,split=..][,revision=..][,column=A or A+B][,rows=N]`.
 
         Raises:
             SettingsError: An option is unknown or has no value.
@@ -49,7 +52,10 @@ class Source:
                 )
             given[key] = value
         columns = tuple(given.pop("column", "text").split("+"))
-        return cls(name=name, columns=columns, **given)  # type: ignore[arg-type]  # keys checked above
+        rows = given.pop("rows", None)
+        if rows is not None and not (rows.isdecimal() and int(rows) > 0):
+            raise SettingsError(f"source {spec!r}: expected a number of rows of at least 1, got {rows!r}")
+        return cls(name=name, columns=columns, rows=None if rows is None else int(rows), **given)
 
     def locate(self, option: str, memory: Path | None = None) -> Location:
         """Finds the source; see `locations.locate`."""
@@ -67,7 +73,7 @@ class Source:
             rows = file_rows(path, self.columns)
         else:
             rows = hub_rows(location, self.config, self.split)
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(islice(rows, self.rows), start=1):
             yield tuple(checked_text(row, column, number, self.name, ",column=") for column in self.columns)
 
 
@@ -79,7 +85,7 @@ def checked_text(row: Mapping[str, Any], column: str, number: int, name: str, op
         column: Where its text is.
         number: Its number, from 1, for the message.
         name: Name of the data for the message.
-        option: What names the column.
+        option: What comes before the column where it is named.
 
     Raises:
         DataError: The column is missing, or holds no text, or a text with a NUL.
@@ -87,7 +93,7 @@ def checked_text(row: Mapping[str, Any], column: str, number: int, name: str, op
     if column not in row:
         raise DataError(
             f"{name}: expected a text column {column!r}, found {', '.join(map(repr, row))}; "
-            f"name the column with {option} {nearest(column, row, 1)}"
+            f"name the column with {option}{nearest(column, row, 1)}"
         )
     text = row[column]
     if not isinstance(text, str):
@@ -100,6 +106,13 @@ def checked_text(row: Mapping[str, Any], column: str, number: int, name: str, op
             f"{name}, row {number}: the text has a NUL character at {text.index(chr(0))}, which no "
             "text has; mend or leave out the row"
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name}, row {number}: expected Unicode text, got half a surrogate pair "
+            f"({text[error.start]!a}) at {error.start}; mend or leave out the row"
+        ) from None
     return text
 
 
@@ -155,7 +168,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from batch.to_pylist()
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file ({error}); write it again") from error
 
 
@@ -165,18 +178,40 @@ def hub_rows(location: Location, config: str | None, split: str) -> Iterator[Map
     Raises:
         DataError: The data set has no such configuration or split.
     """
-    from datasets import get_dataset_split_names, load_dataset
+    from datasets import load_dataset
 
+    splits = split_names(location, config)
+    if split not in splits:
+        raise DataError(
+            f"{location.name}: expected a split {split!r}, found {', '.join(splits)}; "
+            f"name it with ,split={nearest(split, splits, 1)}"
+        )
     try:
-        splits = get_dataset_split_names(location.name, config, revision=location.revision)
-        if split not in splits:
-            raise DataError(
-                f"{location.name}: expected a split {split!r}, found {', '.join(splits)}; "
-                f"name it with ,split={nearest(split, splits, 1)}"
-            )
-        rows = load_dataset(
+        # Damage in the files shows only when a row is reached.
+        yield from load_dataset(
             location.name, config, split=split, revision=location.revision, streaming=True
         )
-    except (ValueError, FileNotFoundError) as error:
-        raise DataError(f"{location.name}: cannot be read as a data set: {error}") from error
-    return iter(rows)
+    except (ValueError, OSError) as error:
+        raise _unreadable(location, error) from error
+
+
+def split_names(location: Location, config: str | None) -> list[str]:
+    """Names the splits of a data set on the Hub or of a folder in its layout.
+
+    Raises:
+        DataError: It is no data set, cannot be reached or has no such configuration.
+    """
+    from datasets import get_dataset_split_names
+
+    try:
+        splits: list[str] = get_dataset_split_names(location.name, config, revision=location.revision)
+    except (ValueError, OSError) as error:
+        raise _unreadable(location, error) from error
+    return splits
+
+
+def _unreadable(location: Location, error: Exception) -> DataError:
+    return DataError(
+        f"{location.name}: expected a data set on the Hub or a folder in its layout, which cannot be read "
+        f"({' '.join(str(error).split())}); mend it, or give a local file or folder in its place"
+    )

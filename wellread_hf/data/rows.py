@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.data.corpus import Source, checked_text, file_rows, hub_rows
+from wellread_hf.data.corpus import Source, checked_text, file_rows, hub_rows, split_names
 from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
 from wellread_hf.locations import Location
 from wellread_hf.settings import Task
@@ -27,14 +27,21 @@ class Rows:
     labels: Labels | None
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledRows(Rows):
+    """Rows whose labels are known."""
+
+    labels: Labels
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedTask:
     """A task's facts and splits; `test` is None where it has no labels (GLUE's are withheld)."""
 
     facts: TaskFacts
-    train: Rows
-    validation: Rows
-    test: Rows | None
+    train: LabelledRows
+    validation: LabelledRows
+    test: LabelledRows | None
 
 
 def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
@@ -56,6 +63,9 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
             f"{task.data}: expected a file of validation rows beside the training rows; name it with "
             "--task.validation"
         )
+    if files:
+        # MNLI's names of splits are those of its data set, not of files that a person names.
+        facts = replace(facts, validation="validation", test="test")
     raw: dict[str, tuple[list[tuple[str, ...]], list[Any]]] = {}
     for split, location in _splits(facts, locations, files, task):
         if files:
@@ -63,11 +73,11 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
         else:
             rows = hub_rows(location, task.config or (task.name if _is_glue(task) else None), split)
         raw[split] = _read(rows, facts.columns, task.label, f"{location.name} ({split})")
-    if not task.regression and not facts.labels:
+    if not (facts.labels or task.regression or _is_glue(task)):
         facts = replace(facts, labels=_classes(raw["train"][1]))
     train = _labelled(*raw["train"], facts, "training")
-    validation = _labelled(*raw[facts.validation], facts, "validation")
     _require_variety(train, facts)
+    validation = _labelled(*raw[facts.validation], facts, "validation")
     test = None
     if facts.test in raw and not all(label in (-1, None) for label in raw[facts.test][1]):
         test = _labelled(*raw[facts.test], facts, "test")
@@ -121,7 +131,8 @@ def task_home(task: Task) -> str:
     if not _is_glue(task):
         raise UnknownNameError(
             f"--task.name {task.name!r}: expected one of GLUE's tasks ({', '.join(GLUE_TASKS)}), the nearest "
-            f"is {nearest(task.name, GLUE_TASKS, 1)}; for data of your own give --task.data and --task.columns"
+            f"is {nearest(task.name, GLUE_TASKS, 1)}; for data of your own give --task.data and "
+            "--task.columns"
         )
     return GLUE
 
@@ -144,14 +155,8 @@ def _splits(
         names = ["train", *(["validation"] if task.validation else []), *(["test"] if task.test else [])]
         yield from zip(names, locations, strict=True)
         return
-    from datasets import get_dataset_split_names
-
     location = locations[0]
-    config = task.config or (task.name if _is_glue(task) else None)
-    try:
-        found = get_dataset_split_names(location.name, config, revision=location.revision)
-    except (ValueError, FileNotFoundError) as error:
-        raise DataError(f"{location.name}: cannot be read as a data set: {error}") from error
+    found = split_names(location, task.config or (task.name if _is_glue(task) else None))
     for split in ("train", facts.validation):
         if split not in found:
             raise DataError(
@@ -181,7 +186,7 @@ def _read(
     texts: list[tuple[str, ...]] = []
     labels: list[Any] = []
     for number, row in enumerate(rows, start=1):
-        texts.append(tuple(checked_text(row, column, number, name, "--task.columns") for column in columns))
+        texts.append(tuple(checked_text(row, column, number, name, "--task.columns ") for column in columns))
         if label not in row:
             raise DataError(
                 f"{name}: expected a label column {label!r}, found {', '.join(map(repr, row))}; name it "
@@ -195,27 +200,41 @@ def _read(
 
 def _classes(labels: list[Any]) -> tuple[str, ...]:
     """Names the classes found in the training labels: their words, or 0, 1, ... up to the largest."""
-    present = [label for label in labels if label is not None and label != ""]
-    numbers = [_class_number(label) for label in present]
-    if present and all(number is not None for number in numbers):
-        return tuple(str(number) for number in range(max(n for n in numbers if n is not None) + 1))
-    return tuple(sorted({str(label) for label in present}))
+    numbers = {number for label in labels if (number := _class_number(label)) is not None}
+    words = {label for label in labels if isinstance(label, str) and label and not _is_number(label)}
+    if words:
+        return tuple(sorted(words | {str(number) for number in numbers}))
+    if not numbers:
+        raise LabelError(
+            f"expected classes (words, or whole numbers of 0 or more) as training labels, got {labels[0]!r}; "
+            "name the column with --task.label, or give --task.regression for numbers to predict"
+        )
+    return tuple(str(number) for number in range(max(numbers) + 1))
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def _class_number(label: Any) -> int | None:
     """Reads a label that is a whole number of 0 or more, as number or text; else None."""
     if isinstance(label, str) and label.isdecimal():
         return int(label)
+    if isinstance(label, float) and label.is_integer() and label >= 0:
+        # A column of integers becomes one of floats as soon as a value is missing.
+        return int(label)
     if isinstance(label, int | np.integer) and not isinstance(label, bool) and label >= 0:
         return int(label)
     return None
 
 
-def _labelled(
-    texts: list[tuple[str, ...]], labels: list[Any], facts: TaskFacts, split: str
-) -> Rows:
+def _labelled(texts: list[tuple[str, ...]], labels: list[Any], facts: TaskFacts, split: str) -> LabelledRows:
     if not facts.labels:
-        return Rows(texts, np.array(_numbers(labels, split), dtype=np.float32))
+        return LabelledRows(texts, np.array(_numbers(labels, split), dtype=np.float32))
     index = {name: number for number, name in enumerate(facts.labels)}
     found = []
     for row, label in enumerate(labels, start=1):
@@ -227,7 +246,7 @@ def _labelled(
                 f"{len(facts.labels) - 1}), got {label!r}; mend or leave out the row"
             )
         found.append(number)
-    return Rows(texts, np.array(found, dtype=np.int64))
+    return LabelledRows(texts, np.array(found, dtype=np.int64))
 
 
 def _numbers(labels: list[Any], split: str) -> list[float]:
@@ -245,8 +264,7 @@ def _numbers(labels: list[Any], split: str) -> list[float]:
     return numbers
 
 
-def _require_variety(train: Rows, facts: TaskFacts) -> None:
-    assert train.labels is not None  # _labelled always sets them
+def _require_variety(train: LabelledRows, facts: TaskFacts) -> None:
     if len(np.unique(train.labels)) < 2:
         found = facts.labels[int(train.labels[0])] if facts.labels else train.labels[0]
         raise LabelError(

@@ -92,24 +92,28 @@ def pack(
     checksum = hashlib.sha256()
     count = Counts()
     written = left_out = 0
-    with beside.open("wb") as file:
-        stream = _id_stream(texts, tokenizer, dtype, count, progress)
-        for blocks in _blocks(stream, block_length, tokenizer.cls_token_id, tokenizer.sep_token_id):
-            ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
-            kept = blocks[ordinary >= masked]
-            left_out += len(blocks) - len(kept)
-            written += len(kept)
-            raw = np.ascontiguousarray(kept).tobytes()
-            checksum.update(raw)
-            file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    if written < 2:
-        beside.unlink()
-        raise DataError(
-            f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
-            f"{count.texts} texts with {count.tokens} tokens; give more text or a smaller --block-lengths"
-        )
+    try:
+        with beside.open("wb") as file:
+            stream = _id_stream(texts, tokenizer, dtype, count, progress)
+            for blocks in _blocks(stream, block_length, tokenizer.cls_token_id, tokenizer.sep_token_id):
+                ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
+                kept = blocks[ordinary >= masked]
+                left_out += len(blocks) - len(kept)
+                written += len(kept)
+                raw = np.ascontiguousarray(kept).tobytes()
+                checksum.update(raw)
+                file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        if written < 2:
+            raise DataError(
+                f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
+                f"{count.texts} texts with {count.tokens} tokens; give more text or a smaller --block-lengths"
+            )
+    except Exception:
+        # Half a corpus is of no use, and a full disk needs the room.
+        beside.unlink(missing_ok=True)
+        raise
     commit(beside, folder / BLOCKS)
     return Packing(
         blocks=written,
@@ -141,6 +145,9 @@ def _id_stream(
     from tqdm import tqdm
 
     backend = tokenizer.backend_tokenizer
+    # Both are left over from the last call, or from the one before saving; transformers sets them anew.
+    backend.no_truncation()
+    backend.no_padding()
     separator = [tokenizer.sep_token_id]
     with tqdm(unit=" tokens", unit_scale=True, desc="packing", disable=not progress) as bar:
         for batch in _batches(texts):

@@ -77,6 +77,7 @@ class PadCollator:
         self.pad_id = pad_id
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Makes a batch of rows."""
         lengths = np.array([len(row["input_ids"]) for row in rows])
         batch = {"attention_mask": np.arange(lengths.max()) < lengths[:, None]}
         for name in rows[0]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
 from wellread_hf.locations import Location
@@ -100,13 +101,18 @@ def load_classifier(
 def new_classifier(
     student: Student, vocabulary: int, labels: tuple[str, ...], seed: int
 ) -> "PreTrainedModel":
-    """Builds a student with random weights and a classifier (`labels` empty: regression)."""
+    """Builds a student with random weights (`Student.fresh_config`) and a classifier.
+
+    Args:
+        student: Which of the 24.
+        vocabulary: Number of words of its tokenizer.
+        labels: Class names; empty: regression.
+        seed: Seed of the weights.
+    """
     from transformers import BertForSequenceClassification
 
     torch.manual_seed(seed)
-    return BertForSequenceClassification(
-        student.config(vocabulary, initializer_range=student.hidden**-0.5, **_head(labels))
-    )
+    return BertForSequenceClassification(student.fresh_config(vocabulary, **_head(labels)))
 
 
 def _head(labels: tuple[str, ...]) -> dict[str, Any]:
@@ -142,9 +148,15 @@ def check_fit(model: "PreTrainedModel", tokenizer: Any, length: int, option: str
 def _loaded(load: Callable[[], Any], location: Location, option: str, what: str) -> Any:
     try:
         return load()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         # transformers answers with OSError for missing files, networks and weights that are not
         # safetensors, and with ValueError for code it may not run and unknown architectures.
+        if "trust_remote_code" in str(error):
+            raise SourceError(
+                f"{option} {location.name}: expected a {what} of an architecture that transformers has, got "
+                "one with code of its own, which is not run unless asked for; read that code, and if you "
+                "trust it give the option that ends in trust-remote-code (see --help)"
+            ) from error
         raise SourceError(
             f"{option} {location.name}: cannot be loaded as a {what} (safetensors only): "
             f"{' '.join(str(error).split())}"

@@ -17,29 +17,18 @@ from transformers import BertForMaskedLM, PreTrainedModel
 from wellread_hf.students import Student
 
 
-def new_masked_lm(
-    student: Student, vocabulary: int, initializer_range: float | None, dropout: float, seed: int
-) -> BertForMaskedLM:
-    """Builds a student with random weights.
+def new_masked_lm(student: Student, vocabulary: int, dropout: float, seed: int) -> BertForMaskedLM:
+    """Builds a student with random weights, of standard deviation 1/sqrt(H) (`Student.fresh_config`).
 
     Args:
         student: Which of the 24.
         vocabulary: Number of words of its tokenizer.
-        initializer_range: Standard deviation of the weights; None takes 1/sqrt(H). BERT's 0.02 is
-            1/sqrt(2500): in a student of width 128 it starts attention and feed-forward so close
-            to zero that they hardly learn for millions of tokens (docs/decisions.md).
         dropout: Dropout probability of hidden states and attention.
         seed: Seed of the weights.
     """
     torch.manual_seed(seed)
-    return BertForMaskedLM(
-        student.config(
-            vocabulary,
-            initializer_range=initializer_range or student.hidden**-0.5,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        )
-    )
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    return BertForMaskedLM(student.fresh_config(vocabulary, **rates))
 
 
 @contextmanager

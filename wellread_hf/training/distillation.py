@@ -46,6 +46,8 @@ class DistillationTrainer(ClassifierTrainer):
             student's output, or not finite; or true labels are missing where a share is asked for.
     """
 
+    _signature_columns: Any  # the parent's; typed by its first value, None
+
     def __init__(
         self,
         *args: Any,
@@ -109,7 +111,8 @@ class DistillationTrainer(ClassifierTrainer):
         return stored.to(logits)
 
     def _check_teacher(self, teacher: Any) -> None:
-        student = self.model.config
+        model: Any = self.model
+        student = model.config
         for field in ("num_labels", "vocab_size"):
             ours, theirs = getattr(student, field, None), getattr(teacher.config, field, None)
             if ours != theirs:
@@ -120,6 +123,7 @@ class DistillationTrainer(ClassifierTrainer):
 
     def _check_rows(self) -> None:
         rows: Any = self.train_dataset
+        model: Any = self.model
         if not hasattr(rows, "__getitem__"):
             return  # a stream; every batch is still checked
         first = rows[0]
@@ -130,20 +134,26 @@ class DistillationTrainer(ClassifierTrainer):
             )
         if self.teacher is not None:
             return
-        classes = self.model.config.num_labels
+        classes = model.config.num_labels
         if first.get(SOFT_LABELS) is None:
             raise LabelError(
                 f"expected a column {SOFT_LABELS} in the training rows, found {', '.join(first)}; store "
                 "the teacher's logits there (recipes/label.py), or give a live `teacher`"
             )
+        # A column or a list costs nothing to read; of other data sets the first row stands for all.
         column = getattr(rows, "column_names", None)
-        for start in range(0, len(rows) if column else 1, _CHECKED_AT_ONCE):
-            part = rows[start : start + _CHECKED_AT_ONCE][SOFT_LABELS] if column else [first[SOFT_LABELS]]
+        count = len(rows) if column or isinstance(rows, list) else 1
+        for start in range(0, count, _CHECKED_AT_ONCE):
+            end = min(start + _CHECKED_AT_ONCE, count)
+            if column:
+                part = rows[start:end][SOFT_LABELS]
+            else:
+                part = [rows[index].get(SOFT_LABELS) for index in range(start, end)]
             widths = {np.size(row) for row in part}
             if widths != {classes}:
                 raise LabelError(
-                    f"expected {classes} {SOFT_LABELS} a row, one a class of the student, got {sorted(widths)}; "
-                    "the soft labels belong to another task"
+                    f"expected {classes} {SOFT_LABELS} a row, one a class of the student, got "
+                    f"{sorted(widths)}; the soft labels belong to another task"
                 )
             if not np.isfinite(np.asarray(part, dtype=np.float64)).all():
                 raise LabelError(

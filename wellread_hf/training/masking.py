@@ -58,6 +58,7 @@ class MlmCollator:
         self._continues = _continues_word(tokenizer) if whole_word else None
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Makes a masked batch of blocks."""
         original = np.stack([np.asarray(example["input_ids"], dtype=np.int64) for example in examples])
         rows, length = original.shape
         count = masked_positions_per_block(length, self.mask_share)

@@ -59,8 +59,9 @@ class MlmTrainer(RowMeanTrainer):
         """Builds the parent's schedule, or one over the time budget."""
         if self.time_budget is not None and self.lr_scheduler is None:
             budget = self.time_budget
+            chosen: Any = self.optimizer if optimizer is None else optimizer
             self.lr_scheduler = LambdaLR(
-                self.optimizer if optimizer is None else optimizer,
+                chosen,
                 lambda step: budget.factor(step / num_training_steps),
             )
             self._created_lr_scheduler = True
@@ -111,9 +112,7 @@ class RunBlocks(Dataset[dict[str, Any]]):
         seed: Seed of the order.
     """
 
-    def __init__(
-        self, phases: Sequence[Blocks], steps: Sequence[int], batch_size: int, seed: int
-    ) -> None:
+    def __init__(self, phases: Sequence[Blocks], steps: Sequence[int], batch_size: int, seed: int) -> None:
         self.phases = [(blocks.ids, blocks.train) for blocks in phases]
         self.ends = np.cumsum(np.array(steps) * batch_size)
         self._permutation = lru_cache(maxsize=2)(lambda rows, epoch: shuffled(rows, seed, epoch))
@@ -272,9 +271,7 @@ def _shared_out(steps: int, shares: Sequence[float]) -> list[int]:
     return [*phases, max(1, steps - sum(phases))]
 
 
-def _seconds_a_step(
-    model: PreTrainedModel, blocks: Blocks, collator: MlmCollator, batch: int
-) -> float:
+def _seconds_a_step(model: PreTrainedModel, blocks: Blocks, collator: MlmCollator, batch: int) -> float:
     """Times optimizer steps on a copy of the model; the model and the random state stay as they are."""
     from accelerate import PartialState
 
@@ -290,7 +287,8 @@ def _seconds_a_step(
         inputs = {key: value.to(state.device) for key, value in collator(rows).items()}
         with scoring_only(twin, inputs["positions"]):
             logits = twin(input_ids=inputs["input_ids"]).logits
-        masked_lm_loss(logits, inputs["labels"]).mean().backward()
+        loss: Any = masked_lm_loss(logits, inputs["labels"]).mean()
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 

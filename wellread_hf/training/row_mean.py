@@ -56,7 +56,7 @@ class RowMeanTrainer(Trainer):
         else:
             loss = losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
             if loss.device.type == "cpu" and not torch.isfinite(loss):
-                raise not_finite(float(loss), self.state.global_step + 1)
+                raise not_finite(loss.item(), self.state.global_step + 1)
         return (loss, outputs) if return_outputs else loss
 
 

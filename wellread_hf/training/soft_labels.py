@@ -107,7 +107,7 @@ def label_rows(
         for shard in range(state.process_index, shards, state.num_processes):
             rows = sorted_rows[shard * settings.shard_rows : (shard + 1) * settings.shard_rows]
             path = folder / _shard_name(shard, shards)
-            if path.is_file() and _is_whole(path, rows):
+            if path.is_file() and _is_whole(path, rows, hashes[rows]):
                 reused += 1
                 bar.update(len(rows))
                 continue
@@ -187,7 +187,11 @@ def _write_shard(
     logits: npt.NDArray[np.float32],
     hashes: npt.NDArray[np.uint64],
 ) -> None:
-    tensors = {"rows": rows, "logits": np.ascontiguousarray(logits), "hashes": hashes}
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "rows": rows,
+        "logits": np.ascontiguousarray(logits),
+        "hashes": hashes,
+    }
     beside = path.with_name(path.name + ".part")
     save_file(tensors, beside, metadata={_CHECKSUM: _checksum(tensors)})
     with beside.open("rb") as file:
@@ -199,7 +203,7 @@ def _read_shard(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in ("rows", "logits", "hashes")}
-            stored = file.metadata()[_CHECKSUM]
+            stored = (file.metadata() or {})[_CHECKSUM]
     except (SafetensorError, KeyError, OSError) as error:
         raise _damaged(path, str(error)) from error
     if _checksum(tensors) != stored:
@@ -214,11 +218,12 @@ def _damaged(path: Path, why: str) -> StoreError:
     )
 
 
-def _is_whole(path: Path, rows: npt.NDArray[np.int64]) -> bool:
+def _is_whole(path: Path, rows: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64]) -> bool:
     try:
-        return bool(np.array_equal(_read_shard(path)["rows"], rows))
+        shard = _read_shard(path)
     except StoreError:
         return False
+    return np.array_equal(shard["rows"], rows) and np.array_equal(shard["hashes"], hashes)
 
 
 def _checksum(tensors: dict[str, npt.NDArray[Any]]) -> str:

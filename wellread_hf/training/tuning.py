@@ -23,7 +23,7 @@ from wellread_hf.records import write_atomically
 from wellread_hf.settings import Objective, Running, Tuning
 from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
-from wellread_hf.training.watching import find_checkpoint, watch
+from wellread_hf.training.watching import find_checkpoint, steps_if_over, watch
 
 Targets = Mapping[str, npt.NDArray[Any]]
 
@@ -85,6 +85,7 @@ def tune(
     steps = max(1, round(settings.epochs * len(rows) / batch))
     every = -(-steps // settings.evaluations)
     checkpoint, seconds = find_checkpoint(folder, run)
+    steps = steps_if_over(checkpoint) or steps
     trainer_class, extra = (
         (ClassifierTrainer, {}) if objective is None else (DistillationTrainer, asdict(objective))
     )

@@ -13,6 +13,7 @@ from accelerate import PartialState
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as Arguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from wellread_hf.errors import StoreError
 from wellread_hf.records import write_atomically
@@ -32,6 +33,7 @@ class Progress(TrainerCallback):
     def on_train_begin(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Opens the bar."""
         self.bar = tqdm(
             total=state.max_steps,
             initial=state.global_step,
@@ -43,6 +45,7 @@ class Progress(TrainerCallback):
     def on_step_end(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Moves it."""
         self.bar.update(state.global_step - self.bar.n)
 
     def on_log(
@@ -53,6 +56,7 @@ class Progress(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        """Shows the latest losses."""
         shown = {key: value for key, value in (logs or {}).items() if key in ("loss", "eval_loss")}
         if shown and self.bar is not None:
             self.bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()}, refresh=False)
@@ -60,6 +64,7 @@ class Progress(TrainerCallback):
     def on_train_end(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Closes it."""
         self.bar.close()
 
 
@@ -69,6 +74,7 @@ class FiniteOnly(TrainerCallback):
     def on_step_end(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Looks at the weights before they are saved."""
         if control.should_save:
             # Logging comes before saving, so the loss is looked at first.
             control.should_log = True
@@ -83,9 +89,12 @@ class FiniteOnly(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is not None and not isfinite(loss):
-            raise not_finite(loss, state.global_step)
+        """Looks at the loss."""
+        # Evaluation comes before saving too.
+        for name in ("loss", "eval_loss"):
+            loss = (logs or {}).get(name)
+            if loss is not None and not isfinite(loss):
+                raise not_finite(loss, state.global_step)
 
 
 class MarkCheckpoints(TrainerCallback):
@@ -101,9 +110,8 @@ class MarkCheckpoints(TrainerCallback):
         """Wall time of this run in seconds, earlier sittings included."""
         return self.seconds_before + time.monotonic() - self.started
 
-    def on_save(
-        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Marks the checkpoint that was just written."""
         # Every process writes its own random state.
         PartialState().wait_for_everyone()
         if not state.is_world_process_zero:
@@ -119,7 +127,7 @@ class MarkCheckpoints(TrainerCallback):
 
 
 def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
-    """Finds the newest whole checkpoint of a run, and clears away newer ones that were cut off.
+    """Finds the newest usable checkpoint of a run, and clears away those that were cut off.
 
     Args:
         folder: The stage's folder.
@@ -135,12 +143,11 @@ def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
     checkpoints = sorted(
         (folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
     )
-    state = PartialState()
+    useless = []
     for checkpoint in checkpoints:
         mark = _mark(checkpoint)
-        if mark is None:
-            if state.is_main_process:
-                shutil.rmtree(checkpoint)
+        if mark is None or _best_is_lost(checkpoint):
+            useless.append(checkpoint)
         elif mark["run"] != run:
             raise StoreError(
                 f"{checkpoint} belongs to another run ({mark['run'][:12]}, expected {run[:12]}); "
@@ -148,6 +155,12 @@ def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
             )
         else:
             found = (checkpoint, mark["seconds"])
+    state = PartialState()
+    # Nothing goes before everyone has looked.
+    state.wait_for_everyone()
+    if state.is_main_process:
+        for checkpoint in useless:
+            shutil.rmtree(checkpoint)
     state.wait_for_everyone()
     return found
 
@@ -163,6 +176,29 @@ def _mark(checkpoint: Path) -> dict[str, Any] | None:
         for name, size in mark["sizes"].items()
     )
     return mark if whole else None
+
+
+def _best_is_lost(checkpoint: Path) -> bool:
+    """Tells whether the best checkpoint so far, whose weights the run may end with, is not whole any more."""
+    best = _trainer_state(checkpoint)["best_model_checkpoint"]
+    return best is not None and _mark(Path(best)) is None
+
+
+def steps_if_over(checkpoint: Path | None) -> int | None:
+    """Returns the steps of a run that was over when this checkpoint was saved, early stopping included.
+
+    Resumed as it is, such a run would make another step: a trainer forgets that it was told to stop.
+    """
+    if checkpoint is None:
+        return None
+    state = _trainer_state(checkpoint)
+    over = state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
+    return int(state["global_step"]) if over else None
+
+
+def _trainer_state(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
+    return state
 
 
 def watch(trainer: Trainer, folder: str, run: str, seconds_before: float) -> MarkCheckpoints:

@@ -1,0 +1,210 @@
+"""Loading models: fp32 from safetensors, heads by name and seed, no foreign code, one sentence when it fails."""
+
+import json
+
+import pytest
+import torch
+from transformers import BertForMaskedLM, BertForSequenceClassification, BertModel
+
+from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
+from wellread_hf.locations import Location
+from wellread_hf.models.loading import (
+    check_fit,
+    load_classifier,
+    load_masked_lm,
+    load_tokenizer,
+    new_classifier,
+)
+from wellread_hf.students import Student
+
+WORDS = 150
+LABELS = ("negative", "positive")
+
+
+def at(folder):
+    return Location(name=str(folder), revision=None, fingerprint="any")
+
+
+@pytest.fixture(scope="module")
+def masked_lm(tmp_path_factory):
+    """A pre-trained encoder with its masked-LM head, in half precision as many on the Hub."""
+    folder = tmp_path_factory.mktemp("masked_lm")
+    torch.manual_seed(0)
+    BertForMaskedLM(Student(2, 128).config(WORDS)).half().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    folder = tmp_path / "classifier"
+    new_classifier(Student(2, 128), WORDS, LABELS, seed=0).save_pretrained(folder)
+    return folder
+
+
+def weights(model):
+    return {name: values.clone() for name, values in model.state_dict().items()}
+
+
+def same(one, other, prefix=""):
+    names = [name for name in one if name.startswith(prefix)]
+    assert names
+    return all(torch.equal(one[name], other[name]) for name in names)
+
+
+def test_a_masked_lm_is_loaded_in_fp32_with_the_stored_weights(masked_lm):
+    loaded = load_masked_lm(at(masked_lm), "--start")
+    stored = BertForMaskedLM.from_pretrained(masked_lm, dtype=torch.float32)
+    assert type(loaded) is BertForMaskedLM
+    assert loaded.dtype == torch.float32
+    assert same(weights(loaded), weights(stored))
+
+
+def test_a_new_head_follows_the_seed_and_the_trunk_the_source(masked_lm):
+    first, again, other = (load_classifier(at(masked_lm), "--start", LABELS, seed=seed) for seed in (1, 1, 2))
+    assert same(weights(first), weights(again))
+    assert not same(weights(first), weights(other), "classifier.weight")
+    trunk = BertModel.from_pretrained(masked_lm, dtype=torch.float32, add_pooling_layer=False)
+    assert same(weights(trunk), {name.removeprefix("bert."): w for name, w in weights(first).items()})
+    assert first.dtype == torch.float32
+
+
+@pytest.mark.parametrize("labels", [("a", "b", "c"), LABELS, ()])
+def test_the_head_is_the_tasks(masked_lm, labels):
+    for model in (
+        load_classifier(at(masked_lm), "--start", labels, seed=0),
+        new_classifier(Student(2, 128), WORDS, labels, seed=0),
+    ):
+        assert model.classifier.out_features == model.config.num_labels == max(1, len(labels))
+        if labels:
+            assert model.config.problem_type == "single_label_classification"
+            assert model.config.id2label == dict(enumerate(labels))
+            assert model.config.label2id == {label: index for index, label in enumerate(labels)}
+        else:
+            assert model.config.problem_type == "regression"
+
+
+def test_a_head_of_another_size_is_replaced(classifier):
+    model = load_classifier(at(classifier), "--start", ("a", "b", "c"), seed=0)
+    assert model.classifier.out_features == 3
+    source = BertForSequenceClassification.from_pretrained(classifier)
+    assert same(weights(source), weights(model), "bert.")
+
+
+def test_a_trained_head_of_the_right_size_is_kept(classifier):
+    source = weights(BertForSequenceClassification.from_pretrained(classifier))
+    assert same(source, weights(load_classifier(at(classifier), "--start", LABELS, seed=5)))
+    assert same(source, weights(load_classifier(at(classifier), "--teacher")))
+
+
+def test_new_students_follow_the_seed():
+    first, again, other = (weights(new_classifier(Student(2, 128), WORDS, LABELS, s)) for s in (1, 1, 2))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_an_encoder_without_a_trained_head_is_no_teacher(masked_lm):
+    with pytest.raises(LabelError) as refusal:
+        load_classifier(at(masked_lm), "--teacher")
+    message = str(refusal.value)
+    assert message.startswith(f"--teacher {masked_lm}: expected a trained classifier")
+    assert "classifier.weight" in message
+    assert "recipes/teacher.py" in message
+
+
+def test_the_real_teacher_is_loaded(shared):
+    model = load_classifier(at(shared / "models" / "minilm-l6-sst2"), "--teacher")
+    assert model.config.num_labels == 2
+    assert model.dtype == torch.float32
+
+
+def refused(load, folder, option="--start"):
+    with pytest.raises(SourceError) as refusal:
+        load(at(folder), option)
+    message = str(refusal.value)
+    assert message.startswith(f"{option} {folder}: cannot be loaded as a ")
+    assert "(safetensors only)" in message
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("load", [load_masked_lm, load_classifier])
+@pytest.mark.parametrize("share", [0.0, 0.00001, 0.5])
+def test_cut_weights_are_refused(classifier, load, share):
+    path = classifier / "model.safetensors"
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * share)])
+    refused(load, classifier)
+
+
+@pytest.mark.parametrize("load", [load_masked_lm, load_classifier])
+def test_pickled_weights_are_refused(classifier, load):
+    model = BertForSequenceClassification.from_pretrained(classifier)
+    torch.save(model.state_dict(), classifier / "pytorch_model.bin")
+    (classifier / "model.safetensors").unlink()
+    assert "model.safetensors" in refused(load, classifier)
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "no-such-model"}', '{"model_', "{}"])
+@pytest.mark.parametrize("load", [load_masked_lm, load_classifier])
+def test_an_unknown_or_broken_config_is_refused(classifier, load, config):
+    (classifier / "config.json").write_text(config)
+    refused(load, classifier)
+
+
+@pytest.mark.parametrize("load", [load_masked_lm, load_classifier])
+def test_a_models_own_code_is_not_run_unless_asked_for(classifier, load, tmp_path):
+    ran = tmp_path / "ran"
+    (classifier / "own.py").write_text(
+        f"open({str(ran)!r}, 'w').close()\n"
+        "from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification\n"
+        "class Config(BertConfig):\n    model_type = 'own'\n"
+        "class Mlm(BertForMaskedLM):\n    config_class = Config\n"
+        "class Classifier(BertForSequenceClassification):\n    config_class = Config\n"
+    )
+    config = json.loads((classifier / "config.json").read_text()) | {
+        "model_type": "own",
+        "auto_map": {
+            "AutoConfig": "own.Config",
+            "AutoModelForMaskedLM": "own.Mlm",
+            "AutoModelForSequenceClassification": "own.Classifier",
+        },
+    }
+    (classifier / "config.json").write_text(json.dumps(config))
+    assert "trust_remote_code" in refused(load, classifier)
+    assert not ran.exists()
+    # The guard is what kept the code from running: with leave it does.
+    assert load(at(classifier), "--start", trust_remote_code=True).config.model_type == "own"
+    assert ran.exists()
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    assert "tokenizer" in refused(load_tokenizer, tmp_path, "--corpus.tokenizer")
+
+
+def test_a_broken_tokenizer_is_refused(toy_folder, tmp_path):
+    for file in (toy_folder / "tokenizer").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[:40])
+    refused(load_tokenizer, tmp_path, "--corpus.tokenizer")
+
+
+def test_the_toy_tokenizer_is_loaded_as_it_lies(toy_folder, toy_tokenizer):
+    loaded = load_tokenizer(at(toy_folder / "tokenizer"), "--corpus.tokenizer")
+    assert loaded.get_vocab() == toy_tokenizer.get_vocab()
+    assert loaded.is_fast
+
+
+def test_a_tokenizer_larger_than_the_embedding_is_refused(toy_tokenizer):
+    words = len(toy_tokenizer)
+    check_fit(new_classifier(Student(2, 128), words, LABELS, 0), toy_tokenizer, 512, "--max-length")
+    with pytest.raises(TokenizerError) as refusal:
+        check_fit(new_classifier(Student(2, 128), words - 1, LABELS, 0), toy_tokenizer, 128, "--max-length")
+    message = str(refusal.value)
+    assert f"expected a tokenizer of at most {words - 1} words" in message
+    assert f"got {words}" in message
+    assert "take the tokenizer that belongs to the model" in message
+
+
+def test_texts_longer_than_the_models_positions_are_refused_by_the_option(toy_tokenizer):
+    model = new_classifier(Student(2, 128), len(toy_tokenizer), LABELS, 0)
+    with pytest.raises(SettingsError, match=r"--max-length 513 is longer than the model's 512 .*; give at most 512"):
+        check_fit(model, toy_tokenizer, 513, "--max-length")

@@ -1,0 +1,160 @@
+"""Finding models and data by name, and the fingerprint of what was found."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from wellread_hf.errors import SourceError
+from wellread_hf.locations import locate
+from wellread_hf.records import StageRecord
+
+
+def fingerprint(path, repo_type="dataset"):
+    return locate(str(path), repo_type, "--x").fingerprint
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "model.safetensors"):
+        (folder / name).write_text(f"content of {name}")
+    (folder / "README.md").write_text("a model")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data" / "default"
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text('{"text": "a"}\n')
+    (folder.parent / "README.md").write_text("---\n---\n")
+    return folder.parent
+
+
+def test_a_local_path_is_found_as_it_is(model):
+    found = locate(str(model), "model", "--start")
+    assert (found.name, found.revision) == (str(model), None)
+    assert found.fingerprint.startswith("sha256:")
+
+
+def test_the_fingerprint_follows_the_content_and_not_the_place(model):
+    first = fingerprint(model, "model")
+    moved = model.rename(model.with_name("moved"))
+    assert fingerprint(moved, "model") == first
+
+
+def test_a_readme_beside_a_model_does_not_change_its_fingerprint(model):
+    first = fingerprint(model, "model")
+    (model / "README.md").write_text("a better card")
+    (model / "training.log").write_text("loss")
+    (model / "picture.png").write_bytes(b"png")
+    assert fingerprint(model, "model") == first
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "code.py"],
+)
+def test_weights_config_tokenizer_and_code_change_a_models_fingerprint(model, name):
+    first = fingerprint(model, "model")
+    (model / name).write_text("changed")
+    assert fingerprint(model, "model") != first
+
+
+def test_any_file_of_a_data_set_changes_its_fingerprint(data):
+    seen = {fingerprint(data)}
+    (data / "default" / "train.jsonl").write_text('{"text": "b"}\n')
+    seen.add(fingerprint(data))
+    (data / "README.md").write_text("---\nconfigs: []\n---\n")
+    seen.add(fingerprint(data))
+    (data / "default" / "test.jsonl").write_text("")
+    seen.add(fingerprint(data))
+    assert len(seen) == 4
+
+
+def test_hidden_files_do_not_change_a_data_sets_fingerprint(data):
+    first = fingerprint(data)
+    (data / ".cache").mkdir()
+    (data / ".cache" / "file").write_text("cache")
+    (data / ".DS_Store").write_text("")
+    assert fingerprint(data) == first
+
+
+def test_one_file_is_known_by_its_content(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("one")
+    first = fingerprint(path)
+    path.write_text("two")
+    assert fingerprint(path) != first
+
+
+def test_the_memory_is_used_and_agrees(tmp_path, data):
+    memory = tmp_path / "memory.json"
+    found = [locate(str(data), "dataset", "--x", memory=memory).fingerprint for _ in range(2)]
+    assert found == [fingerprint(data)] * 2
+    assert memory.is_file()
+
+
+def test_a_stages_folder_and_files_in_it_are_known_by_its_digest(tmp_path, model):
+    StageRecord(
+        kind="pretrain",
+        name="x",
+        digest="0123",
+        settings={},
+        inputs={},
+        outcome={},
+        seconds=0.0,
+        versions={},
+        command="",
+    ).write(model)
+    assert fingerprint(model, "model") == "stage:0123:."
+    inside = model / "task"
+    inside.mkdir()
+    (inside / "train.jsonl").write_text("{}")
+    assert fingerprint(inside / "train.jsonl") == "stage:0123:task/train.jsonl"
+    assert fingerprint(model.with_name("model") / "config.json") == "stage:0123:config.json"
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "two words", "a" * 300, "~no-such-user/x", "-a", "a..b"])
+def test_what_is_neither_path_nor_hub_id_is_refused_with_the_option(name):
+    with pytest.raises(SourceError) as refusal:
+        locate(name, "model", "--start.weights")
+    message = str(refusal.value)
+    assert message.startswith(f"--start.weights {name}")
+    assert "no such file or folder" in message
+    assert "not a Hub id (NAME or NAMESPACE/NAME)" in message
+    assert "check the path" in message
+
+
+def run(code, **environment):
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=kept | environment, check=True
+    ).stdout
+
+
+LOCATE = """
+from wellread_hf.errors import SourceError
+from wellread_hf.locations import locate
+try:
+    found = locate("google/bert_uncased_L-2_H-128_A-2@abc", "model", "--start")
+    print(found.name, found.revision, found.fingerprint)
+except SourceError as error:
+    print(error)
+"""
+
+
+def test_without_a_network_the_message_names_the_option_that_takes_a_folder():
+    # Nothing listens on port 9 (discard) of this machine: the same refusal with and without a network.
+    told = run(LOCATE, HF_ENDPOINT="http://127.0.0.1:9", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
+    assert told.startswith("--start google/bert_uncased_L-2_H-128_A-2: there is no such file or folder here")
+    assert "the Hub cannot be reached" in told
+    assert "give --start a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached" in told
+
+
+def test_offline_a_hub_id_is_taken_from_the_cache_at_the_revision_asked_for():
+    name = "google/bert_uncased_L-2_H-128_A-2"
+    assert run(LOCATE, HF_HUB_OFFLINE="1").split() == [name, "abc", f"hub:{name}@abc"]

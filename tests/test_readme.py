@@ -1,0 +1,71 @@
+"""Nothing stands in the README that is not run here."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import BertTokenizer
+
+from wellread_hf.models.loading import new_classifier
+from wellread_hf.students import STUDENTS, Student
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.strip().splitlines()
+]
+RECIPE_COMMANDS = [command for command in COMMANDS if "recipes/" in command]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_readme_commands_are_makes_recipes_and_accelerate_config() -> None:
+    others = [command for command in COMMANDS if "recipes/" not in command]
+    assert others == ["make demo", "make test", "accelerate config"]
+    assert len(RECIPE_COMMANDS) == 6
+
+
+@pytest.mark.parametrize("target", re.findall(r"make ([a-z]+)", " ".join(COMMANDS)))
+def test_make_target_in_readme_exists(target: str) -> None:
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", RECIPE_COMMANDS)
+def test_recipe_command_in_readme_is_understood(command: str, tmp_path: Path) -> None:
+    # --smoke replaces what the network would have to give; a wrong option or value still fails.
+    words = shlex.split(command)
+    script = next(index for index, word in enumerate(words) if word.startswith("recipes/"))
+    options = [*words[script + 1 :], "--smoke", "--dry-run", "--running.runs", str(tmp_path / "runs")]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / words[script]), *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "to do" in done.stdout
+
+
+def test_python_example_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    student = tmp_path / "student"
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "film", "life", "my", "of"]
+    BertTokenizer(vocab={word: index for index, word in enumerate(vocabulary)}).save_pretrained(student)
+    new_classifier(Student(2, 128), len(vocabulary), ("0", "1"), seed=0).save_pretrained(student)
+    named = 'student = "google/bert_uncased_L-2_H-128_A-2"'
+    assert named in example
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(example.replace(named, f"student = {str(student)!r}"), names)
+    assert names["trainer"].state.global_step == 3  # type: ignore[attr-defined]
+
+
+def test_readme_shows_all_24_with_their_parameters() -> None:
+    for student in STUDENTS:
+        assert f"`{student.layers}-{student.hidden}`" in README
+        assert f"{student.parameters():,}" in README

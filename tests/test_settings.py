@@ -1,0 +1,126 @@
+"""Settings: defaults hold, wrong values are refused where they are made, by the option's name."""
+
+import ast
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from wellread_hf import settings
+from wellread_hf.errors import SettingsError, UnknownNameError
+from wellread_hf.settings import (
+    Corpus,
+    Label,
+    Objective,
+    Optim,
+    Pretrain,
+    Running,
+    Start,
+    Task,
+    Transfer,
+    Tuning,
+)
+
+CLASSES = [Corpus, Label, Objective, Optim, Pretrain, Running, Start, Task, Transfer, Tuning]
+
+WRONG = [
+    (Running, {"checkpoint_steps": 0}, "--running.checkpoint-steps"),
+    (Running, {"workers": -1}, "--running.workers"),
+    (Optim, {"learning_rate": 0.0}, "--learning-rate"),
+    (Optim, {"learning_rate": math.nan}, "--learning-rate"),
+    (Optim, {"batch_size": 0}, "--batch-size"),
+    (Optim, {"micro_batch_size": 0}, "--micro-batch-size"),
+    (Optim, {"warmup": 1.0}, "--warmup"),
+    (Optim, {"warmup": -0.1}, "--warmup"),
+    (Task, {"columns": ("a", "b", "c")}, "--task.columns"),
+    (Task, {"train_rows": 0}, "--task.train-rows"),
+    (Corpus, {"sources": ()}, "--corpus.sources"),
+    (Pretrain, {"steps": 10, "minutes": 1.0}, "--steps or --minutes"),
+    (Pretrain, {"epochs": 0.0}, "--epochs"),
+    (Pretrain, {"steps": 0}, "--steps"),
+    (Pretrain, {"minutes": -1.0}, "--minutes"),
+    (Pretrain, {"block_lengths": (128, 512)}, "--block-lengths and --phase-shares"),
+    (Pretrain, {"block_lengths": (), "phase_shares": ()}, "--block-lengths and --phase-shares"),
+    (Pretrain, {"block_lengths": (7,)}, "--block-lengths"),
+    (Pretrain, {"block_lengths": (128, 512), "phase_shares": (0.9, 0.2)}, "--phase-shares"),
+    (Pretrain, {"block_lengths": (128, 512), "phase_shares": (1.0, 0.0)}, "--phase-shares"),
+    (Pretrain, {"mask_share": 0.0}, "--mask-share"),
+    (Pretrain, {"mask_share": 1.0}, "--mask-share"),
+    (Pretrain, {"dropout": 1.0}, "--dropout"),
+    (Start, {}, "--start.tokenizer"),
+    (Tuning, {"epochs": 0.0}, "--epochs"),
+    (Tuning, {"evaluations": 0}, "--evaluations"),
+    (Tuning, {"patience": 0}, "--patience"),
+    (Tuning, {"max_length": 7}, "--max-length"),
+    (Transfer, {"sources": ()}, "--transfer.sources"),
+    (Transfer, {"rows": 0}, "--transfer.rows"),
+    (Label, {"max_length": 7}, "--max-length"),
+    (Label, {"shard_rows": 0}, "--shard-rows"),
+    (Label, {"batch_tokens": 127}, "--batch-tokens"),
+    (Objective, {"temperature": 0.0}, "--temperature"),
+    (Objective, {"hard_label_share": 1.5}, "--hard-label-share"),
+    (Objective, {"hard_label_share": math.nan}, "--hard-label-share"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "option"), WRONG, ids=lambda value: str(getattr(value, "__name__", value))
+)
+def test_a_value_that_no_run_can_have_is_refused_by_its_option(kind, fields, option):
+    with pytest.raises(SettingsError) as refusal:
+        kind(**fields)
+    assert option in str(refusal.value)
+    for value in fields.values():
+        if not isinstance(value, tuple):
+            assert str(value) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Optim, {"warmup": 0.0, "micro_batch_size": 1}),
+        (Pretrain, {"block_lengths": (128, 512), "phase_shares": (0.9, 0.1), "dropout": 0.0, "minutes": 0.5}),
+        (Pretrain, {"block_lengths": (8, 16, 32), "phase_shares": (0.1, 0.2, 0.7)}),
+        (Start, {"weights": "runs/x"}),
+        (Start, {"tokenizer": "folder", "student": "mini"}),
+        (Label, {"batch_tokens": 128}),
+        (Objective, {"hard_label_share": 1.0}),
+        (Task, {"columns": ("a", "b")}),
+    ],
+)
+def test_values_at_the_borders_are_taken(kind, fields):
+    made = kind(**fields)
+    assert {name: getattr(made, name) for name in fields} == fields
+
+
+def test_an_unknown_student_is_refused_before_anything_runs():
+    for make in (Pretrain, lambda student: Start(student=student, tokenizer="x")):
+        with pytest.raises(UnknownNameError, match="nearest are .*bert-4-256"):
+            make(student="5-300")
+
+
+def test_the_defaults_are_the_papers_where_it_has_some():
+    assert Objective() == Objective(temperature=1.0, hard_label_share=0.0)
+    assert Pretrain().mask_share == 0.15
+    assert Tuning().epochs == 4
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_settings_are_frozen_and_keyword_only(kind):
+    parameters = kind.__dataclass_params__
+    assert parameters.frozen
+    assert all(field.kw_only for field in dataclasses.fields(kind))
+    assert "__slots__" in vars(kind)
+
+
+def test_every_field_has_its_help_below_it():
+    classes = [
+        node for node in ast.parse(Path(settings.__file__).read_text()).body if isinstance(node, ast.ClassDef)
+    ]
+    assert {node.name for node in classes} >= {kind.__name__ for kind in CLASSES}
+    for node in classes:
+        for field, below in zip(node.body, [*node.body[1:], None], strict=True):
+            if isinstance(field, ast.AnnAssign):
+                helped = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+                assert helped, f"{node.name}.{field.target.id}"

@@ -1,0 +1,148 @@
+"""The masked LM that scores masked positions only is the stock one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import VOCABULARY, random_blocks, tiny_masked_lm, word_tokenizer
+from torch import Tensor
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
+
+from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
+from wellread_hf.models.saving import save_model
+from wellread_hf.students import Student
+from wellread_hf.training.masking import MlmCollator
+
+
+def _batch(rows: int = 6, length: int = 40) -> dict[str, Tensor]:
+    blocks = random_blocks(rows, length)
+    examples = [{"input_ids": ids, "epoch": 0, "block": block} for block, ids in enumerate(blocks)]
+    return MlmCollator(word_tokenizer(), seed=1)(examples)
+
+
+def _dense(batch: dict[str, Tensor]) -> Tensor:
+    labels = torch.full_like(batch["input_ids"], -100)
+    return labels.scatter_(1, batch["positions"], batch["labels"])
+
+
+def _student() -> Any:
+    return new_masked_lm(Student(2, 128), VOCABULARY, dropout=0.0, seed=0)
+
+
+def _distilbert() -> Any:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": VOCABULARY, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
+    return DistilBertForMaskedLM(DistilBertConfig(**sizes, dropout=0.0, attention_dropout=0.0))
+
+
+def _roberta() -> Any:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return RobertaForMaskedLM(RobertaConfig(vocab_size=VOCABULARY, pad_token_id=0, **sizes, **dropout))
+
+
+@pytest.mark.parametrize("build", [_student, _distilbert, _roberta])
+def test_loss_and_gradients_are_those_of_the_stock_model_with_dense_labels(build: Any) -> None:
+    batch = _batch()
+    model = build().train()
+    stock = model(input_ids=batch["input_ids"], labels=_dense(batch)).loss
+    stock.backward()
+    expected = {
+        name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None
+    }
+    model.zero_grad()
+    with scoring_only(model, batch["positions"]):
+        logits = model(input_ids=batch["input_ids"]).logits
+    assert logits.shape == (6, 6, VOCABULARY)  # round(0.15 · 40) of 40 positions
+    losses = masked_lm_loss(logits, batch["labels"])
+    assert losses.shape == (6,)
+    losses.mean().backward()
+    torch.testing.assert_close(losses.mean(), stock, atol=1e-5, rtol=1e-5)
+    found = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+        assert gradient.abs().max() > 0 or "key.bias" in name or "k_lin.bias" in name, name
+
+
+def test_each_row_has_the_mean_of_its_own_masked_positions() -> None:
+    logits, labels = torch.randn(3, 4, 7, dtype=torch.float64), torch.randint(0, 7, (3, 4))
+    by_hand = [
+        np.mean([-torch.log_softmax(logits[row, place], 0)[labels[row, place]].item() for place in range(4)])
+        for row in range(3)
+    ]
+    np.testing.assert_allclose(masked_lm_loss(logits, labels), by_hand, rtol=1e-6)
+
+
+def test_the_hook_leaves_no_trace_even_after_an_error() -> None:
+    model, batch = tiny_masked_lm().eval(), _batch()
+    before = model(input_ids=batch["input_ids"]).logits
+    with scoring_only(model, batch["positions"]):
+        model(input_ids=batch["input_ids"])
+    with pytest.raises(IndexError), scoring_only(model, batch["positions"]):
+        model(input_ids=batch["input_ids"] + 10 * VOCABULARY)
+    after = model(input_ids=batch["input_ids"]).logits
+    assert after.shape == (6, 40, VOCABULARY)
+    assert torch.equal(after, before)
+
+
+def test_scored_positions_have_the_logits_of_the_full_model() -> None:
+    model, batch = tiny_masked_lm().eval(), _batch()
+    full = model(input_ids=batch["input_ids"]).logits
+    with scoring_only(model, batch["positions"]):
+        scored = model(input_ids=batch["input_ids"]).logits
+    rows = torch.arange(6)[:, None]
+    torch.testing.assert_close(scored, full[rows, batch["positions"]], atol=1e-6, rtol=1e-5)
+
+
+def test_a_student_has_the_weights_of_the_stock_class_and_starts_at_one_over_the_root_of_its_width() -> None:
+    model = _student()
+    assert type(model) is BertForMaskedLM
+    stock = BertForMaskedLM(BertConfig(**model.config.to_dict()))
+    assert list(model.state_dict()) == list(stock.state_dict())
+    spread = model.bert.encoder.layer[0].intermediate.dense.weight.std().item()
+    assert spread == pytest.approx(128**-0.5, rel=0.02)
+    assert torch.equal(
+        model.bert.embeddings.word_embeddings.weight, _student().bert.embeddings.word_embeddings.weight
+    )
+
+
+@pytest.mark.slow
+def test_a_saved_folder_loads_on_a_machine_without_this_package(tmp_path: Path) -> None:
+    model, batch = _student().eval(), _batch()
+    save_model(model, word_tokenizer(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["architectures"] == ["BertForMaskedLM"]
+    assert not list(tmp_path.glob("*.bin")) and not list(tmp_path.glob("*.py"))
+    program = """
+import sys
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+folder = sys.argv[1]
+model, info = AutoModelForMaskedLM.from_pretrained(folder, output_loading_info=True)
+assert type(model).__name__ == "BertForMaskedLM" and not any(info.values()), info
+assert AutoTokenizer.from_pretrained(folder).mask_token_id == 4
+ids = torch.load(folder + "/ids.pt")
+torch.save(model.eval()(input_ids=ids).logits, folder + "/logits.pt")
+assert "wellread_hf" not in sys.modules
+"""
+    torch.save(batch["input_ids"], tmp_path / "ids.pt")
+    # -I leaves out the current folder and PYTHONPATH.
+    subprocess.run(
+        [sys.executable, "-I", "-c", program, str(tmp_path)], check=True, cwd=tmp_path, timeout=300
+    )
+    expected = model(input_ids=batch["input_ids"]).logits
+    torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), expected, atol=1e-6, rtol=1e-5)

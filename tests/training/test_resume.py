@@ -1,0 +1,161 @@
+"""Killed at any moment, the next run of the same command ends with the same bits."""
+
+import json
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from launched import Recipes, Run
+from tiny import bits
+
+pytestmark = pytest.mark.slow
+
+MARK = "complete.json"
+
+
+def _any(runs: Path, pattern: str) -> Callable[[], bool]:
+    return lambda: any(runs.glob(pattern))
+
+
+def _went_on_at(output: str, steps: int) -> int:
+    """The step that a run's progress bar started at."""
+    return int(re.findall(rf"(\d+)/{steps} \[00:00<\?", output)[0])
+
+
+def _folder(runs: Path, kind: str) -> Path:
+    (folder,) = runs.glob(f"{kind}-*")
+    return folder
+
+
+def test_pretraining_killed_again_and_again_ends_with_the_same_bits(
+    recipes: Recipes, pretrain_options: list[object], undisturbed_pretraining: Path, tmp_path: Path
+) -> None:
+    def start() -> Run:
+        return recipes.start("pretrain", *pretrain_options, "--running.runs", tmp_path)
+
+    def checkpoint(step: int) -> Path:
+        return _folder(tmp_path, "pretrain") / "checkpoints" / f"checkpoint-{step}"
+
+    # In mid-run.
+    run = start()
+    killed = run.signal_when(_any(tmp_path, f"pretrain-*/checkpoints/checkpoint-8/{MARK}"))
+    assert killed == -signal.SIGKILL
+    assert not (_folder(tmp_path, "pretrain") / "stage.json").exists()
+    # Between checkpoint files, before the mark: the newest one does not count.
+    (checkpoint(8) / MARK).unlink()
+    run = start()
+    run.signal_when(_any(tmp_path, f"pretrain-*/checkpoints/checkpoint-12/{MARK}"))
+    assert _went_on_at(run.output, 20) == 4
+    # A file that was cut off.
+    optimizer = checkpoint(12) / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[:1000])
+    run = start()
+    # Between "weights written" and "record written".
+    run.signal_when(_any(tmp_path, "pretrain-*/model.safetensors"))
+    assert _went_on_at(run.output, 20) == 8
+    (_folder(tmp_path, "pretrain") / "stage.json").unlink(missing_ok=True)
+    run = start()
+    assert run.wait() == 0, run.output
+    assert bits(_folder(tmp_path, "pretrain")) == bits(undisturbed_pretraining)
+    assert not checkpoint(20).parent.exists()
+    # The log is whole as well: every evaluation once, with the same losses.
+    logs = [
+        json.loads((folder / "log.json").read_text())
+        for folder in (checkpoint(0).parents[1], undisturbed_pretraining)
+    ]
+    losses = [[(row["step"], row["eval_loss"]) for row in log if "eval_loss" in row] for log in logs]
+    assert losses[0] == losses[1]
+
+
+def test_a_record_that_was_not_written_makes_the_stage_run_again_to_the_same_bits(
+    recipes: Recipes, pretrain_options: list[object], undisturbed_pretraining: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed_pretraining.parent, tmp_path / "runs")
+    folder = tmp_path / "runs" / undisturbed_pretraining.name
+    (folder / "stage.json").unlink()
+    output = recipes.run("pretrain", *pretrain_options, "--running.runs", tmp_path / "runs")
+    assert "pack 16: done already" in output
+    assert _went_on_at(output, 20) == 0
+    assert bits(folder) == bits(undisturbed_pretraining)
+
+
+def test_control_c_ends_with_130_and_the_next_run_goes_on(
+    recipes: Recipes, pretrain_options: list[object], undisturbed_pretraining: Path, tmp_path: Path
+) -> None:
+    options = [*pretrain_options, "--running.runs", tmp_path]
+    run = recipes.start("pretrain", *options)
+    status = run.signal_when(_any(tmp_path, f"pretrain-*/checkpoints/checkpoint-4/{MARK}"), signal.SIGINT)
+    assert status == 130
+    assert "Traceback" not in run.output
+    assert "interrupted; the same command goes on" in run.output
+    assert _went_on_at(recipes.run("pretrain", *options), 20) > 0
+    assert bits(_folder(tmp_path, "pretrain")) == bits(undisturbed_pretraining)
+
+
+@pytest.fixture(scope="module")
+def tuning_options(world: Path) -> list[object]:
+    """An evaluation and a checkpoint every two steps, early stopping, and dropout."""
+    files = [f"{world}/task/{split}.jsonl" for split in ("train", "validation", "test")]
+    return [
+        *("--start.weights", None, "--start.student", "2-128", "--start.tokenizer", world / "tokenizer"),
+        *("--task.name", "mine"),
+        *("--task.data", files[0], "--task.validation", files[1], "--task.test", files[2]),
+        *("--task.columns", "sentence", "--epochs", 4, "--evaluations", 16, "--patience", 6),
+        *("--max-length", 32, "--optim.batch-size", 8, "--optim.learning-rate", 1e-3),
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed_tuning(
+    recipes: Recipes, tuning_options: list[object], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    runs = tmp_path_factory.mktemp("undisturbed")
+    recipes.run("teacher", *tuning_options, "--running.runs", runs)
+    return _folder(runs, "finetune")
+
+
+def test_fine_tuning_killed_twice_keeps_the_same_best_weights(
+    recipes: Recipes, tuning_options: list[object], undisturbed_tuning: Path, tmp_path: Path
+) -> None:
+    options = [*tuning_options, "--running.runs", tmp_path]
+    for step in (4, 8):
+        run = recipes.start("teacher", *options)
+        run.signal_when(_any(tmp_path, f"finetune-*/checkpoints/checkpoint-{step}/{MARK}"))
+    assert not (_folder(tmp_path, "finetune") / "stage.json").exists()
+    assert _went_on_at(recipes.run("teacher", *options), 32) >= 8
+    folder = _folder(tmp_path, "finetune")
+    assert bits(folder) == bits(undisturbed_tuning)
+    outcomes = [
+        json.loads((path / "stage.json").read_text())["outcome"] for path in (folder, undisturbed_tuning)
+    ]
+    for outcome in outcomes:
+        del outcome["seconds_training"]
+    assert outcomes[0] == outcomes[1]
+
+
+def test_labelling_that_was_killed_goes_on_with_the_next_shard(
+    recipes: Recipes, undisturbed_tuning: Path, tuning_options: list[object], world: Path, tmp_path: Path
+) -> None:
+    task = tuning_options[tuning_options.index("--task.name") : tuning_options.index("--epochs")]
+    options = [
+        *("--teacher", undisturbed_tuning, *task, "--label.max-length", 32, "--label.shard-rows", 20),
+        *("--transfer.sources", "task", f"{world}/pool.jsonl,column=sentence"),
+    ]
+    recipes.run("label", *options, "--running.runs", tmp_path / "whole")
+    run = recipes.start("label", *options, "--running.runs", tmp_path / "killed")
+    run.signal_when(_any(tmp_path / "killed", "label-*/shard-00003-*.safetensors"))
+    killed, whole = _folder(tmp_path / "killed", "label"), _folder(tmp_path / "whole", "label")
+    assert killed.name == whole.name
+    assert not (killed / "stage.json").exists()
+    left = len(list(killed.glob("shard-*.safetensors")))
+    recipes.run("label", *options, "--running.runs", tmp_path / "killed")
+    outcome = json.loads((killed / "stage.json").read_text())["outcome"]
+    assert outcome["shards_reused"] == left
+    shards = sorted(path.name for path in whole.glob("shard-*"))
+    assert shards == sorted(path.name for path in killed.glob("shard-*"))
+    assert len(shards) == 79 > left  # 64 + 1,500 rows in shards of 20
+    for name in shards:
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()

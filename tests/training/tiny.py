@@ -1,0 +1,71 @@
+"""Models and data of a few thousand numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
+
+from wellread_hf.models.encoding import EncodedRows
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+VOCABULARY = 60
+
+
+def word_tokenizer() -> Any:
+    words = [*SPECIAL, *(f"word{number}" for number in range(VOCABULARY - len(SPECIAL)))]
+    return BertTokenizer(vocab={word: index for index, word in enumerate(words)}, model_max_length=64)
+
+
+def tiny_config(**changes: Any) -> BertConfig:
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.1,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+    return BertConfig(**(sizes | changes))
+
+
+def tiny_masked_lm(seed: int = 0, **changes: Any) -> BertForMaskedLM:
+    torch.manual_seed(seed)
+    return BertForMaskedLM(tiny_config(**changes))
+
+
+def tiny_classifier(seed: int = 0, **changes: Any) -> BertForSequenceClassification:
+    torch.manual_seed(seed)
+    return BertForSequenceClassification(tiny_config(**changes))
+
+
+def random_blocks(rows: int, length: int, seed: int = 0) -> np.ndarray:
+    """Blocks [rows, length] as packing makes them, whose words are not equally frequent."""
+    draw = np.random.default_rng(seed)
+    words = len(SPECIAL) + np.minimum(
+        draw.geometric(0.08, size=(rows, length)) - 1, VOCABULARY - len(SPECIAL) - 1
+    )
+    words[:, 0], words[:, -1] = 2, 3
+    return words.astype(np.uint16)
+
+
+def random_rows(rows: int, seed: int = 0) -> EncodedRows:
+    """Rows of 4 to 16 tokens."""
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(4, 17, size=rows)
+    ids = draw.integers(len(SPECIAL), VOCABULARY, size=lengths.sum()).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids[offsets[:-1]], ids[offsets[1:] - 1] = 2, 3
+    return EncodedRows(ids=ids, segments=np.zeros(len(ids), np.int8), offsets=offsets, pad_id=0)
+
+
+def weights_of(model: Any) -> dict[str, np.ndarray]:
+    return {name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items()}
+
+
+def bits(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()

@@ -1,0 +1,71 @@
+"""Trains each of the three trainers for a few steps, under however many processes there are.
+
+accelerate launch ... trajectories.py FOLDER    writes FOLDER/KIND.npz: losses and final weights
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiny import random_blocks, random_rows, tiny_classifier, tiny_masked_lm, weights_of, word_tokenizer
+
+from wellread_hf.data.order import whole_run
+from wellread_hf.data.tokens import Blocks
+from wellread_hf.graph import processes
+from wellread_hf.models.encoding import PadCollator
+from wellread_hf.settings import Optim, Running
+from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
+from wellread_hf.training.masking import MlmCollator
+from wellread_hf.training.pretraining import MlmTrainer, RunBlocks
+from wellread_hf.training.tuning import TargetRows
+
+KINDS = ("mlm", "finetune", "distill")
+STEPS, BATCH = 6, 32
+
+
+def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
+    """The trainer of a kind, with its model, data and collator."""
+    if kind == "mlm":
+        blocks = Blocks(random_blocks(120, 24))
+        return MlmTrainer, {
+            "model": tiny_masked_lm(),
+            "train_dataset": RunBlocks([blocks], [STEPS], BATCH, seed=3),
+            "data_collator": MlmCollator(word_tokenizer(), seed=3),
+        }
+    rows = random_rows(100)
+    draw = np.random.default_rng(1)
+    targets = {"labels": draw.integers(0, 3, size=len(rows))}
+    if kind == "distill":
+        targets = {"teacher_logits": draw.normal(size=(len(rows), 3)).astype(np.float32) * 2}
+    parts = {
+        "model": tiny_classifier(num_labels=3),
+        "train_dataset": TargetRows(rows, targets, whole_run(rows.lengths, BATCH, STEPS, seed=3)),
+        "data_collator": PadCollator(rows.pad_id),
+    }
+    return (ClassifierTrainer if kind == "finetune" else DistillationTrainer), parts
+
+
+def trajectory(kind: str, micro: int | None, folder: Path) -> dict[str, np.ndarray]:
+    """Trains; returns the logged losses and gradient norms, and the final weights."""
+    trainer_class, parts = trainer_parts(kind)
+    optim = Optim(learning_rate=1e-2, batch_size=BATCH, micro_batch_size=micro, precision="fp32")
+    arguments = training_arguments(folder, optim, Running(), STEPS, seed=0, checkpoint_steps=1_000)
+    trainer = trainer_class(args=arguments, **parts)
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return {
+        "losses": np.array([entry["loss"] for entry in logged]),
+        "grad_norms": np.array([entry["grad_norm"] for entry in logged]),
+        **weights_of(trainer.accelerator.unwrap_model(trainer.model)),
+    }
+
+
+if __name__ == "__main__":
+    state = processes()
+    out = Path(sys.argv[1])
+    for kind in KINDS:
+        found = trajectory(kind, None, out / kind)
+        if state.is_main_process:
+            np.savez(out / f"{kind}.npz", processes=state.num_processes, **found)
