@@ -184,6 +184,6 @@ def test_a_folder_without_a_record_is_unfinished(tmp_path):
 @pytest.mark.parametrize("content", ['{"kind": "pre', "[]", '{"kind": "pretrain"}', '{"other": 1}', "\x80"])
 def test_a_damaged_record_is_refused_by_name(tmp_path, content):
     (tmp_path / RECORD).write_bytes(content.encode("latin-1"))
-    with pytest.raises(StoreError, match="cannot be read .*; delete it and run the stage again") as refusal:
+    with pytest.raises(StoreError, match=r"cannot be read .*; delete it and run the stage again") as refusal:
         StageRecord.read(tmp_path)
     assert str(tmp_path / RECORD) in str(refusal.value)

@@ -96,7 +96,7 @@ def test_values_at_the_borders_are_taken(kind, fields):
 
 def test_an_unknown_student_is_refused_before_anything_runs():
     for make in (Pretrain, lambda student: Start(student=student, tokenizer="x")):
-        with pytest.raises(UnknownNameError, match="nearest are .*bert-4-256"):
+        with pytest.raises(UnknownNameError, match=r"nearest are .*bert-4-256"):
             make(student="5-300")
 
 

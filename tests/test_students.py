@@ -98,7 +98,7 @@ def test_a_made_size_is_refused_like_a_written_one():
 
 
 def test_a_release_with_the_wrong_number_of_heads_is_refused():
-    with pytest.raises(UnknownNameError, match="A-8.*bert-4-256"):
+    with pytest.raises(UnknownNameError, match=r"A-8.*bert-4-256"):
         Student.parse("google/bert_uncased_L-4_H-256_A-8")
 
 
@@ -115,9 +115,10 @@ def test_a_mistyped_name_is_refused_with_the_nearest(name, meant):
 @given(st.one_of(st.text(), st.from_regex(r"(bert-)?\d{1,6}-\d{1,6}", fullmatch=True)))
 def test_any_text_is_one_of_the_24_or_refused(name):
     try:
-        assert Student.parse(name) in STUDENTS
-    except UnknownNameError as refusal:
-        assert "24 students" in str(refusal)
+        student = Student.parse(name)
+    except UnknownNameError:
+        return
+    assert student in STUDENTS
 
 
 def test_config_is_googles_own():

@@ -106,8 +106,9 @@ def test_every_recipe_is_smoked_and_no_other() -> None:
 
 def test_smoke_runs_the_whole_recipe_in_two_processes() -> None:
     commands = list(_commands(ROOT / ".github/workflows/smoke.yml"))
-    launch = "accelerate launch --cpu --num_processes 2 recipes/pd.py"
-    assert any(launch in command for command in commands)
+    # The launch that tests/test_recipes.py runs and counts the processes of.
+    launch = "accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
+    assert any(launch in command and "recipes/pd.py --smoke" in command for command in commands)
 
 
 def test_ci_run_is_check_and_test_and_executable() -> None:

@@ -45,7 +45,8 @@ def test_every_kind_of_source_gives_the_same_rows(tmp_path):
     folder = tmp_path / "hub"
     parquet(folder / "default" / "train-00000-of-00001.parquet", text=TEXTS)
     (folder / "README.md").write_text(
-        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: default/train-*\n---\n"
+        "---\nconfigs:\n- config_name: default\n  data_files:\n"
+        "  - split: train\n    path: default/train-*\n---\n"
     )
     expected = [(text,) for text in TEXTS]
     assert read(plain) == expected
@@ -74,7 +75,8 @@ def test_splits_configurations_and_columns_are_chosen_by_name(tmp_path):
         + "".join(
             f"- config_name: {config}\n  data_files:\n"
             + "".join(
-                f"  - split: {split}\n    path: {config}/{split}.parquet\n" for split in ("train", "validation")
+                f"  - split: {split}\n    path: {config}/{split}.parquet\n"
+                for split in ("train", "validation")
             )
             for config in ("red", "blue")
         )
@@ -194,7 +196,10 @@ def test_what_is_no_parquet_is_refused(tmp_path, damage):
     assert "write it again" in message
 
 
-@pytest.mark.parametrize(("line", "said"), [('{"text": ', "one JSON object a line"), ("[1]", "a JSON object"), ("NaN", "a JSON object")])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [('{"text": ', "one JSON object a line"), ("[1]", "a JSON object"), ("NaN", "a JSON object")],
+)
 def test_bad_json_is_refused_by_line(tmp_path, line, said):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a"}\n' + line + "\n")

@@ -87,7 +87,7 @@ def test_glue_regression_is_read_as_it_lies(shared, tmp_path):
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 def test_ones_own_files_are_read_alike(tmp_path, ending):
-    loaded = load(own(tmp_path, TRAIN, [("well, \"so\"", 0), ("ü\n2", 1)], ending), tmp_path)
+    loaded = load(own(tmp_path, TRAIN, [('well, "so"', 0), ("ü\n2", 1)], ending), tmp_path)
     assert loaded.facts.columns == ("words",)
     assert loaded.facts.labels == ("0", "1")
     assert loaded.train.texts == [("good",), ("bad",), ("fine",)]
@@ -255,7 +255,9 @@ def test_missing_columns_are_refused_with_the_nearest(tmp_path):
     assert "expected a text column 'wrods', found 'words', 'label'" in message
     assert "--task.columns words" in message
     message = refused(own(tmp_path, TRAIN, label="labels"), tmp_path, DataError)
-    assert "expected a label column 'labels', found 'words', 'label'; name it with --task.label label" in message
+    assert (
+        "expected a label column 'labels', found 'words', 'label'; name it with --task.label label" in message
+    )
 
 
 def test_a_row_without_text_is_refused_by_split_and_row(tmp_path):
@@ -321,5 +323,7 @@ def test_a_draw_of_too_many_rows_is_refused():
 def test_a_transfer_source_with_other_columns_is_refused(tmp_path):
     loaded = load(own(tmp_path, TRAIN), tmp_path)
     check_columns(Source(name="pool", columns=("a",)), loaded)
-    with pytest.raises(DataError, match=r"pool: the task has 1 text columns, the source 2; name them with ,column=A\+B"):
+    with pytest.raises(
+        DataError, match=r"pool: the task has 1 text columns, the source 2; name them with ,column=A\+B"
+    ):
         check_columns(Source(name="pool", columns=("a", "b")), loaded)

@@ -44,7 +44,10 @@ def corpus(toy_folder):
 
 
 @settings(
-    derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data(), length=st.integers(8, 40))
 def test_blocks_are_the_stock_tokenizers_ids_joined_by_separators(toy_tokenizer, data, length):
@@ -190,7 +193,9 @@ def test_a_tokenizer_without_mask_token_is_refused(toy_folder):
 def test_a_slow_tokenizer_is_refused(tmp_path):
     from transformers import CanineTokenizer
 
-    with pytest.raises(TokenizerError, match=r"some/name: expected a fast tokenizer .*, got a slow one; convert it"):
+    with pytest.raises(
+        TokenizerError, match=r"some/name: expected a fast tokenizer .*, got a slow one; convert it"
+    ):
         check_tokenizer(CanineTokenizer(), "some/name")
 
 
@@ -218,6 +223,7 @@ pack(texts(), AutoTokenizer.from_pretrained(tokenizer), 32, 5, folder, progress=
 """
 
 
+@pytest.mark.slow
 def test_packing_killed_in_the_middle_is_not_taken_for_whole_and_runs_again(
     toy_folder, toy_tokenizer, corpus, tmp_path
 ):
@@ -257,6 +263,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, packing.texts)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_flat_for_ten_times_the_corpus(toy_folder, corpus, tmp_path):
     peaks, counts = [], []
     # A long unknown word is cheap to tokenise, so that megabytes of text are read in seconds.

@@ -12,12 +12,17 @@ from wellread_hf.models.encoding import PadCollator, encode
 WORDS = st.sampled_from(["was", "not", "never", "but", "although", "unheardof", "it", "", "!"])
 TEXT = st.lists(WORDS, max_size=40).map(" ".join)
 QUICK = settings(
-    derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
 def stock(texts, tokenizer, max_length):
-    return [tokenizer(*row, truncation=True, max_length=max_length) for row in texts]
+    # Lists of one: a second text that is empty is taken for none where it comes as a plain string.
+    rows = [tokenizer(*([text] for text in row), truncation=True, max_length=max_length) for row in texts]
+    return [{name: values[0] for name, values in row.items()} for row in rows]
 
 
 @QUICK

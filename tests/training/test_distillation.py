@@ -1,4 +1,4 @@
-"""`DistillationTrainer` in a user's own script: plain `TrainingArguments`, any classifier, a `datasets.Dataset`."""
+"""`DistillationTrainer` in a user's own script: plain `TrainingArguments`, any classifier, `datasets` rows."""
 
 from pathlib import Path
 from typing import Any
@@ -243,7 +243,7 @@ def test_a_hard_share_without_labels_and_impossible_settings_are_refused(tmp_pat
         _trainer(tmp_path, _rows().remove_columns("label"), hard_label_share=0.5).train()
     with pytest.raises(SettingsError, match="temperature must be above 0, got 0"):
         _trainer(tmp_path, _rows(), temperature=0)
-    with pytest.raises(SettingsError, match="between 0 and 1, got 1.5"):
+    with pytest.raises(SettingsError, match=r"between 0 and 1, got 1\.5"):
         _trainer(tmp_path, _rows(), hard_label_share=1.5)
 
 

@@ -126,7 +126,7 @@ def test_a_saved_folder_loads_on_a_machine_without_this_package(tmp_path: Path) 
     save_model(model, word_tokenizer(), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["architectures"] == ["BertForMaskedLM"]
-    assert not list(tmp_path.glob("*.bin")) and not list(tmp_path.glob("*.py"))
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
     program = """
 import sys
 import torch

@@ -1,4 +1,4 @@
-"""The masked-LM collator: how many, which, what is shown, and that nothing but (seed, epoch, block) decides."""
+"""The masked-LM collator: how many, which, what is shown; (seed, epoch, block) alone decides."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The losses against formulas written out by hand, and their gradients against theory and finite differences."""
+"""The losses against formulas written out by hand, their gradients against theory and differences."""
 
 import numpy as np
 import pytest

@@ -337,6 +337,7 @@ label_rows(teacher, AutoTokenizer.from_pretrained(tokenizer), texts, [0, 1, 2], 
 """
 
 
+@pytest.mark.slow
 def test_a_killed_pass_goes_on_where_it_was(store, teacher, toy_folder, toy_tokenizer, texts, tmp_path):
     import signal
     import subprocess

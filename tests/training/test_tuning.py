@@ -58,7 +58,7 @@ def test_the_weights_with_the_best_score_are_kept(tmp_path: Path) -> None:
     settings = _settings(optim=Optim(learning_rate=1e-2, batch_size=16))
     outcome = _tune(tmp_path, model, _data(96, 0), validation, settings)
     seen = _evaluations(tmp_path)
-    assert len(seen) == 10 and outcome["steps"] == 30
+    assert (len(seen), outcome["steps"]) == (10, 30)
     kept = scores(("accuracy",), logits_in_order(model, validation[0]), validation[1]["labels"])["accuracy"]
     assert kept == outcome["validation"]["accuracy"] == max(seen)
     assert kept > seen[-1], "the last weights are the best ones: the test shows nothing"

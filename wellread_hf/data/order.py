@@ -45,6 +45,8 @@ def whole_run(
 
     def epochs() -> Iterator[npt.NDArray[np.int64]]:
         for epoch in range(-(-steps * batch_size // len(lengths))):
-            yield length_grouped(lengths, batch_size, seed, epoch)
+            order = length_grouped(lengths, batch_size, seed, epoch)
+            # What fills up the last epoch's short batch comes from this one's end: its batches stay whole.
+            yield np.roll(order, -epoch * len(lengths) % batch_size)
 
     return np.concatenate(list(epochs()))[: steps * batch_size]

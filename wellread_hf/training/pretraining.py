@@ -1,21 +1,17 @@
 """Masked-LM pre-training on packed blocks (Devlin et al. 2019; Turc et al. 2019, Algorithm 1, step 1)."""
 
-import copy
 import json
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel
 
 from wellread_hf.data.order import shuffled
 from wellread_hf.data.tokens import Blocks
@@ -25,16 +21,12 @@ from wellread_hf.settings import Pretrain, Running
 from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.row_mean import RowMeanTrainer
+from wellread_hf.training.time_budget import TimeBudget, steps_of
 from wellread_hf.training.watching import find_checkpoint, watch
 
 # An epoch that training never reaches: the held-out blocks always carry the same masks.
 _HELD_OUT_EPOCH = 1 << 32
 _EVALUATIONS = 20
-_PLAN = "plan.json"
-# Steps timed to plan a run of so many minutes, after one that warms the machine up.
-_TIMED_STEPS = 5
-# The plan is made a little too long: the clock ends the run, not a lucky estimate.
-_OPTIMISM = 1.1
 
 
 class MlmTrainer(RowMeanTrainer):
@@ -43,7 +35,7 @@ class MlmTrainer(RowMeanTrainer):
     Its batches are those of `MlmCollator`. With a `time_budget`, the learning rate follows the clock.
     """
 
-    def __init__(self, *args: Any, time_budget: "TimeBudget | None" = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, time_budget: TimeBudget | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.time_budget = time_budget
         if time_budget is not None:
@@ -68,40 +60,6 @@ class MlmTrainer(RowMeanTrainer):
         return super().create_scheduler(num_training_steps, optimizer)
 
 
-class TimeBudget(TrainerCallback):
-    """Ends training on time, and shapes the learning rate so that it has come down by then.
-
-    Progress is the larger of the share of the planned steps and the share of the minutes, so a
-    machine that slows down costs steps, not the end of the schedule. One process's clock counts.
-    """
-
-    def __init__(self, minutes: float, warmup: float, schedule: str, seconds_before: float) -> None:
-        self.seconds = minutes * 60
-        self.warmup = warmup
-        self.schedule = schedule
-        self.started = time.monotonic() - seconds_before
-
-    def factor(self, planned: float) -> float:
-        """Returns the share of the peak learning rate after a share `planned` of the steps."""
-        self.spent = max(planned, self._clock())
-        if self.spent < self.warmup:
-            return self.spent / self.warmup
-        rest = min(1.0, (self.spent - self.warmup) / (1 - self.warmup))
-        return 1 - rest if self.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * rest))
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Stops when the time is up."""
-        if self.spent >= 1:
-            control.should_training_stop = True
-
-    def _clock(self) -> float:
-        share = [(time.monotonic() - self.started) / self.seconds]
-        broadcast_object_list(share)
-        return share[0]
-
-
 class RunBlocks(Dataset[dict[str, Any]]):
     """The blocks of a whole run in order, phase after phase, epoch after epoch.
 
@@ -114,18 +72,33 @@ class RunBlocks(Dataset[dict[str, Any]]):
 
     def __init__(self, phases: Sequence[Blocks], steps: Sequence[int], batch_size: int, seed: int) -> None:
         self.phases = [(blocks.ids, blocks.train) for blocks in phases]
+        self.batch_size = batch_size
         self.ends = np.cumsum(np.array(steps) * batch_size)
+        self.newest = -1
         self._permutation = lru_cache(maxsize=2)(lambda rows, epoch: shuffled(rows, seed, epoch))
 
     def __len__(self) -> int:
         return int(self.ends[-1])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        self.newest = max(self.newest, index)
         phase = int(np.searchsorted(self.ends, index, side="right"))
         ids, train = self.phases[phase]
         epoch, position = divmod(index - (int(self.ends[phase - 1]) if phase else 0), len(train))
         block = int(train[self._permutation(len(train), epoch)[position]])
         return {"input_ids": ids[block], "epoch": epoch, "block": block}
+
+    def end_phase(self, phase: int, position: int | None = None) -> int:
+        """Ends a phase at `position`, or with the batch that was fetched last; returns the position."""
+        if position is None:
+            position = (self.newest // self.batch_size + 1) * self.batch_size
+        self.ends[phase] = position
+        return position
+
+    def tokens(self, steps: int) -> int:
+        """Counts the tokens of the first `steps` steps."""
+        seen = np.diff(np.minimum(self.ends, steps * self.batch_size), prepend=0)
+        return int(seen @ [ids.shape[1] for ids, _ in self.phases])
 
 
 class HeldOutBlocks(Dataset[dict[str, Any]]):
@@ -160,7 +133,7 @@ def pretrain(
         phases: The packed corpus of each phase, in the order of `settings.block_lengths`.
         settings: What to do.
         running: How to carry it out.
-        folder: Receives `checkpoints/`, `plan.json` and `log.json`.
+        folder: Receives `checkpoints/` and `log.json`.
         run: Digest that the checkpoints must carry.
 
     Returns:
@@ -171,24 +144,25 @@ def pretrain(
     """
     collator = MlmCollator(tokenizer, settings.mask_share, settings.whole_word, settings.seed)
     checkpoint, seconds = find_checkpoint(folder, run)
-    steps = _planned_steps(model, phases, collator, settings, folder)
-    total = sum(steps)
+    steps = steps_of(settings, [len(blocks.train) for blocks in phases])
+    data = RunBlocks(phases, steps, settings.optim.batch_size, settings.seed)
     budget = None
     if settings.minutes is not None:
-        optim = settings.optim
-        budget = TimeBudget(settings.minutes, optim.warmup, optim.schedule, seconds)
+        # The data set is told of a phase's end by the clock, so it has to be here, not in a worker.
+        running = replace(running, workers=0)
+        budget = TimeBudget(settings, data, folder, seconds, _EVALUATIONS)
     trainer = MlmTrainer(
         model=model,
         args=training_arguments(
             folder,
             settings.optim,
             running,
-            total,
+            sum(steps),
             settings.seed,
             checkpoint_steps=running.checkpoint_steps,
-            evaluation_steps=max(1, total // _EVALUATIONS),
+            evaluation_steps=max(1, sum(steps) // _EVALUATIONS),
         ),
-        train_dataset=RunBlocks(phases, steps, settings.optim.batch_size, settings.seed),
+        train_dataset=data,
         eval_dataset=HeldOutBlocks(phases[-1]),
         data_collator=collator,
         time_budget=budget,
@@ -203,7 +177,7 @@ def pretrain(
         "held_out_loss": loss,
         "unigram_loss": unigram_loss(phases[-1], len(tokenizer)),
         "steps": done,
-        "tokens": _tokens(steps, settings, done),
+        "tokens": data.tokens(done),
         "seconds_training": marks.seconds,
         "train_blocks": [len(blocks.train) for blocks in phases],
         "held_out_blocks": len(phases[-1].held_out),
@@ -221,88 +195,3 @@ def unigram_loss(blocks: Blocks, vocabulary: int) -> float:
     held_out = np.bincount(blocks.ids[blocks.held_out, 1:-1].ravel(), minlength=vocabulary)
     train = counts - held_out
     return float(-(held_out / held_out.sum()) @ np.log(train / train.sum()))
-
-
-def _tokens(steps: Sequence[int], settings: Pretrain, done: int) -> int:
-    """Counts the tokens that `done` steps saw."""
-    seen = 0
-    for phase, length in zip(steps, settings.block_lengths, strict=True):
-        seen += min(phase, done) * settings.optim.batch_size * length
-        done -= min(phase, done)
-    return seen
-
-
-def _planned_steps(
-    model: PreTrainedModel,
-    phases: Sequence[Blocks],
-    collator: MlmCollator,
-    settings: Pretrain,
-    folder: Path,
-) -> list[int]:
-    """Returns the optimizer steps of each phase; for `minutes` timed once and written to plan.json."""
-    shares = settings.phase_shares
-    batch = settings.optim.batch_size
-    if settings.steps is not None:
-        return _shared_out(settings.steps, shares)
-    if settings.minutes is None:
-        rows = [len(blocks.train) for blocks in phases]
-        return [
-            max(1, round(settings.epochs * share * count / batch))
-            for share, count in zip(shares, rows, strict=True)
-        ]
-    plan = folder / _PLAN
-    if not plan.is_file():
-        seconds = sum(
-            share * _seconds_a_step(model, blocks, collator, batch)
-            for share, blocks in zip(shares, phases, strict=True)
-        )
-        total = round(settings.minutes * 60 / seconds * _OPTIMISM)
-        # The processes' clocks differ; the first one's plan is everybody's.
-        planned = [_shared_out(max(1, total), shares)]
-        broadcast_object_list(planned)
-        write_atomically(plan, json.dumps(planned[0]))
-    steps: list[int] = json.loads(plan.read_text())
-    return steps
-
-
-def _shared_out(steps: int, shares: Sequence[float]) -> list[int]:
-    """Cuts `steps` into phases by `shares`; each gets at least one, the last takes the rounding."""
-    phases = [max(1, round(share * steps)) for share in shares[:-1]]
-    return [*phases, max(1, steps - sum(phases))]
-
-
-def _seconds_a_step(model: PreTrainedModel, blocks: Blocks, collator: MlmCollator, batch: int) -> float:
-    """Times optimizer steps on a copy of the model; the model and the random state stay as they are."""
-    from accelerate import PartialState
-
-    state = PartialState()
-    twin = copy.deepcopy(model).to(state.device).train()
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.0)
-    rows = [
-        {"input_ids": blocks.ids[index % len(blocks.ids)], "epoch": 0, "block": 0}
-        for index in range(max(1, batch // state.num_processes))
-    ]
-
-    def step() -> None:
-        inputs = {key: value.to(state.device) for key, value in collator(rows).items()}
-        with scoring_only(twin, inputs["positions"]):
-            logits = twin(input_ids=inputs["input_ids"]).logits
-        loss: Any = masked_lm_loss(logits, inputs["labels"]).mean()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    with torch.random.fork_rng():
-        return _median_seconds(step)
-
-
-def _median_seconds(step: Callable[[], None]) -> float:
-    step()
-    times = []
-    for _ in range(_TIMED_STEPS):
-        started = time.monotonic()
-        step()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.monotonic() - started)
-    return float(np.median(times))

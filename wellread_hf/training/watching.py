@@ -19,6 +19,7 @@ from wellread_hf.errors import StoreError
 from wellread_hf.records import write_atomically
 from wellread_hf.training.arguments import CHECKPOINTS
 from wellread_hf.training.row_mean import not_finite
+from wellread_hf.training.time_budget import ENDLESS
 
 MARK = "complete.json"
 
@@ -35,7 +36,8 @@ class Progress(TrainerCallback):
     ) -> None:
         """Opens the bar."""
         self.bar = tqdm(
-            total=state.max_steps,
+            # By the clock there is no number of steps to come to.
+            total=state.max_steps if state.max_steps < ENDLESS else None,
             initial=state.global_step,
             desc=self.name,
             unit=" steps",

@@ -1,0 +1,98 @@
+"""The comparison of methods: numbers by hand, table, chart."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wellread_hf.graph import Stage, carry_out
+from wellread_hf.reporting import CHART, RESULTS, TABLE, MethodResult, report, show_report
+
+
+def _result(*scores: float) -> MethodResult:
+    return MethodResult(method="PD", scores=scores, seconds=(1.0,), mlm_losses=(), folders=())
+
+
+def test_a_score_is_mean_and_sample_standard_deviation() -> None:
+    # Mean 84; squared distances 16 + 4 + 4 + 16 = 40; 40 / 3 = 13.33; its root 3.65.
+    assert _result(80, 82, 86, 88).score == "84.0 ± 3.7"
+
+
+def test_one_seed_has_no_spread() -> None:
+    assert _result(80.04).score == "80.0"
+
+
+def _run(root: Path, kind: str, name: str, outcome: Mapping[str, Any], after: Sequence[Stage] = ()) -> Stage:
+    return Stage(
+        kind=kind, name=name, root=root, identity={"name": name}, after=after, work=lambda stage: outcome
+    )
+
+
+def _tuned(root: Path, kind: str, name: str, score: float, after: Sequence[Stage] = (), **more: Any) -> Stage:
+    outcome = {"validation": {"accuracy": score}, "seconds_training": 10 * score, **more}
+    return _run(root, kind, name, outcome, after)
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> Stage:
+    """Two methods, two seeds, a teacher: PF and PD-F start from encoders, PD-F through PD."""
+    mlm = {"held_out_loss": 4.25, "unigram_loss": 6.5, "tokens": 123_456, "seconds_training": 60.0}
+    encoders = [_run(tmp_path, "pretrain", f"encoder{seed}", mlm) for seed in (0, 1)]
+    methods = {
+        "Basic": [_tuned(tmp_path, "finetune", f"basic{seed}", 0.5 + 0.1 * seed) for seed in (0, 1)],
+        "PD-F": [
+            _tuned(tmp_path, "finetune", f"f{seed}", 0.8,
+                   [_tuned(tmp_path, "distill", f"pd{seed}", 0.7, [encoders[seed]])])
+            for seed in (0, 1)
+        ],
+    }  # fmt: skip
+    stage = report("a task 2-128", methods, _tuned(tmp_path, "finetune", "teacher", 0.9), tmp_path)
+    carry_out([stage])
+    return stage
+
+
+def test_the_table_says_score_seeds_and_where_a_method_started(compared: Stage) -> None:
+    lines = (compared.folder / TABLE).read_text().splitlines()
+    assert lines[0] == (
+        "| method | accuracy, validation (%) | seeds | each seed | MLM loss at start | training s |"
+    )
+    # 50 and 60: mean 55, each 5 away, the root of 50 / 1 is 7.07.
+    assert lines[2] == "| Basic | 55.0 ± 7.1 | 2 | 50.0, 60.0 | random weights | 6 |"
+    assert lines[3] == "| PD-F | 80.0 ± 0.0 | 2 | 80.0, 80.0 | 4.25 | 8 |"
+    assert lines[4] == "| Teacher | 90.0 | 1 | 90.0 | random weights | 9 |"
+    assert "held-out loss 4.25 nats (word frequencies alone: 6.50) after 123,456 tokens in 60 s" in lines[6]
+
+
+def test_the_numbers_and_the_chart_are_beside_it(compared: Stage) -> None:
+    results = json.loads((compared.folder / RESULTS).read_text())
+    assert [result["method"] for result in results] == ["Basic", "PD-F", "Teacher"]
+    assert results[0]["scores"] == pytest.approx([50, 60])
+    assert all(Path(folder).is_dir() for result in results for folder in result["folders"])
+    picture = (compared.folder / CHART).read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
+    assert compared.record.outcome["results"] == results
+
+
+def test_it_is_printed_with_folders_ready_to_load(
+    compared: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_report(None, [compared])
+    shown = capsys.readouterr().out
+    assert "55.0 ± 7.1" in shown
+    assert str(compared.folder / CHART) in shown
+    for result in json.loads((compared.folder / RESULTS).read_text()):
+        for folder in result["folders"]:
+            assert folder in shown
+
+
+def test_a_labelled_test_set_is_preferred(tmp_path: Path) -> None:
+    run = _tuned(tmp_path, "finetune", "one", 0.5, test={"accuracy": 0.75})
+    stage = report("tested", {"Basic": [run]}, None, tmp_path)
+    carry_out([stage])
+    lines = (stage.folder / TABLE).read_text().splitlines()
+    assert "accuracy, test (%)" in lines[0]
+    assert "| 75.0 |" in lines[2]
+    assert "±" not in lines[2]
