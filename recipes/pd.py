@@ -39,8 +39,8 @@ Method = Literal["basic", "distillation", "pf", "pd", "pdf"]
 TITLES = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD", "pdf": "PD-F"}
 
 
-# The toy world's texts have 14 words, so a block of 17 tokens holds one. Dropout only slows down what sees its
-# corpus about once.
+# A text of the toy world has 14 words, so a block of 17 tokens holds one. Dropout only slows down a student
+# that sees its corpus about once.
 TOY_PRETRAIN = Pretrain(
     steps=1_000,
     block_lengths=(17,),
@@ -61,7 +61,9 @@ class Settings:
     methods: tuple[Method, ...] = ("basic", "distillation", "pf", "pd")
     """What to compare; `pdf` is PD followed by fine-tuning."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One run of every method a seed; each seed has a pre-trained student of its own."""
+    """One run of every method a seed."""
+    shared_pretraining: bool = True
+    """All seeds start from one pre-trained student, as the paper's did; else each seed pre-trains its own."""
     corpus: Corpus = field(default_factory=lambda: Corpus(sources=("toy",), tokenizer="toy"))
     """Text to pre-train on."""
     task: Task = field(default_factory=lambda: Task(name="toy"))
@@ -124,7 +126,7 @@ class Chain:
         s = self.settings
         if s.weights is not None:
             return None
-        settings = replace(s.pretrain, student=s.student, seed=seed)
+        settings = replace(s.pretrain, student=s.student, seed=0 if s.shared_pretraining else seed)
         return stages.pretrain(settings, self.corpus, self.running, self.after)
 
     def start(self, encoder: Stage | None, scratch: bool = False) -> Start:

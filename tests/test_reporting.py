@@ -12,7 +12,7 @@ from wellread_hf.reporting import CHART, RESULTS, TABLE, MethodResult, report, s
 
 
 def _result(*scores: float) -> MethodResult:
-    return MethodResult(method="PD", scores=scores, seconds=(1.0,), mlm_losses=(), folders=())
+    return MethodResult(method="PD", scores=scores, seconds=(1.0,), start="random weights", folders=())
 
 
 def test_a_score_is_mean_and_sample_standard_deviation() -> None:

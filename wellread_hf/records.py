@@ -37,7 +37,8 @@ def _plain(value: object) -> object:
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Writes beside `path`, fsyncs and renames: a reader sees the old file or the whole new one."""
-    beside = path.with_name(path.name + ".part")
+    # Processes of one launch may write the same file at once; each has a half of its own.
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     with beside.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()

@@ -22,14 +22,15 @@ class MethodResult:
         method: The paper's name, e.g. `PD`.
         scores: The metric of each seed, in percent.
         seconds: Training seconds of each seed's last step (pre-training, teacher and labelling apart).
-        mlm_losses: Held-out masked-LM loss in nats of each encoder it started from; empty for random ones.
+        start: Held-out masked-LM loss in nats of the encoders it started from (mean), `random weights`, or
+            `not known` for encoders from elsewhere.
         folders: Where each seed's model lies.
     """
 
     method: str
     scores: tuple[float, ...]
     seconds: tuple[float, ...]
-    mlm_losses: tuple[float, ...]
+    start: str
     folders: tuple[str, ...]
 
     @property
@@ -126,7 +127,11 @@ def _notes(runs: Sequence[Stage]) -> list[str]:
                 )
             notes.append(note)
         elif stage.kind == "label":
-            notes.append(f"teacher over {outcome['rows']:,} rows, once: {stage.record.seconds:.0f} s")
+            metric, score = next(iter(outcome["teacher_validation"].items()))
+            notes.append(
+                f"teacher over {outcome['rows']:,} rows, once: {stage.record.seconds:.0f} s; its own "
+                f"{metric} on validation: {100 * score:.1f} %"
+            )
     return notes
 
 
@@ -142,22 +147,17 @@ def _probe(model: Path, world: Path) -> float:
 
 def _result(method: str, stages: Sequence[Stage], metric: str, split: str) -> MethodResult:
     outcomes = [stage.record.outcome for stage in stages]
-    encoders = [needed for stage in stages for needed in _encoders(stage)]
+    losses = [outcome["mlm_loss_at_start"] for outcome in outcomes]
+    start = "not known" if None in losses else f"{mean(losses):.2f}"
+    if all(stage.record.settings["start"]["weights"] is None for stage in stages):
+        start = "random weights"
     return MethodResult(
         method=method,
         scores=tuple(100 * outcome[split][metric] for outcome in outcomes),
         seconds=tuple(outcome["seconds_training"] for outcome in outcomes),
-        mlm_losses=tuple(encoder.record.outcome["held_out_loss"] for encoder in encoders),
+        start=start,
         folders=tuple(str(stage.folder) for stage in stages),
     )
-
-
-def _encoders(stage: Stage) -> list[Stage]:
-    """Returns the pre-training a run started from: its own, or for PD-F that of the PD student."""
-    direct = [needed for needed in stage.after if needed.kind == "pretrain"]
-    return direct or [
-        found for needed in stage.after if needed.kind == "distill" for found in _encoders(needed)
-    ]
 
 
 def _markdown(results: Sequence[MethodResult], teacher: MethodResult | None, score: str) -> str:
@@ -169,7 +169,7 @@ def _markdown(results: Sequence[MethodResult], teacher: MethodResult | None, sco
             result.score,
             str(len(result.scores)),
             ", ".join(f"{score:.1f}" for score in result.scores),
-            f"{mean(result.mlm_losses):.2f}" if result.mlm_losses else "random weights",
+            result.start,
             f"{mean(result.seconds):.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")

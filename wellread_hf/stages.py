@@ -13,6 +13,8 @@ from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage, find
 from wellread_hf.inputs import TransferSet, find_sources, find_task, source_identity, task_identity, texts_of
+from wellread_hf.locations import Location
+from wellread_hf.records import RECORD, StageRecord
 from wellread_hf.settings import (
     Corpus,
     Label,
@@ -154,6 +156,9 @@ def label(
         from accelerate import PartialState
 
         from wellread_hf.data.rows import load_task
+        from wellread_hf.evaluation.metrics import scores
+        from wellread_hf.models.encoding import encode
+        from wellread_hf.models.inference import logits_in_order
         from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer
         from wellread_hf.training.soft_labels import label_rows, teacher_order
 
@@ -165,12 +170,18 @@ def label(
         order = teacher_order(model.config, loaded.facts.labels, settings.teacher_labels)
         model.to(PartialState().device)
         reused = label_rows(model, tokenizer, texts, order, settings, stage.folder)
-        return {
+        outcome = {
             "rows": len(texts),
             "labels": loaded.facts.labels,
             "teacher_order": order,
             "shards_reused": reused,
         }
+        if PartialState().is_main_process:
+            validation = loaded.validation
+            logits = logits_in_order(model, encode(validation.texts, tokenizer, settings.max_length))
+            found = scores(loaded.facts.metrics, logits[:, order], validation.labels)
+            outcome["teacher_validation"] = found
+        return outcome
 
     return Stage(
         kind="label",
@@ -264,6 +275,7 @@ def _tuned(
             stage.folder,
             stage.digest,
         )
+        outcome["mlm_loss_at_start"] = _mlm_loss(weights_at)
         save_model(model, tokenizer, stage.folder)
         if loaded.test is not None:
             logits = logits_in_order(model, encode(loaded.test.texts, tokenizer, tuning.max_length))
@@ -301,6 +313,15 @@ def _hard_labels(rows: Any) -> Any:
             "use --transfer.sources task, or a share of 0"
         )
     return rows.labels
+
+
+def _mlm_loss(weights_at: Location | None) -> float | None:
+    """Returns the held-out masked-LM loss of the pre-training that a start goes back to, if it is known."""
+    if weights_at is None or not (Path(weights_at.name) / RECORD).is_file():
+        return None
+    outcome = StageRecord.read(Path(weights_at.name)).outcome
+    loss: float | None = outcome.get("held_out_loss", outcome.get("mlm_loss_at_start"))
+    return loss
 
 
 def _short(weights: str | None) -> str:

@@ -130,7 +130,7 @@ def test_an_unknown_option_is_refused_with_the_nearest(option):
 def test_a_missing_column_is_refused_with_the_nearest(tmp_path):
     message = refusal_of(jsonl(tmp_path / "a.jsonl", [{"title": "x", "txt": "y"}]))
     assert "expected a text column 'text', found 'title', 'txt'" in message
-    assert message.endswith(",column= txt")
+    assert message.endswith(",column=txt")
 
 
 @pytest.mark.parametrize("value", [None, 3, 1.5, ["a"], {"a": 1}, True])

@@ -1,4 +1,4 @@
-"""`DistillationTrainer` in a user's own script: plain `TrainingArguments`, any classifier, `datasets` rows."""
+"""`DistillationTrainer` in a script of your own: plain `TrainingArguments`, a classifier, `datasets` rows."""
 
 from pathlib import Path
 from typing import Any

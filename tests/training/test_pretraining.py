@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny import VOCABULARY, random_blocks, tiny_masked_lm, word_tokenizer
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from wellread_hf.data.tokens import Blocks
 from wellread_hf.settings import Optim, Pretrain, Running
@@ -17,10 +17,10 @@ from wellread_hf.training.pretraining import (
     HeldOutBlocks,
     MlmTrainer,
     RunBlocks,
-    TimeBudget,
     pretrain,
     unigram_loss,
 )
+from wellread_hf.training.time_budget import ENDLESS, TimeBudget
 
 RUN = "b" * 64
 
@@ -96,28 +96,70 @@ def test_the_learning_rate_rises_and_falls_to_zero_linearly_or_along_a_cosine(tm
         )
 
 
-def test_the_clock_shapes_the_same_schedules() -> None:
-    for schedule, middle in (("linear", 0.5), ("cosine", 0.5)):
-        budget = TimeBudget(minutes=1e6, warmup=0.2, schedule=schedule, seconds_before=0.0)
-        assert [budget.factor(share) for share in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx(
-            [0.0, 0.5, 1.0, middle, 0.0], abs=1e-6
-        )
-    # A minute of which fifty seconds are gone, though few steps were made.
-    budget = TimeBudget(minutes=1, warmup=0.1, schedule="linear", seconds_before=50.0)
-    assert budget.factor(0.1) == pytest.approx(1 - (50 / 60 - 0.1) / 0.9, abs=0.01)
+def _budget(folder: Path, share: float, data: Any = None, **settings: Any) -> TimeBudget:
+    """A budget of a hundred hours, of which `share` is gone."""
+    optim = Optim(warmup=0.2, schedule=settings.pop("schedule", "linear"))
+    given = Pretrain(minutes=6_000, optim=optim, **settings)
+    return TimeBudget(given, data, folder, seconds_before=share * 360_000, evaluations=20)
+
+
+def test_the_clock_shapes_the_same_schedules(tmp_path: Path) -> None:
+    for schedule, late in (("linear", 0.25), ("cosine", 0.5 * (1 + np.cos(0.75 * np.pi)))):
+        due = {0.0: 0.0, 0.1: 0.5, 0.2: 1.0, 0.6: 0.5, 0.8: late, 1.0: 0.0, 1.5: 0.0}
+        found = [_budget(tmp_path, share, schedule=schedule).factor(0) for share in due]
+        assert found == pytest.approx(list(due.values()), abs=1e-4)
+
+
+def test_by_the_clock_a_phase_ends_after_the_batches_that_were_fetched_and_a_resume_sees_the_same_blocks(
+    tmp_path: Path,
+) -> None:
+    def blocks() -> RunBlocks:
+        phases = [Blocks(random_blocks(60, 16)), Blocks(random_blocks(40, 32))]
+        return RunBlocks(phases, [ENDLESS, ENDLESS], batch_size=8, seed=0)
+
+    data = blocks()
+    early, late = (
+        _budget(tmp_path, share, data, block_lengths=(16, 32), phase_shares=(0.5, 0.5))
+        for share in (0.4, 0.6)
+    )
+    state, control = TrainerState(is_world_process_zero=True), TrainerControl()
+    lengths = [len(data[index]["input_ids"]) for index in range(21)]  # in the middle of the third batch
+    for budget in (early, late):
+        budget.factor(0)
+        budget.on_step_end(None, state, control)
+        assert not control.should_training_stop
+        lengths.append(len(data[24]["input_ids"]))
+        data.newest = 20
+    assert lengths == [16] * 22 + [32]
+    assert len(data[23]["input_ids"]) == 16
+    assert data.tokens(5) == 8 * (3 * 16 + 2 * 32)
+    resumed = blocks()
+    _budget(tmp_path, 0.6, resumed, block_lengths=(16, 32), phase_shares=(0.5, 0.5))
+    for index in (0, 23, 24, 40):
+        assert np.array_equal(resumed[index]["input_ids"], data[index]["input_ids"])
+    over = _budget(tmp_path, 1.0, data, block_lengths=(16, 32), phase_shares=(0.5, 0.5))
+    over.factor(0)
+    over.on_step_end(None, state, control)
+    assert control.should_training_stop
 
 
 def test_a_run_of_so_many_minutes_ends_on_time_with_the_learning_rate_come_down(tmp_path: Path) -> None:
+    phases = [Blocks(random_blocks(60, 16)), Blocks(random_blocks(60, 32))]
     started = time.monotonic()
-    outcome = _pretrain(tmp_path, [Blocks(random_blocks(60, 16))], minutes=0.08)  # 4.8 s
+    # 4.8 s, of which the last quarter with longer blocks.
+    outcome = _pretrain(tmp_path, phases, minutes=0.08, phase_shares=(0.75, 0.25))
     spent = time.monotonic() - started
     assert outcome["seconds_training"] == pytest.approx(4.8, abs=1.5)
     assert spent < 4.8 + 4
-    rates = np.array(_log(tmp_path, "learning_rate"))
-    assert rates.max() > 0.8e-3
-    assert rates[-1] < 0.05e-3
-    (planned,) = json.loads((tmp_path / "plan.json").read_text())
-    assert outcome["steps"] <= planned
+    assert outcome["steps"] * 8 * 16 < outcome["tokens"] < outcome["steps"] * 8 * 32
+    rows = [row for row in json.loads((tmp_path / "log.json").read_text()) if "learning_rate" in row]
+    # Every fiftieth step is logged: on the slowest machine none, else the later the lower after the warm-up.
+    rates = [row["learning_rate"] for row in rows if row["step"] > 0.2 * outcome["steps"]]
+    assert rates == sorted(rates, reverse=True)
+    if rates:
+        left = 1 - rows[-1]["step"] / outcome["steps"]
+        assert rates[-1] < 1e-3 * (left + 0.35)
+    assert len(_log(tmp_path, "eval_loss")) >= 5
 
 
 def test_checkpoints_come_every_so_many_steps_and_the_last_two_stay(tmp_path: Path) -> None:

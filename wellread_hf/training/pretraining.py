@@ -52,10 +52,7 @@ class MlmTrainer(RowMeanTrainer):
         if self.time_budget is not None and self.lr_scheduler is None:
             budget = self.time_budget
             chosen: Any = self.optimizer if optimizer is None else optimizer
-            self.lr_scheduler = LambdaLR(
-                chosen,
-                lambda step: budget.factor(step / num_training_steps),
-            )
+            self.lr_scheduler = LambdaLR(chosen, lambda step: budget.factor(step))
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
 
