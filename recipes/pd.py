@@ -47,6 +47,8 @@ TOY_PRETRAIN = Pretrain(
     dropout=0.0,
     optim=Optim(learning_rate=2e-3, batch_size=64, beta2=0.98),
 )
+# The wider teacher learns faster, at half the rate.
+TOY_TEACHER_PRETRAIN = replace(TOY_PRETRAIN, steps=700, optim=replace(TOY_PRETRAIN.optim, learning_rate=1e-3))
 
 
 def toy_tuning(epochs: float, batch_size: int) -> Tuning:
@@ -76,9 +78,9 @@ class Settings:
     """A pre-trained student for all seeds instead: Hub id (`NAME@REVISION`) or folder."""
     teacher: str | None = None
     """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
-    teacher_student: str = "4-128"
+    teacher_student: str = "2-256"
     """Size of the teacher made here."""
-    teacher_pretrain: Pretrain = field(default_factory=lambda: TOY_PRETRAIN)
+    teacher_pretrain: Pretrain = field(default_factory=lambda: TOY_TEACHER_PRETRAIN)
     """Its pre-training."""
     teacher_tuning: Tuning = field(default_factory=lambda: toy_tuning(15, 32))
     """Its fine-tuning on the task's labels."""
@@ -107,39 +109,43 @@ class Chain:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.running = settings, settings.running
-        toy = Toy(settings.toy, settings.running)
-        self.corpus, self.task = toy.corpus(settings.corpus), toy.task(settings.task)
-        self.transfer = toy.transfer(settings.transfer)
-        self.after = list(toy.after)
+        self.toy = Toy(settings.toy, settings.running)
+        self.task, self.transfer = self.toy.task(settings.task), self.toy.transfer(settings.transfer)
         self.teacher = None if settings.teacher is not None else self.made_teacher()
         teacher = settings.teacher or str(self.teacher.folder)
-        after = self.after if self.teacher is None else [*self.after, self.teacher]
+        after = [*self.toy.after, *([self.teacher] if self.teacher else [])]
         self.labels = stages.label(teacher, self.task, self.transfer, settings.label, self.running, after)
 
     def made_teacher(self) -> Stage:
         s = self.settings
-        encoder = replace(s.teacher_pretrain, student=s.teacher_student)
-        encoder = stages.pretrain(encoder, self.corpus, self.running, self.after)
-        return self.fine_tuned(encoder, s.teacher_tuning)
+        return self.fine_tuned(
+            self.mlm(replace(s.teacher_pretrain, student=s.teacher_student)), s.teacher_tuning
+        )
+
+    def mlm(self, settings: Pretrain) -> Stage:
+        corpus = self.toy.corpus(self.settings.corpus)
+        return stages.pretrain(settings, corpus, self.running, self.toy.after)
 
     def pretrained(self, seed: int) -> Stage | None:
         s = self.settings
         if s.weights is not None:
             return None
-        settings = replace(s.pretrain, student=s.student, seed=0 if s.shared_pretraining else seed)
-        return stages.pretrain(settings, self.corpus, self.running, self.after)
+        return self.mlm(replace(s.pretrain, student=s.student, seed=0 if s.shared_pretraining else seed))
 
     def start(self, encoder: Stage | None, scratch: bool = False) -> Start:
-        if scratch:
-            return Start(student=self.settings.student, tokenizer=self.corpus.tokenizer)
-        return Start(weights=self.settings.weights if encoder is None else str(encoder.folder))
+        weights = self.settings.weights if encoder is None else str(encoder.folder)
+        if not scratch:
+            return Start(weights=weights)
+        # Without pre-training here there is no corpus; the tokenizer is the given student's.
+        start = Start(student=self.settings.student, tokenizer=weights or self.settings.corpus.tokenizer)
+        return self.toy.start(start)
 
     def fine_tuned(self, encoder: Stage | None, tuning: Tuning, scratch: bool = False) -> Stage:
-        after = [*self.after, *([encoder] if encoder else [])]
+        after = [*self.toy.after, *([encoder] if encoder else [])]
         return stages.finetune(self.start(encoder, scratch), self.task, tuning, self.running, after)
 
     def distilled(self, encoder: Stage | None, tuning: Tuning, scratch: bool = False) -> Stage:
-        after = [*self.after, *([encoder] if encoder else [])]
+        after = [*self.toy.after, *([encoder] if encoder else [])]
         return stages.distill(
             self.start(encoder, scratch),
             self.task,
@@ -189,6 +195,7 @@ def smoke(settings: Settings) -> Settings:
         task=Task(name="toy"),
         transfer=Transfer(sources=("toy",)),
         pretrain=SMOKE_PRETRAIN,
+        weights=None,
         teacher=None,
         teacher_student="2-128",
         teacher_pretrain=SMOKE_PRETRAIN,

@@ -106,8 +106,10 @@ def _fingerprint(path: Path, memory: Path | None) -> str:
     stage = next((folder for folder in (path, *path.parents) if (folder / RECORD).is_file()), None)
     if stage is not None:
         return f"stage:{StageRecord.read(stage).digest}:{path.relative_to(stage)}"
-    files = [path] if path.is_file() else sorted(_content(path))
-    return "sha256:" + digest([(file.name, file_digest(file, memory)) for file in files])
+    files = {path.name: path}
+    if path.is_dir():
+        files = {str(file.relative_to(path)): file for file in _content(path)}
+    return "sha256:" + digest([(name, file_digest(files[name], memory)) for name in sorted(files)])
 
 
 def _content(folder: Path) -> Iterable[Path]:

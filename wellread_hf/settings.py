@@ -111,6 +111,7 @@ class Task:
             self.train_rows is None or self.train_rows > 0,
             f"--task.train-rows must be at least 1, got {self.train_rows}",
         )
+        _require(self.train_seed >= 0, f"--task.train-seed must be at least 0, got {self.train_seed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +181,7 @@ class Pretrain:
             all(share > 0 for share in self.phase_shares) and abs(sum(self.phase_shares) - 1) < 1e-6,
             f"--phase-shares must be above 0 and add up to 1, got {self.phase_shares}",
         )
+        _require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}")
         _require(0 < self.mask_share < 1, f"--mask-share must lie between 0 and 1, got {self.mask_share}")
         _require(0 <= self.dropout < 1, f"--dropout must lie between 0 and 1, got {self.dropout}")
 
@@ -237,6 +239,7 @@ class Tuning:
             self.patience is None or self.patience > 0, f"--patience must be at least 1, got {self.patience}"
         )
         _require(self.max_length >= 8, f"--max-length must be at least 8, got {self.max_length}")
+        _require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +257,7 @@ class Transfer:
     def __post_init__(self) -> None:
         _require(bool(self.sources), "--transfer.sources needs at least one source of text, got none")
         _require(self.rows is None or self.rows > 0, f"--transfer.rows must be at least 1, got {self.rows}")
+        _require(self.seed >= 0, f"--transfer.seed must be at least 0, got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,7 +153,7 @@ def _json_row(path: Path, number: int, line: str) -> Mapping[str, Any]:
         row = json.loads(line)
     except ValueError as error:
         raise DataError(
-            f"{path}, line {number}: expected one JSON object a line, got {line!r:.60} ({error}); mend the line"
+            f"{path}, line {number}: expected one JSON object a line, got {line!r:.60} ({error}); mend it"
         ) from None
     if not isinstance(row, dict):
         raise DataError(f"{path}, line {number}: expected a JSON object, got {line!r:.60}; mend the line")

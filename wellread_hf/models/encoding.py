@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from wellread_hf.errors import TokenizerError
+
 # Rows tokenised in one call.
 _BATCH = 8_192
 
@@ -46,7 +48,16 @@ class EncodedRows:
 
 
 def encode(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> EncodedRows:
-    """Tokenises rows of one or two texts; what is over `max_length` tokens is cut, the longer text first."""
+    """Tokenises rows of one or two texts; what is over `max_length` tokens is cut, the longer text first.
+
+    Raises:
+        TokenizerError: The tokenizer has no padding token, so rows cannot share a batch.
+    """
+    if tokenizer.pad_token_id is None:
+        raise TokenizerError(
+            f"expected a tokenizer with a padding token, got {type(tokenizer).__name__} without one; set its "
+            "pad_token and save it again"
+        )
     lengths: list[int] = []
     ids: list[npt.NDArray[np.int32]] = []
     segments: list[npt.NDArray[np.int8]] = []
