@@ -24,15 +24,33 @@ def test_one_seed_has_no_spread() -> None:
     assert _result(80.04).score == "80.0"
 
 
-def _run(root: Path, kind: str, name: str, outcome: Mapping[str, Any], after: Sequence[Stage] = ()) -> Stage:
+def _run(
+    root: Path, kind: str, name: str, outcome: Mapping[str, Any], after: Sequence[Stage] = (), **identity: Any
+) -> Stage:
     return Stage(
-        kind=kind, name=name, root=root, identity={"name": name}, after=after, work=lambda stage: outcome
+        kind=kind,
+        name=name,
+        root=root,
+        identity={"name": name, **identity},
+        after=after,
+        work=lambda stage: outcome,
     )
 
 
-def _tuned(root: Path, kind: str, name: str, score: float, after: Sequence[Stage] = (), **more: Any) -> Stage:
+def _tuned(
+    root: Path,
+    kind: str,
+    name: str,
+    score: float,
+    after: Sequence[Stage] = (),
+    mlm_loss: float | None = None,
+    weights: str | None = None,
+    **more: Any,
+) -> Stage:
     outcome = {"validation": {"accuracy": score}, "seconds_training": 10 * score, **more}
-    return _run(root, kind, name, outcome, after)
+    return _run(
+        root, kind, name, outcome | {"mlm_loss_at_start": mlm_loss}, after, start={"weights": weights}
+    )
 
 
 @pytest.fixture
@@ -44,7 +62,7 @@ def compared(tmp_path: Path) -> Stage:
         "Basic": [_tuned(tmp_path, "finetune", f"basic{seed}", 0.5 + 0.1 * seed) for seed in (0, 1)],
         "PD-F": [
             _tuned(tmp_path, "finetune", f"f{seed}", 0.8,
-                   [_tuned(tmp_path, "distill", f"pd{seed}", 0.7, [encoders[seed]])])
+                   [_tuned(tmp_path, "distill", f"pd{seed}", 0.7, [encoders[seed]])], 4.25, "a student")
             for seed in (0, 1)
         ],
     }  # fmt: skip
@@ -63,6 +81,12 @@ def test_the_table_says_score_seeds_and_where_a_method_started(compared: Stage) 
     assert lines[3] == "| PD-F | 80.0 ± 0.0 | 2 | 80.0, 80.0 | 4.25 | 8 |"
     assert lines[4] == "| Teacher | 90.0 | 1 | 90.0 | random weights | 9 |"
     assert "held-out loss 4.25 nats (word frequencies alone: 6.50) after 123,456 tokens in 60 s" in lines[6]
+
+
+def test_a_start_from_elsewhere_has_no_known_mlm_loss(tmp_path: Path) -> None:
+    stage = report("pf", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.8, weights="hub:x")]}, None, tmp_path)
+    carry_out([stage])
+    assert "| not known |" in (stage.folder / TABLE).read_text()
 
 
 def test_the_numbers_and_the_chart_are_beside_it(compared: Stage) -> None:

@@ -7,6 +7,7 @@ written there last. So the plan of a whole chain is known before any of it has r
 import errno
 import fcntl
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -169,6 +170,13 @@ def find(
             return Location(name=name, revision=None, fingerprint=f"stage:{stage.digest}:{inside}")
     with _disk_full_told(root):
         return locate(name, repo_type, option, revision, memory=root / ".digests.json")
+
+
+def short_name(start: str | None) -> str:
+    """Names a model in a folder's name: what a stage's folder is of, or the last part of a Hub id."""
+    name = Path(str(start).partition("@")[0]).name.lower()
+    ours = re.fullmatch(r"[a-z]+-(.+?)(-seed\d+)?-[0-9a-f]{12}", name)
+    return ours.group(1) if ours else name
 
 
 def is_main_process() -> bool:

@@ -194,23 +194,22 @@ def _draw(
     axes.bar(names, means, yerr=spreads, capsize=5, color=mpl.colormaps["viridis"](0.4), width=0.6)
     for position, result in enumerate(results):
         axes.plot([position] * len(result.scores), result.scores, "o", color="black", markersize=3)
+        top = max(*result.scores, means[position] + spreads[position])
+        above = {"textcoords": "offset points", "xytext": (0, 4), "ha": "center"}
+        axes.annotate(result.score, (position, top), **above)
+    highest = max(top for result in results for top in result.scores)
+    if teacher is not None:
+        highest = max(highest, teacher.scores[0])
+        axes.axhline(teacher.scores[0], color="gray", linestyle="--", zorder=0)
         axes.annotate(
-            result.score,
-            (position, max(result.scores) + max(spreads)),
-            ha="center",
-            va="bottom",
+            f"teacher {teacher.score}",
+            (-0.45, teacher.scores[0]),
             textcoords="offset points",
             xytext=(0, 4),
+            color="dimgray",
         )
-    if teacher is not None:
-        axes.axhline(teacher.scores[0], color="gray", linestyle="--")
-        axes.annotate(
-            f"teacher {teacher.score}", (len(results) - 0.5, teacher.scores[0]), ha="right", va="bottom"
-        )
-    shown = [score for result in results for score in result.scores]
-    lowest, highest = min(shown), max([*shown, *(teacher.scores if teacher else ())])
-    room = max(2.0, 0.25 * (highest - lowest))
-    axes.set_ylim(max(0.0, lowest - room), highest + room)
+    # Bars are read by their length, so they start at zero.
+    axes.set_ylim(0, 1.2 * highest)
     axes.set_ylabel(score)
     axes.set_title(f"{title}\nbars: mean, lines: ± 1 standard deviation, dots: seeds", fontsize="medium")
     beside = path.with_name(path.name + ".part")

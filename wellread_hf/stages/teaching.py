@@ -1,135 +1,17 @@
-"""The stages: each builder returns a `Stage` that says what it will do, where, and after what.
+"""From a pre-trained student to one that knows a task: fine-tuning, soft labels, distillation."""
 
-Building touches no model; a chain is planned first (`recipes --dry-run`) and carried out after.
-"""
-
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.errors import SettingsError
-from wellread_hf.graph import Stage, find
-from wellread_hf.inputs import TransferSet, find_sources, find_task, source_identity, task_identity, texts_of
+from wellread_hf.graph import Stage, find, short_name
+from wellread_hf.inputs import TransferSet, find_task, task_identity
 from wellread_hf.locations import Location
 from wellread_hf.records import RECORD, StageRecord
-from wellread_hf.settings import (
-    Corpus,
-    Label,
-    Objective,
-    Pretrain,
-    Running,
-    Start,
-    Task,
-    Transfer,
-    Tuning,
-)
+from wellread_hf.settings import Label, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.students import Student
-
-__all__ = ["distill", "finetune", "label", "pack", "pretrain", "train_tokenizer"]
-
-
-def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Sequence[Stage] = ()) -> Stage:
-    """Trains a lower-case WordPiece tokenizer on a corpus (`corpus.tokenizer` is not used)."""
-    sources = find_sources(corpus.sources, "--corpus.sources", running, after)
-
-    def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.models.wordpiece import train_wordpiece
-
-        return train_wordpiece(texts_of(sources), vocabulary, stage.folder)
-
-    return Stage(
-        kind="tokenizer",
-        name=str(vocabulary),
-        root=running.runs,
-        identity={"sources": source_identity(sources), "vocabulary": vocabulary},
-        after=after,
-        work=work,
-        solo=True,
-    )
-
-
-def pack(
-    corpus: Corpus, block_length: int, mask_share: float, running: Running, after: Sequence[Stage] = ()
-) -> Stage:
-    """Packs a corpus into blocks of `block_length` tokens."""
-    sources = find_sources(corpus.sources, "--corpus.sources", running, after)
-    tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
-    masked = masked_positions_per_block(block_length, mask_share)
-
-    def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.data.tokens import check_tokenizer
-        from wellread_hf.data.tokens import pack as pack_texts
-        from wellread_hf.models.loading import load_tokenizer
-
-        tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
-        check_tokenizer(tokenizer, corpus.tokenizer)
-        texts = (" ".join(row) for row in texts_of(sources))
-        return asdict(pack_texts(texts, tokenizer, block_length, masked, stage.folder))
-
-    return Stage(
-        kind="pack",
-        name=str(block_length),
-        root=running.runs,
-        identity={
-            "sources": source_identity(sources),
-            "tokenizer": tokenizer_at.fingerprint,
-            "block_length": block_length,
-            "masked": masked,
-        },
-        after=after,
-        work=work,
-        solo=True,
-    )
-
-
-def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequence[Stage] = ()) -> Stage:
-    """Packs the corpus for every phase and pre-trains a masked LM on it."""
-    packs = [pack(corpus, length, settings.mask_share, running, after) for length in settings.block_lengths]
-    tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
-    start_at = None
-    if settings.start is not None:
-        start_at = find(settings.start, "model", "--start", running.runs, after)
-
-    def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.data.tokens import Blocks, Packing
-        from wellread_hf.models.loading import check_fit, load_masked_lm, load_tokenizer
-        from wellread_hf.models.masked_lm import new_masked_lm
-        from wellread_hf.models.saving import save_model
-        from wellread_hf.training.pretraining import pretrain as train
-
-        tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
-        if start_at is not None:
-            model = load_masked_lm(start_at, "--start", settings.trust_remote_code)
-        else:
-            student = Student.parse(settings.student)
-            model = new_masked_lm(student, len(tokenizer), settings.dropout, settings.seed)
-        check_fit(model, tokenizer, max(settings.block_lengths), "--block-lengths")
-        phases = [Blocks.open(packed.folder, Packing(**packed.record.outcome)) for packed in packs]
-        outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest)
-        if start_at is None:
-            # Dropout while pre-training is a choice of this stage, not of those who use the model.
-            model.config.update({"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1})
-        save_model(model, tokenizer, stage.folder)
-        return outcome
-
-    name = Student.parse(settings.student).name if start_at is None else _short(settings.start)
-    return Stage(
-        kind="pretrain",
-        name=f"{name}-seed{settings.seed}",
-        root=running.runs,
-        identity=asdict(settings)
-        | {
-            "start": None if start_at is None else start_at.fingerprint,
-            "student": None if start_at is not None else name,
-            "packs": [packed.digest for packed in packs],
-            "tokenizer": tokenizer_at.fingerprint,
-        },
-        after=[*after, *packs],
-        work=work,
-    )
 
 
 def finetune(
@@ -283,7 +165,7 @@ def _tuned(
             outcome["test_rows"] = len(loaded.test.texts)
         return outcome
 
-    name = Student.parse(str(start.student)).name if start.weights is None else _short(start.weights)
+    name = Student.parse(str(start.student)).name if start.weights is None else short_name(start.weights)
     identity: dict[str, Any] = {
         "start": asdict(start)
         | {
@@ -322,10 +204,3 @@ def _mlm_loss(weights_at: Location | None) -> float | None:
     outcome = StageRecord.read(Path(weights_at.name)).outcome
     loss: float | None = outcome.get("held_out_loss", outcome.get("mlm_loss_at_start"))
     return loss
-
-
-def _short(weights: str | None) -> str:
-    """Names a start in a folder's name: what a stage's folder is of, or the last part of a Hub id."""
-    name = Path(str(weights).partition("@")[0]).name.lower()
-    ours = re.fullmatch(r"[a-z]+-(.+?)(-seed\d+)?-[0-9a-f]{12}", name)
-    return ours.group(1) if ours else name

@@ -1,0 +1,9 @@
+"""The stages: each builder returns a `Stage` that says what it will do, where, and after what.
+
+Building touches no model; a chain is planned first (a recipe's `--dry-run`) and carried out after.
+"""
+
+from wellread_hf.stages.reading import pack, pretrain, train_tokenizer
+from wellread_hf.stages.teaching import distill, finetune, label
+
+__all__ = ["distill", "finetune", "label", "pack", "pretrain", "train_tokenizer"]
