@@ -1,7 +1,7 @@
 """From a pre-trained student to one that knows a task: fine-tuning, soft labels, distillation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ def label(
         root=running.runs,
         identity={
             "teacher": teacher_at.fingerprint,
-            "task": task_identity(task, task_at),
+            # However many labelled rows a student gets, the transfer set is the same.
+            "task": task_identity(replace(task, train_rows=None, train_seed=0), task_at),
             "transfer": transfer_set.identity,
             "settings": asdict(settings),
         },
