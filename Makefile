@@ -34,7 +34,6 @@ clean: ## remove .venv, caches and build output (runs/ stays: it may hold days o
 	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find wellread_hf recipes tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
-#: Python compiles what it imports, when it does; compiling all of torch beforehand takes longer than a demo.
 # The stamp comes last, so an interrupted install is taken up again, and a finished one costs nothing.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -3,7 +3,7 @@
   corpus -> MLM -> student;  task -> teacher -> soft labels of the transfer set (once);
   Basic, Distillation, PF, PD, PD-F -> scores -> runs/report-...: table.md, chart.png, results.json
 
-Without options it runs on the embedded toy world; what is done already is skipped.
+Unless --task.name names a task it runs on the embedded toy world; what is done already is skipped.
 
   python recipes/pd.py
   accelerate launch recipes/pd.py --student 4-256 --task.name sst2 --teacher MY-TEACHER \\
@@ -12,6 +12,7 @@ Without options it runs on the embedded toy world; what is done already is skipp
       --transfer.sources task MY-REVIEWS,column=text --pretrain.minutes 600
 """
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -51,9 +52,23 @@ TOY_PRETRAIN = Pretrain(
 TOY_TEACHER_PRETRAIN = replace(TOY_PRETRAIN, steps=700, optim=replace(TOY_PRETRAIN.optim, learning_rate=1e-3))
 
 
-def toy_tuning(epochs: float, batch_size: int) -> Tuning:
-    # One learning rate served every method alike, see docs/reproduction.md.
-    return Tuning(epochs=epochs, max_length=32, optim=Optim(learning_rate=1e-3, batch_size=batch_size))
+def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length: int = 128) -> Tuning:
+    return Tuning(
+        epochs=epochs,
+        max_length=max_length,
+        optim=Optim(learning_rate=learning_rate, batch_size=batch_size),
+    )
+
+
+# On the toy task one learning rate serves every method alike, see docs/reproduction.md.
+TOY_TUNINGS = {
+    "teacher_tuning": tuning(15, 1e-3, max_length=32),
+    "basic": tuning(15, 1e-3, max_length=32),
+    "distillation": tuning(5, 1e-3, 64, max_length=32),
+    "pf": tuning(15, 1e-3, max_length=32),
+    "pd": tuning(5, 1e-3, 64, max_length=32),
+    "pdf": tuning(5, 1e-3, max_length=32),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,42 +81,54 @@ class Settings:
     """One run of every method a seed."""
     shared_pretraining: bool = True
     """All seeds start from one pre-trained student, as the paper's did; else each seed pre-trains its own."""
-    corpus: Corpus = field(default_factory=lambda: Corpus(sources=("toy",), tokenizer="toy"))
+    corpus: Corpus = field(default_factory=Corpus)
     """Text to pre-train on."""
-    task: Task = field(default_factory=lambda: Task(name="toy"))
+    task: Task = field(default_factory=Task)
     """What to learn."""
-    transfer: Transfer = field(default_factory=lambda: Transfer(sources=("toy",)))
+    transfer: Transfer = field(default_factory=Transfer)
     """Text that the teacher labels; its own labels, if it has any, are not looked at."""
-    pretrain: Pretrain = field(default_factory=lambda: TOY_PRETRAIN)
+    pretrain: Pretrain = field(default_factory=Pretrain)
     """Pre-training of the student (`student`, `seed` and `start` are set by this recipe)."""
     weights: str | None = None
     """A pre-trained student for all seeds instead: Hub id (`NAME@REVISION`) or folder."""
     teacher: str | None = None
     """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
-    teacher_student: str = "2-256"
+    teacher_student: str = "12-768"
     """Size of the teacher made here."""
-    teacher_pretrain: Pretrain = field(default_factory=lambda: TOY_TEACHER_PRETRAIN)
+    teacher_pretrain: Pretrain = field(default_factory=Pretrain)
     """Its pre-training."""
-    teacher_tuning: Tuning = field(default_factory=lambda: toy_tuning(15, 32))
+    teacher_tuning: Tuning = field(default_factory=lambda: tuning(3, 3e-5))
     """Its fine-tuning on the task's labels."""
     label: Label = field(default_factory=Label)
     """How the transfer set is labelled."""
     objective: Objective = field(default_factory=Objective)
     """What distillation minimises."""
-    basic: Tuning = field(default_factory=lambda: toy_tuning(15, 32))
+    basic: Tuning = field(default_factory=lambda: tuning(4, 3e-4))
     """Random weights, fine-tuned on the labels."""
-    distillation: Tuning = field(default_factory=lambda: toy_tuning(5, 64))
+    distillation: Tuning = field(default_factory=lambda: tuning(6, 5e-4))
     """Random weights, distilled."""
-    pf: Tuning = field(default_factory=lambda: toy_tuning(15, 32))
+    pf: Tuning = field(default_factory=lambda: tuning(4, 3e-4))
     """Pre-trained, fine-tuned."""
-    pd: Tuning = field(default_factory=lambda: toy_tuning(5, 64))
+    pd: Tuning = field(default_factory=lambda: tuning(6, 5e-4))
     """Pre-trained, distilled."""
-    pdf: Tuning = field(default_factory=lambda: toy_tuning(5, 32))
+    pdf: Tuning = field(default_factory=lambda: tuning(2, 1e-4))
     """The last step of PD-F: the PD student, fine-tuned."""
     toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
+
+
+# What the recipe does unless a task is named: everything on the embedded toy world.
+ON_TOY = Settings(
+    corpus=Corpus(sources=("toy",), tokenizer="toy"),
+    task=Task(name="toy"),
+    transfer=Transfer(sources=("toy",)),
+    pretrain=TOY_PRETRAIN,
+    teacher_student="2-256",
+    teacher_pretrain=TOY_TEACHER_PRETRAIN,
+    **TOY_TUNINGS,
+)
 
 
 class Chain:
@@ -205,4 +232,5 @@ def smoke(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_report, __doc__)
+    named = any(word.startswith("--task.name") for word in sys.argv)
+    run_recipe(Settings, plan, smoke, show_report, __doc__, default=Settings() if named else ON_TOY)

@@ -47,9 +47,9 @@ def _tuned(
     weights: str | None = None,
     **more: Any,
 ) -> Stage:
-    outcome = {"validation": {"accuracy": score}, "seconds_training": 10 * score, **more}
+    outcome = {"metric": "accuracy", "validation": {"accuracy": score}, "seconds_training": 10 * score}
     return _run(
-        root, kind, name, outcome | {"mlm_loss_at_start": mlm_loss}, after, start={"weights": weights}
+        root, kind, name, outcome | {"mlm_loss_at_start": mlm_loss} | more, after, start={"weights": weights}
     )
 
 
@@ -120,3 +120,11 @@ def test_a_labelled_test_set_is_preferred(tmp_path: Path) -> None:
     assert "accuracy, test (%)" in lines[0]
     assert "| 75.0 |" in lines[2]
     assert "±" not in lines[2]
+
+
+def test_the_metric_is_the_one_that_chose_the_checkpoint(tmp_path: Path) -> None:
+    # Records sort their keys, so "accuracy" comes before MRPC's first metric, F1.
+    scores = {"metric": "f1", "validation": {"accuracy": 0.7, "f1": 0.8}}
+    stage = report("mrpc", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.7, **scores)]}, None, tmp_path)
+    carry_out([stage])
+    assert "| PF | 80.0 |" in (stage.folder / TABLE).read_text()

@@ -32,6 +32,7 @@ def run_recipe(
     smoke: Callable[[Settings], Settings],
     report: Callable[[Settings, Sequence[Any]], None] | None = None,
     description: str | None = None,
+    default: Settings | None = None,
 ) -> None:
     """Runs a recipe: reads the command line, plans the stages, carries them out, reports.
 
@@ -43,6 +44,7 @@ def run_recipe(
         smoke: Shrinks the settings for `--smoke`.
         report: Shows the results of the finished stages.
         description: Shown by `--help`.
+        default: What options change; default: the type's own defaults.
     """
     import tyro
 
@@ -50,9 +52,11 @@ def run_recipe(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
+    given = settings_type() if default is None else default
+
     def command(
-        settings: Annotated[settings_type, tyro.conf.arg(name="")],  # type: ignore[valid-type]
-        flags: Annotated[Flags, tyro.conf.arg(name="")],
+        settings: Annotated[settings_type, tyro.conf.arg(name="")] = given,  # type: ignore[valid-type]
+        flags: Annotated[Flags, tyro.conf.arg(name="")] = Flags(),
     ) -> tuple[Any, Flags]:
         return settings, flags
 
@@ -89,8 +93,9 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
         if debug:
             raise
         _close_bars()
-        if is_main_process():
-            print(f"error: {error}", file=sys.stderr)
+        # Another process may have found what the first one did not, a loss of its own rows for one.
+        who = "" if is_main_process() else f"process {os.environ['RANK']}: "
+        print(f"{who}error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

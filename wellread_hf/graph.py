@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -106,7 +107,14 @@ def carry_out(stages: Sequence[Stage]) -> None:
             if state.is_main_process:
                 stage.folder.mkdir(parents=True, exist_ok=True)
             with _locked(stage.folder, state.is_main_process):
-                _carry_out_one(stage, state)
+                # Another run may have finished it between our plan and our lock.
+                done = [stage.state == "done"]
+                if state.num_processes > 1:
+                    from accelerate.utils import broadcast_object_list
+
+                    broadcast_object_list(done)
+                if not done[0]:
+                    _carry_out_one(stage, state)
         state.wait_for_everyone()
 
 
@@ -146,11 +154,13 @@ def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
         name=stage.name,
         digest=stage.digest,
         settings=stage.identity,
-        inputs={needed.kind: needed.digest for needed in stage.after},
+        inputs={needed.folder.name: needed.digest for needed in stage.after},
         outcome=outcome,
         seconds=seconds,
         versions=_versions(),
-        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        processes=processes().num_processes,
+        device=str(processes().device),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     ).write(stage.folder)
 
 
@@ -208,7 +218,7 @@ def _locked(folder: Path, holds: bool) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         yield
-    (folder / ".lock").unlink(missing_ok=True)
+        (folder / ".lock").unlink(missing_ok=True)
 
 
 @contextmanager

@@ -17,6 +17,10 @@ _MODEL_FILES = (
     "config.json",
     "tokenizer*.json",
     "vocab.*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.model",
     "*.py",
 )
 

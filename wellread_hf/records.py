@@ -88,11 +88,13 @@ class StageRecord:
         name: What a person calls it, e.g. `bert-2-128`.
         digest: Digest of settings and inputs; the folder's name ends in its first 12 digits.
         settings: The resolved settings.
-        inputs: What went in: digests of stages, fingerprints of data and models.
+        inputs: Digests of the stages that went in, by folder; fingerprints of all else are in `settings`.
         outcome: What the stage measured: losses, scores, counts.
         seconds: Wall time in seconds, over all sittings.
         versions: Package versions and the code's commit.
         command: The command line.
+        processes: Processes that worked on it.
+        device: Kind of device of the first one.
     """
 
     kind: str
@@ -104,6 +106,9 @@ class StageRecord:
     seconds: float
     versions: Mapping[str, str]
     command: str
+    # Records of before there were these two have none.
+    processes: int | None = None
+    device: str | None = None
 
     def write(self, folder: Path) -> None:
         """Writes `stage.json` atomically; call it last."""

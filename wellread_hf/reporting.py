@@ -58,7 +58,7 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
     def work(stage: Stage) -> Mapping[str, Any]:
         outcome = runs[0].record.outcome
         split = "test" if "test" in outcome else "validation"
-        metric = next(iter(outcome["validation"]))
+        metric = outcome["metric"]
         results = [_result(method, stages, metric, split) for method, stages in methods.items()]
         top = None if teacher is None else _result("Teacher", [teacher], metric, split)
         text = _markdown(results, top, f"{metric}, {split} (%)")
@@ -127,7 +127,8 @@ def _notes(runs: Sequence[Stage]) -> list[str]:
                 )
             notes.append(note)
         elif stage.kind == "label":
-            metric, score = next(iter(outcome["teacher_validation"].items()))
+            metric = outcome["metric"]
+            score = outcome["teacher_validation"][metric]
             notes.append(
                 f"teacher over {outcome['rows']:,} rows, once: {stage.record.seconds:.0f} s; its own "
                 f"{metric} on validation: {100 * score:.1f} %"

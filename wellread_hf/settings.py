@@ -1,5 +1,6 @@
 """Typed, frozen settings of every stage; the string below a field is its help on the command line."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -69,6 +70,10 @@ class Optim:
             self.micro_batch_size is None or self.micro_batch_size > 0,
             f"--micro-batch-size must be at least 1, got {self.micro_batch_size}",
         )
+        _require(0 <= self.beta2 < 1, f"--beta2 must lie between 0 and 1, got {self.beta2}")
+        _require(self.epsilon > 0, f"--epsilon must be above 0, got {self.epsilon}")
+        _require(self.weight_decay >= 0, f"--weight-decay must be at least 0, got {self.weight_decay}")
+        _require(self.max_grad_norm > 0, f"--max-grad-norm must be above 0, got {self.max_grad_norm}")
         _require(0 <= self.warmup < 1, f"--warmup is a share of the steps, 0 to below 1, got {self.warmup}")
 
 
@@ -111,6 +116,14 @@ class Task:
             self.train_rows is None or self.train_rows > 0,
             f"--task.train-rows must be at least 1, got {self.train_rows}",
         )
+        _require(
+            not (self.regression and self.labels),
+            f"--task.regression has no classes, got --task.labels {' '.join(self.labels)}; give one of them",
+        )
+        _require(
+            re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is not None,
+            f"--task.name is part of a folder's name: expected letters, digits, . _ -, got {self.name!r}",
+        )
         _require(self.train_seed >= 0, f"--task.train-seed must be at least 0, got {self.train_seed}")
 
 
@@ -141,7 +154,7 @@ class Pretrain:
     block_lengths: tuple[int, ...] = (128,)
     """Tokens a block, phase by phase, e.g. `128 512`."""
     phase_shares: tuple[float, ...] = (1.0,)
-    """Share of the steps that each phase gets, e.g. `0.9 0.1`."""
+    """Share of the steps, the minutes or the epochs that each phase gets, e.g. `0.9 0.1`."""
     epochs: float = 1.0
     """Passes over the corpus, unless `steps` or `minutes` is given."""
     steps: int | None = None

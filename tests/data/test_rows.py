@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from wellread_hf.data.corpus import Source
 from wellread_hf.data.rows import Rows, check_columns, draw_rows, load_task, task_home
 from wellread_hf.errors import DataError, LabelError, UnknownNameError
 from wellread_hf.inputs import find_task
+from wellread_hf.locations import locate
 from wellread_hf.settings import Running, Task
 from wellread_hf.tasks import GLUE_TASKS
 
@@ -327,3 +330,21 @@ def test_a_transfer_source_with_other_columns_is_refused(tmp_path):
         DataError, match=r"pool: the task has 1 text columns, the source 2; name them with ,column=A\+B"
     ):
         check_columns(Source(name="pool", columns=("a", "b")), loaded)
+
+
+@pytest.mark.parametrize("write", [str, int])
+def test_a_number_is_a_class_of_that_name_before_it_is_a_place(tmp_path: Path, write: Any) -> None:
+    rows = [{"text": f"row {number}", "label": write(number % 2)} for number in range(4)]
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    task = Task(
+        name="mine",
+        data=str(tmp_path / "train.jsonl"),
+        validation=str(tmp_path / "dev.jsonl"),
+        columns=("text",),
+        labels=("1", "0"),
+    )
+    places = [
+        locate(str(tmp_path / f"{split}.jsonl"), "dataset", "--task.data") for split in ("train", "dev")
+    ]
+    assert load_task(task, places).train.labels.tolist() == [1, 0, 1, 0]

@@ -259,3 +259,17 @@ def test_a_collator_that_drops_the_soft_labels_is_named(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="keep the column through your collator"):
         trainer.train()
     assert trainer.state.global_step == 0
+
+
+def test_a_stream_of_rows_is_taken_and_every_batch_checked(tmp_path: Path) -> None:
+    rows = [
+        {"input_ids": [2, 5 + number, 3], "attention_mask": [1, 1, 1], "teacher_logits": [1.0, -1.0]}
+        for number in range(8)
+    ]
+    stream = Dataset.from_list(rows).to_iterable_dataset()
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=2, per_device_train_batch_size=4, report_to=[], use_cpu=True
+    )
+    trainer = DistillationTrainer(model=tiny_classifier(), args=arguments, train_dataset=stream)
+    trainer.train()
+    assert trainer.state.global_step == 2

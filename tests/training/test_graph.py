@@ -44,7 +44,7 @@ def test_finished_stages_are_skipped_and_half_done_ones_are_not(
     carry_out([second])
     assert calls == ["first", "second"]
     assert second.record.outcome == {"name": "second"}
-    assert second.record.inputs == {"test": first.digest}
+    assert second.record.inputs == {first.folder.name: first.digest}
     assert (first.state, second.state) == ("done", "done")
     carry_out([second])
     assert calls == ["first", "second"]

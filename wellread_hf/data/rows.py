@@ -173,7 +173,7 @@ def _file_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Mapping[str, An
 
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         try:
             yield from csv.DictReader(file, strict=True)
         except (csv.Error, UnicodeDecodeError) as error:
@@ -238,8 +238,11 @@ def _labelled(texts: list[tuple[str, ...]], labels: list[Any], facts: TaskFacts,
     index = {name: number for number, name in enumerate(facts.labels)}
     found = []
     for row, label in enumerate(labels, start=1):
-        number = index.get(label) if isinstance(label, str) else None
-        number = _class_number(label) if number is None else number
+        plain = _class_number(label)
+        # A class of that name first: classes named 1 to 5 are not numbered so.
+        number = index.get(label if isinstance(label, str) else str(plain))
+        if number is None and not any(name.isdecimal() for name in facts.labels):
+            number = plain
         if number is None or number >= len(facts.labels):
             raise LabelError(
                 f"{split} row {row}: expected a label among {', '.join(facts.labels)} (or 0 to "

@@ -29,13 +29,17 @@ def load_tokenizer(location: Location, option: str) -> "PreTrainedTokenizerFast"
     return tokenizer
 
 
-def load_masked_lm(location: Location, option: str, trust_remote_code: bool = False) -> "PreTrainedModel":
-    """Loads an encoder with its masked-LM head in fp32; a missing head is new.
+def load_masked_lm(
+    location: Location, option: str, seed: int, trust_remote_code: bool = False
+) -> "PreTrainedModel":
+    """Loads an encoder with its masked-LM head in fp32; a missing head is new, drawn with `seed`.
 
     Raises:
         SourceError: There is none, it has no safetensors, or it needs code of its own.
     """
     from transformers import AutoModelForMaskedLM
+
+    torch.manual_seed(seed)
 
     def load() -> Any:
         return AutoModelForMaskedLM.from_pretrained(

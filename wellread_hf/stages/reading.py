@@ -82,7 +82,7 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
 
         tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
         if start_at is not None:
-            model = load_masked_lm(start_at, "--start", settings.trust_remote_code)
+            model = load_masked_lm(start_at, "--start", settings.seed, settings.trust_remote_code)
         else:
             student = Student.parse(settings.student)
             model = new_masked_lm(student, len(tokenizer), settings.dropout, settings.seed)

@@ -62,7 +62,7 @@ def label(
             validation = loaded.validation
             logits = logits_in_order(model, encode(validation.texts, tokenizer, settings.max_length))
             found = scores(loaded.facts.metrics, logits[:, order], validation.labels)
-            outcome["teacher_validation"] = found
+            outcome |= {"metric": loaded.facts.metrics[0], "teacher_validation": found}
         return outcome
 
     return Stage(
@@ -145,7 +145,7 @@ def _tuned(
             store.check_belongs(rows.texts)
             targets = {"teacher_logits": store.logits}
             if objective.hard_label_share:
-                targets["labels"] = _hard_labels(rows)
+                targets["labels"] = _hard_labels(rows, task)
         validation = loaded.validation
         outcome = tune(
             model,
@@ -166,6 +166,9 @@ def _tuned(
             outcome["test_rows"] = len(loaded.test.texts)
         return outcome
 
+    # Soft labels alone look at no label, however many there are.
+    uses_labels = soft is None or soft[2].hard_label_share > 0
+    labelled = task if uses_labels else replace(task, train_rows=None, train_seed=0)
     name = Student.parse(str(start.student)).name if start.weights is None else short_name(start.weights)
     identity: dict[str, Any] = {
         "start": asdict(start)
@@ -174,7 +177,7 @@ def _tuned(
             "student": name if weights_at is None else None,
             "tokenizer": tokenizer_at.fingerprint,
         },
-        "task": task_identity(task, task_at),
+        "task": task_identity(labelled, task_at),
         "tuning": asdict(tuning),
     }
     if soft is not None:
@@ -189,7 +192,12 @@ def _tuned(
     )
 
 
-def _hard_labels(rows: Any) -> Any:
+def _hard_labels(rows: Any, task: Task) -> Any:
+    if task.train_rows is not None:
+        raise SettingsError(
+            f"--task.train-rows allows {task.train_rows} labels, but a hard-label share uses those of the "
+            "whole transfer set; leave out one of the two"
+        )
     if rows.labels is None:
         raise SettingsError(
             "--objective.hard-label-share needs true labels, and this transfer set has text without labels; "

@@ -45,7 +45,7 @@ def training_arguments(
         optim.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
     )
     arguments = TrainingArguments(
-        output_dir=str(folder / CHECKPOINTS),
+        output_dir=str(folder.absolute() / CHECKPOINTS),
         max_steps=steps,
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=max(64, micro),
@@ -92,11 +92,13 @@ def training_arguments(
 def _shares(optim: Optim) -> tuple[int, int]:
     """Returns (rows a process handles at once, accumulation steps) that make up the batch."""
     processes = PartialState().num_processes
-    share, rest = divmod(optim.batch_size, processes)
-    micro = optim.micro_batch_size or share
-    if rest or share % micro:
+    unit = processes * (optim.micro_batch_size or 1)
+    if optim.batch_size % unit:
         raise SettingsError(
-            f"--batch-size {optim.batch_size} cannot be shared evenly over {processes} processes in "
-            f"steps of {micro} rows; choose a multiple of {processes * micro}"
+            f"expected a batch size (the option that ends in optim.batch-size) that {processes} processes "
+            f"share evenly, in steps of {unit // processes} rows each, got {optim.batch_size}; choose a "
+            f"multiple of {unit}"
         )
+    share = optim.batch_size // processes
+    micro = optim.micro_batch_size or share
     return micro, share // micro

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.training.objectives import hard_label_loss, soft_label_loss
@@ -124,7 +125,7 @@ class DistillationTrainer(ClassifierTrainer):
     def _check_rows(self) -> None:
         rows: Any = self.train_dataset
         model: Any = self.model
-        if not hasattr(rows, "__getitem__"):
+        if isinstance(rows, IterableDataset) or not hasattr(rows, "__getitem__"):
             return  # a stream; every batch is still checked
         first = rows[0]
         if self.hard_label_share and first.get("labels", first.get("label")) is None:

@@ -72,7 +72,7 @@ class RunBlocks(Dataset[dict[str, Any]]):
         self.batch_size = batch_size
         self.ends = np.cumsum(np.array(steps) * batch_size)
         self.newest = -1
-        self._permutation = lru_cache(maxsize=2)(lambda rows, epoch: shuffled(rows, seed, epoch))
+        self.seed = seed
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -82,7 +82,7 @@ class RunBlocks(Dataset[dict[str, Any]]):
         phase = int(np.searchsorted(self.ends, index, side="right"))
         ids, train = self.phases[phase]
         epoch, position = divmod(index - (int(self.ends[phase - 1]) if phase else 0), len(train))
-        block = int(train[self._permutation(len(train), epoch)[position]])
+        block = int(train[_permutation(len(train), self.seed, epoch)[position]])
         return {"input_ids": ids[block], "epoch": epoch, "block": block}
 
     def end_phase(self, phase: int, position: int | None = None) -> int:
@@ -96,6 +96,10 @@ class RunBlocks(Dataset[dict[str, Any]]):
         """Counts the tokens of the first `steps` steps."""
         seen = np.diff(np.minimum(self.ends, steps * self.batch_size), prepend=0)
         return int(seen @ [ids.shape[1] for ids, _ in self.phases])
+
+
+# An epoch is drawn once, and the one before it is still there for batches that straddle the two.
+_permutation = lru_cache(maxsize=2)(shuffled)
 
 
 class HeldOutBlocks(Dataset[dict[str, Any]]):
@@ -172,7 +176,7 @@ def pretrain(
     done = trainer.state.global_step
     return {
         "held_out_loss": loss,
-        "unigram_loss": unigram_loss(phases[-1], len(tokenizer)),
+        "unigram_loss": unigram_loss(phases[-1], tokenizer),
         "steps": done,
         "tokens": data.tokens(done),
         "seconds_training": marks.seconds,
@@ -181,14 +185,16 @@ def pretrain(
     }
 
 
-def unigram_loss(blocks: Blocks, vocabulary: int) -> float:
+def unigram_loss(blocks: Blocks, tokenizer: Any) -> float:
     """Returns the held-out cross-entropy in nats of the training text's word frequencies (add-one).
 
-    A masked LM at this loss has learnt how frequent words are and nothing about their company.
+    A masked LM at this loss has learnt how frequent words are and nothing about their company. Special
+    tokens, which are never predicted, do not count.
     """
-    counts = np.ones(vocabulary)
+    counts = np.zeros(len(tokenizer))
     for start in range(0, len(blocks.ids), 4096):
-        counts += np.bincount(blocks.ids[start : start + 4096, 1:-1].ravel(), minlength=vocabulary)
-    held_out = np.bincount(blocks.ids[blocks.held_out, 1:-1].ravel(), minlength=vocabulary)
-    train = counts - held_out
+        counts += np.bincount(blocks.ids[start : start + 4096].ravel(), minlength=len(counts))
+    held_out = np.bincount(blocks.ids[blocks.held_out].ravel(), minlength=len(counts))
+    ordinary = np.setdiff1d(np.arange(len(counts)), tokenizer.all_special_ids)
+    train, held_out = (counts - held_out + 1)[ordinary], held_out[ordinary]
     return float(-(held_out / held_out.sum()) @ np.log(train / train.sum()))

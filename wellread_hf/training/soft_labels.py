@@ -112,6 +112,12 @@ def label_rows(
                 bar.update(len(rows))
                 continue
             logits = logits_of(teacher, encoded, rows, settings.batch_tokens, bar)
+            if not np.isfinite(logits).all():
+                damaged = rows[~np.isfinite(logits).all(axis=1)]
+                raise LabelError(
+                    f"expected finite numbers, got NaN or infinite outputs of the teacher for row "
+                    f"{damaged[0] + 1}: its weights are damaged; take another teacher"
+                )
             _write_shard(path, rows, logits[:, list(order)], hashes[rows])
     state.wait_for_everyone()
     return reused

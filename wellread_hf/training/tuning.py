@@ -118,6 +118,7 @@ def tune(
     if trainer.is_world_process_zero():
         write_atomically(folder / "log.json", json.dumps(trainer.state.log_history, indent=1))
     return {
+        "metric": metrics[0],
         "validation": {name: found[f"eval_{name}"] for name in metrics},
         "validation_loss": found["eval_loss"],
         "validation_rows": len(validation[0]),

@@ -183,7 +183,8 @@ def _mark(checkpoint: Path) -> dict[str, Any] | None:
 def _best_is_lost(checkpoint: Path) -> bool:
     """Tells whether the best checkpoint so far, whose weights the run may end with, is not whole any more."""
     best = _trainer_state(checkpoint)["best_model_checkpoint"]
-    return best is not None and _mark(Path(best)) is None
+    # By its name: the folder may have been moved, or named from elsewhere, since.
+    return best is not None and _mark(checkpoint.parent / Path(best).name) is None
 
 
 def steps_if_over(checkpoint: Path | None) -> int | None:
