@@ -30,7 +30,7 @@ def load_tokenizer(location: Location, option: str) -> "PreTrainedTokenizerFast"
 
 
 def load_masked_lm(
-    location: Location, option: str, seed: int, trust_remote_code: bool = False
+    location: Location, option: str, seed: int = 0, trust_remote_code: bool = False
 ) -> "PreTrainedModel":
     """Loads an encoder with its masked-LM head in fp32; a missing head is new, drawn with `seed`.
 
