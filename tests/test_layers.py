@@ -106,7 +106,9 @@ def test_a_recipe_imports_what_joins_stages_and_nothing_below(path: Path) -> Non
         if module.partition(".")[0] == "wellread_hf":
             assert {module, f"{module}.{name}"} & FOR_RECIPES, f"{path.name}: {module}.{name}"
         else:
-            assert module in {"dataclasses", "pathlib", "sys", "typing", "tyro.conf"}, f"{path.name}: {module}"
+            assert module in {"dataclasses", "pathlib", "sys", "typing", "tyro.conf"}, (
+                f"{path.name}: {module}"
+            )
 
 
 def test_there_is_no_utils_module() -> None:

@@ -196,8 +196,7 @@ def _draw(
     for position, result in enumerate(results):
         axes.plot([position] * len(result.scores), result.scores, "o", color="black", markersize=3)
         top = max(*result.scores, means[position] + spreads[position])
-        above = {"textcoords": "offset points", "xytext": (0, 4), "ha": "center"}
-        axes.annotate(result.score, (position, top), **above)
+        axes.annotate(result.score, (position, top), ha="center", textcoords="offset points", xytext=(0, 4))
     highest = max(top for result in results for top in result.scores)
     if teacher is not None:
         highest = max(highest, teacher.scores[0])
