@@ -64,9 +64,9 @@ def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length
 TOY_TUNINGS = {
     "teacher_tuning": tuning(15, 1e-3, max_length=32),
     "basic": tuning(15, 1e-3, max_length=32),
-    "distillation": tuning(5, 1e-3, 64, max_length=32),
+    "distillation": tuning(3, 1e-3, 64, max_length=32),
     "pf": tuning(15, 1e-3, max_length=32),
-    "pd": tuning(5, 1e-3, 64, max_length=32),
+    "pd": tuning(3, 1e-3, 64, max_length=32),
     "pdf": tuning(5, 1e-3, max_length=32),
 }
 

@@ -148,7 +148,7 @@ CASES: list[tuple[str, tuple[str, str], str, tuple[str, ...]]] = [
     ("NaN", PRETRAIN, "--optim.learning-rate 1e30 --optim.warmup 0 --steps 20 --optim.batch-size 4",
      ("loss", "at step", "--optim.learning-rate")),
     ("temperature", DISTILL, "--objective.temperature 0", ("--temperature", "above 0", "0")),
-    ("a batch that cannot be shared", PRETRAIN, "--optim.micro-batch-size 5", ("--batch-size 32", "5 rows")),
+    ("a batch that cannot be shared", PRETRAIN, "--optim.micro-batch-size 5", ("optim.batch-size", "got 32", "5 rows")),
     ("steps and minutes", PRETRAIN, "--minutes 1", ("--steps or --minutes", "not both")),
     ("no network", ("pretrain", ""), "", ("--corpus.sources", "wikimedia/wikipedia", "local file or folder")),
     ("no network for a task", ("teacher", ""), "--start.weights two", ("--task.data", "local file")),

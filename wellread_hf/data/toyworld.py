@@ -65,7 +65,7 @@ class ToyWorldSettings:
     """Labelled sentences to choose hyperparameters on."""
     test_rows: int = 2_000
     """Labelled sentences to report on."""
-    pool_rows: int = 4_000
+    pool_rows: int = 8_000
     """Sentences without labels, for a teacher to label."""
     adjectives: int = 30
     """Adjectives of each polarity."""
