@@ -69,3 +69,8 @@ def test_readme_shows_all_24_with_their_parameters() -> None:
     for student in STUDENTS:
         assert f"`{student.layers}-{student.hidden}`" in README
         assert f"{student.parameters():,}" in README
+
+
+def test_no_page_has_a_gap_left_to_fill() -> None:
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
+        assert not re.findall(r"@[A-Z]+@", page.read_text()), page.name
