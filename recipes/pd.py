@@ -43,13 +43,13 @@ TITLES = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "P
 # A text of the toy world has 14 words, so a block of 17 tokens holds one. Dropout only slows down a student
 # that sees its corpus about once.
 TOY_PRETRAIN = Pretrain(
-    steps=850,
+    steps=1_000,
     block_lengths=(17,),
     dropout=0.0,
     optim=Optim(learning_rate=2e-3, batch_size=64, beta2=0.98),
 )
 # The wider teacher learns faster, at half the rate.
-TOY_TEACHER_PRETRAIN = replace(TOY_PRETRAIN, steps=550, optim=replace(TOY_PRETRAIN.optim, learning_rate=1e-3))
+TOY_TEACHER_PRETRAIN = replace(TOY_PRETRAIN, steps=700, optim=replace(TOY_PRETRAIN.optim, learning_rate=1e-3))
 
 
 def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length: int = 128) -> Tuning:
@@ -64,9 +64,9 @@ def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length
 TOY_TUNINGS = {
     "teacher_tuning": tuning(15, 1e-3, max_length=32),
     "basic": tuning(15, 1e-3, max_length=32),
-    "distillation": tuning(2.5, 1e-3, 64, max_length=32),
+    "distillation": tuning(3, 1e-3, 64, max_length=32),
     "pf": tuning(15, 1e-3, max_length=32),
-    "pd": tuning(2.5, 1e-3, 64, max_length=32),
+    "pd": tuning(3, 1e-3, 64, max_length=32),
     "pdf": tuning(5, 1e-3, max_length=32),
 }
 
