@@ -6,6 +6,7 @@ wrongly). Here the rows of a step are counted over accumulation steps and proces
 weighs the same: 32x1, 8x4 and two processes of 16 give one trajectory.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,9 +23,9 @@ class RowMeanTrainer(Trainer):
     # compute_loss below divides by the rows of the whole step itself.
     loss_is_scaled_for_ga = True
 
+    @abstractmethod
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns the losses [B] of a micro-batch and the model's outputs (a mapping)."""
-        raise NotImplementedError(f"{type(self).__name__} must define row_losses")
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
