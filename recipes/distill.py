@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy, smoke_teacher
@@ -34,13 +35,15 @@ class Settings:
     """What is minimised; default: the paper's soft cross-entropy."""
     tuning: Tuning = field(default_factory=lambda: Tuning(epochs=6, optim=Optim(learning_rate=5e-4)))
     """How long and how fast."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
     s = settings
-    toy = Toy(SMOKE, s.running)
+    toy = Toy(s.toy, s.running)
     start, task, transfer = toy.start(s.start), toy.task(s.task), toy.transfer(s.transfer)
     teacher, after = smoke_teacher(s.teacher, toy, s.running)
     labels = stages.label(teacher, task, transfer, s.label, s.running, after)
@@ -55,6 +58,7 @@ def smoke(settings: Settings) -> Settings:
         task=Task(name="toy"),
         transfer=Transfer(sources=("toy",)),
         tuning=SMOKE_TUNING,
+        toy=SMOKE,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.toy import SMOKE, Toy, smoke_teacher
@@ -26,12 +27,14 @@ class Settings:
     """The text to label."""
     label: Label = field(default_factory=Label)
     """How to label it."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    toy = Toy(SMOKE, settings.running)
+    toy = Toy(settings.toy, settings.running)
     task, transfer = toy.task(settings.task), toy.transfer(settings.transfer)
     teacher, after = smoke_teacher(settings.teacher, toy, settings.running)
     return [stages.label(teacher, task, transfer, settings.label, settings.running, after)]
@@ -39,7 +42,7 @@ def plan(settings: Settings) -> list[Stage]:
 
 def smoke(settings: Settings) -> Settings:
     transfer = Transfer(sources=("task", "toy"))
-    return replace(settings, teacher="toy", task=Task(name="toy"), transfer=transfer)
+    return replace(settings, teacher="toy", task=Task(name="toy"), transfer=transfer, toy=SMOKE)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Start, Task, Tuning
 from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy
@@ -28,13 +29,15 @@ class Settings:
     # The best of the release's grid (3e-4 to 3e-5) for the smallest students is at its upper end.
     tuning: Tuning = field(default_factory=lambda: Tuning(epochs=4, optim=Optim(learning_rate=3e-4)))
     """Fine-tuning."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
     running = settings.running
-    toy = Toy(SMOKE, running)
+    toy = Toy(settings.toy, running)
     task = toy.task(settings.task)
     if settings.weights is not None:
         start = Start(weights=settings.weights)
@@ -52,6 +55,7 @@ def smoke(settings: Settings) -> Settings:
         corpus=Corpus(sources=("toy",), tokenizer="toy"),
         task=Task(name="toy"),
         tuning=SMOKE_TUNING,
+        toy=SMOKE,
     )
 
 

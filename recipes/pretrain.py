@@ -13,6 +13,7 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Corpus, Pretrain, Running
 from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, Toy
@@ -24,18 +25,21 @@ class Settings:
     """What to train, and for how long."""
     corpus: Corpus = field(default_factory=Corpus)
     """Text to train on; `toy` stands for the embedded toy world."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    toy = Toy(SMOKE, settings.running)
+    toy = Toy(settings.toy, settings.running)
     corpus = toy.corpus(settings.corpus)
     return [stages.pretrain(settings.pretrain, corpus, settings.running, toy.after)]
 
 
 def smoke(settings: Settings) -> Settings:
-    return replace(settings, pretrain=SMOKE_PRETRAIN, corpus=Corpus(sources=("toy",), tokenizer="toy"))
+    corpus = Corpus(sources=("toy",), tokenizer="toy")
+    return replace(settings, pretrain=SMOKE_PRETRAIN, corpus=corpus, toy=SMOKE)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Optim, Running, Start, Task, Tuning
 from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy
@@ -29,19 +30,21 @@ class Settings:
         default_factory=lambda: Tuning(epochs=3, optim=Optim(learning_rate=3e-5))
     )
     """How long and how fast."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    toy = Toy(SMOKE, settings.running)
+    toy = Toy(settings.toy, settings.running)
     start, task = toy.start(settings.start), toy.task(settings.task)
     return [stages.finetune(start, task, settings.tuning, settings.running, toy.after)]
 
 
 def smoke(settings: Settings) -> Settings:
     start = Start(student="2-128", tokenizer="toy")
-    return replace(settings, start=start, task=Task(name="toy"), tuning=SMOKE_TUNING)
+    return replace(settings, start=start, task=Task(name="toy"), tuning=SMOKE_TUNING, toy=SMOKE)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Corpus, Running
 from wellread_hf.toy import SMOKE, Toy
@@ -20,18 +21,21 @@ class Settings:
     """Words to learn, special tokens included."""
     corpus: Corpus = field(default_factory=Corpus)
     """Text to learn from; its tokenizer is not used."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    toy = Toy(SMOKE, settings.running)
+    toy = Toy(settings.toy, settings.running)
     corpus = toy.corpus(settings.corpus)
     return [stages.train_tokenizer(corpus, settings.vocabulary, settings.running, toy.after)]
 
 
 def smoke(settings: Settings) -> Settings:
-    return replace(settings, vocabulary=200, corpus=Corpus(sources=("toy",), tokenizer="toy"))
+    corpus = Corpus(sources=("toy",), tokenizer="toy")
+    return replace(settings, vocabulary=200, corpus=corpus, toy=SMOKE)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "wellread_hf"
 
 LEVELS = (
     ("errors",),
-    ("records", "students", "tasks"),
+    ("progress", "records", "students", "tasks"),
     ("locations", "settings"),
     ("data", "models"),
     ("evaluation",),

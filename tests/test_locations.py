@@ -158,3 +158,15 @@ def test_without_a_network_the_message_names_the_option_that_takes_a_folder():
 def test_offline_a_hub_id_is_taken_from_the_cache_at_the_revision_asked_for():
     name = "google/bert_uncased_L-2_H-128_A-2"
     assert run(LOCATE, HF_HUB_OFFLINE="1").split() == [name, "abc", f"hub:{name}@abc"]
+
+
+def test_offline_the_cached_commit_is_pinned(tmp_path):
+    commit = "c0ffee" + 34 * "0"
+    cached = tmp_path / "hub/models--google--bert_uncased_L-2_H-128_A-2"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs/abc").write_text(commit)
+    (cached / "snapshots" / commit).mkdir(parents=True)
+    (cached / "snapshots" / commit / "config.json").write_text("{}")
+    name = "google/bert_uncased_L-2_H-128_A-2"
+    told = run(LOCATE, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    assert told.split() == [name, commit, f"hub:{name}@{commit}"]

@@ -1,5 +1,6 @@
 """Nothing stands in the README that is not run here."""
 
+import ast
 import os
 import re
 import shlex
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from recipe_runs import run_here
 from transformers import BertTokenizer
 
 from wellread_hf.models.loading import new_classifier
@@ -19,6 +21,15 @@ COMMANDS = [
     line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.strip().splitlines()
 ]
 RECIPE_COMMANDS = [command for command in COMMANDS if "recipes/" in command]
+DOCSTRING_COMMANDS = [
+    command.strip()
+    for recipe in sorted((ROOT / "recipes").glob("*.py"))
+    for command in re.findall(
+        r"^  ((?:python|accelerate launch) recipes/.*)$",
+        str(ast.get_docstring(ast.parse(recipe.read_text()), clean=False)).replace("\\\n", " "),
+        re.M,
+    )
+]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -49,6 +60,21 @@ def test_recipe_command_in_readme_is_understood(command: str, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "to do" in done.stdout
+
+
+def test_every_recipe_shows_a_command() -> None:
+    shown = {command.partition("recipes/")[2].partition(".py")[0] for command in DOCSTRING_COMMANDS}
+    assert shown == {recipe.stem for recipe in (ROOT / "recipes").glob("*.py")}
+
+
+@pytest.mark.parametrize("command", DOCSTRING_COMMANDS)
+def test_command_in_a_recipes_docstring_is_understood(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, script, options = re.split(r"recipes/(\w+)\.py", command)
+    ran = run_here(capfd, script, *shlex.split(options), "--smoke", "--dry-run", "--running.runs", tmp_path)
+    assert ran.status == 0, ran.out + ran.err
+    assert "to do" in ran.out
 
 
 def test_python_example_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,3 +232,16 @@ def _teacher(folder: Path, toy_folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def test_toy_means_the_same_world_in_every_recipe_and_a_tiny_one_in_a_smoke_test(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    toy = ("--corpus.sources", "toy", "--corpus.tokenizer", "toy", "--dry-run", "--running.runs", tmp_path)
+    calls = (("pd", toy), ("pretrain", toy), ("pretrain", ("--smoke", *toy)))
+    worlds = []
+    for name, options in calls:
+        ran = run_here(capfd, name, *options)
+        assert ran.status == 0, ran.err
+        worlds.append(re.findall(r"toyworld-seed0-\w{12}", ran.out)[0])
+    assert worlds[0] == worlds[1] != worlds[2]

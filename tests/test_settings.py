@@ -30,7 +30,7 @@ WRONG = [
     (Optim, {"learning_rate": 0.0}, "--learning-rate"),
     (Optim, {"learning_rate": math.nan}, "--learning-rate"),
     (Optim, {"batch_size": 0}, "--batch-size"),
-    (Optim, {"micro_batch_size": 0}, "--micro-batch-size"),
+    (Running, {"micro_batch_size": 0}, "--running.micro-batch-size"),
     (Optim, {"warmup": 1.0}, "--warmup"),
     (Optim, {"warmup": -0.1}, "--warmup"),
     (Task, {"columns": ("a", "b", "c")}, "--task.columns"),
@@ -48,6 +48,7 @@ WRONG = [
     (Pretrain, {"mask_share": 0.0}, "--mask-share"),
     (Pretrain, {"mask_share": 1.0}, "--mask-share"),
     (Pretrain, {"dropout": 1.0}, "--dropout"),
+    (Pretrain, {"dropout": 0.2, "start": "encoder"}, "--start encoder brings a dropout of its own"),
     (Start, {}, "--start.tokenizer"),
     (Tuning, {"epochs": 0.0}, "--epochs"),
     (Tuning, {"evaluations": 0}, "--evaluations"),
@@ -79,7 +80,7 @@ def test_a_value_that_no_run_can_have_is_refused_by_its_option(kind, fields, opt
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (Optim, {"warmup": 0.0, "micro_batch_size": 1}),
+        (Optim, {"warmup": 0.0, "schedule": "cosine"}),
         (Pretrain, {"block_lengths": (128, 512), "phase_shares": (0.9, 0.1), "dropout": 0.0, "minutes": 0.5}),
         (Pretrain, {"block_lengths": (8, 16, 32), "phase_shares": (0.1, 0.2, 0.7)}),
         (Start, {"weights": "runs/x"}),

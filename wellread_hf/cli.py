@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, TypeVar
 
 from wellread_hf.errors import WellreadError
-from wellread_hf.graph import carry_out, in_order, is_main_process
+from wellread_hf.graph import carry_out, in_order
+from wellread_hf.progress import is_main_process
 from wellread_hf.records import REMEMBERS, canonical_json
 
 Settings = TypeVar("Settings")
@@ -95,11 +97,25 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
         _close_bars()
         # Another process may have found what the first one did not, a loss of its own rows for one.
         who = "" if is_main_process() else f"process {os.environ['RANK']}: "
-        print(f"{who}error: {error}", file=sys.stderr)
+        print(f"{who}error: {_as_typed(str(error), sys.argv)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _as_typed(message: str, words: Sequence[str]) -> str:
+    """Spells options as the command line does: settings do not know what they are a part of.
+
+    `--learning-rate` becomes `--pd.optim.learning-rate`, if that alone was given.
+    """
+    typed = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+
+    def spelled(match: re.Match[str]) -> str:
+        long = [option for option in typed if option.endswith("." + match[0].removeprefix("--"))]
+        return long[0] if len(long) == 1 and match[0] not in typed else match[0]
+
+    return re.sub(r"--[a-z0-9][a-z0-9.-]*", spelled, message)
 
 
 def _close_bars() -> None:

@@ -26,6 +26,7 @@ from typing import Any
 from wellread_hf import __version__
 from wellread_hf.errors import DiskFullError, StoreError, WellreadError
 from wellread_hf.locations import Location, RepoType, locate
+from wellread_hf.progress import is_main_process
 from wellread_hf.records import RECORD, StageRecord, digest
 
 _DISTRIBUTIONS = ("torch", "transformers", "datasets", "accelerate", "tokenizers")
@@ -187,11 +188,6 @@ def short_name(start: str | None) -> str:
     name = Path(str(start).partition("@")[0]).name.lower()
     ours = re.fullmatch(r"[a-z]+-(.+?)(-seed\d+)?-[0-9a-f]{12}", name)
     return ours.group(1) if ours else name
-
-
-def is_main_process() -> bool:
-    """Tells whether this is the first process of a launch, before anything is set up."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _say(line: str) -> None:

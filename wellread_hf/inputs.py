@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from wellread_hf.data.corpus import Source
 from wellread_hf.graph import Stage, find
 from wellread_hf.locations import Location
+from wellread_hf.progress import bar
 from wellread_hf.settings import Running, Task, Transfer
 
 TASK = "task"
@@ -89,6 +91,9 @@ class TransferSet:
                 texts.extend(task.train.texts)
                 continue
             check_columns(self.sources[spec][0][0], task)
-            texts.extend(texts_of(self.sources[spec]))
+            with bar(f"reading {Path(self.sources[spec][0][0].name).name}", "rows") as shown:
+                for row in texts_of(self.sources[spec]):
+                    texts.append(row)
+                    shown.update()
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
-        return draw_rows(Rows(texts, labels), self.transfer.rows, self.transfer.seed)
+        return draw_rows(Rows(texts, labels), self.transfer.rows, self.transfer.seed, "--transfer.rows")

@@ -72,8 +72,9 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if constants.HF_HUB_OFFLINE:
-        pinned = revision or "cached"
-        return Location(name=repo_id, revision=revision, fingerprint=f"hub:{repo_id}@{pinned}")
+        pinned = _cached_commit(repo_id, repo_type, revision)
+        found = pinned or revision
+        return Location(name=repo_id, revision=found, fingerprint=f"hub:{repo_id}@{found or 'cached'}")
     try:
         info = HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision)
     except HFValidationError:
@@ -98,6 +99,22 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
             f"({error}); give {option} a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached"
         ) from error
     return Location(name=repo_id, revision=info.sha, fingerprint=f"hub:{repo_id}@{info.sha}")
+
+
+def _cached_commit(repo_id: str, repo_type: RepoType, revision: str | None) -> str | None:
+    """Returns the commit that the Hub's cache here holds of a revision; None where it holds none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        # No file matches: nothing is asked for but the name of the folder.
+        folder = snapshot_download(
+            repo_id, repo_type=repo_type, revision=revision, local_files_only=True, allow_patterns=[]
+        )
+    except (LocalEntryNotFoundError, HFValidationError):
+        # What is missing is told by whoever loads it, with the same words as ever.
+        return None
+    return Path(folder).name
 
 
 def _is_transport_error(error: Exception) -> bool:

@@ -90,7 +90,7 @@ class StageRecord:
         settings: The resolved settings.
         inputs: Digests of the stages that went in, by folder; fingerprints of all else are in `settings`.
         outcome: What the stage measured: losses, scores, counts.
-        seconds: Wall time in seconds, over all sittings.
+        seconds: Wall time in seconds; of training over all sittings, else of the one that ended it.
         versions: Package versions and the code's commit.
         command: The command line.
         processes: Processes that worked on it.

@@ -121,10 +121,9 @@ def _notes(runs: Sequence[Stage]) -> list[str]:
                 f"alone: {outcome['unigram_loss']:.2f}) after {outcome['tokens']:,} tokens in "
                 f"{outcome['seconds_training']:.0f} s"
             )
-            if worlds:
-                note += (
-                    f"; word classes read off its embeddings: {100 * _probe(stage.folder, worlds[0]):.0f} %"
-                )
+            probed = _probe(stage.folder, worlds[0]) if worlds else None
+            if probed is not None:
+                note += f"; word classes read off its embeddings: {100 * probed:.0f} %"
             notes.append(note)
         elif stage.kind == "label":
             metric = outcome["metric"]
@@ -136,14 +135,18 @@ def _notes(runs: Sequence[Stage]) -> list[str]:
     return notes
 
 
-def _probe(model: Path, world: Path) -> float:
+def _probe(model: Path, world: Path) -> float | None:
+    """Reads word classes off a model's word embeddings; None where it has not the world's words."""
     from safetensors.numpy import load_file
     from transformers import AutoTokenizer
 
     weights = load_file(model / "model.safetensors")
     words = weights["bert.embeddings.word_embeddings.weight"]
     lexicon = json.loads((world / "lexicon.json").read_text())
-    return probe_accuracy(words, AutoTokenizer.from_pretrained(model).get_vocab(), lexicon)
+    vocabulary = AutoTokenizer.from_pretrained(model).get_vocab()
+    if not lexicon.keys() <= vocabulary.keys():
+        return None
+    return probe_accuracy(words, vocabulary, lexicon)
 
 
 def _result(method: str, stages: Sequence[Stage], metric: str, split: str) -> MethodResult:

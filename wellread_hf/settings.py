@@ -29,6 +29,8 @@ class Running:
     """Trackers that transformers knows, e.g. `tensorboard` or `trackio`."""
     workers: int = 0
     """Processes that prepare batches beside the training process."""
+    micro_batch_size: int | None = None
+    """Most rows that a process handles at once; the rest of its share of a batch is accumulated."""
 
     def __post_init__(self) -> None:
         _require(
@@ -36,6 +38,10 @@ class Running:
             f"--running.checkpoint-steps must be at least 1, got {self.checkpoint_steps}",
         )
         _require(self.workers >= 0, f"--running.workers must be at least 0, got {self.workers}")
+        _require(
+            self.micro_batch_size is None or self.micro_batch_size > 0,
+            f"--running.micro-batch-size must be at least 1, got {self.micro_batch_size}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +52,6 @@ class Optim:
     """Peak learning rate."""
     batch_size: int = 32
     """Rows in one optimizer step, over all processes and accumulation steps together."""
-    micro_batch_size: int | None = None
-    """Rows that a process handles at once; the rest is accumulated. Default: its whole share."""
     warmup: float = 0.1
     """Share of the steps in which the learning rate rises from 0 to its peak."""
     schedule: Schedule = "linear"
@@ -66,10 +70,6 @@ class Optim:
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, f"--learning-rate must be above 0, got {self.learning_rate}")
         _require(self.batch_size > 0, f"--batch-size must be at least 1, got {self.batch_size}")
-        _require(
-            self.micro_batch_size is None or self.micro_batch_size > 0,
-            f"--micro-batch-size must be at least 1, got {self.micro_batch_size}",
-        )
         _require(0 <= self.beta2 < 1, f"--beta2 must lie between 0 and 1, got {self.beta2}")
         _require(self.epsilon > 0, f"--epsilon must be above 0, got {self.epsilon}")
         _require(self.weight_decay >= 0, f"--weight-decay must be at least 0, got {self.weight_decay}")
@@ -149,8 +149,9 @@ class Pretrain:
     """Which of the 24 to train from random weights."""
     start: str | None = None
     """Encoder to start from instead: Hub id (`NAME@REVISION`) or folder."""
-    dropout: float = 0.1
-    """Dropout of hidden states and attention while pre-training; the saved config keeps 0.1."""
+    dropout: float | None = None
+    """Dropout of hidden states and attention while pre-training, 0.1 by default; the saved config says 0.1.
+    An encoder to `start` from keeps its own."""
     block_lengths: tuple[int, ...] = (128,)
     """Tokens a block, phase by phase, e.g. `128 512`."""
     phase_shares: tuple[float, ...] = (1.0,)
@@ -196,7 +197,15 @@ class Pretrain:
         )
         _require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}")
         _require(0 < self.mask_share < 1, f"--mask-share must lie between 0 and 1, got {self.mask_share}")
-        _require(0 <= self.dropout < 1, f"--dropout must lie between 0 and 1, got {self.dropout}")
+        _require(
+            self.dropout is None or 0 <= self.dropout < 1,
+            f"--dropout must lie between 0 and 1, got {self.dropout}",
+        )
+        _require(
+            self.dropout is None or self.start is None,
+            f"--dropout {self.dropout} is for random weights, but --start {self.start} brings a dropout of "
+            "its own; leave out one of the two",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

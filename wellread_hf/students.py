@@ -19,6 +19,7 @@ HEAD_SIZE = 64
 POSITIONS = 512
 SEGMENTS = 2
 VOCABULARY = 30_522
+BERT_DROPOUT = 0.1
 
 _ALIASES = {(2, 128): "tiny", (4, 256): "mini", (4, 512): "small", (8, 512): "medium", (12, 768): "base"}
 _PATTERNS = (
@@ -121,8 +122,8 @@ class Student:
             "num_attention_heads": self.heads,
             "intermediate_size": 4 * self.hidden,
             "hidden_act": "gelu",
-            "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1,
+            "hidden_dropout_prob": BERT_DROPOUT,
+            "attention_probs_dropout_prob": BERT_DROPOUT,
             "max_position_embeddings": POSITIONS,
             "type_vocab_size": SEGMENTS,
             "layer_norm_eps": 1e-12,

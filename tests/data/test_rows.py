@@ -305,22 +305,26 @@ def test_data_of_ones_own_without_columns_is_refused(tmp_path):
 
 def test_a_draw_keeps_the_order_and_depends_on_the_seed_alone():
     rows = Rows([(str(n),) for n in range(100)], np.arange(100))
-    drawn = draw_rows(rows, 30, 1)
+    drawn = draw_rows(rows, 30, 1, "--task.train-rows")
     assert drawn.labels.tolist() == sorted(set(drawn.labels.tolist()))
     assert len(drawn.texts) == 30
     assert drawn.texts == [(str(n),) for n in drawn.labels]
-    assert draw_rows(rows, 30, 1).texts == drawn.texts != draw_rows(rows, 30, 2).texts
+    assert (
+        draw_rows(rows, 30, 1, "--task.train-rows").texts
+        == drawn.texts
+        != draw_rows(rows, 30, 2, "--task.train-rows").texts
+    )
     # A larger draw with the same seed holds the smaller one: learning curves are nested.
-    assert set(drawn.labels) < set(draw_rows(rows, 60, 1).labels)
-    assert draw_rows(rows, None, 1) is rows
-    assert draw_rows(Rows(rows.texts, None), 3, 0).labels is None
+    assert set(drawn.labels) < set(draw_rows(rows, 60, 1, "--task.train-rows").labels)
+    assert draw_rows(rows, None, 1, "--task.train-rows") is rows
+    assert draw_rows(Rows(rows.texts, None), 3, 0, "--task.train-rows").labels is None
 
 
 def test_a_draw_of_too_many_rows_is_refused():
-    with pytest.raises(DataError, match="expected at least 4 rows to draw from, got 3"):
-        draw_rows(Rows([("a",)] * 3, None), 4, 0)
+    with pytest.raises(DataError, match=r"--task\.train-rows 4: there are 3 rows to draw from; give at most"):
+        draw_rows(Rows([("a",)] * 3, None), 4, 0, "--task.train-rows")
     with pytest.raises(DataError, match="expected rows, found none"):
-        draw_rows(Rows([], None), None, 0)
+        draw_rows(Rows([], None), None, 0, "--task.train-rows")
 
 
 def test_a_transfer_source_with_other_columns_is_refused(tmp_path):

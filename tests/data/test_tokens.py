@@ -21,7 +21,7 @@ from wellread_hf.errors import DataError, StoreError, TokenizerError
 
 def packed(texts, tokenizer, length, folder, masked=None):
     masked = masked_positions_per_block(length) if masked is None else masked
-    packing = pack(texts, tokenizer, length, masked, folder, progress=False)
+    packing = pack(texts, tokenizer, length, masked, folder)
     return packing, Blocks.open(folder, packing).ids
 
 
@@ -219,7 +219,7 @@ def texts():
     yield from lines[: len(lines) * 9 // 10]
     print("in the middle", flush=True)
     time.sleep(600)
-pack(texts(), AutoTokenizer.from_pretrained(tokenizer), 32, 5, folder, progress=False)
+pack(texts(), AutoTokenizer.from_pretrained(tokenizer), 32, 5, folder)
 """
 
 
@@ -258,7 +258,7 @@ corpus, tokenizer, folder = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(tokenizer)
 source = Source.parse(corpus)
 texts = (text for text, in source.texts(source.locate("--corpus.sources")))
-packing = pack(texts, tokenizer, 32, 5, Path(folder), progress=False)
+packing = pack(texts, tokenizer, 32, 5, Path(folder))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, packing.texts)
 """
 

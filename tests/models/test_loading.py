@@ -4,7 +4,13 @@ import json
 
 import pytest
 import torch
-from transformers import BertForMaskedLM, BertForSequenceClassification, BertModel
+from transformers import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
 from wellread_hf.locations import Location
@@ -190,6 +196,12 @@ def test_a_broken_tokenizer_is_refused(toy_folder, tmp_path):
     refused(load_tokenizer, tmp_path, "--corpus.tokenizer")
 
 
+def test_a_tokenizer_file_that_lacks_its_parts_is_refused(tmp_path):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text("{}")
+    refused(load_tokenizer, tmp_path, "--corpus.tokenizer")
+
+
 def test_the_toy_tokenizer_is_loaded_as_it_lies(toy_folder, toy_tokenizer):
     loaded = load_tokenizer(at(toy_folder / "tokenizer"), "--corpus.tokenizer")
     assert loaded.get_vocab() == toy_tokenizer.get_vocab()
@@ -203,7 +215,7 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(toy_tokenizer):
         check_fit(new_classifier(Student(2, 128), words - 1, LABELS, 0), toy_tokenizer, 128, "--max-length")
     message = str(refusal.value)
     assert f"expected a tokenizer of at most {words - 1} words" in message
-    assert f"got {words}" in message
+    assert f"with {words};" in message
     assert "take the tokenizer that belongs to the model" in message
 
 
@@ -213,3 +225,22 @@ def test_texts_longer_than_the_models_positions_are_refused_by_the_option(toy_to
         SettingsError, match=r"--max-length 513 is longer than the model's 512 .*; give at most 512"
     ):
         check_fit(model, toy_tokenizer, 513, "--max-length")
+
+
+def test_positions_that_stand_for_padding_are_not_counted(toy_tokenizer):
+    model = RobertaForSequenceClassification(
+        RobertaConfig(
+            vocab_size=len(toy_tokenizer),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=34,
+        )
+    )
+    check_fit(model, toy_tokenizer, 32, "--max-length")
+    model(input_ids=torch.full((1, 32), 5))
+    with pytest.raises(SettingsError, match="longer than the model's 32 positions"):
+        check_fit(model, toy_tokenizer, 33, "--max-length")
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, 33), 5))

@@ -18,6 +18,7 @@ from transformers import (
 
 from wellread_hf import DistillationTrainer
 from wellread_hf.errors import LabelError, SettingsError
+from wellread_hf.training.distillation import SOFT_LABELS
 
 CLASSES = 3
 
@@ -159,6 +160,12 @@ def test_a_live_teacher_of_other_classes_or_words_is_refused(tmp_path: Path) -> 
         _trainer(tmp_path, _rows(), teacher=tiny_classifier(num_labels=2))
     with pytest.raises(LabelError, match="vocab_size: expected 60, got 99"):
         _trainer(tmp_path, _rows(), teacher=tiny_classifier(num_labels=CLASSES, vocab_size=99))
+    orders = [dict(enumerate(names)) for names in (("a", "b", "c"), ("c", "b", "a"))]
+    student, teacher = (tiny_classifier(num_labels=CLASSES, id2label=order) for order in orders)
+    with pytest.raises(LabelError, match="expected a, b, c, got c, b, a"):
+        _trainer(tmp_path, _rows(), model=student, teacher=teacher)
+    # Names that transformers made up say nothing.
+    _trainer(tmp_path, _rows(), model=student, teacher=tiny_classifier(num_labels=CLASSES))
 
 
 def test_regression_learns_the_teachers_values(tmp_path: Path) -> None:
@@ -259,6 +266,21 @@ def test_a_collator_that_drops_the_soft_labels_is_named(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="keep the column through your collator"):
         trainer.train()
     assert trainer.state.global_step == 0
+
+    def dropping_labels(rows: list[dict[str, Any]]) -> Any:
+        return pad(
+            [{name: row[name] for name in ("input_ids", "attention_mask", SOFT_LABELS)} for row in rows]
+        )
+
+    trainer = DistillationTrainer(
+        model=_student(),
+        args=_arguments(tmp_path),
+        train_dataset=_rows(),
+        data_collator=dropping_labels,
+        hard_label_share=0.5,
+    )
+    with pytest.raises(LabelError, match="a batch has no labels"):
+        trainer.train()
 
 
 def test_a_stream_of_rows_is_taken_and_every_batch_checked(tmp_path: Path) -> None:

@@ -50,8 +50,10 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
 def trajectory(kind: str, micro: int | None, folder: Path) -> dict[str, np.ndarray]:
     """Trains; returns the logged losses and gradient norms, and the final weights."""
     trainer_class, parts = trainer_parts(kind)
-    optim = Optim(learning_rate=1e-2, batch_size=BATCH, micro_batch_size=micro, precision="fp32")
-    arguments = training_arguments(folder, optim, Running(), STEPS, seed=0, checkpoint_steps=1_000)
+    optim = Optim(learning_rate=1e-2, batch_size=BATCH, precision="fp32")
+    arguments = training_arguments(
+        folder, optim, Running(micro_batch_size=micro), STEPS, seed=0, checkpoint_steps=1_000
+    )
     trainer = trainer_class(args=arguments, **parts)
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]

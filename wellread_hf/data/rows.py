@@ -84,8 +84,10 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
     return LoadedTask(facts=facts, train=train, validation=validation, test=test)
 
 
-def draw_rows(rows: Rows, count: int | None, seed: int) -> Rows:
+def draw_rows(rows: Rows, count: int | None, seed: int, option: str) -> Rows:
     """Draws `count` rows with a seed, keeping their order; all of them where `count` is None.
+
+    Errors name the command-line `option` that `count` came from.
 
     Raises:
         DataError: There are fewer than `count`, or none.
@@ -95,7 +97,9 @@ def draw_rows(rows: Rows, count: int | None, seed: int) -> Rows:
     if count is None:
         return rows
     if count > len(rows.texts):
-        raise DataError(f"expected at least {count} rows to draw from, got {len(rows.texts)}")
+        raise DataError(
+            f"{option} {count}: there are {len(rows.texts)} rows to draw from; give at most that many"
+        )
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
     return Rows(
         texts=[rows.texts[index] for index in chosen],

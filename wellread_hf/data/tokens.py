@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.errors import DataError, StoreError, TokenizerError
+from wellread_hf.progress import bar
 from wellread_hf.records import commit
 
 if TYPE_CHECKING:
@@ -68,7 +69,6 @@ def pack(
     block_length: int,
     masked: int,
     folder: Path,
-    progress: bool = True,
 ) -> Packing:
     """Writes `[CLS] text [SEP] text ... [SEP]` blocks of exactly `block_length` ids to `folder`.
 
@@ -82,7 +82,6 @@ def pack(
         block_length: Ids a block, special tokens included.
         masked: Positions that the masked LM will score in each block.
         folder: Receives `blocks.bin`, whole or not at all.
-        progress: Show a bar.
 
     Raises:
         DataError: The corpus is empty or fills less than two blocks (one is held out).
@@ -94,7 +93,7 @@ def pack(
     written = left_out = 0
     try:
         with beside.open("wb") as file:
-            stream = _id_stream(texts, tokenizer, dtype, count, progress)
+            stream = _id_stream(texts, tokenizer, dtype, count)
             for blocks in _blocks(stream, block_length, tokenizer.cls_token_id, tokenizer.sep_token_id):
                 ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
                 kept = blocks[ordinary >= masked]
@@ -139,17 +138,14 @@ def _id_stream(
     tokenizer: "PreTrainedTokenizerFast",
     dtype: np.dtype[Any],
     count: Counts,
-    progress: bool,
 ) -> Iterator[npt.NDArray[Any]]:
     """Yields the ids of one batch of texts at a time, every text followed by the separator."""
-    from tqdm import tqdm
-
     backend = tokenizer.backend_tokenizer
     # Both are left over from the last call, or from the one before saving; transformers sets them anew.
     backend.no_truncation()
     backend.no_padding()
     separator = [tokenizer.sep_token_id]
-    with tqdm(unit=" tokens", unit_scale=True, desc="packing", disable=not progress) as bar:
+    with bar("packing", "tokens", unit_scale=True) as shown:
         for batch in _batches(texts):
             # The fast path: no offsets, Rust threads on all cores.
             encodings = backend.encode_batch_fast(batch, add_special_tokens=False)
@@ -157,7 +153,7 @@ def _id_stream(
             ids = np.fromiter(chain.from_iterable(row + separator for row in rows if row), dtype=dtype)
             count.texts += len(batch)
             count.tokens += len(ids)
-            bar.update(len(ids))
+            shown.update(len(ids))
             yield ids
 
 

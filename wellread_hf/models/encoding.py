@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from wellread_hf.errors import TokenizerError
+from wellread_hf.progress import bar
 
 # Rows tokenised in one call.
 _BATCH = 8_192
@@ -62,13 +63,15 @@ def encode(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) ->
     ids: list[npt.NDArray[np.int32]] = []
     segments: list[npt.NDArray[np.int8]] = []
     has_segments = "token_type_ids" in tokenizer.model_input_names
-    for start in range(0, len(texts), _BATCH):
-        columns = [list(column) for column in zip(*texts[start : start + _BATCH], strict=True)]
-        batch = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
-        lengths.extend(map(len, batch["input_ids"]))
-        ids.append(np.fromiter(chain.from_iterable(batch["input_ids"]), dtype=np.int32))
-        if has_segments:
-            segments.append(np.fromiter(chain.from_iterable(batch["token_type_ids"]), dtype=np.int8))
+    with bar("tokenising", "rows", len(texts)) as shown:
+        for start in range(0, len(texts), _BATCH):
+            columns = [list(column) for column in zip(*texts[start : start + _BATCH], strict=True)]
+            batch = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
+            lengths.extend(map(len, batch["input_ids"]))
+            ids.append(np.fromiter(chain.from_iterable(batch["input_ids"]), dtype=np.int32))
+            if has_segments:
+                segments.append(np.fromiter(chain.from_iterable(batch["token_type_ids"]), dtype=np.int8))
+            shown.update(len(columns[0]))
     return EncodedRows(
         ids=np.concatenate(ids),
         segments=np.concatenate(segments) if has_segments else None,

@@ -8,6 +8,9 @@ import numpy.typing as npt
 import torch
 
 from wellread_hf.models.encoding import EncodedRows, PadCollator
+from wellread_hf.progress import bar
+
+_BATCH_TOKENS = 8192
 
 
 def batches_by_length(
@@ -29,7 +32,7 @@ def longest_first(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 @torch.inference_mode()
 def logits_of(
-    model: Any, encoded: EncodedRows, rows: npt.NDArray[np.int64], batch_tokens: int = 8192, bar: Any = None
+    model: Any, encoded: EncodedRows, rows: npt.NDArray[np.int64], batch_tokens: int, shown: Any
 ) -> npt.NDArray[np.float32]:
     """Runs a classifier over some rows.
 
@@ -38,7 +41,7 @@ def logits_of(
         encoded: All rows, tokenised for this model.
         rows: Which of them, longest first.
         batch_tokens: Tokens a batch, padding included.
-        bar: A progress bar that is told of rows done.
+        shown: A progress bar that is told of rows done.
 
     Returns:
         Logits [len(rows), classes] in fp32, in the order of `rows`.
@@ -50,15 +53,15 @@ def logits_of(
         inputs = collate([encoded.row(int(index)) for index in batch])
         outputs = model(**{name: value.to(model.device) for name, value in inputs.items()})
         parts.append(outputs.logits.float().cpu().numpy())
-        if bar is not None:
-            bar.update(len(batch))
+        shown.update(len(batch))
     return np.concatenate(parts)
 
 
 def logits_in_order(model: Any, encoded: EncodedRows) -> npt.NDArray[np.float32]:
     """Returns the logits [rows, classes] of all rows in their own order."""
     order = longest_first(encoded.lengths)
-    found = logits_of(model, encoded, order)
+    with bar("scoring", "rows", len(order)) as shown:
+        found = logits_of(model, encoded, order, _BATCH_TOKENS, shown)
     logits = np.empty_like(found)
     logits[order] = found
     return logits

@@ -140,9 +140,18 @@ def check_fit(model: "PreTrainedModel", tokenizer: Any, length: int, option: str
     if len(tokenizer) > model.config.vocab_size:
         raise TokenizerError(
             f"expected a tokenizer of at most {model.config.vocab_size} words, the size of the model's "
-            f"embedding, got {len(tokenizer)}; take the tokenizer that belongs to the model"
+            f"embedding, got {tokenizer.name_or_path} with {len(tokenizer)}; take the tokenizer that "
+            "belongs to the model (leave out the option that names another)"
         )
     positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None:
+        # RoBERTa and its kin number positions from after the padding's: 514 rows are 512 positions.
+        unused = (
+            module.padding_idx + 1
+            for name, module in model.named_modules()
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        )
+        positions -= next(unused, 0)
     if positions is not None and length > positions:
         raise SettingsError(
             f"{option} {length} is longer than the model's {positions} positions; give at most {positions}"
@@ -152,9 +161,10 @@ def check_fit(model: "PreTrainedModel", tokenizer: Any, length: int, option: str
 def _loaded(load: Callable[[], Any], location: Location, option: str, what: str) -> Any:
     try:
         return load()
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         # transformers answers with OSError for missing files, networks and weights that are not
-        # safetensors, and with ValueError for code it may not run and unknown architectures.
+        # safetensors, with ValueError for code it may not run and unknown architectures, and with KeyError
+        # for a JSON file that lacks what it always has.
         if "trust_remote_code" in str(error):
             raise SourceError(
                 f"{option} {location.name}: expected a {what} of an architecture that transformers has, got "

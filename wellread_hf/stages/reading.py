@@ -8,7 +8,7 @@ from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.graph import Stage, find, short_name
 from wellread_hf.inputs import find_sources, source_identity, texts_of
 from wellread_hf.settings import Corpus, Pretrain, Running
-from wellread_hf.students import Student
+from wellread_hf.students import BERT_DROPOUT, Student
 
 
 def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Sequence[Stage] = ()) -> Stage:
@@ -85,13 +85,16 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
             model = load_masked_lm(start_at, "--start", settings.seed, settings.trust_remote_code)
         else:
             student = Student.parse(settings.student)
-            model = new_masked_lm(student, len(tokenizer), settings.dropout, settings.seed)
+            dropout = BERT_DROPOUT if settings.dropout is None else settings.dropout
+            model = new_masked_lm(student, len(tokenizer), dropout, settings.seed)
         check_fit(model, tokenizer, max(settings.block_lengths), "--block-lengths")
         phases = [Blocks.open(packed.folder, Packing(**packed.record.outcome)) for packed in packs]
         outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest)
         if start_at is None:
             # Dropout while pre-training is a choice of this stage, not of those who use the model.
-            model.config.update({"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1})
+            model.config.update(
+                {"hidden_dropout_prob": BERT_DROPOUT, "attention_probs_dropout_prob": BERT_DROPOUT}
+            )
         save_model(model, tokenizer, stage.folder)
         return outcome
 

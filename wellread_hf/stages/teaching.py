@@ -136,7 +136,7 @@ def _tuned(
         check_fit(model, tokenizer, tuning.max_length, "--max-length")
         objective = None
         if soft is None or transfer_set is None:
-            rows = draw_rows(loaded.train, task.train_rows, task.train_seed)
+            rows = draw_rows(loaded.train, task.train_rows, task.train_seed, "--task.train-rows")
             targets: dict[str, Any] = {"labels": rows.labels}
         else:
             labels, _, objective = soft

@@ -39,7 +39,7 @@ def training_arguments(
     Raises:
         SettingsError: The batch cannot be shared out over processes and accumulation steps evenly.
     """
-    micro, accumulation = _shares(optim)
+    micro, accumulation = _shares(optim.batch_size, running.micro_batch_size)
     on_gpu = torch.cuda.is_available()
     bf16 = optim.precision == "bf16" or (
         optim.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
@@ -89,16 +89,14 @@ def training_arguments(
     return arguments
 
 
-def _shares(optim: Optim) -> tuple[int, int]:
+def _shares(batch_size: int, most: int | None) -> tuple[int, int]:
     """Returns (rows a process handles at once, accumulation steps) that make up the batch."""
     processes = PartialState().num_processes
-    unit = processes * (optim.micro_batch_size or 1)
-    if optim.batch_size % unit:
+    share = batch_size // processes
+    if share * processes != batch_size:
         raise SettingsError(
             f"expected a batch size (the option that ends in optim.batch-size) that {processes} processes "
-            f"share evenly, in steps of {unit // processes} rows each, got {optim.batch_size}; choose a "
-            f"multiple of {unit}"
+            f"share evenly, got {batch_size}; choose a multiple of {processes}"
         )
-    share = optim.batch_size // processes
-    micro = optim.micro_batch_size or share
+    micro = max(rows for rows in range(1, min(share, most or share) + 1) if share % rows == 0)
     return micro, share // micro

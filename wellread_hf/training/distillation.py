@@ -79,6 +79,11 @@ class DistillationTrainer(ClassifierTrainer):
         logits = outputs.logits.float()
         losses = soft_label_loss(logits, self._targets(stored, inputs, logits), self.temperature)
         if self.hard_label_share:
+            if labels is None:
+                raise LabelError(
+                    f"hard_label_share is {self.hard_label_share}, but a batch has no labels; keep the "
+                    "column `labels` through your collator, or set the share to 0"
+                )
             hard = hard_label_loss(logits, labels)
             losses = (1 - self.hard_label_share) * losses + self.hard_label_share * hard
         return losses, outputs
@@ -121,6 +126,12 @@ class DistillationTrainer(ClassifierTrainer):
                     f"a live teacher must have the student's {field}: expected {ours}, got {theirs}; use "
                     "stored soft labels (recipes/label.py), which match classes by name and tokenise apart"
                 )
+        ours, theirs = _class_names(student), _class_names(teacher.config)
+        if ours and theirs and ours != theirs:
+            raise LabelError(
+                f"a live teacher must have the student's classes in their order: expected {', '.join(ours)}, "
+                f"got {', '.join(theirs)}; use stored soft labels (recipes/label.py), matched by name"
+            )
 
     def _check_rows(self) -> None:
         rows: Any = self.train_dataset
@@ -161,3 +172,9 @@ class DistillationTrainer(ClassifierTrainer):
                     f"{SOFT_LABELS} of rows {start} to {start + len(part) - 1} are not all finite; run the "
                     "labelling pass again"
                 )
+
+
+def _class_names(config: Any) -> list[str]:
+    """Returns a model's class names in order; none where transformers made them up."""
+    names = [config.id2label[number] for number in range(config.num_labels)]
+    return [] if names == [f"LABEL_{number}" for number in range(config.num_labels)] else names

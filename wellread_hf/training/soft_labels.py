@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from wellread_hf.errors import LabelError, StoreError
 from wellread_hf.models.encoding import encode
 from wellread_hf.models.inference import logits_of, longest_first
+from wellread_hf.progress import bar
 from wellread_hf.records import commit
 from wellread_hf.settings import Label
 
@@ -93,25 +94,21 @@ def label_rows(
     Returns:
         Number of shards that were there already.
     """
-    from tqdm import tqdm
-
     encoded = encode(texts, tokenizer, settings.max_length)
     hashes = text_hashes(texts)
     sorted_rows = longest_first(encoded.lengths)
     shards = -(-len(texts) // settings.shard_rows)
     state = PartialState()
     reused = 0
-    with tqdm(
-        total=len(texts), desc="labelling", unit=" rows", disable=not state.is_local_main_process
-    ) as bar:
+    with bar("labelling", "rows", len(texts)) as shown:
         for shard in range(state.process_index, shards, state.num_processes):
             rows = sorted_rows[shard * settings.shard_rows : (shard + 1) * settings.shard_rows]
             path = folder / _shard_name(shard, shards)
             if path.is_file() and _is_whole(path, rows, hashes[rows]):
                 reused += 1
-                bar.update(len(rows))
+                shown.update(len(rows))
                 continue
-            logits = logits_of(teacher, encoded, rows, settings.batch_tokens, bar)
+            logits = logits_of(teacher, encoded, rows, settings.batch_tokens, shown)
             if not np.isfinite(logits).all():
                 damaged = rows[~np.isfinite(logits).all(axis=1)]
                 raise LabelError(

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as Arguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from wellread_hf.errors import StoreError
+from wellread_hf.progress import bar
 from wellread_hf.records import write_atomically
 from wellread_hf.training.arguments import CHECKPOINTS
 from wellread_hf.training.row_mean import not_finite
@@ -35,14 +35,9 @@ class Progress(TrainerCallback):
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Opens the bar."""
-        self.bar = tqdm(
-            # By the clock there is no number of steps to come to.
-            total=state.max_steps if state.max_steps < ENDLESS else None,
-            initial=state.global_step,
-            desc=self.name,
-            unit=" steps",
-            disable=not state.is_world_process_zero,
-        )
+        # By the clock there is no number of steps to come to.
+        steps = state.max_steps if state.max_steps < ENDLESS else None
+        self.bar = bar(self.name, "steps", steps, initial=state.global_step, delay=0)
 
     def on_step_end(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
