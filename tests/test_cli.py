@@ -1,11 +1,14 @@
 """The command `wellread`."""
 
+import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from recipe_runs import run_command
 
+from wellread_hf.records import StageRecord
 from wellread_hf.students import STUDENTS
 
 WELLREAD = ".venv/bin/wellread"
@@ -41,3 +44,30 @@ def test_a_missing_or_unknown_subcommand_is_refused(words: list[str]) -> None:
     assert ran.status == 2
     assert "students" in ran.out + ran.err
     assert "Traceback" not in ran.out + ran.err
+
+
+def test_losses_draws_the_logs_of_training_stages(tmp_path: Path) -> None:
+    folder = tmp_path / "pretrain-a-0"
+    folder.mkdir()
+    log = [{"loss": 9 - step / 50, "step": step} for step in range(50, 300, 50)]
+    (folder / "log.json").write_text(json.dumps([*log, {"eval_loss": 4.5, "step": 250}]))
+    StageRecord(
+        kind="pretrain",
+        name="a",
+        digest="0" * 64,
+        settings={},
+        inputs={},
+        outcome={"unigram_loss": 6.8},
+        seconds=1.0,
+        versions={},
+        command="",
+    ).write(folder)
+    out = tmp_path / "losses.png"
+    ran = run_command([WELLREAD, "losses", folder, "--out", out])
+    assert (ran.status, ran.out.strip()) == (0, str(out)), ran.err
+    assert out.read_bytes().startswith(b"\x89PNG")
+    (folder / "log.json").unlink()
+    ran = run_command([WELLREAD, "losses", folder, "--out", tmp_path / "none.png"])
+    assert ran.status == 2
+    assert "has no log.json: expected a stage that trains" in ran.err
+    assert not (tmp_path / "none.png").exists()

@@ -147,7 +147,7 @@ CASES: list[tuple[str, tuple[str, str], str, tuple[str, ...]]] = [
     ("own code, teacher", LABEL, "--teacher own-code", ("own-code", "trust-remote-code")),
     ("NaN", PRETRAIN, "--optim.learning-rate 1e30 --optim.warmup 0 --steps 20 --optim.batch-size 4",
      ("loss", "at step", "--optim.learning-rate")),
-    ("temperature", DISTILL, "--objective.temperature 0", ("--objective.temperature must be above 0, got 0",)),
+    ("temperature", DISTILL, "--objective.temperature 0", ("--objective.temperature must be above 0",)),
     ("an option by its whole name", DISTILL, "--tuning.optim.learning-rate 0",
      ("--tuning.optim.learning-rate must be above 0",)),
     ("an option of the chain by its whole name", ("pd", ""), "--task.name sst2 --pf.max-length 4",

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "wellread_hf"
 LEVELS = (
     ("errors",),
     ("progress", "records", "students", "tasks"),
-    ("locations", "settings"),
+    ("charts", "locations", "settings"),
     ("data", "models"),
     ("evaluation",),
     ("training",),

@@ -6,7 +6,10 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
+
+import tyro
 
 from wellread_hf.errors import WellreadError
 from wellread_hf.graph import carry_out, in_order
@@ -48,8 +51,6 @@ def run_recipe(
         description: Shown by `--help`.
         default: What options change; default: the type's own defaults.
     """
-    import tyro
-
     # What the user gave is what counts; a library's chatter would hide our lines.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -127,12 +128,12 @@ def _close_bars() -> None:
 
 def main() -> None:
     """Runs the command `wellread`."""
-    import tyro
-
     with_errors_told(
         "--debug" in sys.argv,
         lambda: tyro.extras.subcommand_cli_from_dict(
-            {"students": students}, prog="wellread", description="Compact BERTs by Pre-trained Distillation."
+            {"students": students, "losses": losses},
+            prog="wellread",
+            description="Compact BERTs by Pre-trained Distillation.",
         ),
     )
 
@@ -147,6 +148,19 @@ def students() -> None:
             f"{student.name:12} {student.alias or '':7} {student.layers:6} {student.hidden:6} "
             f"{student.heads:5} {student.parameters():11,}  {student.release}"
         )
+
+
+def losses(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("losses.png")) -> None:
+    """Draw the losses of training stages over their steps.
+
+    Args:
+        folders: Folders of finished stages, e.g. runs/pretrain-...
+        out: The PNG to write.
+    """
+    from wellread_hf.charts import draw_losses
+
+    draw_losses(folders, out)
+    print(out)
 
 
 if __name__ == "__main__":

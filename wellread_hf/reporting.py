@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from wellread_hf.charts import draw_methods
 from wellread_hf.data.toyworld import probe_accuracy
 from wellread_hf.graph import Stage, in_order
-from wellread_hf.records import commit, write_atomically
+from wellread_hf.records import write_atomically
 
 RESULTS, TABLE, CHART = "results.json", "table.md", "chart.png"
 
@@ -64,7 +65,14 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
         text = _markdown(results, top, f"{metric}, {split} (%)")
         text += "".join(f"\n- {note}" for note in _notes(runs)) + "\n"
         write_atomically(stage.folder / TABLE, text)
-        _draw(results, top, title, f"{metric}, {split} (%)", stage.folder / CHART)
+        draw_methods(
+            {result.method: result.scores for result in results},
+            [result.score for result in results],
+            None if top is None else (top.scores[0], f"teacher {top.score}"),
+            title,
+            f"{metric}, {split} (%)",
+            stage.folder / CHART,
+        )
         numbers = [asdict(result) for result in [*results, *([top] if top else [])]]
         write_atomically(stage.folder / RESULTS, json.dumps(numbers, indent=1))
         return {"metric": metric, "split": split, "results": numbers}
@@ -178,43 +186,3 @@ def _markdown(results: Sequence[MethodResult], teacher: MethodResult | None, sco
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _draw(
-    results: Sequence[MethodResult],
-    teacher: MethodResult | None,
-    title: str,
-    score: str,
-    path: Path,
-) -> None:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    means = [mean(result.scores) for result in results]
-    spreads = [stdev(result.scores) if len(result.scores) > 1 else 0.0 for result in results]
-    names = [result.method for result in results]
-    axes.bar(names, means, yerr=spreads, capsize=5, color=mpl.colormaps["viridis"](0.4), width=0.6)
-    for position, result in enumerate(results):
-        axes.plot([position] * len(result.scores), result.scores, "o", color="black", markersize=3)
-        top = max(*result.scores, means[position] + spreads[position])
-        axes.annotate(result.score, (position, top), ha="center", textcoords="offset points", xytext=(0, 4))
-    highest = max(top for result in results for top in result.scores)
-    if teacher is not None:
-        highest = max(highest, teacher.scores[0])
-        axes.axhline(teacher.scores[0], color="gray", linestyle="--", zorder=0)
-        axes.annotate(
-            f"teacher {teacher.score}",
-            (-0.45, teacher.scores[0]),
-            textcoords="offset points",
-            xytext=(0, 4),
-            color="dimgray",
-        )
-    # Bars are read by their length, so they start at zero.
-    axes.set_ylim(0, 1.2 * highest)
-    axes.set_ylabel(score)
-    axes.set_title(f"{title}\nbars: mean, lines: ± 1 standard deviation, dots: seeds", fontsize="medium")
-    beside = path.with_name(path.name + ".part")
-    figure.savefig(beside, format="png", dpi=150)
-    commit(beside, path)
