@@ -89,7 +89,7 @@ def _run(
 
 
 def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
-    """Runs `work`; a mistake of the user ends the program with one sentence and status 2."""
+    """Runs `work`; a `WellreadError` ends the program with one sentence and its status, 2 as a rule."""
     try:
         work()
     except WellreadError as error:
@@ -99,7 +99,7 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
         # Another process may have found what the first one did not, a loss of its own rows for one.
         who = "" if is_main_process() else f"process {os.environ['RANK']}: "
         print(f"{who}error: {_as_typed(str(error), sys.argv)}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.status)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

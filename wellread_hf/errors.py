@@ -7,8 +7,10 @@ from difflib import get_close_matches
 class WellreadError(Exception):
     """A mistake that the user can mend: one sentence on what was expected, what came, what to do.
 
-    The commands print it without a traceback and exit with status 2.
+    The commands print it without a traceback and exit with `status`.
     """
+
+    status = 2
 
 
 class SettingsError(WellreadError):
@@ -45,6 +47,32 @@ class DiskFullError(WellreadError):
 
 class NotFiniteError(WellreadError):
     """The training loss became NaN or infinite."""
+
+
+class PublishError(WellreadError):
+    """What is to be pushed breaks a rule; nothing was sent."""
+
+
+class HubError(WellreadError):
+    """The Hub refused a call, or gave no usable answer in the time allowed."""
+
+    status = 1
+
+
+class TryLaterError(HubError):
+    """The Hub asks for a longer wait than was allowed."""
+
+
+class AuthenticationError(HubError):
+    """The Hub knows no user, or the user may not write there."""
+
+    status = 4
+
+
+class ConflictError(HubError):
+    """Somebody else has changed a repository in between; nothing of theirs was overwritten."""
+
+    status = 5
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -92,7 +92,7 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
     except Exception as error:
         # The client's transport errors come from the HTTP library it is built on, which changes with
         # its version; anything that is not one of those is a fault of ours and goes on.
-        if not _is_transport_error(error):
+        if not is_transport_error(error):
             raise
         raise SourceError(
             f"{option} {repo_id}: there is no such file or folder here, and the Hub cannot be reached "
@@ -117,7 +117,8 @@ def _cached_commit(repo_id: str, repo_type: RepoType, revision: str | None) -> s
     return Path(folder).name
 
 
-def _is_transport_error(error: Exception) -> bool:
+def is_transport_error(error: BaseException) -> bool:
+    """Tells whether an error is of network or system, whatever HTTP library the Hub's client is built on."""
     return isinstance(error, OSError) or any(
         base.__name__ in ("TransportError", "HTTPError") for base in type(error).__mro__
     )

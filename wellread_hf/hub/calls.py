@@ -1,0 +1,281 @@
+"""Every call to the Hub with its own retries, its own end, and respect for what the Hub asks.
+
+The client retries half of its calls, some without end and some for as long as the server says
+(huggingface_hub 2.4, `utils/_http.py`). Here a hook of its HTTP client raises on every answer that may
+be tried again, so that one place decides: this one.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from random import Random
+from typing import Any, TypeVar
+
+from huggingface_hub import set_client_factory
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils._http import default_client_factory
+
+from wellread_hf.errors import AuthenticationError, HubError, TryLaterError
+from wellread_hf.locations import is_transport_error
+
+Answer = TypeVar("Answer")
+
+_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
+_FIRST_WAIT, _LONGEST_BACKOFF = 1.0, 30.0
+_QUOTA = re.compile(r"\b(?:in|after|for)\s+(?:about\s+)?(\d+)\s+(second|minute|hour)s?\b", re.I)
+_UNITS = {"second": 1, "minute": 60, "hour": 3600}
+
+
+class AnsweredAgain(Exception):
+    """An answer of the Hub that may be tried again.
+
+    Attributes:
+        code: HTTP status.
+        wait: Seconds that the Hub asks to wait, if it says so.
+        message: What it said.
+    """
+
+    def __init__(self, code: int, wait: float | None, message: str) -> None:
+        super().__init__(f"{code} {message}")
+        self.code, self.wait, self.message = code, wait, message
+
+
+class Trouble(Exception):
+    """What went wrong with a call.
+
+    Attributes:
+        message: One line.
+        again: Whether it may be tried again.
+        code: HTTP status, if there was an answer.
+        wait: Seconds that the Hub asks to wait.
+    """
+
+    def __init__(self, message: str, again: bool, code: int | None = None, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.message, self.again, self.code, self.wait = message, again, code, wait
+
+
+class Stopped(Exception):
+    """The run was stopped; what was begun is left as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to go on."""
+
+    deadline: float = 3600.0
+    """Seconds that one repository may take."""
+    max_wait: float = 300.0
+    """Longest single wait that the Hub may ask for, in seconds; above it the run ends and says when to come
+    back."""
+
+
+@dataclass(slots=True)
+class Rest:
+    """A pause for all workers at once, and the order to stop."""
+
+    stopped: threading.Event = field(default_factory=threading.Event)
+    _until: float = 0.0
+
+    def everyone(self, seconds: float) -> None:
+        """Makes every worker wait: a limit counts for all of them."""
+        self._until = max(self._until, time.monotonic() + seconds)
+
+    def wait(self, seconds: float = 0.0) -> None:
+        """Waits, and for as long as everyone rests.
+
+        Raises:
+            Stopped: The run was stopped, perhaps while waiting.
+        """
+        until = max(self._until, time.monotonic() + seconds)
+        if self.stopped.wait(max(0.0, until - time.monotonic())):
+            raise Stopped
+
+
+class Calls:
+    """Calls on behalf of one repository.
+
+    Args:
+        patience: How long to go on.
+        rest: Shared by all workers.
+    """
+
+    def __init__(self, patience: Patience, rest: Rest) -> None:
+        self.patience, self.rest = patience, rest
+        self.tries = 0
+        self._failed = 0
+        self._end = time.monotonic() + patience.deadline
+        # Workers that failed together should not come back together. No secret hangs on it.
+        self._jitter = Random()
+
+    def __call__(self, what: str, call: Callable[[], Answer]) -> Answer:
+        """Calls until it works.
+
+        Args:
+            what: What it does, for messages.
+            call: The call; it must be safe to repeat.
+
+        Raises:
+            HubError: The Hub refuses, or did not answer in time; its subclasses say how.
+        """
+        while True:
+            try:
+                return self.once(call)
+            except Trouble as trouble:
+                self.give_up_or_wait(what, trouble)
+
+    def once(self, call: Callable[[], Answer]) -> Answer:
+        """Calls a single time.
+
+        Raises:
+            Trouble: It did not work.
+        """
+        self.rest.wait()
+        self.tries += 1
+        try:
+            answer = call()
+        except Exception as error:
+            trouble = diagnose(error)
+            # A fault of this machine or of ours is not the Hub's.
+            if trouble is None:
+                raise
+            raise trouble from error
+        self._failed = 0
+        return answer
+
+    def give_up_or_wait(self, what: str, trouble: Trouble) -> None:
+        """Waits for the next try, or ends it.
+
+        Raises:
+            HubError: There is no next try.
+        """
+        if not trouble.again:
+            raise refusal(what, trouble) from trouble
+        wait = trouble.wait
+        if wait is not None and wait > self.patience.max_wait:
+            back = datetime.fromtimestamp(time.time() + wait).astimezone()
+            raise TryLaterError(
+                f"{what}: the Hub asks to wait {wait / 60:.0f} minutes ({trouble.message}); run the same "
+                f"command again after {back:%H:%M}, or allow the wait with --max-wait {wait / 60 + 1:.0f}"
+            ) from trouble
+        self._failed += 1
+        if wait is None:
+            wait = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** (self._failed - 1)) * self._jitter.uniform(
+                0.75, 1.25
+            )
+        if time.monotonic() + wait > self._end:
+            raise HubError(
+                f"{what}: no success within {self.patience.deadline:.0f} s and {self.tries} calls, the last "
+                f"answer was: {trouble.message}; run the same command again, it goes on from here"
+            ) from trouble
+        if trouble.code == 429:
+            self.rest.everyone(wait)
+        self.rest.wait(wait)
+
+
+def refusal(what: str, trouble: Trouble) -> HubError:
+    """Words a refusal that no further try would change."""
+    if trouble.code == 401:
+        return AuthenticationError(
+            f"{what}: the Hub does not accept the token ({trouble.message}); log in with `hf auth login`, or "
+            "set HF_TOKEN to a token that may write"
+        )
+    return HubError(f"{what}: {trouble.message}")
+
+
+def diagnose(error: BaseException) -> Trouble | None:
+    """Says what is behind an error of the client; None where it is not the Hub's or the network's.
+
+    The client wraps errors of uploads in a plain `RuntimeError`, so causes are looked at as well.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        error, behind = behind, behind.__cause__ or behind.__context__
+        if isinstance(error, AnsweredAgain):
+            return Trouble(_line(str(error)), again=True, code=error.code, wait=error.wait)
+        if isinstance(error, HfHubHTTPError) and error.response is not None:
+            code = error.response.status_code
+            return Trouble(_line(str(error.server_message or error)), again=code in _AGAIN, code=code)
+        # An answer that is no JSON is a proxy's page, not the Hub's.
+        if isinstance(error, json.JSONDecodeError):
+            return Trouble("an answer that is not JSON", again=True)
+        # After a failed connection the client throws away the session that all threads share.
+        if isinstance(error, RuntimeError) and "client has been closed" in str(error):
+            return Trouble("the connection was closed", again=True)
+        ours = isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError)
+        if is_transport_error(error) and not ours:
+            return Trouble(_line(f"{type(error).__name__}: {error}"), again=True)
+        if isinstance(error, ValueError) and "Invalid metadata" in str(error):
+            return Trouble(_line(str(error)), again=False, code=400)
+    return None
+
+
+@contextmanager
+def patient_client() -> Iterator[None]:
+    """Gives the client time-outs that it lacks, and takes the retries of answers out of its hands."""
+
+    def factory() -> Any:
+        client = default_client_factory()
+        hooks = client.event_hooks
+        client.event_hooks = {
+            "request": [*hooks["request"], _bound],
+            "response": [*hooks["response"], _raise_if_again],
+        }
+        return client
+
+    set_client_factory(factory)
+    try:
+        yield
+    finally:
+        set_client_factory(default_client_factory)
+
+
+def _bound(request: Any) -> None:
+    """Fills in time-outs; a default of the client does not do, calls pass `timeout=None` themselves."""
+    given = request.extensions.get("timeout") or {}
+    bounds = {"connect": _CONNECT_SECONDS, "read": _SILENCE_SECONDS, "write": _SILENCE_SECONDS}
+    request.extensions["timeout"] = {
+        name: given.get(name) or bounds.get(name, _SILENCE_SECONDS) for name in (*bounds, "pool")
+    }
+
+
+def _raise_if_again(response: Any) -> None:
+    if response.status_code not in _AGAIN:
+        return
+    response.read()
+    try:
+        answer = response.json()
+        message = answer.get("error", "") if isinstance(answer, dict) else ""
+    except ValueError:
+        message = ""
+    message = str(message or response.headers.get("X-Error-Message") or response.reason_phrase)
+    raise AnsweredAgain(response.status_code, asked_wait(response.headers, message), _line(message))
+
+
+def asked_wait(headers: Any, message: str) -> float | None:
+    """Returns the seconds that an answer asks to wait: by `RateLimit`, `Retry-After`, or in its words."""
+    limit = re.search(r"r\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit", ""))
+    if limit:
+        return float(limit[1]) + 1
+    after = headers.get("Retry-After", "").strip()
+    if after.isdecimal():
+        return float(after) + 1
+    if after:
+        try:
+            return max(0.0, (parsedate_to_datetime(after) - datetime.now(UTC)).total_seconds() + 1)
+        except (TypeError, ValueError):
+            return None
+    told = _QUOTA.search(message)
+    return float(told[1]) * _UNITS[told[2].lower()] if told else None
+
+
+def _line(text: str) -> str:
+    """Puts a message on one line of a bearable length."""
+    return " ".join(text.split())[:300]

@@ -1,0 +1,151 @@
+"""What came down is what went up: hashes of a download, which the client does not check, and a load."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.hf_api import RepoFile
+
+from wellread_hf.errors import HubError
+from wellread_hf.hub.calls import Calls
+from wellread_hf.hub.parcels import Parcel
+
+# Runs where nothing of this package is imported, as on a user's machine.
+_LOGITS = """
+import json, sys, torch, transformers
+transformers.utils.logging.set_verbosity_error()
+name, revision = sys.argv[1], sys.argv[2] or None
+config = transformers.AutoConfig.from_pretrained(name, revision=revision)
+model = getattr(transformers, config.architectures[0]).from_pretrained(name, revision=revision).eval()
+tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
+with torch.no_grad():
+    logits = model(**tokenizer("the quick brown fox is not lazy at all .", return_tensors="pt")).logits
+print(json.dumps(logits.flatten().tolist()))
+"""
+_TOLERANCE = 1e-5
+
+
+def check_download(api: HfApi, calls: Calls, repo: str, parcel: Parcel, revision: str) -> None:
+    """Downloads every file of a parcel into a fresh cache and compares the bytes.
+
+    Raises:
+        HubError: A file arrived with other bytes.
+    """
+    wanted = {path: file.sha256 for path, file in parcel.files.items()}
+    with tempfile.TemporaryDirectory(prefix="wellread-") as cache:
+        found = {
+            path: sha256(download(api, calls, repo, parcel.repo_type, path, revision, Path(cache)))
+            for path in wanted
+        }
+    wrong = [path for path in wanted if found[path] != wanted[path]]
+    if wrong:
+        raise HubError(
+            f"{repo}: {', '.join(wrong)} came down from {revision[:8]} with other bytes than went up; try "
+            "again, and tell the Hub's support if it stays so"
+        )
+
+
+def check_loads(api: HfApi, repo: str, parcel: Parcel, revision: str) -> None:
+    """Loads a pushed model in a process and cache of its own and compares its logits with the local one's.
+
+    Raises:
+        HubError: It does not load, or gives other logits.
+    """
+    local = Path(str(parcel.files["model.safetensors"].content)).parent
+    with tempfile.TemporaryDirectory(prefix="wellread-") as home:
+        here = _logits(str(local), "", {})
+        there = _logits(
+            repo, revision, {"HF_HOME": home, "HF_TOKEN": str(api.token), "HF_ENDPOINT": api.endpoint}
+        )
+    worst = max(abs(a - b) for a, b in zip(here, there, strict=True))
+    if worst > _TOLERANCE:
+        raise HubError(
+            f"{repo}: loaded from {revision[:8]} its logits differ from the local model's by {worst:.2g}; "
+            "look into it before anyone uses it"
+        )
+
+
+def check_files(
+    api: HfApi, calls: Calls, repo: str, kind: str, revision: str, cache: Path | None
+) -> dict[str, Path]:
+    """Downloads a whole repository and compares every file with the hash that the Hub has of it.
+
+    Args:
+        api: The client.
+        calls: Retries.
+        repo: Its id.
+        kind: `model` or `dataset`.
+        revision: A commit.
+        cache: Where to; None: the usual cache.
+
+    Returns:
+        The files by path.
+
+    Raises:
+        HubError: A file is damaged; the message names it and where it lies.
+    """
+    entries = calls(
+        f"listing {repo}",
+        lambda: [
+            entry
+            for entry in api.list_repo_tree(repo, recursive=True, revision=revision, repo_type=kind)
+            if isinstance(entry, RepoFile)
+        ],
+    )
+    found = {}
+    for entry in entries:
+        path = download(api, calls, repo, kind, entry.path, revision, cache)
+        good = sha256(path) == entry.lfs.sha256 if entry.lfs is not None else _blob_id(path) == entry.blob_id
+        if not good:
+            raise HubError(
+                f"{repo}: {entry.path} at {path.resolve()} is not what the Hub says it is (wrong hash); "
+                "delete that file and run again"
+            )
+        found[entry.path] = path
+    return found
+
+
+def download(
+    api: HfApi, calls: Calls, repo: str, kind: str, path: str, revision: str, cache: Path | None
+) -> Path:
+    """Downloads one file; returns where it lies."""
+    return Path(
+        calls(
+            f"downloading {path} of {repo}",
+            lambda: api.hf_hub_download(repo, path, repo_type=kind, revision=revision, cache_dir=cache),
+        )
+    )
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _blob_id(path: Path) -> str:
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _logits(name: str, revision: str, environment: Mapping[str, str]) -> list[float]:
+    done = subprocess.run(
+        [sys.executable, "-c", _LOGITS, name, revision],
+        env=os.environ | dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise HubError(
+            f"{name}: does not load in a process of its own: {done.stderr.strip().splitlines()[-1][:300]}"
+        )
+    logits: Any = json.loads(done.stdout.splitlines()[-1])
+    return list(logits)

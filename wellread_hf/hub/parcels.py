@@ -1,0 +1,216 @@
+"""What may be pushed: an allow-list of files, all checked here before the first request."""
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils._validators import validate_repo_id
+from safetensors import SafetensorError, safe_open
+
+from wellread_hf.errors import PublishError
+from wellread_hf.locations import RepoType
+from wellread_hf.records import RECORD
+
+_MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_MAY_BE_THERE = ("special_tokens_map.json", "vocab.txt")
+# What our own stages leave in a run's folder beside the model; it stays here.
+_STAYS_HERE = (RECORD, "log.json", "README.md")
+_SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+# What tokens of the Hub and of other services look like.
+_SECRETS = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{30,}|api_org_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|sk-[A-Za-z0-9_-]{32,}"
+    r"|AKIA[A-Z0-9]{16})\b|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+
+
+class LocalFile:
+    """A file to push, hashed once however often it is tried.
+
+    Args:
+        path: Its path in the repository.
+        content: A file here, or bytes.
+    """
+
+    def __init__(self, path: str, content: Path | bytes) -> None:
+        self.path = path
+        self.content = content
+        self._pristine = CommitOperationAdd(path, content)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self._pristine.upload_info.size)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes, as large files are known by on the Hub."""
+        return str(self._pristine.upload_info.sha256.hex())
+
+    @cached_property
+    def blob_id(self) -> str:
+        """Git's SHA-1 of the bytes, as small files are known by on the Hub."""
+        digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
+        with self._pristine.as_file() as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def operation(self) -> CommitOperationAdd:
+        """Returns a fresh operation: the client notes in it what it found on the Hub at the last try."""
+        return copy.copy(self._pristine)
+
+    def text(self) -> str | None:
+        """Returns the content of a text file; None for weights and pictures."""
+        if Path(self.path).suffix in (".safetensors", ".png"):
+            return None
+        with self._pristine.as_file() as file:
+            return file.read().decode("utf-8", errors="replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """All files of one repository.
+
+    Attributes:
+        name: Name of the repository, without the namespace.
+        files: By path in the repository.
+        repo_type: `model` or `dataset`.
+        note: What a collection says of it.
+    """
+
+    name: str
+    files: Mapping[str, LocalFile]
+    repo_type: RepoType = "model"
+    note: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files.values())
+
+
+def model_parcel(folder: Path, name: str, added: Mapping[str, bytes], note: str = "") -> Parcel:
+    """Takes the files of a saved model, and what is made for the Hub alone: card, picture, scores.
+
+    Raises:
+        PublishError: A file is missing or not on the allow-list, is a link, or has damaged weights.
+    """
+    found = _files(folder, (*_MODEL_FILES, *_MAY_BE_THERE))
+    missing = [file for file in _MODEL_FILES if file not in found]
+    if missing:
+        raise PublishError(
+            f"{folder}: expected a saved model with {', '.join(_MODEL_FILES)}, {', '.join(missing)} missing; "
+            "save it again with save_pretrained (safetensors), tokenizer included"
+        )
+    try:
+        config = json.loads(found["config.json"].read_text())
+    except ValueError as error:
+        raise PublishError(f"{found['config.json']}: not JSON ({error}); save the model again") from error
+    if not config.get("architectures"):
+        raise PublishError(
+            f"{found['config.json']}: expected `architectures`, got none, so pipelines would not know what "
+            "to load; save the model again, or take it over with recipes/adopt.py"
+        )
+    _check_weights(found["model.safetensors"])
+    return _parcel(name, found, added, "model", note)
+
+
+def soft_labels_parcel(folder: Path, name: str, added: Mapping[str, bytes], note: str = "") -> Parcel:
+    """Takes the shards of a finished labelling stage and its record.
+
+    Raises:
+        PublishError: A file is not on the allow-list, is a link, or is damaged; or there is no shard.
+    """
+    found = _files(folder, (RECORD,), _SHARD)
+    shards = [name for name in found if _SHARD.fullmatch(name)]
+    if not shards:
+        raise PublishError(f"{folder}: expected shards of soft labels, found none; run recipes/label.py")
+    for shard in shards:
+        _check_weights(found[shard])
+    return _parcel(name, found, added, "dataset", note)
+
+
+def check_parcels(parcels: Sequence[Parcel], token: str | None) -> None:
+    """Checks names, and every text for secrets; call it before anything is sent.
+
+    Raises:
+        PublishError: With all that was found.
+    """
+    problems = [problem for parcel in parcels for problem in _problems(parcel, token)]
+    names = [(parcel.repo_type, parcel.name) for parcel in parcels]
+    problems += [
+        f"two parcels are named {name}" for _, name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    if problems:
+        raise PublishError("nothing was sent: " + "; ".join(problems))
+
+
+def check_name(name: str) -> None:
+    """Refuses a repository's name or namespace that the Hub or we do not allow.
+
+    Raises:
+        PublishError: It breaks a rule.
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise PublishError(f"{name!r} is no name for a repository: {error}; choose another") from None
+
+
+def _problems(parcel: Parcel, token: str | None) -> Iterator[str]:
+    if not _NAME.fullmatch(parcel.name) or len(parcel.name) > 96:
+        yield (
+            f"{parcel.name!r} is no name for a repository: expected lower-case letters, digits, . _ -, "
+            "beginning with a letter or digit"
+        )
+    for file in parcel.files.values():
+        text = file.text()
+        if text is not None and (_SECRETS.search(text) or (token and token in text)):
+            yield (
+                f"{parcel.name}: {file.path} holds what looks like a token or a private key; take it out "
+                "(and revoke it, if it was real)"
+            )
+
+
+def _parcel(
+    name: str, found: Mapping[str, Path], added: Mapping[str, bytes], repo_type: RepoType, note: str
+) -> Parcel:
+    files = {path: LocalFile(path, where) for path, where in found.items()}
+    files |= {path: LocalFile(path, content) for path, content in added.items()}
+    return Parcel(name=name, files=dict(sorted(files.items())), repo_type=repo_type, note=note)
+
+
+def _files(folder: Path, allowed: Sequence[str], pattern: re.Pattern[str] | None = None) -> dict[str, Path]:
+    if not folder.is_dir() or folder.is_symlink():
+        raise PublishError(f"{folder}: expected a folder (not a link to one); give a run's folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file():
+            kind = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "no ordinary file"
+            raise PublishError(f"{path} is {kind}: expected ordinary files only; move it out of the folder")
+        if path.name in allowed or (pattern and pattern.fullmatch(path.name)):
+            found[path.name] = path
+        elif path.name not in _STAYS_HERE and path.suffix != ".png":
+            raise PublishError(
+                f"{path} is not among the files that are pushed ({', '.join(allowed)}); move it out of the "
+                "folder"
+            )
+    return found
+
+
+def _check_weights(path: Path) -> None:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            empty = not list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise PublishError(f"{path}: not a whole safetensors file ({error}); write it again") from error
+    if empty:
+        raise PublishError(f"{path} holds no tensors; write it again")

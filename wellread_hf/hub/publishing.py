@@ -1,0 +1,337 @@
+"""The whole push: a plan of reads, then repositories side by side, a collection, and a report.
+
+There is no local state: running it again is resuming, and what is there already is only read.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlparse
+
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from wellread_hf.errors import (
+    AuthenticationError,
+    ConflictError,
+    HubError,
+    PublishError,
+    TryLaterError,
+    WellreadError,
+)
+from wellread_hf.hub.calls import Calls, Patience, Rest, Stopped, patient_client
+from wellread_hf.hub.checking import check_download, check_loads
+from wellread_hf.hub.collections import gather_collection
+from wellread_hf.hub.parcels import Parcel, check_name, check_parcels
+from wellread_hf.hub.pushing import (
+    RepoPlan,
+    check_tree,
+    commit,
+    create_repository,
+    plan_repository,
+    set_tag,
+)
+from wellread_hf.progress import bar
+from wellread_hf.records import write_atomically
+
+Verify = Literal["tree", "download", "load"]
+Result = TypeVar("Result")
+
+DONE, FAILED, UNAUTHORISED, CONFLICT, INTERRUPTED = 0, 1, 4, 5, 130
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """What a push does with all its repositories."""
+
+    namespace: str
+    """User or organisation that gets the repositories."""
+    public: bool = False
+    """Everybody may see them; without it they are private."""
+    jobs: int = 4
+    """Repositories handled at once."""
+    tag: str | None = None
+    """Tag of this version; default: `v` and the package's version."""
+    collection: str | None = "Well-read students"
+    """Title of the collection that lists them; `None` for no collection."""
+    verify: Verify = "tree"
+    """How what arrived is checked: hashes in the repository's tree, or of a download as well, or by loading
+    it in a process of its own as well."""
+    max_wait: float = 5.0
+    """Longest wait that the Hub may ask for, in minutes."""
+    deadline: float = 60.0
+    """Minutes that one repository may take."""
+
+    def __post_init__(self) -> None:
+        check_name(self.namespace)
+        for name in ("jobs", "max_wait", "deadline"):
+            if getattr(self, name) <= 0:
+                raise PublishError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(slots=True)
+class RepoResult:
+    """What became of one repository."""
+
+    repo: str
+    state: str
+    old: str | None = None
+    new: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    seconds: float = 0.0
+    tries: int = 0
+    error: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a push did, or a dry run would do.
+
+    Attributes:
+        endpoint: Address of the Hub.
+        user: Who was logged in.
+        visibility: `private` or `public`.
+        tag: The version's tag.
+        repositories: One entry each, in the order given.
+        collection: Address of the collection.
+        problem: What ended the run early, in one line.
+        status: Exit status of the command.
+    """
+
+    endpoint: str
+    user: str
+    visibility: str
+    tag: str
+    repositories: list[RepoResult]
+    collection: str | None = None
+    problem: str = ""
+    status: int = DONE
+
+    def write(self, path: Path) -> None:
+        """Writes the report as JSON, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+
+
+def publish(parcels: Sequence[Parcel], settings: Publishing, version: str, dry_run: bool = False) -> Report:
+    """Pushes parcels, each to its repository.
+
+    Args:
+        parcels: Checked here before the first request.
+        settings: How.
+        version: The package's version, for the tag and the commit's message.
+        dry_run: Stop after the plan, which sends nothing but reads.
+
+    Raises:
+        PublishError: A parcel breaks a rule; nothing was sent.
+        AuthenticationError: Nobody is logged in, or may not write to the namespace.
+        HubError: The Hub could not be asked who is logged in.
+    """
+    token = get_token()
+    check_parcels(parcels, token)
+    api = HfApi(token=token)
+    _check_endpoint(api.endpoint)
+    disable_progress_bars()
+    with patient_client():
+        return _Push(api, parcels, settings, version).run(dry_run)
+
+
+class _Push:
+    def __init__(self, api: HfApi, parcels: Sequence[Parcel], settings: Publishing, version: str) -> None:
+        self.api, self.parcels, self.settings, self.version = api, parcels, settings, version
+        self.rest = Rest()
+        self.patience = Patience(deadline=60 * settings.deadline, max_wait=60 * settings.max_wait)
+        self.tag = settings.tag or f"v{version}"
+        self.results = {self._repo(parcel): RepoResult(self._repo(parcel), "not begun") for parcel in parcels}
+        self.problem: BaseException | None = None
+
+    def run(self, dry_run: bool) -> Report:
+        """Plans, and unless it is a dry run pushes; never raises for one repository's sake."""
+        user = who(self.api, Calls(self.patience, self.rest), self.settings.namespace)
+        plans = list(self._plan())
+        collection = None
+        if not dry_run and self._goes_on:
+            self._push(plans)
+            if self._goes_on and self.settings.collection is not None:
+                collection = self._collect(plans)
+        return Report(
+            endpoint=self.api.endpoint,
+            user=user,
+            visibility="public" if self.settings.public else "private",
+            tag=self.tag,
+            repositories=list(self.results.values()),
+            collection=collection,
+            problem="" if self.problem is None else str(self.problem) or "interrupted",
+            status=self._status(),
+        )
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.problem is None
+
+    def _plan(self) -> Iterator[RepoPlan]:
+        def plan(parcel: Parcel) -> RepoPlan:
+            result = self.results[self._repo(parcel)]
+            with self._told(result) as calls:
+                made = plan_repository(
+                    self.api, calls, result.repo, parcel, not self.settings.public, self.tag
+                )
+                result.state, result.old, result.error = made.state, made.head, made.why
+                result.bytes = made.size
+                result.files = {path: parcel.files[path].sha256 for path in made.changed}
+                return made
+            return RepoPlan(repo=result.repo, parcel=parcel, state="blocked")
+
+        with bar("planning", "repositories", len(self.parcels)) as shown:
+            yield from self._side_by_side(plan, self.parcels, lambda _: shown.update())
+
+    def _push(self, plans: Sequence[RepoPlan]) -> None:
+        todo = [
+            plan
+            for plan in plans
+            if plan.state in ("create", "update") or (plan.state == "unchanged" and plan.tag)
+        ]
+        total = sum(plan.size for plan in todo)
+        with bar("pushing", "B", total, unit_scale=True, unit_divisor=1024) as shown:
+
+            def done(plan: RepoPlan) -> None:
+                shown.update(plan.size)
+                ended = sum(self.results[plan.repo].state not in ("create", "update") for plan in todo)
+                shown.set_postfix_str(f"{ended} of {len(todo)} repositories")
+
+            for _ in self._side_by_side(self._push_one, todo, done):
+                pass
+
+    def _push_one(self, plan: RepoPlan) -> RepoPlan:
+        result = self.results[plan.repo]
+        with self._told(result) as calls:
+            after = {"create": "created", "update": "updated", "unchanged": "unchanged"}[plan.state]
+            private = not self.settings.public
+            now = create_repository(self.api, calls, plan, private) if plan.state == "create" else plan
+            result.old = now.head
+            head = str(now.head)
+            if now.changed:
+                head = commit(self.api, calls, now, f"wellread-hf {self.version}: {now.parcel.name}")
+                check_tree(self.api, calls, now, head)
+                if self.settings.verify != "tree":
+                    check_download(self.api, calls, now.repo, now.parcel, head)
+                if self.settings.verify == "load" and now.parcel.repo_type == "model":
+                    check_loads(self.api, now.repo, now.parcel, head)
+            if now.tag:
+                set_tag(self.api, calls, now, head)
+            result.state, result.new = after, head
+        return plan
+
+    def _collect(self, plans: Sequence[RepoPlan]) -> str | None:
+        done = [
+            plan for plan in plans if self.results[plan.repo].state in ("created", "updated", "unchanged")
+        ]
+        models = {plan.repo: plan.parcel.note for plan in done if plan.parcel.repo_type == "model"}
+        if not models:
+            return None
+        calls = Calls(self.patience, self.rest)
+        try:
+            return gather_collection(
+                self.api,
+                calls,
+                self.settings.namespace,
+                str(self.settings.collection),
+                models,
+                not self.settings.public,
+            )
+        except (HubError, Stopped) as error:
+            self.problem = error
+            return None
+
+    def _side_by_side(
+        self, work: Callable[[Any], Result], items: Sequence[Any], done: Callable[[Any], object]
+    ) -> Iterator[Result]:
+        """Works on several items at once, in order; Ctrl-C lets nothing new begin and waits for what has."""
+        with ThreadPoolExecutor(max_workers=self.settings.jobs) as pool:
+            futures = {pool.submit(work, item): item for item in items}
+            try:
+                self._wait(futures, done)
+            except KeyboardInterrupt as error:
+                self.problem = error
+                self.rest.stopped.set()
+                for future in futures:
+                    future.cancel()
+        for future in futures:
+            if not future.cancelled():
+                yield future.result()
+
+    def _wait(self, futures: Mapping[Future[Result], Any], done: Callable[[Any], object]) -> None:
+        pending = set(futures)
+        while pending:
+            ended, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in ended:
+                done(futures[future])
+
+    @contextmanager
+    def _told(self, result: RepoResult) -> Iterator[Calls]:
+        """Keeps a failure to the one repository that it concerns, unless it concerns them all."""
+        calls = Calls(self.patience, self.rest)
+        started = time.monotonic()
+        try:
+            yield calls
+        except Stopped:
+            result.state = "interrupted"
+        except (WellreadError, OSError) as error:
+            result.state = "conflict" if isinstance(error, ConflictError) else "failed"
+            result.error = str(error)
+            if isinstance(error, AuthenticationError | TryLaterError):
+                self.problem = error
+                self.rest.stopped.set()
+        finally:
+            result.seconds += time.monotonic() - started
+            result.tries += calls.tries
+
+    def _status(self) -> int:
+        if isinstance(self.problem, KeyboardInterrupt | Stopped):
+            return INTERRUPTED
+        if isinstance(self.problem, AuthenticationError):
+            return UNAUTHORISED
+        states = {result.state for result in self.results.values()}
+        bad = states - {"created", "updated", "unchanged", "create", "update"}
+        if bad == {"conflict"} and self.problem is None:
+            return CONFLICT
+        return FAILED if bad or self.problem is not None else DONE
+
+    def _repo(self, parcel: Parcel) -> str:
+        return f"{self.settings.namespace}/{parcel.name}"
+
+
+def who(api: HfApi, calls: Calls, namespace: str) -> str:
+    """Returns who is logged in.
+
+    Raises:
+        AuthenticationError: Nobody, or somebody who may not write to the namespace.
+    """
+    if api.token is None:
+        raise AuthenticationError(
+            "nobody is logged in to the Hub: run `hf auth login`, or set HF_TOKEN to a token that may write"
+        )
+    user = calls("asking who is logged in", api.whoami)
+    spaces = [user["name"], *(organisation["name"] for organisation in user.get("orgs", ()))]
+    if namespace not in spaces:
+        raise AuthenticationError(
+            f"--namespace {namespace}: {user['name']} may write to {', '.join(spaces)}; give one of these, "
+            "or log in as somebody else"
+        )
+    return str(user["name"])
+
+
+def _check_endpoint(endpoint: str) -> None:
+    parts = urlparse(endpoint)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise PublishError(
+            f"HF_ENDPOINT {endpoint}: expected https (http is for this machine alone), a token would travel "
+            "in the open"
+        )
