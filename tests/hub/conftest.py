@@ -7,8 +7,6 @@ import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
 
-ALICE, BOB = "token-of-alice", "token-of-bob"
-
 
 @pytest.fixture(autouse=True)
 def without_xet(monkeypatch):
@@ -19,14 +17,14 @@ def without_xet(monkeypatch):
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     with HubServer(multipart_above=100_000, part_size=40_000) as hub:
-        hub.add_user("alice", ALICE, orgs=["team"])
-        hub.add_user("bob", BOB)
+        hub.add_user("alice", "token-of-alice", orgs=["team"])
+        hub.add_user("bob", "token-of-bob")
         yield hub
 
 
 @pytest.fixture
 def api(hub: HubServer) -> HfApi:
-    return HfApi(endpoint=hub.endpoint, token=ALICE)
+    return HfApi(endpoint=hub.endpoint, token="token-of-alice")
 
 
 @pytest.fixture

@@ -47,7 +47,8 @@ def check(card: str) -> tuple[list[str], list[str]]:
 
 def _strings(value: object) -> list[str] | None:
     values = value if isinstance(value, list) else [value]
-    return values if all(isinstance(one, str) for one in values) else None
+    strings = [one for one in values if isinstance(one, str)]
+    return strings if len(strings) == len(values) else None
 
 
 def _field_errors(data: dict[str, Any]) -> Iterator[str]:

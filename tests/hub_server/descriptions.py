@@ -38,7 +38,7 @@ def describe_repository(repository: Repository, commit: Commit, blobs: bool) -> 
     if repository.kind == "datasets":
         return described
     config = _json_file(repository, commit, "config.json")
-    model = {
+    model: dict[str, Any] = {
         "modelId": repository.name,
         "pipeline_tag": card.get("pipeline_tag"),
         "library_name": card.get("library_name"),

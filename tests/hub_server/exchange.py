@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from http import HTTPStatus
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from .access import User
@@ -18,7 +19,7 @@ CHUNK = 1 << 20
 class Request:
     """One request; its body stays on the wire until somebody reads it."""
 
-    def __init__(self, method: str, target: str, headers: Message, stream: BinaryIO) -> None:
+    def __init__(self, method: str, target: str, headers: Message, stream: BufferedIOBase) -> None:
         self.method, self.target, self.headers, self._stream = method, target, headers, stream
         parts = urlsplit(target)
         self.path = parts.path

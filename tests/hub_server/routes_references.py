@@ -18,7 +18,7 @@ def _list(state: State, request: Request, kind: str, repository: str) -> Reply:
         ]
 
     # The key for pull requests is there only when asked for.
-    asked = {"pullRequests": []} if request.flag("include_prs") else {}
+    asked: dict[str, list[str]] = {"pullRequests": []} if request.flag("include_prs") else {}
     branches, tags = listed(found.branches, "heads"), listed(found.tags, "tags")
     return json_reply({"branches": branches, "tags": tags, "converts": [], **asked})
 
