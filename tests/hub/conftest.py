@@ -1,0 +1,35 @@
+"""A hub with two users, and the unmodified client pointed at it."""
+
+from collections.abc import Iterator
+
+import huggingface_hub.constants
+import pytest
+from hub_server import HubServer
+from huggingface_hub import HfApi
+
+
+@pytest.fixture(autouse=True)
+def without_xet(monkeypatch):
+    # The environment is read when the client is imported, which another test may have done.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer(multipart_above=100_000, part_size=40_000) as hub:
+        hub.add_user("alice", "token-of-alice", orgs=["team"])
+        hub.add_user("bob", "token-of-bob")
+        yield hub
+
+
+@pytest.fixture
+def api(hub: HubServer) -> HfApi:
+    return HfApi(endpoint=hub.endpoint, token="token-of-alice")
+
+
+@pytest.fixture
+def quick(monkeypatch) -> list[float]:
+    """The client's pauses between its tries, noted and not taken."""
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    return pauses

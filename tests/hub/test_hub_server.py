@@ -1,0 +1,680 @@
+"""The hub of the tests, spoken to by the unmodified client."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hub_server import HubServer
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    hf_hub_download,
+    snapshot_download,
+)
+from huggingface_hub.errors import (
+    BadRequestError,
+    EntryNotFoundError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+ROOT = Path(__file__).parents[2]
+ALICE, BOB = "token-of-alice", "token-of-bob"
+CARD = b"---\nlicense: mit\ntags: [bert]\nlanguage: en\n---\n# A model\n"
+COMMIT = "POST /api/models/alice/m/commit/"
+# Larger than what the fixture takes in one piece, and no multiple of a part.
+WEIGHTS = bytes(range(256)) * 1000
+
+
+def add(path: str, content: bytes) -> CommitOperationAdd:
+    return CommitOperationAdd(path, content)
+
+
+@pytest.fixture
+def repository(hub, api):
+    api.create_repo("alice/m", private=False)
+    return hub.repository("alice/m")
+
+
+@pytest.fixture
+def published(hub, api, repository):
+    files = [add("README.md", CARD), add("model.safetensors", WEIGHTS), add("data/a.txt", b"a" * 1000)]
+    api.create_commit("alice/m", files, commit_message="all")
+    hub.clear_requests()
+    return repository
+
+
+def fetch(hub: HubServer, folder: Path, path: str, **options: object) -> Path:
+    return Path(
+        hf_hub_download("alice/m", path, endpoint=hub.endpoint, cache_dir=folder, token=ALICE, **options)
+    )
+
+
+def ask(
+    url: str, body: bytes | None = None, headers: dict[str, str] | None = None, method: str | None = None
+) -> tuple[int, bytes]:
+    """What another client than the official one gets."""
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, body, headers or {}, method=method)
+        ) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def status_of(error: pytest.ExceptionInfo[HfHubHTTPError]) -> int:
+    return error.value.response.status_code
+
+
+# Repositories
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_a_new_repository_has_one_commit_and_the_visibility_asked_for(hub, api, kind):
+    url = api.create_repo("alice/m", private=True, repo_type=kind)
+    assert (url.repo_id, url.repo_type) == ("alice/m", kind)
+    info = api.repo_info("alice/m", repo_type=kind)
+    assert info.private
+    assert [file.rfilename for file in info.siblings] == [".gitattributes"]
+    commits = api.list_repo_commits("alice/m", repo_type=kind)
+    assert [(one.title, one.commit_id) for one in commits] == [("initial commit", info.sha)]
+    assert len(info.sha) == 40
+
+
+def test_creating_twice_is_a_conflict_that_changes_nothing(hub, api, repository):
+    with pytest.raises(HfHubHTTPError, match="You already created this model repo") as error:
+        api.create_repo("alice/m")
+    assert status_of(error) == 409
+    assert api.create_repo("alice/m", private=True, exist_ok=True).repo_id == "alice/m"
+    assert not repository.private
+
+
+def test_settings_change_the_visibility_and_a_deleted_repository_is_gone(hub, api, repository):
+    api.update_repo_settings("alice/m", private=True)
+    assert repository.private
+    api.delete_repo("alice/m")
+    assert not api.repo_exists("alice/m")
+    with pytest.raises(RepositoryNotFoundError):
+        api.delete_repo("alice/m")
+
+
+def test_a_private_repository_is_seen_by_its_owners_only(hub, api):
+    api.create_repo("team/m", private=True)
+    hub.add_user("carol", "token-of-carol", orgs=["team"])
+    assert HfApi(endpoint=hub.endpoint, token="token-of-carol").model_info("team/m").private
+    for token, status in ((BOB, 404), (False, 401)):
+        stranger = HfApi(endpoint=hub.endpoint, token=token)
+        for ask in (stranger.model_info, stranger.auth_check, stranger.list_repo_files):
+            with pytest.raises(RepositoryNotFoundError) as error:
+                ask("team/m")
+            assert status_of(error) == status
+        assert list(stranger.list_models(author="team")) == []
+
+
+def test_who_may_write(hub, api, repository):
+    hub.add_user("reader", "token-of-reader", role="read")
+    bob, reader = (HfApi(endpoint=hub.endpoint, token=token) for token in (BOB, "token-of-reader"))
+    for refused in (
+        lambda: bob.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id="alice/m"),
+        lambda: bob.create_repo("alice/other"),
+        lambda: bob.auth_check("alice/m", write=True),
+        lambda: bob.create_tag("alice/m", tag="v1"),
+        lambda: reader.create_repo("reader/m"),
+    ):
+        with pytest.raises(HfHubHTTPError) as error:
+            refused()
+        assert status_of(error) == 403
+    hub.state.users["alice"].may_write = lambda name: name != "alice/m"
+    with pytest.raises(HfHubHTTPError, match="403"):
+        api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id="alice/m")
+    assert len(repository.commits) == 1
+
+
+def test_whoami_tells_the_name_the_organizations_and_the_role(hub, api):
+    told = api.whoami()
+    assert (told["name"], [org["name"] for org in told["orgs"]]) == ("alice", ["team"])
+    assert told["auth"]["accessToken"]["role"] == "write"
+    with pytest.raises(HfHubHTTPError, match="Invalid user token") as error:
+        HfApi(endpoint=hub.endpoint, token="nobody's").whoami()
+    assert status_of(error) == 401
+
+
+def test_model_info_reads_the_card_the_config_and_the_weights(hub, api, repository):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    weights = len(header).to_bytes(8, "little") + header + bytes(24)
+    repository.commit_directly(
+        {"README.md": CARD, "config.json": b'{"model_type": "bert"}', "model.safetensors": weights}
+    )
+    info = api.model_info("alice/m", files_metadata=True)
+    assert info.card_data.license == "mit"
+    assert {"bert", "license:mit", "en"} <= set(info.tags)
+    assert info.config == {"model_type": "bert"}
+    assert info.safetensors.parameters == {"F32": 6}
+    large = next(file for file in info.siblings if file.rfilename == "model.safetensors")
+    assert (large.lfs.sha256, large.size) == (hashlib.sha256(weights).hexdigest(), len(weights))
+    few = api.model_info("alice/m", expand=["sha", "private"])
+    assert (few.sha, few.private, few.tags) == (repository.head, False, None)
+
+
+# Commits
+
+
+def test_a_commit_adds_replaces_and_deletes_in_one(hub, api, published):
+    before = published.head
+    operations = [
+        add("README.md", CARD + b"more"),
+        add("new.bin", b"\0\1"),
+        CommitOperationDelete("data/", is_folder=True),
+        CommitOperationDelete("model.safetensors"),
+    ]
+    made = api.create_commit(
+        "alice/m", operations, commit_message="t", commit_description="d", parent_commit=before
+    )
+    assert made.commit_url == f"{hub.endpoint}/alice/m/commit/{published.head}"
+    assert sorted(published.files()) == [".gitattributes", "README.md", "new.bin"]
+    assert published.read("README.md") == CARD + b"more"
+    assert published.read("model.safetensors", before) == WEIGHTS
+    newest, older, oldest = api.list_repo_commits("alice/m")
+    assert (newest.commit_id, newest.title, newest.message) == (made.oid, "t", "d")
+    assert (older.commit_id, newest.authors, oldest.title) == (before, ["alice"], "initial commit")
+
+
+def test_a_stale_parent_is_refused(hub, api, repository):
+    stale = repository.head
+    foreign = repository.commit_directly({"theirs.txt": b"theirs"})
+    with pytest.raises(HfHubHTTPError, match="A commit has happened since") as error:
+        api.create_commit("alice/m", [add("a", b"a")], commit_message="m", parent_commit=stale)
+    assert status_of(error) == 412
+    assert repository.head == foreign
+    api.create_commit("alice/m", [add("a", b"a")], commit_message="m", parent_commit=foreign[:8])
+
+
+def test_deleting_what_is_not_there_is_refused(hub, api, repository):
+    for operation in (CommitOperationDelete("no.txt"), CommitOperationDelete("no/", is_folder=True)):
+        with pytest.raises(EntryNotFoundError, match="A file with this name doesn't exist"):
+            api.create_commit("alice/m", [operation], commit_message="m")
+
+
+def test_the_same_again_sends_no_commit_and_no_bytes(hub, api, published):
+    head = published.head
+    files = [add("README.md", CARD), add("model.safetensors", WEIGHTS)]
+    assert api.create_commit("alice/m", files, commit_message="again").oid == head
+    assert not hub.requests(f"^PUT|{COMMIT}")
+
+
+def test_large_files_go_in_one_piece_or_in_parts_without_the_token(hub, api, repository):
+    api.create_commit(
+        "alice/m", [add("m.safetensors", WEIGHTS), add("v.bin", b"\0" * 50_000)], commit_message="m"
+    )
+    assert [len(hub.requests(f"PUT /bucket/.*/{number}[?]")) for number in range(1, 9)] == [1] * 7 + [0]
+    assert len(hub.requests("^POST /bucket/.*/complete")) == 1
+    stored = hub.requests(" /bucket/")
+    assert {record.origin for record in stored} == {"storage"}
+    assert ALICE not in str(stored)
+    assert ALICE in str(hub.requests(COMMIT))
+    assert sum(record.received for record in stored if record.method == "PUT") == len(WEIGHTS) + 50_000
+    assert repository.read("m.safetensors") == WEIGHTS
+    assert repository.files()["v.bin"].lfs
+
+
+def test_the_storage_refuses_a_token_a_wrong_signature_and_other_bytes(hub, api, repository):
+    content = b"some bytes"
+    good = hub.state.signed("PUT", f"/bucket/{repository.key}/{hashlib.sha256(content).hexdigest()}")
+    for url, body, headers, status in (
+        (good, content, {"Authorization": f"Bearer {ALICE}"}, 400),
+        (good[:-1], content, {}, 403),
+        (good, b"other bytes", {}, 400),
+    ):
+        assert ask(url, body, headers, "PUT")[0] == status
+    assert not repository.objects.has(hashlib.sha256(content).hexdigest())
+
+
+def test_a_commit_cannot_point_to_an_object_that_was_never_sent(hub, api, repository):
+    lines = [
+        {"key": "header", "value": {"summary": "m"}},
+        {"key": "lfsFile", "value": {"path": "a.bin", "algo": "sha256", "oid": "0" * 64, "size": 1}},
+    ]
+    body = "\n".join(map(json.dumps, lines)).encode()
+    url = f"{hub.endpoint}/api/models/alice/m/commit/main"
+    status, said = ask(url, body, {"Authorization": f"Bearer {ALICE}"})
+    assert status == 400
+    assert b"not in the storage" in said
+    assert len(repository.commits) == 1
+
+
+def test_gitignore_keeps_files_out(hub, api, repository):
+    repository.commit_directly({".gitignore": b"*.log\nbuild/\n"})
+    files = [add("a.log", b"1"), add("build/b.txt", b"2"), add("c.txt", b"3")]
+    api.create_commit("alice/m", files, commit_message="m")
+    assert sorted(repository.files()) == [".gitattributes", ".gitignore", "c.txt"]
+
+
+def test_many_threads_make_many_commits(hub, api, repository):
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(8):
+            pool.submit(
+                api.create_commit, "alice/m", [add(f"{number}.bin", bytes([number]))], commit_message="m"
+            )
+    assert len(repository.commits) == 9
+    assert len(repository.files()) == 9
+
+
+# Reading
+
+
+def test_trees_and_paths(hub, api, published):
+    tree = {entry.path: entry for entry in api.list_repo_tree("alice/m", recursive=True, expand=True)}
+    assert sorted(tree) == [".gitattributes", "README.md", "data", "data/a.txt", "model.safetensors"]
+    large = tree["model.safetensors"]
+    assert (large.lfs.sha256, large.size) == (hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS))
+    blob = b"blob %d\0" % len(CARD) + CARD
+    assert tree["README.md"].blob_id == hashlib.sha1(blob, usedforsecurity=False).hexdigest()
+    assert tree[".gitattributes"].last_commit.title == "initial commit"
+    assert [entry.path for entry in api.list_repo_tree("alice/m", "data")] == ["data/a.txt"]
+    assert [entry.path for entry in api.get_paths_info("alice/m", ["data", "no"])] == ["data"]
+    with pytest.raises(EntryNotFoundError):
+        list(api.list_repo_tree("alice/m", "no"))
+
+
+def test_long_lists_come_in_pages():
+    with HubServer(page_size=2) as hub:
+        hub.add_user("alice", ALICE)
+        api = HfApi(endpoint=hub.endpoint, token=ALICE)
+        api.create_repo("alice/m")
+        hub.repository("alice/m").commit_directly({f"{name}.txt": b"" for name in "abcd"})
+        assert len(list(api.list_repo_tree("alice/m", recursive=True))) == 5
+        assert len(hub.requests("/tree/")) == 3
+        for name in "abc":
+            api.create_collection(name, namespace="alice")
+        assert [one.title for one in api.list_collections(owner="alice")] == ["a", "b", "c"]
+
+
+def test_revisions_are_branches_tags_and_hashes(hub, api, published):
+    first = published.head
+    api.create_tag("alice/m", tag="v1", tag_message="the first")
+    api.create_branch("alice/m", branch="try/it", revision="v1")
+    made = api.create_commit("alice/m", [add("b", b"b")], commit_message="m", revision="try/it")
+    for revision, sha in (("v1", first), ("main", first), (first[:7], first), ("try/it", made.oid)):
+        assert api.model_info("alice/m", revision=revision).sha == sha
+    refs = api.list_repo_refs("alice/m", include_pull_requests=True)
+    assert {one.name: one.target_commit for one in refs.branches} == {"main": first, "try/it": made.oid}
+    assert [(one.ref, one.target_commit) for one in refs.tags] == [("refs/tags/v1", first)]
+    for again in (
+        lambda **more: api.create_tag("alice/m", tag="v1", **more),
+        lambda **more: api.create_branch("alice/m", branch="try/it", **more),
+    ):
+        with pytest.raises(HfHubHTTPError, match="409"):
+            again()
+        again(exist_ok=True)
+    api.delete_tag("alice/m", tag="v1")
+    api.delete_branch("alice/m", branch="try/it")
+    for gone in ("v1", "try/it", "0" * 40):
+        with pytest.raises(RevisionNotFoundError):
+            api.model_info("alice/m", revision=gone)
+
+
+def test_a_snapshot_has_the_files_of_the_commit(hub, api, published, tmp_path):
+    api.update_repo_settings("alice/m", private=True)
+    folder = Path(snapshot_download("alice/m", endpoint=hub.endpoint, cache_dir=tmp_path, token=ALICE))
+    assert folder.name == published.head
+    for path in published.files():
+        assert (folder / path).read_bytes() == published.read(path)
+    assert ALICE not in str(hub.requests(" /bucket/"))
+
+
+def test_missing_files_and_revisions_are_told_apart(hub, api, published, tmp_path):
+    with pytest.raises(EntryNotFoundError) as error:
+        fetch(hub, tmp_path, "no.txt")
+    assert error.value.response.headers["X-Repo-Commit"] == published.head
+    with pytest.raises(RevisionNotFoundError):
+        fetch(hub, tmp_path, "README.md", revision="no")
+    with pytest.raises(RepositoryNotFoundError):
+        hf_hub_download("bert", "README.md", endpoint=hub.endpoint, cache_dir=tmp_path, token=ALICE)
+
+
+@pytest.mark.parametrize(("path", "origin"), [("data/a.txt", "api"), ("model.safetensors", "storage")])
+def test_a_download_that_ends_early_is_resumed_by_a_range(
+    hub, published, tmp_path, quick, monkeypatch, path, origin
+):
+    # What the client has of an unfinished chunk it throws away.
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100)
+    pattern = f"^GET /{'bucket' if origin == 'storage' else 'alice'}/"
+    fault = hub.fault(pattern, "drop_answer", at=700, clean=True)
+    assert fetch(hub, tmp_path, path).read_bytes() == published.read(path)
+    assert fault.hits == 1
+    first, second = hub.requests(pattern)
+    assert (first.status, second.status, first.origin) == (200, 206, origin)
+    assert ("range", "bytes=700-") in [(name.lower(), text) for name, text in second.headers]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "part"),
+    [
+        ("bytes=2-4", 206, b"234"),
+        ("bytes=-3", 206, b"789"),
+        ("bytes=8-99", 206, b"89"),
+        ("bytes=10-", 416, b""),
+    ],
+)
+def test_ranges(hub, repository, asked, status, part):
+    repository.commit_directly({"digits.txt": b"0123456789"})
+    url = f"{hub.endpoint}/alice/m/resolve/main/digits.txt"
+    got, content = ask(url, headers={"Range": asked})
+    assert got == status
+    assert status == 416 or content == part
+
+
+def test_a_corrupted_file_keeps_its_size_and_its_hashes(hub, api, published, tmp_path):
+    published.corrupt("model.safetensors")
+    got = fetch(hub, tmp_path, "model.safetensors")
+    assert got.stat().st_size == len(WEIGHTS)
+    assert got.read_bytes() != WEIGHTS
+    # The client takes it; only asked to, it compares.
+    assert len(api.verify_repo_checksums("alice/m", cache_dir=tmp_path).mismatches) == 1
+
+
+# Cards
+
+
+@pytest.mark.parametrize(
+    ("front", "complaint"),
+    [
+        ("- a list", "must be a mapping"),
+        ("a: [", "Invalid YAML"),
+        ("license: {a: b}", '"license" must be a string'),
+        ("license: my-own", "my-own"),
+        ("language: English", "English"),
+        ("tags: bert", '"tags" must be a list of strings'),
+        ("base_model_relation: distilled", '"base_model_relation" must be one of'),
+        ("model-index: [{name: m, results: [{task: {type: t}}]}]", "dataset.name"),
+        (
+            "model-index:\n- name: m\n  results:\n"
+            "  - {task: {type: t}, dataset: {type: d, name: n}, metrics: [{type: a}]}",
+            r"metrics\[0\].value",
+        ),
+    ],
+)
+def test_a_bad_card_is_refused_before_and_at_the_commit(hub, api, repository, monkeypatch, front, complaint):
+    card = add("README.md", f"---\n{front}\n---\ntext".encode())
+    with pytest.raises(ValueError, match=complaint):
+        api.create_commit("alice/m", [card], commit_message="m")
+    monkeypatch.setattr(api, "_validate_yaml", lambda *_, **__: None)
+    with pytest.raises(BadRequestError, match=complaint):
+        api.create_commit("alice/m", [card], commit_message="m")
+    assert len(repository.commits) == 1
+
+
+def test_a_card_without_metadata_is_warned_about(hub, api, repository):
+    with pytest.warns(UserWarning, match="empty or missing yaml metadata"):
+        api.create_commit("alice/m", [add("README.md", b"# text")], commit_message="m")
+    assert len(repository.commits) == 2
+
+
+# Collections
+
+
+def test_a_collection_is_filled_ordered_annotated_and_deleted(hub, api):
+    for name in ("alice/a", "alice/b"):
+        api.create_repo(name)
+    api.create_repo("alice/d", repo_type="dataset")
+    slug = api.create_collection("Compact BERTs", namespace="alice", description="all").slug
+    for name, kind in (("alice/a", "model"), ("alice/b", "model"), ("alice/d", "dataset")):
+        made = api.add_collection_item(slug, name, kind, note=f"about {name}")
+    with pytest.raises(HfHubHTTPError, match="409"):
+        api.add_collection_item(slug, "alice/a", "model")
+    api.add_collection_item(slug, "alice/a", "model", exists_ok=True)
+    first, second, third = made.items
+    api.update_collection_item(slug, third.item_object_id, note="data", position=0)
+    api.delete_collection_item(slug, second.item_object_id)
+    found = api.get_collection(slug)
+    assert [(item.item_id, item.note) for item in found.items] == [
+        ("alice/d", "data"),
+        ("alice/a", "about alice/a"),
+    ]
+    assert first.item_object_id == found.items[1].item_object_id
+    assert api.update_collection_metadata(slug, title="Other", private=True).title == "Other"
+    assert list(HfApi(endpoint=hub.endpoint, token=BOB).list_collections(owner="alice")) == []
+    assert [one.slug for one in api.list_collections(owner="alice", item="models/alice/a")] == [slug]
+    api.delete_collection(slug)
+    with pytest.raises(HfHubHTTPError, match="404"):
+        api.get_collection(slug)
+
+
+def test_titles_may_be_twice_but_not_too_long(hub, api):
+    slugs = {api.create_collection("Twice", namespace="alice", exists_ok=True).slug for _ in range(2)}
+    assert len(slugs) == 2
+    for options in ({"title": "x" * 61}, {"title": "x", "description": "x" * 151}):
+        with pytest.raises(BadRequestError, match="at most"):
+            api.create_collection(**options, namespace="alice")
+
+
+# Faults and hooks
+
+
+def test_an_error_answer_has_its_headers_and_the_form_of_the_hub(hub, api, repository, quick):
+    message = "You have been rate-limited; you can retry this action in 43 minutes."
+    fault = hub.fault(COMMIT, status=429, body=message, headers={"Retry-After": "7"})
+    with pytest.raises(HfHubHTTPError, match="43 minutes") as error:
+        api.create_commit("alice/m", [add("a", b"a")], commit_message="m")
+    response = error.value.response
+    assert (status_of(error), response.headers["Retry-After"]) == (429, "7")
+    assert response.json() == {"error": message}
+    assert response.headers["X-Error-Message"] == message
+    assert (fault.hits, len(repository.commits)) == (1, 1)
+
+
+def test_the_client_waits_as_it_is_told_and_only_some_requests_fail(hub, api, repository, quick):
+    head = {"RateLimit": '"api";r=0;t=55'}
+    faults = [
+        hub.fault("/preupload/", status=429, headers=head),
+        hub.fault("/objects/batch", status=502, body="<html>bad gateway</html>"),
+        hub.fault("^PUT /bucket/", status=503, nth=2, times=2),
+    ]
+    files = [add("a.bin", b"\0a"), add("b.bin", b"\0b")]
+    api.create_commit("alice/m", files, commit_message="m", num_threads=1)
+    assert [fault.hits for fault in faults] == [1, 1, 2]
+    assert sorted(quick) == [1, 1, 2, 56]
+    assert repository.read("b.bin") == b"\0b"
+
+
+def test_a_fault_can_be_for_good(hub, api, repository, quick):
+    fault = hub.fault("^PUT /bucket/", times=None)
+    with pytest.raises(RuntimeError, match="Error while uploading 'a.bin'"):
+        api.create_commit("alice/m", [add("a.bin", b"\0")], commit_message="m")
+    assert (fault.hits, quick) == (6, [1, 2, 4, 8, 8])
+    hub.clear_faults()
+    api.create_commit("alice/m", [add("a.bin", b"\0")], commit_message="m")
+    assert len(repository.commits) == 2
+
+
+@pytest.mark.parametrize("kind", ["drop_before", "drop_upload", "drop_answer", "drop_after"])
+@pytest.mark.parametrize("spot", [COMMIT, "^PUT /bucket/", "/objects/verify", "^GET /api/models/alice/m$"])
+def test_a_dropped_connection(hub, api, repository, quick, kind, spot):
+    fault = hub.fault(spot, kind)
+
+    def push():
+        api.model_info("alice/m")
+        return api.create_commit("alice/m", [add("a.bin", b"\0" * 90_000)], commit_message="m")
+
+    retried = spot in ("^PUT /bucket/", "/objects/verify")
+    if retried:
+        push()
+    else:
+        with pytest.raises(Exception, match=r"reset|disconnected|closed|pipe"):
+            push()
+    assert fault.hits == 1
+    done = retried or (spot == COMMIT and kind in ("drop_answer", "drop_after"))
+    assert len(repository.commits) == 1 + done
+    assert not list((repository.objects.folder / "incoming").iterdir())
+
+
+def test_an_error_can_follow_the_deed(hub, api, repository):
+    fault = hub.fault(COMMIT, "status_after", status=500)
+    with pytest.raises(HfHubHTTPError, match="500"):
+        api.create_commit("alice/m", [add("a", b"a")], commit_message="m")
+    assert (fault.hits, repository.read("a")) == (1, b"a")
+
+
+def test_a_reset_download_is_an_error(hub, published, tmp_path):
+    fault = hub.fault("^GET /bucket/", "drop_answer")
+    with pytest.raises(Exception, match="reset"):
+        fetch(hub, tmp_path, "model.safetensors")
+    assert fault.hits == 1
+
+
+def test_a_delayed_commit_arrives_after_its_client_has_left(hub, api, repository):
+    arrived = threading.Event()
+    fault = hub.fault(COMMIT, "delay", seconds=0.6)
+    hub.after(COMMIT, lambda request: arrived.set())
+    body = json.dumps({"key": "header", "value": {"summary": "late"}}).encode()
+    url = f"{hub.endpoint}/api/models/alice/m/commit/main"
+    asked = urllib.request.Request(url, body, {"Authorization": f"Bearer {ALICE}"})
+    with pytest.raises(TimeoutError):
+        urllib.request.urlopen(asked, timeout=0.2)
+    assert len(repository.commits) == 1
+    assert arrived.wait(5)
+    assert (fault.hits, repository.commits[0].title) == (1, "late")
+
+
+def test_a_hook_can_commit_in_between(hub, api, repository):
+    head = repository.head
+    hook = hub.before(COMMIT, lambda request: repository.commit_directly({"theirs": b"t"}))
+    with pytest.raises(HfHubHTTPError, match="412"):
+        api.create_commit("alice/m", [add("a", b"a")], commit_message="m", parent_commit=head)
+    assert (hook.hits, sorted(repository.files())) == (1, [".gitattributes", "theirs"])
+
+
+def test_a_failure_of_the_hub_itself_is_not_taken_for_an_answer():
+    def use():
+        with HubServer() as hub:
+            hub.add_user("alice", ALICE)
+            HfApi(endpoint=hub.endpoint, token=ALICE).create_repo("alice/m")
+            url = f"{hub.endpoint}/api/models/alice/m/preupload/main"
+            assert ask(url, b"{}", {"Authorization": f"Bearer {ALICE}"})[0] == 500
+
+    with pytest.raises(AssertionError, match="KeyError"):
+        use()
+
+
+def test_an_unknown_kind_of_fault_is_told(hub):
+    with pytest.raises(ValueError, match="drop_before"):
+        hub.fault("x", "dropp")
+
+
+# The log, and whole programs
+
+
+def test_the_log_knows_who_asked_what_and_what_came_of_it(hub, api, repository):
+    hub.clear_requests()
+    api.upload_file(path_or_fileobj=b"hello", path_in_repo="a.txt", repo_id="alice/m")
+    steps = [record.path.split("/")[-2] for record in hub.requests()]
+    assert steps == ["preupload", "commit"]
+    commit = hub.requests(COMMIT)[0]
+    assert (commit.user, commit.status, commit.origin) == ("alice", 200, "api")
+    assert commit.received > 100
+    assert ask(f"{hub.endpoint}/api/agent-harnesses")[0] == 200
+    assert len(hub.requests()) == 2
+
+
+def run(hub: HubServer, home: Path, program: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env=hub.environment(home, "alice"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_a_published_model_answers_in_a_fresh_process(hub, api, tmp_path):
+    import numpy as np
+    from safetensors.numpy import save
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat"]
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    config = {"model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": len(words), **shape}
+    # The other weights are left to chance, which spares this process the import of transformers.
+    weights = save({"bert.embeddings.word_embeddings.weight": np.full((len(words), 8), 0.5, np.float32)})
+    files = {
+        "config.json": json.dumps(config).encode(),
+        "tokenizer_config.json": b'{"tokenizer_class": "BertTokenizer"}',
+        "vocab.txt": "\n".join(words).encode(),
+        "model.safetensors": weights,
+    }
+    api.create_repo("alice/m", private=True)
+    api.create_commit("alice/m", [add(*file) for file in files.items()], commit_message="m")
+    hub.clear_requests()
+    said = run(
+        hub,
+        tmp_path / "home",
+        "from transformers import AutoModelForMaskedLM, pipeline\n"
+        "model = AutoModelForMaskedLM.from_pretrained('alice/m')\n"
+        "print(model.get_input_embeddings().weight.sum().item())\n"
+        "print(pipeline('fill-mask', 'alice/m')('the [MASK] sat', top_k=8)[0]['sequence'])\n",
+    )
+    total, sentence = said.splitlines()
+    assert float(total) == len(words) * 8 * 0.5
+    assert sentence.startswith("the ")
+    missing = [record for record in hub.requests() if record.status == 404]
+    assert "tree/main/additional_chat_templates" in str(missing)
+    assert ALICE not in str(hub.requests(" /bucket/"))
+
+
+def test_a_published_dataset_loads_in_a_fresh_process(hub, api, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    api.create_repo("alice/d", private=True, repo_type="dataset")
+    pa.parquet.write_table(pa.table({"text": ["a", "b"], "label": [0, 1]}), tmp_path / "t.parquet")
+    card = b"---\nlicense: mit\nconfigs:\n- config_name: default\n  data_files: data/*.parquet\n---\n"
+    files = [add("README.md", card), CommitOperationAdd("data/t.parquet", tmp_path / "t.parquet")]
+    api.create_commit("alice/d", files, commit_message="m", repo_type="dataset")
+    assert hub.repository("alice/d", "dataset").files()["data/t.parquet"].lfs
+    said = run(
+        hub,
+        tmp_path / "home",
+        "from datasets import load_dataset\nprint(load_dataset('alice/d', split='train')['label'][:])\n",
+    )
+    assert json.loads(said) == [0, 1]
+
+
+def test_a_client_that_wants_xet_is_told_no_at_once(hub, api, repository, monkeypatch):
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    with pytest.raises(Exception, match=r"404|xet|Xet"):
+        api.create_commit("alice/m", [add("a.bin", b"\0")], commit_message="m")
+    assert len(repository.commits) == 1
+
+
+def test_the_program_runs_a_command_against_a_hub_and_cleans_up(tmp_path):
+    program = (
+        "import os, sys; from huggingface_hub import HfApi; api = HfApi(); api.create_repo('demo/m');"
+        "print(api.whoami()['name'], api.model_info('demo/m').id, os.environ['HF_HOME']); sys.exit(7)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.hub_server", "--", sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 7, ran.stderr
+    address, said = ran.stdout.splitlines()
+    assert address.startswith("Hub: http://127.0.0.1:")
+    assert said.startswith("demo demo/m ")
+    assert list(tmp_path.iterdir()) == []
