@@ -120,7 +120,13 @@ class Report:
         write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def publish(parcels: Sequence[Parcel], settings: Publishing, version: str, dry_run: bool = False) -> Report:
+def publish(
+    parcels: Sequence[Parcel],
+    settings: Publishing,
+    version: str,
+    dry_run: bool = False,
+    api: HfApi | None = None,
+) -> Report:
     """Pushes parcels, each to its repository.
 
     Args:
@@ -128,15 +134,15 @@ def publish(parcels: Sequence[Parcel], settings: Publishing, version: str, dry_r
         settings: How.
         version: The package's version, for the tag and the commit's message.
         dry_run: Stop after the plan, which sends nothing but reads.
+        api: Another Hub or user than the environment's.
 
     Raises:
         PublishError: A parcel breaks a rule; nothing was sent.
         AuthenticationError: Nobody is logged in, or may not write to the namespace.
         HubError: The Hub could not be asked who is logged in.
     """
-    token = get_token()
-    check_parcels(parcels, token)
-    api = HfApi(token=token)
+    api = api or HfApi(token=get_token())
+    check_parcels(parcels, api.token if isinstance(api.token, str) else None)
     _check_endpoint(api.endpoint)
     disable_progress_bars()
     with patient_client():
@@ -157,10 +163,9 @@ class _Push:
         user = who(self.api, Calls(self.patience, self.rest), self.settings.namespace)
         plans = list(self._plan())
         collection = None
-        if not dry_run and self._goes_on:
+        if not dry_run:
             self._push(plans)
-            if self._goes_on and self.settings.collection is not None:
-                collection = self._collect(plans)
+            collection = self._collect(plans)
         return Report(
             endpoint=self.api.endpoint,
             user=user,
@@ -171,10 +176,6 @@ class _Push:
             problem="" if self.problem is None else str(self.problem) or "interrupted",
             status=self._status(),
         )
-
-    @property
-    def _goes_on(self) -> bool:
-        return self.problem is None
 
     def _plan(self) -> Iterator[RepoPlan]:
         def plan(parcel: Parcel) -> RepoPlan:
@@ -193,6 +194,8 @@ class _Push:
             yield from self._side_by_side(plan, self.parcels, lambda _: shown.update())
 
     def _push(self, plans: Sequence[RepoPlan]) -> None:
+        if self.problem is not None:
+            return
         todo = [
             plan
             for plan in plans
@@ -234,7 +237,7 @@ class _Push:
             plan for plan in plans if self.results[plan.repo].state in ("created", "updated", "unchanged")
         ]
         models = {plan.repo: plan.parcel.note for plan in done if plan.parcel.repo_type == "model"}
-        if not models:
+        if not models or self.settings.collection is None or self.problem is not None:
             return None
         calls = Calls(self.patience, self.rest)
         try:
@@ -242,7 +245,7 @@ class _Push:
                 self.api,
                 calls,
                 self.settings.namespace,
-                str(self.settings.collection),
+                self.settings.collection,
                 models,
                 not self.settings.public,
             )
