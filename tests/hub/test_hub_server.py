@@ -489,6 +489,16 @@ def test_the_client_waits_as_it_is_told_and_only_some_requests_fail(hub, api, re
     assert repository.read("b.bin") == b"\0b"
 
 
+def test_a_fault_can_be_for_good(hub, api, repository, quick):
+    fault = hub.fault("^PUT /bucket/", times=None)
+    with pytest.raises(RuntimeError, match="Error while uploading"):
+        api.create_commit("alice/m", [add("a.bin", b"\0")], commit_message="m")
+    assert (fault.hits, quick) == (6, [1, 2, 4, 8, 8])
+    hub.clear_faults()
+    api.create_commit("alice/m", [add("a.bin", b"\0")], commit_message="m")
+    assert len(repository.commits) == 2
+
+
 @pytest.mark.parametrize("kind", ["drop_before", "drop_upload", "drop_answer", "drop_after"])
 @pytest.mark.parametrize("spot", [COMMIT, "^PUT /bucket/", "/objects/verify", "^GET /api/models/alice/m$"])
 def test_a_dropped_connection(hub, api, repository, quick, kind, spot):
@@ -633,7 +643,7 @@ def test_a_published_dataset_loads_in_a_fresh_process(hub, api, tmp_path):
     card = b"---\nlicense: mit\nconfigs:\n- config_name: default\n  data_files: data/*.parquet\n---\n"
     files = [add("README.md", card), CommitOperationAdd("data/t.parquet", tmp_path / "t.parquet")]
     api.create_commit("alice/d", files, commit_message="m", repo_type="dataset")
-    assert hub.repository("alice/d", "datasets").files()["data/t.parquet"].lfs
+    assert hub.repository("alice/d", "dataset").files()["data/t.parquet"].lfs
     said = run(
         hub,
         tmp_path / "home",

@@ -72,9 +72,9 @@ class HubServer:
         user = self.state.users[name] = User(name, token, tuple(orgs), role, may_write)
         return user
 
-    def repository(self, name: str, kind: str = "models") -> Repository:
-        """Returns the repository "namespace/name" of the models or the datasets."""
-        return self.state.repositories[kind, name]
+    def repository(self, name: str, repo_type: str = "model") -> Repository:
+        """Returns the model or dataset repository "namespace/name"."""
+        return self.state.repositories[f"{repo_type}s", name]
 
     @property
     def repositories(self) -> list[Repository]:
