@@ -491,7 +491,7 @@ def test_the_client_waits_as_it_is_told_and_only_some_requests_fail(hub, api, re
 
 def test_a_fault_can_be_for_good(hub, api, repository, quick):
     fault = hub.fault("^PUT /bucket/", times=None)
-    with pytest.raises(RuntimeError, match=r"Error while uploading 'a\.bin'"):
+    with pytest.raises(RuntimeError, match="Error while uploading"):
         api.create_commit("alice/m", [add("a.bin", b"\0")], commit_message="m")
     assert (fault.hits, quick) == (6, [1, 2, 4, 8, 8])
     hub.clear_faults()
