@@ -1,17 +1,11 @@
 """Pushing over real HTTP: one commit with the right bytes, whatever happens on the way."""
 
-import json
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
 
-from wellread_hf.errors import AuthenticationError, PublishError
 from wellread_hf.hub import calls
 from wellread_hf.hub.parcels import LocalFile, Parcel
 from wellread_hf.hub.publishing import Publishing, Report, publish
