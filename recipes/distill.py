@@ -10,6 +10,7 @@ runs/distill-..., an ordinary sequence classifier folder.
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
@@ -23,6 +24,8 @@ from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy, smoke_teacher
 class Settings:
     teacher: str | None = None
     """The classifier: Hub id (`NAME@REVISION`) or folder; `toy` trains a tiny one on the toy task."""
+    labels: Path | None = None
+    """Soft labels that are there, instead of a teacher: folder of recipes/label.py or `wellread pull`."""
     start: Start = field(default_factory=lambda: Start(weights="google/bert_uncased_L-2_H-128_A-2"))
     """The student."""
     task: Task = field(default_factory=Task)
@@ -45,8 +48,11 @@ def plan(settings: Settings) -> list[Stage]:
     s = settings
     toy = Toy(s.toy, s.running)
     start, task, transfer = toy.start(s.start), toy.task(s.task), toy.transfer(s.transfer)
-    teacher, after = smoke_teacher(s.teacher, toy, s.running)
-    labels = stages.label(teacher, task, transfer, s.label, s.running, after)
+    if s.labels is not None:
+        labels = stages.stored_labels(s.labels)
+    else:
+        teacher, after = smoke_teacher(s.teacher, toy, s.running)
+        labels = stages.label(teacher, task, transfer, s.label, s.running, after)
     return [stages.distill(start, task, labels, transfer, s.objective, s.tuning, s.running, toy.after)]
 
 
@@ -54,6 +60,7 @@ def smoke(settings: Settings) -> Settings:
     return replace(
         settings,
         teacher="toy",
+        labels=None,
         start=Start(student="2-128", tokenizer="toy"),
         task=Task(name="toy"),
         transfer=Transfer(sources=("toy",)),

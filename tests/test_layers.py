@@ -22,6 +22,7 @@ LEVELS = (
     ("graph",),
     ("inputs",),
     ("reporting", "stages"),
+    ("hub",),
     ("toy",),
     ("cli",),
 )
@@ -33,6 +34,8 @@ FOR_RECIPES = {
     "wellread_hf.data.toyworld.ToyWorldSettings",
     "wellread_hf.errors",
     "wellread_hf.graph.Stage",
+    "wellread_hf.hub.command",
+    "wellread_hf.hub.options",
     "wellread_hf.reporting",
     "wellread_hf.settings",
     "wellread_hf.stages",

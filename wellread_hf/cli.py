@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,6 +14,7 @@ import tyro
 
 from wellread_hf.errors import WellreadError
 from wellread_hf.graph import carry_out, in_order
+from wellread_hf.hub.options import Publishing
 from wellread_hf.progress import is_main_process
 from wellread_hf.records import REMEMBERS, canonical_json
 
@@ -38,6 +40,7 @@ def run_recipe(
     report: Callable[[Settings, Sequence[Any]], None] | None = None,
     description: str | None = None,
     default: Settings | None = None,
+    preview: Callable[[Settings, Sequence[Any]], None] | None = None,
 ) -> None:
     """Runs a recipe: reads the command line, plans the stages, carries them out, reports.
 
@@ -50,6 +53,7 @@ def run_recipe(
         report: Shows the results of the finished stages.
         description: Shown by `--help`.
         default: What options change; default: the type's own defaults.
+        preview: Shows what `report` would do, in a dry run.
     """
     # What the user gave is what counts; a library's chatter would hide our lines.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -64,7 +68,9 @@ def run_recipe(
         return settings, flags
 
     debug = "--debug" in sys.argv
-    with_errors_told(debug, lambda: _run(tyro.cli(command, description=description), plan, smoke, report))
+    with_errors_told(
+        debug, lambda: _run(tyro.cli(command, description=description), plan, smoke, report, preview)
+    )
 
 
 def _run(
@@ -72,6 +78,7 @@ def _run(
     plan: Callable[[Any], Sequence[Any]],
     smoke: Callable[[Any], Any],
     report: Callable[[Any, Sequence[Any]], None] | None,
+    preview: Callable[[Any, Sequence[Any]], None] | None,
 ) -> None:
     settings, flags = given
     if flags.smoke:
@@ -82,6 +89,8 @@ def _run(
         print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
         for stage in in_order(stages):
             print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
+        if preview is not None:
+            preview(settings, stages)
         return
     carry_out(stages)
     if report is not None and is_main_process():
@@ -131,7 +140,13 @@ def main() -> None:
     with_errors_told(
         "--debug" in sys.argv,
         lambda: tyro.extras.subcommand_cli_from_dict(
-            {"students": students, "losses": losses},
+            {
+                "students": students,
+                "losses": losses,
+                "publish": publish,
+                "verify": verify,
+                "pull": pull,
+            },
             prog="wellread",
             description="Compact BERTs by Pre-trained Distillation.",
         ),
@@ -161,6 +176,67 @@ def losses(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("lo
 
     draw_losses(folders, out)
     print(out)
+
+
+def publish(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    publishing: Annotated[Publishing, tyro.conf.arg(name="")],
+    name: str | None = None,
+    eval_results: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+    report: Path = Path("push-report.json"),
+) -> None:
+    """Push finished stages to the Hub, each as a repository with its card; private unless --public.
+
+    Running it again is resuming: what is there already is only read.
+
+    Args:
+        runs: Folders of finished stages: pretrain, adopt, finetune, distill, label.
+        publishing: How.
+        name: Name of the repository, for a single run; default: the family's, e.g. bert-4-256-sst2.
+        eval_results: Add .eval_results/glue.yaml; for when GLUE is a registered benchmark.
+        dry_run: Show what would be done; sends nothing but reads.
+        json: Print the report as JSON.
+        report: Where the report goes, unless it is a dry run.
+    """
+    from wellread_hf.hub.command import publish_runs
+
+    sys.exit(publish_runs(runs, publishing, name, eval_results, dry_run, json, report))
+
+
+def verify(
+    repo: tyro.conf.Positional[str],
+    revision: str | None = None,
+    scores: bool = False,
+    data: str = "nyu-mll/glue",
+    max_length: int = 128,
+) -> None:
+    """Download a model, check every file's hash (the client does not), load it, check its card's scores.
+
+    Args:
+        repo: Id of the model.
+        revision: Branch, tag or commit.
+        scores: Recompute the dev scores that the card claims.
+        data: GLUE: Hub id or folder.
+        max_length: Tokens a row, as in training.
+    """
+    from wellread_hf.hub.command import verify_model
+
+    sys.exit(verify_model(repo, revision, scores, data, max_length))
+
+
+def pull(repo: tyro.conf.Positional[str], revision: str | None = None, runs: Path = Path("runs")) -> None:
+    """Fetch soft labels that were published, for `recipes/distill.py --labels`.
+
+    Args:
+        repo: Id of the data set.
+        revision: Branch, tag or commit.
+        runs: Folder of all stages.
+    """
+    from wellread_hf.hub.pulling import pull_soft_labels
+
+    print(pull_soft_labels(repo, runs, revision))
 
 
 if __name__ == "__main__":

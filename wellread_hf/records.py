@@ -110,10 +110,14 @@ class StageRecord:
     processes: int | None = None
     device: str | None = None
 
+    @property
+    def text(self) -> str:
+        """What stands in `stage.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=_plain) + "\n"
+
     def write(self, folder: Path) -> None:
         """Writes `stage.json` atomically; call it last."""
-        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=_plain)
-        write_atomically(folder / RECORD, text + "\n")
+        write_atomically(folder / RECORD, self.text)
 
     @classmethod
     def read(cls, folder: Path) -> "StageRecord":

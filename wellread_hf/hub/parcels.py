@@ -124,17 +124,16 @@ def model_parcel(folder: Path, name: str, added: Mapping[str, bytes], note: str 
 
 
 def soft_labels_parcel(folder: Path, name: str, added: Mapping[str, bytes], note: str = "") -> Parcel:
-    """Takes the shards of a finished labelling stage and its record.
+    """Takes the shards of a finished labelling stage, and what is made for the Hub alone: card and record.
 
     Raises:
         PublishError: A file is not on the allow-list, is a link, or is damaged; or there is no shard.
     """
-    found = _files(folder, (RECORD,), _SHARD)
-    shards = [name for name in found if _SHARD.fullmatch(name)]
-    if not shards:
+    found = _files(folder, (), _SHARD)
+    if not found:
         raise PublishError(f"{folder}: expected shards of soft labels, found none; run recipes/label.py")
-    for shard in shards:
-        _check_weights(found[shard])
+    for shard in found.values():
+        _check_weights(shard)
     return _parcel(name, found, added, "dataset", note)
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 from huggingface_hub import HfApi, get_token
@@ -27,6 +27,7 @@ from wellread_hf.errors import (
 from wellread_hf.hub.calls import Calls, Patience, Rest, Stopped, patient_client
 from wellread_hf.hub.checking import check_download, check_loads
 from wellread_hf.hub.collections import gather_collection
+from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.parcels import Parcel, check_name, check_parcels
 from wellread_hf.hub.pushing import (
     RepoPlan,
@@ -39,40 +40,10 @@ from wellread_hf.hub.pushing import (
 from wellread_hf.progress import bar
 from wellread_hf.records import write_atomically
 
-Verify = Literal["tree", "download", "load"]
 Result = TypeVar("Result")
 
 DONE, FAILED, UNAUTHORISED, CONFLICT, INTERRUPTED = 0, 1, 4, 5, 130
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publishing:
-    """What a push does with all its repositories."""
-
-    namespace: str
-    """User or organisation that gets the repositories."""
-    public: bool = False
-    """Everybody may see them; without it they are private."""
-    jobs: int = 4
-    """Repositories handled at once."""
-    tag: str | None = None
-    """Tag of this version; default: `v` and the package's version."""
-    collection: str | None = "Well-read students"
-    """Title of the collection that lists them; `None` for no collection."""
-    verify: Verify = "tree"
-    """How what arrived is checked: hashes in the repository's tree, or of a download as well, or by loading
-    it in a process of its own as well."""
-    max_wait: float = 5.0
-    """Longest wait that the Hub may ask for, in minutes."""
-    deadline: float = 60.0
-    """Minutes that one repository may take."""
-
-    def __post_init__(self) -> None:
-        check_name(self.namespace)
-        for name in ("jobs", "max_wait", "deadline"):
-            if getattr(self, name) <= 0:
-                raise PublishError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}")
 
 
 @dataclass(slots=True)
@@ -141,6 +112,11 @@ def publish(
         AuthenticationError: Nobody is logged in, or may not write to the namespace.
         HubError: The Hub could not be asked who is logged in.
     """
+    if not settings.namespace:
+        raise PublishError(
+            "--namespace is missing: expected the user or organisation that gets the repositories"
+        )
+    check_name(settings.namespace)
     api = api or HfApi(token=get_token())
     check_parcels(parcels, api.token if isinstance(api.token, str) else None)
     _check_endpoint(api.endpoint)

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import SettingsError
+from wellread_hf.errors import LabelError, SettingsError, StoreError
 from wellread_hf.graph import Stage, find, short_name
 from wellread_hf.inputs import TransferSet, find_task, task_identity
 from wellread_hf.locations import Location
@@ -81,6 +81,26 @@ def label(
     )
 
 
+def stored_labels(folder: Path) -> Stage:
+    """Takes the folder of a finished labelling stage, made here or pulled from the Hub.
+
+    Raises:
+        StoreError: It is none, or was renamed.
+    """
+    record = StageRecord.read(folder)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        raise StoreError(f"{folder} was deleted while it was in use; label again (recipes/label.py)")
+
+    stage = Stage(kind=record.kind, name=record.name, root=folder.parent, identity=record.settings, work=work)
+    if record.kind != "label" or stage.folder.name != folder.resolve().name:
+        raise StoreError(
+            f"--labels {folder}: expected the folder of a labelling stage under its own name, label-...; "
+            f"got a stage {record.kind!r}, whose folder is {stage.folder.name}"
+        )
+    return stage
+
+
 def distill(
     start: Start,
     task: Task,
@@ -140,6 +160,7 @@ def _tuned(
             targets: dict[str, Any] = {"labels": rows.labels}
         else:
             labels, _, objective = soft
+            _check_classes(labels.record.outcome["labels"], loaded.facts.labels)
             rows = transfer_set.rows(loaded)
             store = SoftLabels.open(labels.folder)
             store.check_belongs(rows.texts)
@@ -190,6 +211,15 @@ def _tuned(
         after=[*after, *([] if soft is None else [soft[0]])],
         work=work,
     )
+
+
+def _check_classes(stored: Sequence[str], task: Sequence[str]) -> None:
+    # Those of our own labelling stage have the task's order; those of somebody else's may not.
+    if tuple(stored) != tuple(task):
+        raise LabelError(
+            f"the soft labels are for the classes {', '.join(stored) or '(regression)'}, the task has "
+            f"{', '.join(task) or '(regression)'}; they must be the same in the same order"
+        )
 
 
 def _hard_labels(rows: Any, task: Task) -> Any:

@@ -1,0 +1,65 @@
+"""Push finished stages to the Hub: one repository and one commit each, with a card; private unless --public.
+
+Reads folders of finished stages; writes repositories, a collection and push-report.json. Running it again
+is resuming: what is there already is only read. Log in first: `hf auth login`.
+
+  python recipes/publish.py --namespace MY-NAME --runs runs/pretrain-bert-2-128-seed0-...
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.graph import Stage
+from wellread_hf.hub.command import check_runs, publish_runs
+from wellread_hf.hub.options import Publishing
+from wellread_hf.settings import Corpus, Running
+from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, Toy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    runs: tuple[Path, ...] = ()
+    """Folders of finished stages: pretrain, adopt, finetune, distill, label."""
+    publishing: Annotated[Publishing, arg(name="")] = field(default_factory=Publishing)
+    """How they are pushed."""
+    eval_results: bool = False
+    """Add `.eval_results/glue.yaml`; for when GLUE is a registered benchmark."""
+    send: bool = True
+    """Push; with `--no-send` everything is rendered and checked here, and nothing is sent."""
+    running: Running = field(default_factory=Running)
+    """Where a smoke test makes a tiny student to check."""
+
+
+def plan(settings: Settings) -> list[Stage]:
+    if settings.runs or settings.send:
+        return []
+    toy = Toy(SMOKE, settings.running)
+    corpus = toy.corpus(Corpus(sources=("toy",), tokenizer="toy"))
+    return [stages.pretrain(SMOKE_PRETRAIN, corpus, settings.running, toy.after)]
+
+
+def push(settings: Settings, made: Sequence[Stage], dry_run: bool = False) -> None:
+    runs = settings.runs or tuple(stage.folder for stage in made)
+    if settings.send:
+        sys.exit(publish_runs(runs, settings.publishing, None, settings.eval_results, dry_run))
+    check_runs(runs, settings.eval_results)
+
+
+def show_plan(settings: Settings, made: Sequence[Stage]) -> None:
+    if settings.runs:
+        push(settings, made, dry_run=True)
+
+
+def smoke(settings: Settings) -> Settings:
+    return replace(settings, runs=(), send=False)
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, push, __doc__, preview=show_plan)

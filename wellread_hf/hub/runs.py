@@ -1,0 +1,56 @@
+"""From a finished stage's folder to the files of a repository, card included."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from wellread_hf.cards import facts_of_run, render
+from wellread_hf.cards.soft_labels import soft_labels_card
+from wellread_hf.errors import PublishError
+from wellread_hf.hub.parcels import Parcel, model_parcel, soft_labels_parcel
+from wellread_hf.records import RECORD, StageRecord
+
+_MODELS = ("adopt", "pretrain", "finetune", "distill")
+
+
+def parcel_of_run(
+    folder: Path, namespace: str | None = None, name: str | None = None, eval_results: bool = False
+) -> Parcel:
+    """Takes a finished stage's folder and renders its card.
+
+    Args:
+        folder: Of a stage that made a model, or soft labels.
+        namespace: Where it will be pushed to, for the card's examples.
+        name: Name of the repository; default: the family's, e.g. `bert-4-256` or `bert-4-256-sst2`.
+        eval_results: Add `.eval_results/glue.yaml`.
+
+    Raises:
+        PublishError: The stage made nothing that is pushed, or its files break a rule.
+        StoreError: The stage is not finished.
+        CardError: Its card has a value that the Hub would refuse.
+    """
+    record = StageRecord.read(folder)
+    if record.kind == "label":
+        name = name or f"{record.name}-soft-labels-{record.digest[:8]}"
+        # The command line may name folders of this machine; the Hub has no use for it.
+        shown = replace(record, command="")
+        added = {RECORD: shown.text.encode(), "README.md": soft_labels_card(record, name).encode()}
+        return soft_labels_parcel(folder, name, added, note=f"soft labels for {record.name}")
+    if record.kind not in _MODELS:
+        raise PublishError(
+            f"{folder} is the folder of a stage {record.kind!r}: expected one of "
+            f"{', '.join((*_MODELS, 'label'))}"
+        )
+    facts = facts_of_run(folder, name, namespace)
+    card = render(facts, eval_results=eval_results)
+    parameters = "" if facts.measured is None else f", {facts.measured.parameters / 1e6:.1f}M parameters"
+    note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}"
+    return model_parcel(folder, facts.name, card.files, note)
+
+
+def order_of(parcel: Parcel) -> tuple[int, ...]:
+    """Sorts the family by its sizes, task students and soft labels behind."""
+    sizes = re.fullmatch(r"bert-(\d+)-(\d+)(-.*)?", parcel.name)
+    if sizes is None:
+        return (1,)
+    return (1 if sizes[3] else 0, int(sizes[1]), int(sizes[2]))
