@@ -47,6 +47,10 @@ class NotFiniteError(WellreadError):
     """The training loss became NaN or infinite."""
 
 
+class CardError(WellreadError):
+    """A model card would be refused by the Hub, or cannot say what it should."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Returns the known names most like `name`, nearest first, joined by commas."""
     known = list(known)
