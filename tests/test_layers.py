@@ -21,7 +21,7 @@ LEVELS = (
     ("training",),
     ("graph",),
     ("inputs",),
-    ("reporting", "stages"),
+    ("cards", "reporting", "stages"),
     ("toy",),
     ("cli",),
 )
