@@ -30,7 +30,7 @@ def test_students_prints_the_24_in_order() -> None:
     assert seconds < 4
 
 
-@pytest.mark.parametrize("command", [[WELLREAD], [".venv/bin/python", "-m", "wellread_hf.cli"]])
+@pytest.mark.parametrize("command", [[WELLREAD], [".venv/bin/python", "-m", "wellread_hf.commands"]])
 def test_help_lists_the_subcommands(command: list[str]) -> None:
     ran = run_command([*command, "--help"])
     assert ran.status == 0, ran.err

@@ -21,10 +21,11 @@ LEVELS = (
     ("training",),
     ("graph",),
     ("inputs",),
-    ("reporting", "stages"),
+    ("cards", "reporting", "stages"),
     ("hub",),
     ("toy",),
     ("cli",),
+    ("commands",),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 
@@ -124,7 +125,7 @@ def test_there_is_no_utils_module() -> None:
         "import wellread_hf",
         "import wellread_hf; wellread_hf.Student.parse('mini')",
         "import wellread_hf.cli",
-        "sys.argv = ['wellread', 'students']; import wellread_hf.cli; wellread_hf.cli.main()",
+        "sys.argv = ['wellread', 'students']; import wellread_hf.commands; wellread_hf.commands.main()",
         "import runpy; sys.argv = ['recipes/pretrain.py', '--help']; "
         "runpy.run_path(sys.argv[0], run_name='__main__')",
         "import runpy; sys.argv = ['recipes/pd.py', '--smoke', '--dry-run']; "

@@ -1,7 +1,9 @@
-"""Pictures of results as PNG files: methods compared, losses over the steps."""
+"""Pictures of results as PNG files: methods compared, losses over the steps, scores against sizes."""
 
+import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
@@ -95,6 +97,80 @@ def draw_losses(folders: Sequence[Path], path: Path) -> None:
     axes.set_ylabel("loss (nats)")
     axes.legend()
     _save(figure, path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A model's score in percent, with its standard deviation over seeds if there are several."""
+
+    parameters: int
+    score: float
+    spread: float | None
+    label: str
+
+
+def draw_family(
+    this: tuple[int, str],
+    ours: Sequence[Point],
+    release: Sequence[Point],
+    axis: str,
+    release_name: str,
+) -> bytes:
+    """Draws scores against parameters, with one model's size marked.
+
+    Args:
+        this: Parameters and name of the model that the picture is for.
+        ours: Scores of that model, each with what it stands for.
+        release: Published scores, drawn in another mark.
+        axis: Name of the score.
+        release_name: What the legend calls the published scores.
+
+    Returns:
+        A PNG, the same bytes for the same arguments.
+    """
+    figure = _figure()
+    axes = figure.subplots()
+    if release:
+        sizes, heights = [point.parameters for point in release], [point.score for point in release]
+        axes.plot(sizes, heights, "o--", color="gray", markerfacecolor="white", label=release_name)
+        for point in release:
+            axes.annotate(
+                point.label,
+                (point.parameters, point.score),
+                textcoords="offset points",
+                xytext=(7, -11),
+                color="dimgray",
+            )
+    for number, point in enumerate(ours):
+        axes.errorbar(
+            # Side by side, so that none hides another.
+            [point.parameters * 1.04 ** (number - (len(ours) - 1) / 2)],
+            [point.score],
+            yerr=None if point.spread is None else [point.spread],
+            fmt="*Ds^vP"[number % 6],
+            markersize=11 if number == 0 else 7,
+            capsize=4,
+            color=f"C{number}",
+            label=point.label,
+            zorder=3,
+        )
+    axes.axvline(this[0], color="C0", linestyle=":", zorder=0, label=f"{this[1]}: {this[0]:,} parameters")
+    axes.set_xscale("log")
+    # From the smallest of the 24 to the largest; a smaller vocabulary makes a smaller model.
+    axes.set_xlim(min(3.5e6, 0.7 * this[0]), 1.5e8)
+    axes.xaxis.set_major_formatter(lambda size, _: f"{size / 1e6:g}M")
+    ticks = (1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8)
+    axes.set_xticks([tick for tick in ticks if tick >= axes.get_xlim()[0]])
+    axes.minorticks_off()
+    # Room below for the labels; dots are read by their height, so the axis need not start at zero.
+    axes.margins(y=0.2)
+    axes.set_xlabel("parameters (logarithmic)")
+    axes.set_ylabel(axis)
+    axes.legend(fontsize="small")
+    buffer = io.BytesIO()
+    # Without the version of matplotlib, which would be part of the bytes.
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _figure() -> "Figure":

@@ -1,4 +1,4 @@
-"""The command `wellread`, and what all recipes' command lines share."""
+"""What all command lines share: the recipes' options, errors told in one sentence."""
 
 import json
 import os
@@ -6,15 +6,12 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from wellread_hf.errors import WellreadError
 from wellread_hf.graph import carry_out, in_order
-from wellread_hf.hub.options import Publishing
 from wellread_hf.progress import is_main_process
 from wellread_hf.records import REMEMBERS, canonical_json
 
@@ -133,111 +130,3 @@ def _close_bars() -> None:
     bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
     for bar in list(bars):
         bar.close()
-
-
-def main() -> None:
-    """Runs the command `wellread`."""
-    with_errors_told(
-        "--debug" in sys.argv,
-        lambda: tyro.extras.subcommand_cli_from_dict(
-            {
-                "students": students,
-                "losses": losses,
-                "publish": publish,
-                "verify": verify,
-                "pull": pull,
-            },
-            prog="wellread",
-            description="Compact BERTs by Pre-trained Distillation.",
-        ),
-    )
-
-
-def students() -> None:
-    """Print the 24 students: names, sizes, exact parameters."""
-    from wellread_hf.students import STUDENTS
-
-    print(f"{'name':12} {'alias':7} {'layers':>6} {'hidden':>6} {'heads':>5} {'parameters':>11}  release")
-    for student in STUDENTS:
-        print(
-            f"{student.name:12} {student.alias or '':7} {student.layers:6} {student.hidden:6} "
-            f"{student.heads:5} {student.parameters():11,}  {student.release}"
-        )
-
-
-def losses(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("losses.png")) -> None:
-    """Draw the losses of training stages over their steps.
-
-    Args:
-        folders: Folders of finished stages, e.g. runs/pretrain-...
-        out: The PNG to write.
-    """
-    from wellread_hf.charts import draw_losses
-
-    draw_losses(folders, out)
-    print(out)
-
-
-def publish(
-    runs: tyro.conf.Positional[tuple[Path, ...]],
-    publishing: Annotated[Publishing, tyro.conf.arg(name="")],
-    name: str | None = None,
-    eval_results: bool = False,
-    dry_run: bool = False,
-    json: bool = False,
-    report: Path = Path("push-report.json"),
-) -> None:
-    """Push finished stages to the Hub, each as a repository with its card; private unless --public.
-
-    Running it again is resuming: what is there already is only read.
-
-    Args:
-        runs: Folders of finished stages: pretrain, adopt, finetune, distill, label.
-        publishing: How.
-        name: Name of the repository, for a single run; default: the family's, e.g. bert-4-256-sst2.
-        eval_results: Add .eval_results/glue.yaml; for when GLUE is a registered benchmark.
-        dry_run: Show what would be done; sends nothing but reads.
-        json: Print the report as JSON.
-        report: Where the report goes, unless it is a dry run.
-    """
-    from wellread_hf.hub.command import publish_runs
-
-    sys.exit(publish_runs(runs, publishing, name, eval_results, dry_run, json, report))
-
-
-def verify(
-    repo: tyro.conf.Positional[str],
-    revision: str | None = None,
-    scores: bool = False,
-    data: str = "nyu-mll/glue",
-    max_length: int = 128,
-) -> None:
-    """Download a model, check every file's hash (the client does not), load it, check its card's scores.
-
-    Args:
-        repo: Id of the model.
-        revision: Branch, tag or commit.
-        scores: Recompute the dev scores that the card claims.
-        data: GLUE: Hub id or folder.
-        max_length: Tokens a row, as in training.
-    """
-    from wellread_hf.hub.command import verify_model
-
-    sys.exit(verify_model(repo, revision, scores, data, max_length))
-
-
-def pull(repo: tyro.conf.Positional[str], revision: str | None = None, runs: Path = Path("runs")) -> None:
-    """Fetch soft labels that were published, for `recipes/distill.py --labels`.
-
-    Args:
-        repo: Id of the data set.
-        revision: Branch, tag or commit.
-        runs: Folder of all stages.
-    """
-    from wellread_hf.hub.pulling import pull_soft_labels
-
-    print(pull_soft_labels(repo, runs, revision))
-
-
-if __name__ == "__main__":
-    main()

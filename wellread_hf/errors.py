@@ -75,6 +75,10 @@ class ConflictError(HubError):
     status = 5
 
 
+class CardError(WellreadError):
+    """A model card would be refused by the Hub, or cannot say what it should."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Returns the known names most like `name`, nearest first, joined by commas."""
     known = list(known)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wellread_hf.cards import facts_of_run, render
-from wellread_hf.cards.soft_labels import soft_labels_card
+from wellread_hf.cards.soft_labels import soft_labels_card, soft_labels_of
 from wellread_hf.errors import PublishError
 from wellread_hf.hub.parcels import Parcel, model_parcel, soft_labels_parcel
 from wellread_hf.records import RECORD, StageRecord
@@ -34,7 +34,9 @@ def parcel_of_run(
         name = name or f"{record.name}-soft-labels-{record.digest[:8]}"
         # The command line may name folders of this machine; the Hub has no use for it.
         shown = replace(record, command="")
-        added = {RECORD: shown.text.encode(), "README.md": soft_labels_card(record, name).encode()}
+        repo_id = name if namespace is None else f"{namespace}/{name}"
+        card = soft_labels_card(soft_labels_of(record), repo_id)
+        added = {RECORD: shown.text.encode(), "README.md": card.encode()}
         return soft_labels_parcel(folder, name, added, note=f"soft labels for {record.name}")
     if record.kind not in _MODELS:
         raise PublishError(
@@ -42,10 +44,10 @@ def parcel_of_run(
             f"{', '.join((*_MODELS, 'label'))}"
         )
     facts = facts_of_run(folder, name, namespace)
-    card = render(facts, eval_results=eval_results)
-    parameters = "" if facts.measured is None else f", {facts.measured.parameters / 1e6:.1f}M parameters"
+    rendered = render(facts, eval_results=eval_results)
+    parameters = "" if facts.measured is None else f", {facts.measured.weights / 1e6:.1f}M parameters"
     note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}"
-    return model_parcel(folder, facts.name, card.files, note)
+    return model_parcel(folder, facts.name, rendered.files, note)
 
 
 def order_of(parcel: Parcel) -> tuple[int, ...]:

@@ -1,0 +1,60 @@
+"""The card of a data set of soft labels."""
+
+from wellread_hf.cards.facts import Origin, SoftLabelFacts
+from wellread_hf.cards.render import environment
+from wellread_hf.cards.sources import transfer_of
+from wellread_hf.cards.text import plain
+from wellread_hf.errors import CardError
+from wellread_hf.records import StageRecord
+
+_TEMPLATE = "soft_labels.md.jinja"
+
+
+def soft_labels_of(record: StageRecord) -> SoftLabelFacts:
+    """Reads the record of a labelling stage.
+
+    Raises:
+        CardError: It is of another stage.
+    """
+    if record.kind != "label":
+        raise CardError(f"expected the record of a labelling stage, got one of a stage {record.kind!r}")
+    outcome, settings = record.outcome, record.settings
+    metric = outcome.get("metric")
+    return SoftLabelFacts(
+        task=record.name,
+        classes=tuple(map(str, outcome["labels"])),
+        teacher=Origin(fingerprint=str(settings["teacher"])),
+        metric=metric,
+        score=outcome.get("teacher_validation", {}).get(metric),
+        transfer=transfer_of(settings["transfer"]),
+        max_length=int(settings["settings"]["max_length"]),
+        rows=int(outcome["rows"]),
+        digest=record.digest,
+    )
+
+
+def soft_labels_card(facts: SoftLabelFacts, repo_id: str) -> str:
+    """Renders the card; the same facts give the same bytes."""
+    from huggingface_hub import DatasetCardData
+
+    found = [part.origin.hub_id for part in facts.transfer if part and part.origin.hub_id]
+    data = DatasetCardData(
+        language="en",
+        license="other",
+        pretty_name=plain(f"Soft labels for {facts.task}"),
+        task_categories=["text-classification"],
+        tags=["knowledge-distillation", "soft-labels", "well-read-students"],
+        source_datasets=[part.origin.hub_id for part in facts.transfer if part and part.origin.hub_id]
+        or None,
+    )
+    return (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            front_matter=data.to_yaml(),
+            labels=facts,
+            name=repo_id.rpartition("/")[2],
+            repo_id=repo_id,
+            folder=f"{facts.task}-{facts.digest[:12]}",
+        )
+    )

@@ -1,0 +1,178 @@
+"""The command `wellread`: one function a subcommand."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from wellread_hf.cli import with_errors_told
+from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.hub.options import Publishing
+from wellread_hf.records import write_atomically
+
+
+def main() -> None:
+    """Runs the command `wellread`."""
+    with_errors_told(
+        "--debug" in sys.argv,
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            {
+                "students": students,
+                "losses": losses,
+                "card": card,
+                "publish": publish,
+                "verify": verify,
+                "pull": pull,
+            },
+            prog="wellread",
+            description="Compact BERTs by Pre-trained Distillation.",
+        ),
+    )
+
+
+def students() -> None:
+    """Print the 24 students: names, sizes, exact parameters."""
+    from wellread_hf.students import STUDENTS
+
+    print(f"{'name':12} {'alias':7} {'layers':>6} {'hidden':>6} {'heads':>5} {'parameters':>11}  release")
+    for student in STUDENTS:
+        print(
+            f"{student.name:12} {student.alias or '':7} {student.layers:6} {student.hidden:6} "
+            f"{student.heads:5} {student.parameters():11,}  {student.release}"
+        )
+
+
+def losses(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("losses.png")) -> None:
+    """Draw the losses of training stages over their steps.
+
+    Args:
+        folders: Folders of finished stages, e.g. runs/pretrain-...
+        out: The PNG to write.
+    """
+    from wellread_hf.charts import draw_losses
+
+    draw_losses(folders, out)
+    print(out)
+
+
+def publish(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    publishing: Annotated[Publishing, tyro.conf.arg(name="")],
+    name: str | None = None,
+    eval_results: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+    report: Path = Path("push-report.json"),
+) -> None:
+    """Push finished stages to the Hub, each as a repository with its card; private unless --public.
+
+    Running it again is resuming: what is there already is only read.
+
+    Args:
+        runs: Folders of finished stages: pretrain, adopt, finetune, distill, label.
+        publishing: How.
+        name: Name of the repository, for a single run; default: the family's, e.g. bert-4-256-sst2.
+        eval_results: Add .eval_results/glue.yaml; for when GLUE is a registered benchmark.
+        dry_run: Show what would be done; sends nothing but reads.
+        json: Print the report as JSON.
+        report: Where the report goes, unless it is a dry run.
+    """
+    from wellread_hf.hub.command import publish_runs
+
+    sys.exit(publish_runs(runs, publishing, name, eval_results, dry_run, json, report))
+
+
+def verify(
+    repo: tyro.conf.Positional[str],
+    revision: str | None = None,
+    scores: bool = False,
+    data: str = "nyu-mll/glue",
+    max_length: int = 128,
+) -> None:
+    """Download a model, check every file's hash (the client does not), load it, check its card's scores.
+
+    Args:
+        repo: Id of the model.
+        revision: Branch, tag or commit.
+        scores: Recompute the dev scores that the card claims.
+        data: GLUE: Hub id or folder.
+        max_length: Tokens a row, as in training.
+    """
+    from wellread_hf.hub.command import verify_model
+
+    sys.exit(verify_model(repo, revision, scores, data, max_length))
+
+
+def pull(repo: tyro.conf.Positional[str], revision: str | None = None, runs: Path = Path("runs")) -> None:
+    """Fetch soft labels that were published, for `recipes/distill.py --labels`.
+
+    Args:
+        repo: Id of the data set.
+        revision: Branch, tag or commit.
+        runs: Folder of all stages.
+    """
+    from wellread_hf.hub.pulling import pull_soft_labels
+
+    print(pull_soft_labels(repo, runs, revision))
+
+
+def card(
+    target: tyro.conf.Positional[str | None] = None,
+    out: Path | None = None,
+    all: tyro.conf.FlagCreatePairsOff[bool] = False,
+    eval_results: tyro.conf.FlagCreatePairsOff[bool] = False,
+    name: str | None = None,
+    namespace: str | None = None,
+) -> None:
+    """Write the model card of a finished run, or of one of the 24 students.
+
+    Args:
+        target: Folder of a finished model, e.g. runs/pretrain-..., or a student, e.g. bert-4-256.
+        out: Folder to write README.md and scores.png into; default: the run's own.
+        all: Write the cards of the 24 students as NAME.md, without pictures.
+        eval_results: Write .eval_results/glue.yaml too; the Hub takes it once GLUE is a benchmark there.
+        name: Name of the repository; default: the student's, with the task's for a task student.
+        namespace: User or organisation that it is pushed to.
+    """
+    from wellread_hf.cards import facts_of_run, facts_of_student, render
+    from wellread_hf.students import STUDENTS, Student
+
+    if all:
+        if target is not None or out is None or eval_results or name is not None:
+            raise SettingsError(
+                "--all writes the cards of the 24 students: expected --out FOLDER, and no target, --name or "
+                "--eval-results; leave out the one or the other"
+            )
+        for student in STUDENTS:
+            text = render(facts_of_student(student, namespace=namespace), picture=False).markdown
+            _write(out / f"{student.name}.md", text.encode())
+        return
+    if target is None:
+        raise SettingsError("expected a run's folder or a student's name, got neither; or give --all")
+    folder = Path(target)
+    if folder.is_dir():
+        facts = facts_of_run(folder, name, namespace)
+    elif "/" in target and not target.startswith("google/"):
+        raise StoreError(
+            f"expected a run's folder or a student's name, and there is no folder {target}; check it"
+        )
+    else:
+        facts = facts_of_student(Student.parse(target), name, namespace)
+        if out is None:
+            raise SettingsError(f"{target} is a student, not a run, and has no folder; say where with --out")
+    for path, content in render(facts, eval_results=eval_results).files.items():
+        _write((out or folder) / path, content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error}); give another folder with --out") from error
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
