@@ -44,17 +44,14 @@ def soft_labels_card(facts: SoftLabelFacts, repo_id: str) -> str:
         pretty_name=plain(f"Soft labels for {facts.task}"),
         task_categories=["text-classification"],
         tags=["knowledge-distillation", "soft-labels", "well-read-students"],
-        source_datasets=[part.origin.hub_id for part in facts.transfer if part and part.origin.hub_id]
-        or None,
+        source_datasets=found or None,
     )
-    return (
-        environment()
-        .get_template(_TEMPLATE)
-        .render(
-            front_matter=data.to_yaml(),
-            labels=facts,
-            name=repo_id.rpartition("/")[2],
-            repo_id=repo_id,
-            folder=f"{facts.task}-{facts.digest[:12]}",
-        )
+    commands = (
+        f"wellread pull {repo_id}\n"
+        f"python recipes/distill.py --labels runs/label-{facts.task}-{facts.digest[:12]} "
+        f"--task.name {facts.task} --start.weights google/bert_uncased_L-4_H-256_A-4"
+    )
+    template = environment().get_template(_TEMPLATE)
+    return template.render(
+        front_matter=data.to_yaml(), labels=facts, name=repo_id.rpartition("/")[2], commands=commands
     )

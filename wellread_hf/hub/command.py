@@ -13,6 +13,8 @@ from wellread_hf.hub.publishing import Report, publish
 from wellread_hf.hub.runs import order_of, parcel_of_run
 from wellread_hf.progress import bar
 
+_FILES_SHOWN = 7
+
 
 def pack_runs(runs: Sequence[Path], namespace: str, name: str | None, eval_results: bool) -> list[Parcel]:
     """Renders the cards of finished stages and checks everything that would be pushed.
@@ -85,7 +87,7 @@ def show(report: Report, dry_run: bool) -> None:
         table.add_row(
             result.repo,
             result.state,
-            ", ".join(result.files),
+            _some(tuple(result.files)),
             f"{result.bytes / 1e6:,.1f} MB" if result.bytes else "",
             "" if dry_run else f"{result.seconds:.1f}",
             result.error,
@@ -94,6 +96,11 @@ def show(report: Report, dry_run: bool) -> None:
     for line in (report.collection and f"collection: {report.collection}", report.problem):
         if line:
             console.print(line, highlight=False, soft_wrap=True)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_FILES_SHOWN])
+    return shown if len(names) <= _FILES_SHOWN else f"{shown} and {len(names) - _FILES_SHOWN} more"
 
 
 def verify_model(repo: str, revision: str | None, with_scores: bool, data: str, max_length: int) -> int:

@@ -51,8 +51,8 @@ def parcel_of_run(
 
 
 def order_of(parcel: Parcel) -> tuple[int, ...]:
-    """Sorts the family by its sizes, task students and soft labels behind."""
+    """Sorts the family by its sizes; task students come after it, everything else last."""
     sizes = re.fullmatch(r"bert-(\d+)-(\d+)(-.*)?", parcel.name)
     if sizes is None:
-        return (1,)
+        return (2,)
     return (1 if sizes[3] else 0, int(sizes[1]), int(sizes[2]))
