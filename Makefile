@@ -8,13 +8,16 @@ STAMP := .venv/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format install clean
+.PHONY: help demo demo-hub test check format install clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP) ## pre-train and distil a tiny student on embedded data (ARGS="--help" for the dials)
 	$(BIN)/python recipes/pd.py $(ARGS)
+
+demo-hub: demo ## push the demo's students to a Hub of this machine and load one back, without an account
+	$(BIN)/python -m tests.hub_server -- $(BIN)/python -m tests.hub_server.demo
 
 # One thread: the models are tiny, and some tests compare the bits of two runs.
 test: $(STAMP) ## run the tests (ARGS="-k word")

@@ -121,6 +121,7 @@ def verify(
 def _load(folder: Path) -> tuple[Any, Any]:
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     try:
         config = transformers.AutoConfig.from_pretrained(folder)
         kind = getattr(transformers, config.architectures[0])
