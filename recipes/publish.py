@@ -7,7 +7,6 @@ is resuming: what is there already is only read. Log in first: `hf auth login`.
 """
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -45,14 +44,14 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.pretrain(SMOKE_PRETRAIN, corpus, settings.running, toy.after)]
 
 
-def push(settings: Settings, made: Sequence[Stage], dry_run: bool = False) -> None:
+def push(settings: Settings, made: list[Stage], dry_run: bool = False) -> None:
     runs = settings.runs or tuple(stage.folder for stage in made)
     if settings.send:
         sys.exit(publish_runs(runs, settings.publishing, None, settings.eval_results, dry_run))
     check_runs(runs, settings.eval_results)
 
 
-def show_plan(settings: Settings, made: Sequence[Stage]) -> None:
+def show_plan(settings: Settings, made: list[Stage]) -> None:
     if settings.runs:
         push(settings, made, dry_run=True)
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer
 from recipe_runs import run_here
 from transformers import BertTokenizer
 
@@ -35,13 +36,43 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def test_readme_commands_are_makes_recipes_and_accelerate_config() -> None:
     others = [command for command in COMMANDS if "recipes/" not in command]
-    assert others == ["make demo", "make test", "accelerate config"]
+    assert [command for command in others if not command.startswith("wellread ")] == [
+        "make demo",
+        "make test",
+        "accelerate config",
+    ]
     assert len(RECIPE_COMMANDS) == 6
 
 
 @pytest.mark.parametrize("target", re.findall(r"make ([a-z]+)", " ".join(COMMANDS)))
 def test_make_target_in_readme_exists(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_wellread_commands_in_readme_run_in_their_order(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for recipe in ("pretrain", "label"):
+        ran = run_here(capfd, recipe, "--smoke", "--running.runs", tmp_path / "runs")
+        assert ran.status == 0, ran.err
+    (student,), (labels,) = ((tmp_path / "runs").glob(f"{kind}-*") for kind in ("pretrain", "label"))
+    meant = {"RUN-FOLDER": str(student), "MY-NAME": "alice", "SOFT-LABELS": "soft-labels"}
+    shown = [command for command in COMMANDS if command.startswith("wellread ")]
+    assert len(shown) == 4
+    with HubServer() as hub:
+        hub.add_user("alice", "token-of-alice")
+        for command in (f"wellread publish {labels} --namespace MY-NAME --name SOFT-LABELS", *shown):
+            for name, value in meant.items():
+                command = command.replace(name, value)
+            done = subprocess.run(
+                [sys.executable, "-m", "wellread_hf.commands", *shlex.split(command)[1:]],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                env=ENVIRONMENT | hub.environment(tmp_path / "home", "alice"),
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("command", RECIPE_COMMANDS)
