@@ -3,6 +3,7 @@
 import json
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from shelves import GLUE_AT, SHA, Root, chain
 
 from wellread_hf.cards import facts_of_run, facts_of_student, render
 from wellread_hf.cards.facts import Facts, Origin, Result
-from wellread_hf.errors import StoreError, WellreadError
+from wellread_hf.errors import CardError, StoreError, WellreadError
 from wellread_hf.records import RECORD, StageRecord
 from wellread_hf.students import Student
 
@@ -106,6 +107,14 @@ def test_other_soft_labels_encoders_and_sizes_are_not_compared(tmp_path: Path) -
     root.tuned(None, 0.9, labels=other)
     root.tuned(root.pretrain(seed=1), 0.9)
     assert rows(of(root, student)) == {"PD": (0.8,)}
+
+
+def test_a_classifier_without_scores_is_refused(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    record = root.tuned(None, 0.8)
+    replace(record, outcome={"validation": {}, "metric": "accuracy"}).write(root.folder(record))
+    with pytest.raises(CardError, match="expected a score of every seed"):
+        of(root, record)
 
 
 def test_what_is_gone_is_absent(tmp_path: Path) -> None:
