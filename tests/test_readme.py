@@ -58,7 +58,7 @@ def test_wellread_commands_in_readme_run_in_their_order(
     (student,), (labels,) = ((tmp_path / "runs").glob(f"{kind}-*") for kind in ("pretrain", "label"))
     meant = {"RUN-FOLDER": str(student), "MY-NAME": "alice", "SOFT-LABELS": "soft-labels"}
     shown = [command for command in COMMANDS if command.startswith("wellread ")]
-    assert len(shown) == 4
+    assert len(shown) == 6
     with HubServer() as hub:
         hub.add_user("alice", "token-of-alice")
         for command in (f"wellread publish {labels} --namespace MY-NAME --name SOFT-LABELS", *shown):

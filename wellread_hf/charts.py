@@ -138,7 +138,7 @@ def draw_family(
                 point.label,
                 (point.parameters, point.score),
                 textcoords="offset points",
-                xytext=(7, -11),
+                xytext=(3, -15),
                 color="dimgray",
             )
     for number, point in enumerate(ours):

@@ -159,9 +159,16 @@ class Result:
     mlm_loss: float | None
     this_seed: int | None = None
 
+    def __post_init__(self) -> None:
+        if not self.scores or {len(score.values) for score in self.scores} != {len(self.seeds)}:
+            raise CardError(
+                f"expected a score of every seed of {self.method} on {self.task.name}, got {self.scores} for "
+                f"seeds {self.seeds}; run the stage again"
+            )
+
     @property
     def first(self) -> Score:
-        """The task's first metric on dev, which every record has."""
+        """The task's first metric on dev."""
         return self.scores[0]
 
 

@@ -3,11 +3,13 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from wellread_hf.cards.facts import Adoption, Facts, Measured, Origin, Pretraining, Result, Run
+from wellread_hf.cards.kinds import check_kinds
 from wellread_hf.cards.results import result_of
 from wellread_hf.cards.shelf import ENCODERS, TUNED, Shelf
 from wellread_hf.cards.sources import source_of
@@ -39,42 +41,44 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
             f"{', '.join((*ENCODERS, *TUNED))}"
         )
     student, vocabulary = _architecture(folder)
-    shelf = Shelf.read(folder.absolute().parent)
-    measured = _measured(folder, record)
     try:
-        if record.kind in ENCODERS:
-            return Facts(
-                name=name or student.name,
-                namespace=namespace,
-                student=student,
-                vocabulary=vocabulary,
-                measured=measured,
-                run=_run(record),
-                base=_start(shelf, record),
-                results=_of_encoder(shelf, record),
-                **_provenance(shelf, record),
-            )
-        results = _of_task(shelf, record, student)
-        task = results[0].task
-        encoder = shelf.encoder(record)
-        behind = shelf.behind(encoder)
-        return Facts(
-            name=name or f"{student.name}-{_slug(task.name)}",
-            namespace=namespace,
-            student=student,
-            vocabulary=vocabulary,
-            measured=measured,
-            run=_run(record),
-            base=_base(encoder, behind, student, namespace),
-            task=task,
-            results=results,
-            **({} if behind is None else _provenance(shelf, behind)),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        facts = _facts(Shelf.read(folder.absolute().parent), record, student, namespace)
+        measured = _measured(folder, record)
+        facts = replace(facts, name=name or facts.name, vocabulary=vocabulary, measured=measured)
+        check_kinds(facts)
+    # What a file says may be of any type and lead anywhere, itself included.
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         raise StoreError(
             f"the record of {folder}, or of a stage beside it that belongs to it, is not as this version "
-            f"writes it ({type(error).__name__}: {error}); run the stage again"
+            f"writes it ({type(error).__name__}: {' '.join(str(error).split())}); run the stage again"
         ) from error
+    return facts
+
+
+def _facts(shelf: Shelf, record: StageRecord, student: Student, namespace: str | None) -> Facts:
+    if record.kind in ENCODERS:
+        return Facts(
+            name=student.name,
+            namespace=namespace,
+            student=student,
+            run=_run(record),
+            base=_start(shelf, record),
+            results=_of_encoder(shelf, record),
+            **_provenance(shelf, record),
+        )
+    results = _of_task(shelf, record, student)
+    encoder = shelf.encoder(record)
+    behind = shelf.behind(encoder)
+    return Facts(
+        name=f"{student.name}-{_slug(results[0].task.name)}",
+        namespace=namespace,
+        student=student,
+        run=_run(record),
+        base=_base(encoder, behind, student, namespace),
+        task=results[0].task,
+        results=results,
+        **({} if behind is None else _provenance(shelf, behind)),
+    )
 
 
 def _architecture(folder: Path) -> tuple[Student, int]:
@@ -158,13 +162,11 @@ def _schedule(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     optim = settings["optim"]
     dropout = settings["dropout"]
     # The first that is given decides, as in training.
-    length = next(
-        (key, f"{settings[key]:g}") for key in ("minutes", "steps", "epochs") if settings[key] is not None
-    )
+    unit = next((unit for unit in ("minutes", "steps") if settings[unit] is not None), "epochs")
     phases = list(zip(settings["block_lengths"], settings["phase_shares"], strict=True))
     lengths = ", then ".join(f"{block} tokens for {share:.0%} of the run" for block, share in phases)
     return (
-        (f"length of the run, {length[0]}", length[1]),
+        (f"length of the run, {unit}", f"{settings[unit]:g}"),
         ("blocks", lengths if len(phases) > 1 else f"{phases[0][0]} tokens"),
         ("masked share", f"{settings['mask_share']:.0%}{', whole words' if settings['whole_word'] else ''}"),
         ("blocks a step", str(optim["batch_size"])),

@@ -228,8 +228,8 @@ def _index_results(facts: Facts) -> list[EvalResult]:
             dataset_type=str(result.task.origin.hub_id or GLUE),
             dataset_name=f"GLUE {GLUE_TITLES[result.task.name]}"
             if result.task.glue
-            else plain(result.task.name),
-            dataset_config=None if result.task.config is None else plain(result.task.config),
+            else plain(result.task.name) or str(result.task.origin.hub_id),
+            dataset_config=plain(result.task.config or "") or None,
             dataset_split=_split(result, score),
             dataset_revision=result.task.origin.revision,
             metric_type=METRIC_IDS[score.metric],
@@ -264,7 +264,8 @@ def _value(result: Result, score: Score) -> float:
 def _how(result: Result) -> str:
     if result.this_seed is not None:
         return f"{result.method}, this model"
-    return f"{result.method}, mean of {len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
+    count = len(result.seeds)
+    return f"{result.method}, {'one seed' if count == 1 else f'mean of {count} seeds'}"
 
 
 def _split(result: Result, score: Score) -> str:

@@ -39,7 +39,11 @@ class Shelf:
     def lineage(self, record: StageRecord) -> Iterator[StageRecord]:
         """Yields a classifier's record, then those it started from, as far as they are here."""
         found: StageRecord | None = record
+        seen = set()
         while found is not None:
+            if found.digest in seen:
+                raise ValueError(f"stage {found.digest[:12]} starts from itself")
+            seen.add(found.digest)
             yield found
             found = self.behind(found.settings["start"]["weights"]) if found.kind in TUNED else None
 
@@ -61,13 +65,10 @@ class Shelf:
 
     def tokenizer(self, record: StageRecord) -> str:
         """Returns the fingerprint of the tokenizer itself, not that of a model it was saved with."""
-        fingerprint: str = record.settings["start"]["tokenizer"]
+        held = record.settings["start"] if record.kind in TUNED else record.settings
+        fingerprint: str = held["tokenizer"]
         step = self.behind(fingerprint)
-        while step is not None and step.kind in (*TUNED, "pretrain"):
-            held = step.settings["start"] if step.kind in TUNED else step.settings
-            fingerprint = held["tokenizer"]
-            step = self.behind(fingerprint)
-        return fingerprint
+        return self.tokenizer(step) if step is not None and step.kind in (*TUNED, "pretrain") else fingerprint
 
     def method(self, record: StageRecord) -> Method:
         """Names a classifier's method as the paper does."""

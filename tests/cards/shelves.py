@@ -1,0 +1,157 @@
+"""Roots of finished stages, as small as they can be: records, a config and a file of weights."""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.records import StageRecord, digest
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+GLUE_AT = f"hub:nyu-mll/glue@{SHA}"
+OPTIM = {
+    "batch_size": 32,
+    "beta2": 0.999,
+    "epsilon": 1e-6,
+    "learning_rate": 1e-3,
+    "max_grad_norm": 1.0,
+    "micro_batch_size": None,
+    "precision": "auto",
+    "schedule": "linear",
+    "warmup": 0.1,
+    "weight_decay": 0.01,
+}
+
+
+class Root:
+    """A folder of stages; each method finishes one and returns its record."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def folder(self, record: StageRecord) -> Path:
+        return self.path / f"{record.kind}-{record.name}-{record.digest[:12]}"
+
+    def stage(self, kind: str, name: str, settings: Mapping[str, Any], outcome: Mapping[str, Any],
+              model: bool = True, layers: int = 2, hidden: int = 128) -> StageRecord:  # fmt: skip
+        record = StageRecord(
+            kind=kind,
+            name=name,
+            digest=digest({"kind": kind, "identity": settings}),
+            settings=settings,
+            inputs={},
+            outcome=outcome,
+            seconds=120.0,
+            versions={"wellread_hf": "0.1.0", "torch": "2.13.0", "commit": "abcdef012345"},
+            command=f"{kind}.py --student 2-128",
+            processes=2,
+            device="cpu",
+        )
+        folder = self.folder(record)
+        folder.mkdir(parents=True)
+        if model:
+            config = {"num_hidden_layers": layers, "hidden_size": hidden, "vocab_size": 8000}
+            (folder / "config.json").write_text(json.dumps(config))
+            header = {"weight": {"dtype": "F32", "shape": [3, 5], "data_offsets": [0, 60]}}
+            text = json.dumps(header).encode()
+            (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(60))
+        record.write(folder)
+        return record
+
+    def pack(self) -> StageRecord:
+        source = {"name": f"hub:wikimedia/wikipedia@{SHA}", "config": "20231101.en", "split": "train",
+                  "revision": SHA, "columns": ["text"]}  # fmt: skip
+        books = {"name": "sha256:" + "ab" * 32, "config": None, "split": "train", "columns": ["a", "b"],
+                 "revision": None, "rows": 12_000}  # fmt: skip
+        settings = {"sources": [source, books], "tokenizer": "hub:google-bert/bert-base-uncased@" + SHA}
+        outcome = {"block_length": 128, "tokens": 42_000_000}
+        return self.stage("pack", "128", settings, outcome, model=False)
+
+    def pretrain(self, seed: int = 0) -> StageRecord:
+        settings = {
+            "student": "bert-2-128", "start": None, "minutes": None, "steps": None, "epochs": 3.0,
+            "packs": [digest({"kind": "pack", "identity": self.pack_settings()})], "seed": seed,
+            "dropout": None,
+            "block_lengths": [64, 128], "phase_shares": [0.9, 0.1], "mask_share": 0.15, "whole_word": True,
+            "tokenizer": "hub:google-bert/bert-base-uncased@" + SHA, "optim": OPTIM,
+        }  # fmt: skip
+        outcome = {"tokens": 126_000_000, "steps": 10_000, "held_out_loss": 3.25, "unigram_loss": 6.8,
+                   "seconds_training": 7200.0}  # fmt: skip
+        return self.stage("pretrain", f"bert-2-128-seed{seed}", settings, outcome)
+
+    def pack_settings(self) -> Mapping[str, Any]:
+        (path,) = self.path.glob("pack-*/stage.json")
+        settings: Mapping[str, Any] = json.loads(path.read_text())["settings"]
+        return settings
+
+    def adopt(self) -> StageRecord:
+        source = "google/bert_uncased_L-2_H-128_A-2"
+        outcome = {"source": source, "revision": SHA, "parity": 3.1e-6, "sentences": 64}
+        return self.stage("adopt", "bert-2-128", {"source": f"hub:{source}@{SHA}"}, outcome)
+
+    def label(self, teacher: str = "sha256:" + "cd" * 32) -> StageRecord:
+        source = {"name": f"hub:stanfordnlp/imdb@{SHA}", "config": None, "split": "unsupervised",
+                  "columns": ["text"], "revision": SHA}  # fmt: skip
+        settings = {"teacher": teacher, "transfer": {"sources": ["task", [source]], "rows": None, "seed": 0}}
+        outcome = {"rows": 79_349, "metric": "accuracy", "teacher_validation": {"accuracy": 0.9}}
+        return self.stage("label", "sst2", settings, outcome, model=False)
+
+    def tuned(
+        self,
+        start: StageRecord | str | None,
+        score: float,
+        seed: int = 0,
+        labels: StageRecord | None = None,
+        task: Mapping[str, Any] | None = None,
+        learning_rate: float = 1e-3,
+        test: float | None = None,
+        **tuning: Any,
+    ) -> StageRecord:
+        """A classifier: distilled where there are labels, else fine-tuned; `start` None is random weights."""
+        weights = f"stage:{start.digest}:." if isinstance(start, StageRecord) else start
+        named = {
+            "name": "sst2", "columns": [], "config": None, "content": [GLUE_AT], "label": "label",
+            "labels": [],
+            "regression": False, "revision": None, "test": False, "train_rows": None, "train_seed": 0,
+            "validation": False, "data": None,
+        } | dict(task or {})  # fmt: skip
+        settings: dict[str, Any] = {
+            "start": {
+                "student": "bert-2-128" if weights is None else None,
+                "weights": weights,
+                "tokenizer": "hub:google-bert/bert-base-uncased@" + SHA if weights is None else weights,
+                "trust_remote_code": False,
+            },
+            "task": named,
+            "tuning": {"epochs": 3.0, "evaluations": 4, "max_length": 128, "patience": None, "seed": seed,
+                       "optim": OPTIM | {"learning_rate": learning_rate}} | tuning,
+        }  # fmt: skip
+        if labels is not None:
+            objective = {"temperature": 1.0, "hard_label_share": 0.0}
+            settings |= {"labels": labels.digest, "objective": objective}
+        outcome = {
+            "metric": "accuracy", "validation": {"accuracy": score}, "train_rows": 67_349,
+            "mlm_loss_at_start": None if weights is None else 3.25,
+        } | ({} if test is None else {"test": {"accuracy": test}})  # fmt: skip
+        name = f"bert-2-128-{named['name']}-seed{seed}"
+        return self.stage("finetune" if labels is None else "distill", name, settings, outcome)
+
+
+def chain(path: Path) -> dict[str, StageRecord]:
+    """One encoder, five methods on SST-2; PD and PF over seeds."""
+    root = Root(path)
+    root.pack()
+    encoder = root.pretrain()
+    labels = root.label()
+    pd = [root.tuned(encoder, score, seed, labels) for seed, score in enumerate((0.80, 0.82, 0.87))]
+    return {
+        "encoder": encoder,
+        "labels": labels,
+        "pd": pd[1],
+        "pdf": root.tuned(pd[0], 0.84),
+        "pf": root.tuned(encoder, 0.79),
+        "pf1": root.tuned(encoder, 0.81, 1),
+        "basic": root.tuned(None, 0.70),
+        "distillation": root.tuned(None, 0.75, labels=labels),
+    }

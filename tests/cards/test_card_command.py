@@ -1,0 +1,96 @@
+"""`wellread card`: what it writes, and where; what it refuses."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from recipe_runs import Ran
+from shelves import Root, chain
+
+from wellread_hf.cards import facts_of_student, render
+from wellread_hf.cli import main
+from wellread_hf.students import STUDENTS, Student
+
+
+def card(capsys: pytest.CaptureFixture[str], *options: object) -> Ran:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["wellread", "card", *map(str, options)])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return Ran(status, *capsys.readouterr())
+
+
+def test_a_runs_card_lies_beside_its_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Root(tmp_path).folder(chain(tmp_path)["pd"])
+    ran = card(capsys, folder, "--namespace", "me", "--eval-results")
+    assert ran.status == 0, ran.err
+    written = [folder / name for name in ("README.md", "scores.png", ".eval_results/glue.yaml")]
+    assert ran.out.splitlines() == [str(path) for path in written]
+    assert all(path.stat().st_size for path in written)
+    assert not list(folder.rglob("*.part"))
+    assert 'model = "me/bert-2-128-sst2"' in written[0].read_text(encoding="utf-8")
+
+
+def test_a_students_card_goes_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = card(capsys, "mini", "--out", tmp_path / "a" / "b", "--name", "my-mini")
+    assert ran.status == 0, ran.err
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["README.md", "scores.png"]
+    expected = render(facts_of_student(Student(4, 256), name="my-mini"))
+    assert (tmp_path / "a" / "b" / "README.md").read_bytes() == expected.files["README.md"]
+
+
+def test_the_commands_in_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^wellread card (.*)$", readme, re.M)
+    assert len(commands) == 2
+    folder = Root(tmp_path).folder(chain(tmp_path)["encoder"])
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        ran = card(capsys, *shlex.split(command.replace("RUN", str(folder))))
+        assert ran.status == 0, ran.err
+
+
+def test_all_writes_the_24(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = card(capsys, "--all", "--out", tmp_path)
+    assert ran.status == 0, ran.err
+    assert {path.name for path in tmp_path.iterdir()} == {f"{student.name}.md" for student in STUDENTS}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "expected a run's folder or a student's name, got neither"),
+        (("bert-4-255",), "the nearest are bert-4-256"),
+        (("minni",), "the nearest is mini"),
+        (("runs/nowhere",), "there is no folder runs/nowhere"),
+        (("mini",), "say where with --out"),
+        (("--all",), "expected --out"),
+        (("mini", "--all", "--out", "x"), "no target"),
+        (("half",), "expected a finished stage"),
+        (("mini", "--out", "x", "--name", "A B"), "give another with --name"),
+        (("mini", "--out", "x", "--eval-results"), "leave out --eval-results"),
+        (("mini", "--out", "file/below"), "give another folder with --out"),
+    ],
+)
+def test_mistakes_end_with_one_sentence(
+    options: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "file").write_text("")
+    ran = card(capsys, *options)
+    assert ran.status == 2
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,206 @@
+"""The front matter: what client or server would refuse is refused here, in one sentence."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import parse_eval_result_entries
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from shelves import SHA, Root, chain
+
+from wellread_hf.cards import Facts, check_card, check_metadata, facts_of_run, facts_of_student, render
+from wellread_hf.cards.metadata import METRIC_IDS, metadata_of
+from wellread_hf.cards.published import GLUE_TEST, GLUE_TITLES, TEST_COLUMNS, release_test
+from wellread_hf.errors import CardError
+from wellread_hf.evaluation.metrics import METRICS
+from wellread_hf.students import STUDENTS, Student
+from wellread_hf.tasks import GLUE_TASKS
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    folder = tmp_path_factory.mktemp("chain")
+    return facts_of_run(Root(folder).folder(chain(folder)["pd"]), namespace="readers")
+
+
+def test_a_task_students_metadata(student: Facts) -> None:
+    assert metadata_of(student) == {
+        "language": "en",
+        "license": "apache-2.0",
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["bert", "well-read-students", "bert-2-128", "knowledge-distillation", "glue"],
+        "datasets": ["nyu-mll/glue", "stanfordnlp/imdb", "wikimedia/wikipedia"],
+        "metrics": ["accuracy"],
+        "base_model": "readers/bert-2-128",
+        "base_model_relation": "finetune",
+        "model-index": [
+            {
+                "name": "bert-2-128-sst2",
+                "results": [
+                    {
+                        "task": {"type": "text-classification"},
+                        "dataset": {
+                            "name": "GLUE SST-2",
+                            "type": "nyu-mll/glue",
+                            "config": "sst2",
+                            "split": "validation",
+                            "revision": SHA,
+                        },
+                        # Its own score, not the mean of its seeds.
+                        "metrics": [
+                            {"type": "accuracy", "value": 0.82, "name": "accuracy, dev, PD, this model"}
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def test_the_metadata_of_all_24_is_sound() -> None:
+    for known in STUDENTS:
+        metadata = metadata_of(facts_of_student(known))
+        assert metadata["pipeline_tag"] == "fill-mask"
+        assert not {"model-index", "datasets", "base_model", "metrics"} & metadata.keys()
+
+
+def _result(metadata: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = metadata["model-index"][0]["results"][0]
+    return found
+
+
+def _metric(metadata: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = _result(metadata)["metrics"][0]
+    return found
+
+
+REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "no license": (lambda data: data.pop("license"), "license: expected a known one"),
+    "a misspelt license": (lambda data: data.update(license="apache2.0"), "apache-2.0, got 'apache2.0'"),
+    "a language by name": (lambda data: data.update(language="English"), "ISO 639"),
+    "no language": (lambda data: data.pop("language"), "ISO 639"),
+    "one language of two": (lambda data: data.update(language=["en", 1]), "ISO 639"),
+    "an unknown pipeline": (lambda data: data.update(pipeline_tag="fill-mask "), "pipeline_tag"),
+    "an unknown library": (lambda data: data.update(library_name="torch"), "library_name"),
+    "tags that are no list": (lambda data: data.update(tags="bert"), "tags: expected a list of names"),
+    "an empty tag": (lambda data: data.update(tags=["bert", " "]), "tags: expected a list of names"),
+    "a data set's address": (lambda data: data.update(datasets=["https://x/y/z"]), "datasets: expected NAME"),
+    "a data set with a line break": (lambda data: data.update(datasets=["a/b\n"]), "datasets: expected NAME"),
+    "a base with two slashes": (lambda data: data.update(base_model="a/b/c"), "base_model: expected NAME"),
+    "a base of another kind": (lambda data: data.update(base_model=7), "base_model: expected NAME"),
+    "a base without a relation": (lambda data: data.pop("base_model_relation"), "base_model_relation"),
+    "an unknown relation": (lambda data: data.update(base_model_relation="distilled"), "base_model_relation"),
+    "a relation without a base": (lambda data: data.pop("base_model"), "base_model_relation: expected none"),
+    "an empty index": (lambda data: data.update({"model-index": []}), "a list of one model"),
+    "an index without a name": (lambda data: data["model-index"][0].pop("name"), "model-index.name"),
+    "a model's name of two words": (
+        lambda data: data["model-index"][0].update(name="a b"),
+        "model-index.name",
+    ),
+    "no results": (lambda data: data["model-index"][0].update(results=[]), "model-index.results"),
+    "a task without a type": (lambda data: _result(data).update(task={}), "task.type"),
+    "an unknown task": (lambda data: _result(data).update(task={"type": "glue"}), "task.type"),
+    "no data set": (lambda data: _result(data).pop("dataset"), "result.dataset"),
+    "a data set without a type": (lambda data: _result(data)["dataset"].pop("type"), "dataset.type"),
+    "a data set without a name": (lambda data: _result(data)["dataset"].update(name=""), "dataset.name"),
+    "a branch": (lambda data: _result(data)["dataset"].update(revision="main"), "40 hexadecimal"),
+    "one task and split twice": (
+        lambda data: data["model-index"][0]["results"].append(copy.deepcopy(_result(data))),
+        "one entry a task and split",
+    ),
+    "no metrics": (lambda data: _result(data).update(metrics=[]), "metrics: expected a list"),
+    "a metric without a type": (lambda data: _metric(data).pop("type"), "metric.type"),
+    "an unknown metric": (lambda data: _metric(data).update(type="acc"), "accuracy, got 'acc'"),
+    "no value": (lambda data: _metric(data).pop("value"), "metric.value"),
+    "a value in words": (lambda data: _metric(data).update(value="82.3 ± 1.1"), "a finite number"),
+    "not a number": (lambda data: _metric(data).update(value=float("nan")), "a finite number"),
+    "a percentage": (lambda data: _metric(data).update(value=82.3), "from -1 to 1"),
+    "a truth": (lambda data: _metric(data).update(value=True), "a finite number"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_would_be_refused_is_refused_here(student: Facts, case: str) -> None:
+    spoil, message = REFUSED[case]
+    metadata = copy.deepcopy(metadata_of(student))
+    check_metadata(metadata)
+    spoil(metadata)
+    with pytest.raises(CardError) as refusal:
+        check_metadata(metadata)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Bert", "a b", "a/b", "-a", "a.git", "a--b", "a..b", "ü", "a\n", "a" * 97, "../a"]
+)
+def test_names_that_no_repository_has_are_refused(name: str) -> None:
+    with pytest.raises(CardError, match=r"--name"):
+        render(replace(facts_of_student(Student(2, 128)), name=name), picture=False)
+
+
+@pytest.mark.parametrize("namespace", ["", "a/b", "a b", "-"])
+def test_namespaces_that_nobody_has_are_refused(namespace: str) -> None:
+    with pytest.raises(CardError, match=r"--namespace"):
+        render(facts_of_student(Student(2, 128), namespace=namespace), picture=False)
+
+
+@pytest.mark.parametrize("text", ["", "# a card", "---\n- a\n---\n", "---\na: [\n---\n", "---\n\n---\n"])
+def test_a_card_without_metadata_is_refused(text: str) -> None:
+    with pytest.raises(CardError, match="render"):
+        check_card(text)
+
+
+def test_eval_results_are_in_the_clients_format(student: Facts) -> None:
+    card = render(student, picture=False, eval_results=True)
+    assert card.eval_results is not None
+    (entry,) = parse_eval_result_entries(yaml.safe_load(card.eval_results))
+    assert (entry.dataset_id, entry.task_id, entry.value, entry.dataset_revision) == (
+        "nyu-mll/glue", "sst2", 0.82, SHA,
+    )  # fmt: skip
+    assert entry.notes == "dev, accuracy, PD, this model"
+    assert card.files[".eval_results/glue.yaml"] == card.eval_results.encode()
+
+
+def test_eval_results_without_a_score_on_glue_are_refused() -> None:
+    with pytest.raises(CardError, match="--eval-results"):
+        render(facts_of_student(Student(2, 128)), eval_results=True)
+
+
+def test_several_metrics_of_a_task_are_one_entry(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    record = root.tuned(None, 0.8, task={"name": "mrpc"})
+    scores = {"accuracy": 0.7, "f1": 0.8}
+    replace(record, outcome={**record.outcome, "metric": "f1", "validation": scores}).write(
+        root.folder(record)
+    )
+    index = metadata_of(facts_of_run(root.folder(record)))["model-index"]
+    (result,) = index[0]["results"]
+    assert [(metric["type"], metric["value"]) for metric in result["metrics"]] == [
+        ("f1", 0.8),
+        ("accuracy", 0.7),
+    ]
+    assert {found.metric_type for found in model_index_to_eval_results(index)[1]} == {"f1", "accuracy"}
+
+
+def test_every_metric_has_a_name_on_the_hub_and_every_task_a_title() -> None:
+    assert METRIC_IDS.keys() == METRICS.keys()
+    assert GLUE_TITLES.keys() == GLUE_TASKS.keys()
+
+
+def test_published_rows_are_whole() -> None:
+    assert {len(row) for row in GLUE_TEST.values()} == {len(TEST_COLUMNS)}
+    tiny = Student.parse("tiny")
+    assert release_test(tiny, "mrpc", "accuracy") == 71.1
+    assert release_test(tiny, "stsb", "spearman") == 73.6
+    assert release_test(tiny, "cola", "matthews_correlation") == 0.0
+    assert release_test(tiny, "sst2", "f1") is None
+    assert release_test(Student(6, 128), "sst2", "accuracy") is None
+    for task, facts in GLUE_TASKS.items():
+        for metric in facts.metrics:
+            assert release_test(tiny, task, metric) is not None
