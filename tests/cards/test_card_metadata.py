@@ -13,7 +13,8 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from shelves import SHA, Root, chain
 
 from wellread_hf.cards import Facts, check_card, check_metadata, facts_of_run, facts_of_student, render
-from wellread_hf.cards.metadata import METRIC_IDS, metadata_of
+from wellread_hf.cards.checks import METRIC_IDS
+from wellread_hf.cards.metadata import metadata_of
 from wellread_hf.cards.published import GLUE_TEST, GLUE_TITLES, TEST_COLUMNS, release_test
 from wellread_hf.errors import CardError
 from wellread_hf.evaluation.metrics import METRICS

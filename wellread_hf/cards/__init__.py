@@ -1,8 +1,8 @@
 """Model cards: records of finished stages become facts, facts become Markdown, and nothing else does."""
 
+from wellread_hf.cards.checks import check_card, check_metadata
 from wellread_hf.cards.facts import Facts
 from wellread_hf.cards.gather import facts_of_run, facts_of_student
-from wellread_hf.cards.metadata import check_card, check_metadata
 from wellread_hf.cards.render import Card, render
 
 __all__ = [

@@ -7,8 +7,9 @@ from pathlib import Path
 import jinja2
 
 from wellread_hf.cards import published
+from wellread_hf.cards.checks import check_card
 from wellread_hf.cards.facts import Facts, Origin, Result, Score, Source
-from wellread_hf.cards.metadata import LICENCE, check_card, eval_results_of, front_matter
+from wellread_hf.cards.metadata import LICENCE, eval_results_of, front_matter
 from wellread_hf.cards.picture import PICTURE, draw
 from wellread_hf.cards.text import code, duration, fence, markdown
 from wellread_hf.errors import StoreError
