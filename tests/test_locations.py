@@ -56,7 +56,15 @@ def test_a_readme_beside_a_model_does_not_change_its_fingerprint(model):
 
 @pytest.mark.parametrize(
     "name",
-    ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "code.py"],
+    [
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+        "code.py",
+        "pytorch_model.bin",
+    ],
 )
 def test_weights_config_tokenizer_and_code_change_a_models_fingerprint(model, name):
     first = fingerprint(model, "model")

@@ -136,10 +136,8 @@ def processes() -> Any:
 def _carry_out_one(stage: Stage, state: Any) -> None:
     _say(f"{stage.kind} {stage.name}: starts in {stage.folder}")
     started = time.monotonic()
-    outcome: Mapping[str, Any] = {}
     state.wait_for_everyone()
-    if state.is_main_process or not stage.solo:
-        outcome = stage.work(stage)
+    outcome = _alone(stage, state) if stage.solo and state.num_processes > 1 else stage.work(stage)
     state.wait_for_everyone()
     if state.is_main_process:
         seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
@@ -147,6 +145,24 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
         # Only now are they of no use; a kill before this line costs disk, not work.
         shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
         _say(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
+
+
+def _alone(stage: Stage, state: Any) -> Mapping[str, Any]:
+    """Lets the main process work while the others wait; they end with it if it is refused."""
+    from accelerate.utils import broadcast_object_list
+
+    outcome: Mapping[str, Any] = {}
+    refused: list[WellreadError | None] = [None]
+    if state.is_main_process:
+        try:
+            outcome = stage.work(stage)
+        except WellreadError as error:
+            refused = [error]
+    broadcast_object_list(refused)
+    if refused[0] is not None:
+        # The main process tells why, the others would only say it again.
+        raise refused[0] if state.is_main_process else SystemExit(refused[0].status)
+    return outcome
 
 
 def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
@@ -213,8 +229,10 @@ def _locked(folder: Path, holds: bool) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        yield
-        (folder / ".lock").unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            (folder / ".lock").unlink(missing_ok=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ RepoType = Literal["model", "dataset"]
 _MODEL_FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
+    "pytorch_model.bin",
     "config.json",
     "tokenizer*.json",
     "vocab.*",
@@ -99,6 +100,43 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
             f"({error}); give {option} a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached"
         ) from error
     return Location(name=repo_id, revision=info.sha, fingerprint=f"hub:{repo_id}@{info.sha}")
+
+
+def fetch(location: Location, file: str, option: str) -> Path | None:
+    """Returns the path of one file of a model that was found, downloaded if it lies on the Hub.
+
+    Args:
+        location: Where the model lies.
+        file: The file's name.
+        option: The command-line option that named the model.
+
+    Returns:
+        None where the model has no such file, or, offline, the Hub's cache has none.
+
+    Raises:
+        SourceError: The Hub refused it or cannot be reached.
+    """
+    if not location.fingerprint.startswith("hub:"):
+        path = Path(location.name) / file
+        return path if path.is_file() else None
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(location.name, file, revision=location.revision))
+    except EntryNotFoundError as error:
+        # That there is no connection looks like a missing file, too.
+        if not isinstance(error, LocalEntryNotFoundError) or constants.HF_HUB_OFFLINE:
+            return None
+        refused: Exception = error
+    except Exception as error:
+        if not isinstance(error, HfHubHTTPError) and not is_transport_error(error):
+            raise
+        refused = error
+    raise SourceError(
+        f"{option} {location.name}: {file} cannot be fetched from the Hub ({str(refused).splitlines()[0]}); "
+        "run again when the Hub answers"
+    ) from refused
 
 
 def _cached_commit(repo_id: str, repo_type: RepoType, revision: str | None) -> str | None:

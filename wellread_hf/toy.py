@@ -1,5 +1,6 @@
 """The name `toy` in settings: the embedded toy world as corpus, tokenizer, task or transfer set."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages import finetune
+from wellread_hf.students import Student
 
 TOY = "toy"
 # A world that is written and learnt in seconds; too small to teach anything.
@@ -107,3 +109,39 @@ def smoke_teacher(name: str | None, toy: Toy, running: Running) -> tuple[str, li
     start = toy.start(Start(student="2-128", tokenizer=TOY))
     teacher = finetune(start, toy.task(Task(name=TOY)), SMOKE_TUNING, running, toy.after)
     return str(teacher.folder), [*toy.after, teacher]
+
+
+def toy_release(toy: Toy, running: Running) -> tuple[str, list[Stage]]:
+    """Plans a tiny checkpoint with random weights that lies as Google's do: bare config, `vocab.txt`, NSP.
+
+    Returns:
+        Its folder, and the stages that must come first.
+    """
+    start = toy.start(Start(student="2-128", tokenizer=TOY))
+
+    def work(stage: Stage) -> dict[str, object]:
+        import torch
+        from transformers import AutoTokenizer, BertForPreTraining
+
+        torch.manual_seed(0)
+        vocabulary = AutoTokenizer.from_pretrained(start.tokenizer).get_vocab()
+        (stage.folder / "vocab.txt").write_text(
+            "".join(f"{w}\n" for w in sorted(vocabulary, key=vocabulary.__getitem__))
+        )
+        BertForPreTraining(student.fresh_config(len(vocabulary))).save_pretrained(stage.folder)
+        bare = json.loads((stage.folder / "config.json").read_text())
+        del bare["architectures"]
+        (stage.folder / "config.json").write_text(json.dumps(bare))
+        return {}
+
+    student = Student.parse(str(start.student))
+    release = Stage(
+        kind="release",
+        name=student.name,
+        root=running.runs,
+        identity={"student": student.name, "world": toy.stage.digest},
+        after=toy.after,
+        work=work,
+        solo=True,
+    )
+    return str(release.folder), [*toy.after, release]

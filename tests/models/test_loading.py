@@ -8,6 +8,7 @@ from transformers import (
     BertForMaskedLM,
     BertForSequenceClassification,
     BertModel,
+    BertTokenizer,
     RobertaConfig,
     RobertaForSequenceClassification,
 )
@@ -147,7 +148,19 @@ def test_pickled_weights_are_refused(classifier, load):
     model = BertForSequenceClassification.from_pretrained(classifier)
     torch.save(model.state_dict(), classifier / "pytorch_model.bin")
     (classifier / "model.safetensors").unlink()
-    assert "model.safetensors" in refused(load, classifier)
+    told = refused(load, classifier)
+    assert "it has no model.safetensors" in told
+    assert "NAME@refs/pr/N" in told
+    assert "recipes/adopt.py --pickle" in told
+
+
+@pytest.mark.parametrize("change", [{"intermediate_size": 64}, {"vocab_size": WORDS + 1}])
+def test_weights_of_other_shapes_than_the_configs_are_refused(masked_lm, tmp_path, change):
+    for file in masked_lm.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "shapes that its config.json describes" in refused(load_masked_lm, tmp_path)
 
 
 @pytest.mark.parametrize("config", ['{"model_type": "no-such-model"}', '{"model_', "{}"])
@@ -190,6 +203,11 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
     assert "tokenizer" in refused(load_tokenizer, tmp_path, "--corpus.tokenizer")
 
 
+def test_a_model_without_its_vocabulary_has_no_tokenizer(masked_lm):
+    with pytest.raises(SourceError, match=r"expected a vocabulary .*, found none; name a tokenizer"):
+        load_tokenizer(at(masked_lm), "--corpus.tokenizer")
+
+
 def test_a_broken_tokenizer_is_refused(toy_folder, tmp_path):
     for file in (toy_folder / "tokenizer").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[:40])
@@ -217,6 +235,13 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(toy_tokenizer):
     assert f"expected a tokenizer of at most {words - 1} words" in message
     assert f"with {words};" in message
     assert "take the tokenizer that belongs to the model" in message
+
+
+def test_a_word_beyond_the_embedding_is_refused_however_few_there_are():
+    tokenizer = BertTokenizer(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "a": 9})
+    check_fit(new_classifier(Student(2, 128), 10, LABELS, 0), tokenizer, 512, "--max-length")
+    with pytest.raises(TokenizerError, match="with 10;"):
+        check_fit(new_classifier(Student(2, 128), 9, LABELS, 0), tokenizer, 512, "--max-length")
 
 
 def test_texts_longer_than_the_models_positions_are_refused_by_the_option(toy_tokenizer):

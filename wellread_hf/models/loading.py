@@ -1,5 +1,6 @@
 """Tokenizers, encoders and classifiers by name: a folder or a Hub id, safetensors only."""
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,18 @@ from wellread_hf.locations import Location
 from wellread_hf.students import Student
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 
-def load_tokenizer(location: Location, option: str) -> "PreTrainedTokenizerFast":
+def load_tokenizer(
+    location: Location, option: str, config: "PreTrainedConfig | None" = None
+) -> "PreTrainedTokenizerFast":
     """Loads a tokenizer.
+
+    Args:
+        location: Where it lies.
+        option: The command-line option that named it.
+        config: The model's config, where the one that lies there does not say what it is of.
 
     Raises:
         SourceError: There is none at that place.
@@ -23,9 +31,15 @@ def load_tokenizer(location: Location, option: str) -> "PreTrainedTokenizerFast"
     from transformers import AutoTokenizer
 
     def load() -> Any:
-        return AutoTokenizer.from_pretrained(location.name, revision=location.revision)
+        return AutoTokenizer.from_pretrained(location.name, revision=location.revision, config=config)
 
-    tokenizer: PreTrainedTokenizerFast = _loaded(load, location, option, "tokenizer")
+    tokenizer: PreTrainedTokenizerFast = loading_told(load, location, option, "tokenizer")
+    # transformers makes one up where a BERT's config.json lies alone: five special tokens and no word.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise SourceError(
+            f"{option} {location.name}: cannot be loaded as a tokenizer: expected a vocabulary "
+            "(tokenizer.json or vocab.txt), found none; name a tokenizer that has one"
+        )
     return tokenizer
 
 
@@ -50,7 +64,7 @@ def load_masked_lm(
             trust_remote_code=trust_remote_code,
         )
 
-    model: PreTrainedModel = _loaded(load, location, option, "model")
+    model: PreTrainedModel = loading_told(load, location, option, "model")
     return model
 
 
@@ -93,7 +107,7 @@ def load_classifier(
             **head,
         )
 
-    model, info = _loaded(load, location, option, "classifier")
+    model, info = loading_told(load, location, option, "classifier")
     if labels is None and info["missing_keys"]:
         raise LabelError(
             f"{option} {location.name}: expected a trained classifier, but it has no weights for "
@@ -137,10 +151,12 @@ def check_fit(model: "PreTrainedModel", tokenizer: Any, length: int, option: str
         TokenizerError: The tokenizer has more words than the model.
         SettingsError: `length` is over the model's positions.
     """
-    if len(tokenizer) > model.config.vocab_size:
+    # Not their number: a vocabulary may have gaps.
+    words = max(tokenizer.get_vocab().values()) + 1
+    if words > model.config.vocab_size:
         raise TokenizerError(
             f"expected a tokenizer of at most {model.config.vocab_size} words, the size of the model's "
-            f"embedding, got {tokenizer.name_or_path} with {len(tokenizer)}; take the tokenizer that "
+            f"embedding, got {tokenizer.name_or_path} with {words}; take the tokenizer that "
             "belongs to the model (leave out the option that names another)"
         )
     positions = getattr(model.config, "max_position_embeddings", None)
@@ -158,20 +174,42 @@ def check_fit(model: "PreTrainedModel", tokenizer: Any, length: int, option: str
         )
 
 
-def _loaded(load: Callable[[], Any], location: Location, option: str, what: str) -> Any:
+def loading_told(load: Callable[[], Any], location: Location, option: str, what: str) -> Any:
+    """Calls `load`; what transformers raises about a bad source becomes one sentence.
+
+    Args:
+        load: Loads with transformers.
+        location: From where.
+        option: The command-line option that named it.
+        what: What is loaded, e.g. `model`.
+
+    Raises:
+        SourceError: It cannot be loaded.
+    """
     try:
         return load()
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         # transformers answers with OSError for missing files, networks and weights that are not
-        # safetensors, with ValueError for code it may not run and unknown architectures, and with KeyError
-        # for a JSON file that lacks what it always has.
-        if "trust_remote_code" in str(error):
+        # safetensors, with ValueError for code it may not run and unknown architectures, with KeyError
+        # for a JSON file that lacks what it always has, and with RuntimeError for weights of other shapes.
+        told = " ".join(str(error).split())
+        if "trust_remote_code" in told:
             raise SourceError(
                 f"{option} {location.name}: expected a {what} of an architecture that transformers has, got "
                 "one with code of its own, which is not run unless asked for; read that code, and if you "
                 "trust it give the option that ends in trust-remote-code (see --help)"
             ) from error
+        if re.search(r"(no|a) file named model\.safetensors", told):
+            told = (
+                "it has no model.safetensors; name a revision that has one (the Hub's converter leaves it at "
+                "NAME@refs/pr/N), or let recipes/adopt.py --pickle make one of a pre-trained BERT's "
+                "pytorch_model.bin"
+            )
+        elif isinstance(error, NotImplementedError) or "ignore_mismatched_sizes" in told:
+            # NotImplementedError: it compares tied weights of which one was left without values.
+            told = (
+                "its weights do not have the shapes that its config.json describes; take both from one place"
+            )
         raise SourceError(
-            f"{option} {location.name}: cannot be loaded as a {what} (safetensors only): "
-            f"{' '.join(str(error).split())}"
+            f"{option} {location.name}: cannot be loaded as a {what} (safetensors only): {told}"
         ) from error

@@ -3,7 +3,17 @@
 Building touches no model; a chain is planned first (a recipe's `--dry-run`) and carried out after.
 """
 
+from wellread_hf.stages.adopting import adopt
 from wellread_hf.stages.reading import pack, pretrain, train_tokenizer
 from wellread_hf.stages.teaching import distill, finetune, label, stored_labels
 
-__all__ = ["distill", "finetune", "label", "pack", "pretrain", "stored_labels", "train_tokenizer"]
+__all__ = [
+    "adopt",
+    "distill",
+    "finetune",
+    "label",
+    "pack",
+    "pretrain",
+    "stored_labels",
+    "train_tokenizer",
+]

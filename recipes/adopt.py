@@ -1,0 +1,55 @@
+"""Take over released BERTs, Google's 24 above all, instead of pre-training: whole, checked, safetensors.
+
+Reads Hub repositories or folders; writes runs/adopt-..., ordinary BertForMaskedLM folders that give their
+source's masked-LM logits, and records which source and revision that was.
+
+  python recipes/adopt.py --sources google/bert_uncased_L-4_H-256_A-4
+  python recipes/adopt.py --all --pickle
+"""
+
+from dataclasses import dataclass, field, replace
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
+from wellread_hf.errors import SettingsError
+from wellread_hf.graph import Stage
+from wellread_hf.settings import Running
+from wellread_hf.students import STUDENTS
+from wellread_hf.toy import SMOKE, TOY, Toy, toy_release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    sources: tuple[str, ...] = ()
+    """Each a Hub id (`NAME@REVISION`) or folder of a BERT with its masked-LM head; `toy` makes a tiny one."""
+    all: bool = False
+    """Take over Google's release of all 24 students instead."""
+    tokenizer: str | None = None
+    """Hub id (`NAME@REVISION`) or folder of the tokenizer; default: the one that lies with each source."""
+    pickle: bool = False
+    """Read weights from pytorch_model.bin where a source has no safetensors; only tensors, no code."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
+    running: Running = field(default_factory=Running)
+    """How the run is carried out."""
+
+
+def plan(settings: Settings) -> list[Stage]:
+    s = settings
+    if bool(s.sources) == s.all:
+        raise SettingsError("expected --sources with at least one name, or --all, got both or neither")
+    toy = Toy(s.toy, s.running)
+    adopted = []
+    for name in [student.release for student in STUDENTS] if s.all else s.sources:
+        source, after = toy_release(toy, s.running) if name == TOY else (name, [])
+        adopted.append(stages.adopt(source, s.tokenizer, s.pickle, s.running, after))
+    return adopted
+
+
+def smoke(settings: Settings) -> Settings:
+    return replace(settings, sources=("toy",), all=False, tokenizer=None, toy=SMOKE)
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, description=__doc__)

@@ -1,0 +1,195 @@
+"""Checkpoints of others as they were released: read whole or not at all, and compared with what was saved.
+
+Google's 24 (Turc et al. 2019) have a bare `config.json`, a `vocab.txt`, and the weights of a
+`BertForPreTraining`, some of them as a pickle alone.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wellread_hf.errors import SourceError
+from wellread_hf.locations import Location, fetch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import BertForMaskedLM
+
+SAFETENSORS = "model.safetensors"
+PICKLE = "pytorch_model.bin"
+# A masked LM has no place for these: they belong to next-sentence prediction.
+_NEXT_SENTENCE = ("bert.pooler.", "cls.seq_relationship.")
+_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+
+SENTENCES = (
+    "The old [MASK] barked at the postman all morning.",
+    "She put the kettle on and made a cup of [MASK].",
+    "After three days of [MASK] the river rose over its banks.",
+    "The museum is closed on [MASK], but the garden stays open.",
+    "He could not [MASK] where he had left his keys.",
+    "Most of the village [MASK] in the fields until the harvest was over.",
+    "The train to the coast [MASK] at half past seven.",
+    "Nobody in the [MASK] knew the answer to her question.",
+    "A good knife should be sharp, [MASK] and easy to clean.",
+    "They painted the door [MASK] and the windows white.",
+    "My sister plays the [MASK] in a small orchestra.",
+    "The [MASK] of the two brothers became a doctor.",
+    "Water boils at one hundred [MASK] at the level of the sea.",
+    "It was so [MASK] that the pipes froze and burst.",
+    "The committee will [MASK] on the new budget next week.",
+    "Long before sunrise the [MASK] had lit the ovens and kneaded the dough.",
+    "We walked along the [MASK] and watched the boats come in.",
+    "The film was far too long, and the ending was [MASK].",
+    "If you plant the [MASK] in March, they will flower in June.",
+    "Her first novel sold badly, but the second made her [MASK].",
+)
+
+
+def read_config(location: Location, option: str) -> dict[str, Any]:
+    """Reads the config of a BERT without loading torch, so that a plan can ask for it.
+
+    Raises:
+        SourceError: There is none, or it describes no stock BERT.
+    """
+    path = fetch(location, "config.json", option)
+    if path is None:
+        raise SourceError(
+            f"{option} {location.name}: expected a model with a config.json, found none; give a Hub id, "
+            "or the folder that holds it"
+        )
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise SourceError(
+            f"{option} {location.name}: config.json is not JSON ({error}); fetch it again"
+        ) from error
+    config: dict[str, Any] = found if isinstance(found, dict) else {}
+    # A release from before there was `model_type` is a BERT like the others.
+    kind = config.get("model_type", "bert")
+    if kind != "bert" or "auto_map" in config:
+        own = " with code of its own" if kind == "bert" else ""
+        raise SourceError(
+            f"{option} {location.name}: expected a stock BERT, got model_type {kind}{own}; recipes take "
+            "other models as they are, by --start.weights"
+        )
+    if unsaid := [size for size in _SIZES if size not in config]:
+        raise SourceError(
+            f"{option} {location.name}: expected a config.json with {', '.join(_SIZES)}, got none for "
+            f"{', '.join(unsaid)}; take the one that was released with the weights"
+        )
+    return config
+
+
+def load_released(location: Location, option: str, pickle: bool) -> tuple["BertForMaskedLM", list[str]]:
+    """Loads a BERT and its masked-LM head in fp32, every weight from the source.
+
+    Args:
+        location: Where it lies.
+        option: The command-line option that named it.
+        pickle: Read a `pytorch_model.bin` where there are no safetensors.
+
+    Returns:
+        The model, and the names of weights that it has no place for (of next-sentence prediction).
+
+    Raises:
+        SourceError: It is no BERT, has no weights that may be read, or lacks some that its config
+            describes, those of the head included, or has others.
+    """
+    import torch
+    from transformers import BertConfig, BertForMaskedLM
+
+    from wellread_hf.models.loading import loading_told
+
+    config = read_config(location, option)
+    weights = _weights(location, option, pickle)
+
+    def load() -> Any:
+        return BertForMaskedLM.from_pretrained(
+            None,
+            config=BertConfig.from_dict(config),
+            state_dict=weights,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+
+    model, info = loading_told(load, location, option, "model")
+    for names, told in (
+        (info["missing_keys"], "no weights for"),
+        ({name for name in info["unexpected_keys"] if not name.startswith(_NEXT_SENTENCE)}, "also"),
+    ):
+        if names:
+            raise SourceError(
+                f"{option} {location.name}: expected the weights of a BERT of {config['num_hidden_layers']} "
+                f"layers with its masked-LM head, got {told} {', '.join(sorted(names)[:3])}"
+                f"{', ...' if len(names) > 3 else ''}; take the checkpoint as it came out of pre-training"
+            )
+    return model, sorted(info["unexpected_keys"])
+
+
+def _weights(location: Location, option: str, pickle: bool) -> dict[str, "Tensor"]:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = fetch(location, SAFETENSORS, option)
+    if path is not None:
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise SourceError(
+                f"{option} {location.name}: {SAFETENSORS} cannot be read ({error}); fetch it again"
+            ) from error
+    if not pickle:
+        raise SourceError(
+            f"{option} {location.name}: expected weights in {SAFETENSORS}, found none; name a revision that "
+            f"has them (the Hub's converter leaves them at NAME@refs/pr/N), or give --pickle to read {PICKLE}"
+        )
+    # transformers would read it as well, but also starts a conversion by a service on the network.
+    path = fetch(location, PICKLE, option)
+    if path is None:
+        raise SourceError(
+            f"{option} {location.name}: expected weights in {SAFETENSORS} or {PICKLE}, found neither; check "
+            "the name"
+        )
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # A damaged pickle raises anything; one that would run code is refused by torch.
+        raise SourceError(
+            f"{option} {location.name}: expected {PICKLE} to hold tensors alone, and it cannot be read "
+            f"so ({' '.join(str(error).split())[:200]}); fetch it again, or name a revision with "
+            f"{SAFETENSORS}"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise SourceError(
+            f"{option} {location.name}: expected {PICKLE} to hold tensors by name, got something else; use a "
+            f"revision with {SAFETENSORS}"
+        )
+    return found
+
+
+def masked_logits(model: Any, tokenizer: Any) -> "Tensor":
+    """Returns the logits [masks, V] of a masked LM at the masks of `SENTENCES`."""
+    import torch
+
+    texts = [sentence.replace("[MASK]", tokenizer.mask_token) for sentence in SENTENCES]
+    batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    model.eval()
+    with torch.inference_mode():
+        logits: Tensor = model(**batch).logits
+    return logits[batch["input_ids"] == tokenizer.mask_token_id]
+
+
+def parity(model: "BertForMaskedLM", tokenizer: Any, folder: Path) -> float:
+    """Loads a saved folder as anyone would, and compares it with the model that was saved there.
+
+    Returns:
+        The largest absolute difference of `masked_logits`; infinite if they have other shapes.
+    """
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    saved = AutoModelForMaskedLM.from_pretrained(folder)
+    here, there = masked_logits(model, tokenizer), masked_logits(saved, AutoTokenizer.from_pretrained(folder))
+    if here.shape != there.shape:
+        return float("inf")
+    return float((here - there).abs().max())

@@ -1,0 +1,96 @@
+"""Taking over the checkpoints of others, Google's 24 above all, instead of a pre-training of our own."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wellread_hf.errors import StoreError
+from wellread_hf.graph import Stage, find, short_name
+from wellread_hf.locations import Location
+from wellread_hf.models.adoption import SENTENCES, load_released, parity, read_config
+from wellread_hf.settings import Running
+from wellread_hf.students import STUDENTS
+
+# In logits; the same weights on the same machine give the same bits.
+_TOLERANCE = 1e-5
+
+
+def adopt(
+    source: str, tokenizer: str | None, pickle: bool, running: Running, after: Sequence[Stage] = ()
+) -> Stage:
+    """Saves a released BERT as a whole `BertForMaskedLM` folder, checked against its source.
+
+    Args:
+        source: Hub id (`NAME@REVISION`) or folder.
+        tokenizer: Hub id or folder of another tokenizer than the source's.
+        pickle: Read weights from a pickle where there are no safetensors.
+        running: How it is carried out.
+        after: Stages that must be finished first.
+    """
+    source_at = find(source, "model", "--sources", running.runs, after)
+    tokenizer_at = None
+    if tokenizer is not None:
+        tokenizer_at = find(tokenizer, "model", "--tokenizer", running.runs, after)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.data.tokens import check_tokenizer
+        from wellread_hf.models.loading import check_fit, load_tokenizer
+        from wellread_hf.models.saving import save_model
+
+        model, left_out = load_released(source_at, "--sources", pickle)
+        if tokenizer_at is None:
+            words = load_tokenizer(source_at, "--sources", model.config)
+        else:
+            words = load_tokenizer(tokenizer_at, "--tokenizer")
+        check_tokenizer(words, tokenizer or source)
+        # A vocab.txt says nothing of lengths.
+        words.model_max_length = min(words.model_max_length, model.config.max_position_embeddings)
+        check_fit(model, words, words.model_max_length, "--tokenizer")
+        # What turns out to differ from its source must not lie where a model is looked for.
+        unchecked = stage.folder / "unchecked"
+        shutil.rmtree(unchecked, ignore_errors=True)
+        try:
+            save_model(model, words, unchecked)
+            difference = parity(model, words, unchecked)
+            if not difference <= _TOLERANCE:
+                raise StoreError(
+                    f"{source}: expected the saved model to give the source's masked-LM logits to within "
+                    f"{_TOLERANCE:g}, got a difference of {difference:g}; use the source as it is "
+                    "(--start.weights), and report this"
+                )
+            for file in unchecked.iterdir():
+                file.replace(stage.folder / file.name)
+        finally:
+            shutil.rmtree(unchecked, ignore_errors=True)
+        return {
+            "source": source_at.name if source_at.fingerprint.startswith("hub:") else None,
+            "revision": source_at.revision,
+            "parity": difference,
+            "sentences": len(SENTENCES),
+            "parameters": sum(values.numel() for values in model.parameters()),
+            "left_out": left_out,
+        }
+
+    return Stage(
+        kind="adopt",
+        name=_name(source, source_at),
+        root=running.runs,
+        identity={
+            "source": source_at.fingerprint,
+            "tokenizer": None if tokenizer_at is None else tokenizer_at.fingerprint,
+        },
+        after=after,
+        work=work,
+        solo=True,
+    )
+
+
+def _name(source: str, source_at: Location) -> str:
+    # What a stage will make has no config yet, but it has a name.
+    if source_at.fingerprint.startswith("stage:"):
+        return short_name(source)
+    config = read_config(source_at, "--sources")
+    size = config["num_hidden_layers"], config["hidden_size"]
+    return next(
+        (known.name for known in STUDENTS if (known.layers, known.hidden) == size), short_name(source)
+    )
