@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recipe_runs import Ran, recipe, run_command, run_here
+from recipe_runs import Ran, launch, recipe, run_command, run_here
 
 SENTENCES = [
     {"sentence": f"{thing} was {verdict}", "label": label}
@@ -309,3 +309,13 @@ def test_a_checkpoint_of_another_run_is_refused(
     assert "belongs to another run" in told
     assert "delete" in told
     assert not (folder / RECORD).exists()
+
+
+def test_of_two_processes_one_tells_and_both_end(place: Path, tmp_path: Path) -> None:
+    options = ("--corpus.sources", place / "empty.txt", "--corpus.tokenizer", place / "tokenizer")
+    ran = launch(2, recipe("pretrain"), *options, "--running.runs", tmp_path / "runs")
+    assert ran.status != 0
+    assert ran.err.count("error: the corpus") == 1, ran.err
+    # The launcher has a report of its own; no process of ours may add a traceback of a broken connection.
+    assert "gloo" not in ran.err.lower()
+    assert not list((tmp_path / "runs").rglob(".lock"))

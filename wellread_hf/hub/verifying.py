@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, ModelCard, get_token
 
-from wellread_hf.cards.metadata import METRIC_IDS
+from wellread_hf.cards.checks import METRIC_IDS
 from wellread_hf.data.rows import load_task
 from wellread_hf.errors import HubError, SourceError
 from wellread_hf.evaluation.metrics import scores
