@@ -21,8 +21,14 @@ each_recipe = pytest.mark.parametrize("name", RECIPES)
 SAME_EVERYWHERE = (
     *("--corpus.sources", "toy", "--corpus.tokenizer", "toy", "--steps", 6, "--block-lengths", 32),
     *("--dropout", 0, "--optim.batch-size", 8, "--optim.learning-rate", 1e-3),
+    # 19 held-out blocks, which no number of processes shares evenly.
+    *("--toy.corpus-texts", 9_000),
 )
-LABEL_TOY = ("--task.name", "toy", "--transfer.sources", "toy", "--label.shard-rows", 16)
+LABEL_TOY = (
+    *("--task.name", "toy", "--transfer.sources", "toy", "--label.shard-rows", 16),
+    *("--toy.corpus-texts", 2_000, "--toy.train-rows", 64, "--toy.validation-rows", 64),
+    *("--toy.test-rows", 64, "--toy.pool-rows", 128),
+)
 
 # Runs recipe after recipe in one start of Python, for the sake of time; each as the program's main file.
 DRIVER = """

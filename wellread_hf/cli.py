@@ -80,8 +80,11 @@ def _run(
     settings, flags = given
     if flags.smoke:
         settings = smoke(settings)
-    REMEMBERS.set(not flags.dry_run)
-    stages = plan(settings)
+    before = REMEMBERS.set(not flags.dry_run)
+    try:
+        stages = plan(settings)
+    finally:
+        REMEMBERS.reset(before)
     if flags.dry_run:
         print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
         for stage in in_order(stages):

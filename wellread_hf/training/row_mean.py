@@ -22,6 +22,8 @@ class RowMeanTrainer(Trainer):
 
     # compute_loss below divides by the rows of the whole step itself.
     loss_is_scaled_for_ga = True
+    # Losses [rows] of an evaluation's batches so far, of all processes.
+    _evaluated: list[Tensor] | None = None
 
     @abstractmethod
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
@@ -54,11 +56,35 @@ class RowMeanTrainer(Trainer):
         losses, outputs = self.row_losses(model, inputs)
         if not model.training:
             loss = losses.mean()
+            if self._evaluated is not None:
+                self._evaluated.append(self.accelerator.gather_for_metrics(losses.detach()))
         else:
             loss = losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
             if loss.device.type == "cpu" and not torch.isfinite(loss):
                 raise not_finite(loss.item(), self.state.global_step + 1)
         return (loss, outputs) if return_outputs else loss
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> Any:
+        """Evaluates as the parent does, but with the loss as the mean over all rows, each once.
+
+        The parent averages the batches of all processes, and these are filled up with rows that
+        another process has had already.
+        """
+        self._evaluated = []
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        )
+        losses, self._evaluated = self._evaluated, None
+        if losses and output.metrics is not None:
+            output.metrics[f"{metric_key_prefix}_loss"] = torch.cat(losses).mean().item()
+        return output
 
 
 def not_finite(loss: float, step: int) -> NotFiniteError:
