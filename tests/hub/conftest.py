@@ -14,6 +14,12 @@ def without_xet(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
 
 
+@pytest.fixture(autouse=True)
+def without_certificates(monkeypatch, tmp_path_factory):
+    # Reading this machine's takes longer than a whole push, and each client does it; nothing here is https.
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path_factory.getbasetemp()))
+
+
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     with HubServer(multipart_above=100_000, part_size=40_000) as hub:
