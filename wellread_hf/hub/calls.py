@@ -34,6 +34,8 @@ _QUOTA = re.compile(r"\b(?:in|after|for)\s+(?:about\s+)?(\d+)\s+(second|minute|h
 _UNITS = {"second": 1, "minute": 60, "hour": 3600}
 # A date beyond a calendar's end helps nobody.
 _LONGEST_WAIT = 7 * 86400.0
+# So the client tells a server without Xet, as a broken connection.
+_NO_XET = re.compile(r"\(404 .*xet-\w+-token")
 # On this answer the client asks again at once and without end (huggingface_hub 2.4, `create_repo`).
 _CREATION_BUSY = "another conflicting operation is in progress"
 
@@ -214,6 +216,11 @@ def diagnose(error: BaseException) -> Trouble | None:
             return Trouble(_line(str(error.server_message or error)), again=code in _AGAIN, code=code)
         if isinstance(error, OfflineModeIsEnabled):
             return Trouble("HF_HUB_OFFLINE=1 keeps this from the network; take it out", again=False)
+        if _NO_XET.search(str(error)):
+            return Trouble(
+                "this Hub has no Xet storage; set HF_HUB_DISABLE_XET=1 and run the same command again",
+                again=False,
+            )
         # An answer that is no JSON is a proxy's page, not the Hub's.
         if isinstance(error, json.JSONDecodeError):
             return Trouble("an answer that is not JSON", again=True)

@@ -26,6 +26,8 @@ def pack_runs(runs: Sequence[Path], namespace: str, name: str | None, eval_resul
         raise PublishError("expected folders of finished stages, got none; give runs/pretrain-... and so on")
     if name is not None and len(runs) > 1:
         raise PublishError(f"--name {name} is for a single run, got {len(runs)}; leave it out")
+    if name == "":
+        raise PublishError("--name is empty: expected a repository's name; leave it out for the family's")
     with bar("cards and hashes", "repositories", len(runs)) as shown:
         parcels = []
         for run in runs:

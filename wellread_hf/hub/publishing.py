@@ -305,7 +305,7 @@ def who(api: HfApi, calls: Calls, namespace: str) -> str:
     Raises:
         AuthenticationError: Nobody, or somebody who may not write to the namespace.
     """
-    if api.token is None:
+    if api.token in (None, False):
         raise AuthenticationError(
             "nobody is logged in to the Hub: run `hf auth login`, or set HF_TOKEN to a token that may write"
         )
