@@ -7,11 +7,20 @@ import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
 
+from wellread_hf.hub import calls
+
 
 @pytest.fixture(autouse=True)
 def without_xet(monkeypatch):
     # The environment is read when the client is imported, which another test may have done.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+
+
+@pytest.fixture(autouse=True)
+def without_certificates(monkeypatch, tmp_path_factory):
+    # Reading this machine's takes longer than a whole push, and each client does it; nothing here is https.
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture
@@ -33,3 +42,10 @@ def quick(monkeypatch) -> list[float]:
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
     return pauses
+
+
+@pytest.fixture
+def quick_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of a push a hundred times as short, those of the client's uploads none."""
+    monkeypatch.setattr(calls, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)

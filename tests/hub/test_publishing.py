@@ -5,52 +5,9 @@ from typing import Any
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
+from pushes import CARD, WEIGHTS, only_reads, parcel, push, pushed_once, states
 
-from wellread_hf.hub import calls
-from wellread_hf.hub.parcels import LocalFile, Parcel
-from wellread_hf.hub.publishing import Publishing, Report, publish
-
-TOKEN = "token-of-alice"
-CARD = b"---\nlicense: apache-2.0\nlanguage: en\n---\n# A student\n"
-# Above what the hub of the tests takes in one piece: it goes up in parts.
-WEIGHTS = bytes(range(256)) * 500
-
-
-@pytest.fixture(autouse=True)
-def quick_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "_FIRST_WAIT", 0.01)
-    # The client's own waits after a broken connection, in uploads.
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-
-
-def parcel(name: str = "bert-2-128", card: bytes = CARD, weights: bytes = WEIGHTS) -> Parcel:
-    contents = {"README.md": card, "config.json": b"{}", "model.safetensors": weights}
-    return Parcel(
-        name=name,
-        files={path: LocalFile(path, content) for path, content in contents.items()},
-        note=f"note of {name}",
-    )
-
-
-def push(api: HfApi, *parcels: Parcel, dry_run: bool = False, **settings: Any) -> Report:
-    chosen = Publishing(**({"namespace": "alice", "collection": None} | settings))
-    return publish(parcels or [parcel()], chosen, "1.0", dry_run, api)
-
-
-def states(report: Report) -> list[str]:
-    return [result.state for result in report.repositories]
-
-
-def pushed_once(hub: HubServer, name: str = "alice/bert-2-128") -> None:
-    """Exactly one commit after the first, with the right bytes."""
-    repository = hub.repository(name)
-    assert len(repository.commits) == 2, [commit.title for commit in repository.commits]
-    assert repository.read("README.md") == CARD
-    assert repository.read("model.safetensors") == WEIGHTS
-
-
-def only_reads(hub: HubServer) -> bool:
-    return all(record.method in ("GET", "HEAD") for record in hub.requests())
+pytestmark = pytest.mark.usefixtures("quick_waits")
 
 
 def test_a_push_is_one_commit_with_the_right_bytes_and_a_tag(hub: HubServer, api: HfApi) -> None:
@@ -117,9 +74,14 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("place", PLACES)
+# Twice in a row adds something where the second failure meets another state than the first one did.
+CASES = [
+    *((place, fault, 1) for place in PLACES for fault in FAULTS),
+    *((place, fault, 2) for place in ("creation", "upload", "commit") for fault in ("500", "answer lost")),
+]
+
+
+@pytest.mark.parametrize(("place", "fault", "times"), CASES)
 def test_whatever_fails_on_the_way_it_is_one_commit_in_the_end(
     place: str, fault: str, times: int, hub: HubServer, api: HfApi
 ) -> None:

@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import count
 from random import Random
 from typing import Any, TypeVar
 
 from huggingface_hub import set_client_factory
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils._http import default_client_factory
 
-from wellread_hf.errors import AuthenticationError, HubError, TryLaterError
+from wellread_hf.errors import AuthenticationError, HubError, TryLaterError, WellreadError
 from wellread_hf.locations import is_transport_error
 
 Answer = TypeVar("Answer")
@@ -31,6 +32,12 @@ _CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
 _FIRST_WAIT, _LONGEST_BACKOFF = 1.0, 30.0
 _QUOTA = re.compile(r"\b(?:in|after|for)\s+(?:about\s+)?(\d+)\s+(second|minute|hour)s?\b", re.I)
 _UNITS = {"second": 1, "minute": 60, "hour": 3600}
+# A date beyond a calendar's end helps nobody.
+_LONGEST_WAIT = 7 * 86400.0
+# So the client tells a server without Xet, as a broken connection.
+_NO_XET = re.compile(r"\(404 .*xet-\w+-token")
+# On this answer the client asks again at once and without end (huggingface_hub 2.4, `create_repo`).
+_CREATION_BUSY = "another conflicting operation is in progress"
 
 
 class AnsweredAgain(Exception):
@@ -110,7 +117,6 @@ class Calls:
     def __init__(self, patience: Patience, rest: Rest) -> None:
         self.patience, self.rest = patience, rest
         self.tries = 0
-        self._failed = 0
         self._end = time.monotonic() + patience.deadline
         # Workers that failed together should not come back together. No secret hangs on it.
         self._jitter = Random()
@@ -125,11 +131,12 @@ class Calls:
         Raises:
             HubError: The Hub refuses, or did not answer in time; its subclasses say how.
         """
-        while True:
+        for failed in count(1):
             try:
                 return self.once(call)
             except Trouble as trouble:
-                self.give_up_or_wait(what, trouble)
+                self.give_up_or_wait(what, trouble, failed)
+        raise AssertionError("count() has no end")
 
     def once(self, call: Callable[[], Answer]) -> Answer:
         """Calls a single time.
@@ -140,18 +147,24 @@ class Calls:
         self.rest.wait()
         self.tries += 1
         try:
-            answer = call()
+            return call()
+        except (Stopped, WellreadError):
+            # From a call within this one, which has had its own tries.
+            raise
         except Exception as error:
             trouble = diagnose(error)
             # A fault of this machine or of ours is not the Hub's.
             if trouble is None:
                 raise
             raise trouble from error
-        self._failed = 0
-        return answer
 
-    def give_up_or_wait(self, what: str, trouble: Trouble) -> None:
+    def give_up_or_wait(self, what: str, trouble: Trouble, failed: int) -> None:
         """Waits for the next try, or ends it.
+
+        Args:
+            what: What was tried.
+            trouble: What came of it.
+            failed: How often it has failed; without a word from the Hub the wait doubles each time.
 
         Raises:
             HubError: There is no next try.
@@ -165,11 +178,9 @@ class Calls:
                 f"{what}: the Hub asks to wait {wait / 60:.0f} minutes ({trouble.message}); run the same "
                 f"command again after {back:%H:%M}, or allow the wait with --max-wait {wait / 60 + 1:.0f}"
             ) from trouble
-        self._failed += 1
         if wait is None:
-            wait = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** (self._failed - 1)) * self._jitter.uniform(
-                0.75, 1.25
-            )
+            doubled = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** min(failed - 1, 10))
+            wait = doubled * self._jitter.uniform(0.75, 1.25)
         if time.monotonic() + wait > self._end:
             raise HubError(
                 f"{what}: no success within {self.patience.deadline:.0f} s and {self.tries} calls, the last "
@@ -203,6 +214,13 @@ def diagnose(error: BaseException) -> Trouble | None:
         if isinstance(error, HfHubHTTPError) and error.response is not None:
             code = error.response.status_code
             return Trouble(_line(str(error.server_message or error)), again=code in _AGAIN, code=code)
+        if isinstance(error, OfflineModeIsEnabled):
+            return Trouble("HF_HUB_OFFLINE=1 keeps this from the network; take it out", again=False)
+        if _NO_XET.search(str(error)):
+            return Trouble(
+                "this Hub has no Xet storage; set HF_HUB_DISABLE_XET=1 and run the same command again",
+                again=False,
+            )
         # An answer that is no JSON is a proxy's page, not the Hub's.
         if isinstance(error, json.JSONDecodeError):
             return Trouble("an answer that is not JSON", again=True)
@@ -247,9 +265,11 @@ def _bound(request: Any) -> None:
 
 
 def _raise_if_again(response: Any) -> None:
-    if response.status_code not in _AGAIN:
+    if response.status_code not in (*_AGAIN, 409):
         return
     response.read()
+    if response.status_code == 409 and _CREATION_BUSY not in response.text:
+        return
     try:
         answer = response.json()
         message = answer.get("error", "") if isinstance(answer, dict) else ""
@@ -261,6 +281,11 @@ def _raise_if_again(response: Any) -> None:
 
 def asked_wait(headers: Any, message: str) -> float | None:
     """Returns the seconds that an answer asks to wait: by `RateLimit`, `Retry-After`, or in its words."""
+    asked = _asked(headers, message)
+    return None if asked is None else min(max(asked, 0.0), _LONGEST_WAIT)
+
+
+def _asked(headers: Any, message: str) -> float | None:
     limit = re.search(r"r\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit", ""))
     if limit:
         return float(limit[1]) + 1
@@ -269,7 +294,7 @@ def asked_wait(headers: Any, message: str) -> float | None:
         return float(after) + 1
     if after:
         try:
-            return max(0.0, (parsedate_to_datetime(after) - datetime.now(UTC)).total_seconds() + 1)
+            return (parsedate_to_datetime(after) - datetime.now(UTC)).total_seconds() + 1
         except (TypeError, ValueError):
             return None
     told = _QUOTA.search(message)
@@ -277,5 +302,6 @@ def asked_wait(headers: Any, message: str) -> float | None:
 
 
 def _line(text: str) -> str:
-    """Puts a message on one line of a bearable length."""
-    return " ".join(text.split())[:300]
+    """Puts a message on one line of a bearable length, without what would steer a terminal."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(shown.split())[:300]

@@ -65,7 +65,8 @@ def check_loads(api: HfApi, repo: str, parcel: Parcel, revision: str) -> None:
             repo, revision, {"HF_HOME": home, "HF_TOKEN": str(api.token), "HF_ENDPOINT": api.endpoint}
         )
     worst = max(abs(a - b) for a, b in zip(here, there, strict=True))
-    if worst > _TOLERANCE:
+    # A NaN is no small difference.
+    if not worst <= _TOLERANCE:
         raise HubError(
             f"{repo}: loaded from {revision[:8]} its logits differ from the local model's by {worst:.2g}; "
             "look into it before anyone uses it"
@@ -144,8 +145,7 @@ def _logits(name: str, revision: str, environment: Mapping[str, str]) -> list[fl
         check=False,
     )
     if done.returncode:
-        raise HubError(
-            f"{name}: does not load in a process of its own: {done.stderr.strip().splitlines()[-1][:300]}"
-        )
+        said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        raise HubError(f"{name}: does not load in a process of its own: {said[-1][:300]}")
     logits: Any = json.loads(done.stdout.splitlines()[-1])
     return list(logits)

@@ -5,10 +5,10 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
-from wellread_hf.errors import PublishError
 from wellread_hf.hub.calls import Calls
+from wellread_hf.hub.parcels import order_of
 
-_LONGEST_TITLE, _LONGEST_NOTE = 60, 500
+_LONGEST_NOTE = 500
 
 
 def gather_collection(
@@ -16,21 +16,20 @@ def gather_collection(
 ) -> str:
     """Makes or completes the collection of a namespace with that title.
 
-    What others put into it stays, behind our models.
+    The namespace's models are put in the family's order, those of earlier runs included. What else is in it
+    stays, behind them.
 
     Args:
         api: The client.
         calls: Retries.
         namespace: Whose collection.
         title: Its title; looked up before it is created, the Hub takes a title twice.
-        models: Note of each model by id, in the order wanted.
+        models: Note of each model by id; those that are not of the family in the order wanted.
         private: Only its owner sees it.
 
     Returns:
         Its address.
     """
-    if not 0 < len(title) <= _LONGEST_TITLE:
-        raise PublishError(f"--collection: a title has 1 to {_LONGEST_TITLE} characters, got {title!r}")
     collection = _find(api, calls, namespace, title)
     if collection is None:
         collection = calls(
@@ -55,7 +54,7 @@ def gather_collection(
                 f"noting {model} in the collection",
                 lambda: api.update_collection_item(slug, item.item_object_id, note=note),  # noqa: B023
             )
-    _order(api, calls, slug, list(models))
+    _order(api, calls, slug, namespace)
     return str(collection.url)
 
 
@@ -65,18 +64,23 @@ def _find(api: HfApi, calls: Calls, namespace: str, title: str) -> Any:
 
 
 def _item(collection: Any, model: str) -> Any:
-    return next((item for item in collection.items if item.item_id == model), None)
+    return next((item for item in collection.items if _is_model(item) and item.item_id == model), None)
 
 
-def _order(api: HfApi, calls: Calls, slug: str, models: list[str]) -> None:
-    """Puts our models first, in their order; moves nothing that is in its place."""
+def _is_model(item: Any) -> bool:
+    return bool(item.item_type == "model")
+
+
+def _order(api: HfApi, calls: Calls, slug: str, namespace: str) -> None:
+    """Puts the namespace's models first, in order; moves nothing that is in its place."""
     items = list(calls("reading the collection", lambda: api.get_collection(slug)).items)
-    for position, model in enumerate(models):
-        at = next(index for index, item in enumerate(items) if item.item_id == model)
-        if at != position:
-            item = items.pop(at)
+    ours = [item for item in items if _is_model(item) and item.item_id.startswith(f"{namespace}/")]
+    ours.sort(key=lambda item: order_of(item.item_id.rpartition("/")[2]))
+    for position, item in enumerate(ours):
+        if items[position] is not item:
+            items.remove(item)
             items.insert(position, item)
             calls(
-                f"ordering {model} in the collection",
+                f"ordering {item.item_id} in the collection",
                 lambda: api.update_collection_item(slug, item.item_object_id, position=position),  # noqa: B023
             )

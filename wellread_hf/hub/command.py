@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wellread_hf import __version__
-from wellread_hf.errors import PublishError
+from wellread_hf.errors import PublishError, StoreError
 from wellread_hf.hub.options import Publishing
-from wellread_hf.hub.parcels import Parcel, check_parcels
+from wellread_hf.hub.parcels import Parcel, check_parcels, order_of
 from wellread_hf.hub.publishing import Report, publish
-from wellread_hf.hub.runs import order_of, parcel_of_run
+from wellread_hf.hub.runs import parcel_of_run
 from wellread_hf.progress import bar
 
 _FILES_SHOWN = 7
@@ -26,6 +26,8 @@ def pack_runs(runs: Sequence[Path], namespace: str, name: str | None, eval_resul
         raise PublishError("expected folders of finished stages, got none; give runs/pretrain-... and so on")
     if name is not None and len(runs) > 1:
         raise PublishError(f"--name {name} is for a single run, got {len(runs)}; leave it out")
+    if name == "":
+        raise PublishError("--name is empty: expected a repository's name; leave it out for the family's")
     with bar("cards and hashes", "repositories", len(runs)) as shown:
         parcels = []
         for run in runs:
@@ -34,7 +36,7 @@ def pack_runs(runs: Sequence[Path], namespace: str, name: str | None, eval_resul
                 _ = file.sha256
             parcels.append(parcel)
             shown.update()
-    parcels.sort(key=order_of)
+    parcels.sort(key=lambda parcel: order_of(parcel.name))
     check_parcels(parcels, token=None)
     return parcels
 
@@ -51,14 +53,23 @@ def publish_runs(
     """Pushes finished stages, prints a table (or JSON) and writes the report; returns the exit status."""
     parcels = pack_runs(runs, settings.namespace, name, eval_results)
     made = publish(parcels, settings, __version__, dry_run)
+    unwritten: OSError | None = None
     if not dry_run:
-        made.write(report)
+        try:
+            made.write(report)
+        except OSError as error:
+            unwritten = error
     if json:
         print(json_library.dumps(asdict(made), indent=1))
     else:
         show(made, dry_run)
-        if not dry_run:
+        if not dry_run and unwritten is None:
             print(f"report: {report}")
+    if unwritten is not None:
+        raise StoreError(
+            f"the report cannot be written to {report} ({unwritten}), what was pushed is pushed; give "
+            "another place with --report"
+        )
     return made.status
 
 
@@ -73,7 +84,8 @@ def show(report: Report, dry_run: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if Console().is_terminal else 140)
+    # What the Hub says is text: brackets in it are no markup.
+    console = Console(width=None if Console().is_terminal else 140, markup=False, emoji=False)
     console.print(
         f"{'plan for' if dry_run else 'pushed to'} {report.endpoint} as {report.user}, {report.visibility}, "
         f"tag {report.tag}",

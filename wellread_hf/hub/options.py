@@ -1,11 +1,15 @@
 """Settings of a push; light to import, since every command line shows them."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from wellread_hf.errors import PublishError
 
 Verify = Literal["tree", "download", "load"]
+
+_TAG = re.compile(r"(?!main$)[A-Za-z0-9](?!.*\.\.)(?!.*\.lock$)([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
+_LONGEST_TITLE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +38,12 @@ class Publishing:
         for name in ("jobs", "max_wait", "deadline"):
             if getattr(self, name) <= 0:
                 raise PublishError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}")
+        if self.tag is not None and not _TAG.fullmatch(self.tag):
+            raise PublishError(
+                f"--tag {self.tag!r} is no name for a version: expected letters, digits, . _ -, such as v1.0"
+            )
+        title = self.collection
+        if title is not None and not (title.isprintable() and 0 < len(title.strip()) <= _LONGEST_TITLE):
+            raise PublishError(
+                f"--collection: expected a title of 1 to {_LONGEST_TITLE} characters, got {title!r}; or None"
+            )

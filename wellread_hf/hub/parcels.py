@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HFValidationError
@@ -20,14 +21,17 @@ from wellread_hf.records import RECORD
 
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _MAY_BE_THERE = ("special_tokens_map.json", "vocab.txt")
-# What our own stages leave in a run's folder beside the model; it stays here.
+# What our own stages and `wellread card` leave in a run's folder beside the model; it stays here.
 _STAYS_HERE = (RECORD, "log.json", "README.md")
+_FOLDER_STAYS_HERE = ".eval_results"
 _SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-# What tokens of the Hub and of other services look like.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,94}[a-z0-9])?")
+_NAMESPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
+# What tokens of the Hub and of other services look like. No word need begin there: in JSON a line break
+# before it is written with an n.
 _SECRETS = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{30,}|api_org_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|sk-[A-Za-z0-9_-]{32,}"
-    r"|AKIA[A-Z0-9]{16})\b|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"(?:hf_|api_org_)[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|\bsk-[A-Za-z0-9_-]{32,}"
+    r"|\bAKIA[A-Z0-9]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 
 
@@ -68,11 +72,14 @@ class LocalFile:
         return copy.copy(self._pristine)
 
     def text(self) -> str | None:
-        """Returns the content of a text file; None for weights and pictures."""
-        if Path(self.path).suffix in (".safetensors", ".png"):
+        """Returns the content of a text file, of weights their header; None for pictures."""
+        if self.path.endswith(".png"):
             return None
         with self._pristine.as_file() as file:
-            return file.read().decode("utf-8", errors="replace")
+            if not self.path.endswith(".safetensors"):
+                return file.read().decode("utf-8", errors="replace")
+            header = int.from_bytes(file.read(8), "little")
+            return file.read(header).decode("utf-8", errors="replace") if header < self.size else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +117,8 @@ def model_parcel(folder: Path, name: str, added: Mapping[str, bytes], note: str 
             f"{folder}: expected a saved model with {', '.join(_MODEL_FILES)}, {', '.join(missing)} missing; "
             "save it again with save_pretrained (safetensors), tokenizer included"
         )
-    try:
-        config = json.loads(found["config.json"].read_text())
-    except ValueError as error:
-        raise PublishError(f"{found['config.json']}: not JSON ({error}); save the model again") from error
-    if not config.get("architectures"):
+    settings = {file: _json(path) for file, path in found.items() if path.suffix == ".json"}
+    if not settings["config.json"].get("architectures"):
         raise PublishError(
             f"{found['config.json']}: expected `architectures`, got none, so pipelines would not know what "
             "to load; save the model again, or take it over with recipes/adopt.py"
@@ -144,31 +148,49 @@ def check_parcels(parcels: Sequence[Parcel], token: str | None) -> None:
         PublishError: With all that was found.
     """
     problems = [problem for parcel in parcels for problem in _problems(parcel, token)]
-    names = [(parcel.repo_type, parcel.name) for parcel in parcels]
-    problems += [
-        f"two parcels are named {name}" for _, name in sorted({n for n in names if names.count(n) > 1})
-    ]
+    names = [parcel.name for parcel in parcels]
+    problems += [f"two repositories are named {name}" for name in sorted(set(names)) if names.count(name) > 1]
     if problems:
         raise PublishError("nothing was sent: " + "; ".join(problems))
 
 
-def check_name(name: str) -> None:
-    """Refuses a repository's name or namespace that the Hub or we do not allow.
+def check_namespace(namespace: str) -> None:
+    """Refuses a namespace that is none.
 
     Raises:
         PublishError: It breaks a rule.
     """
+    if not namespace:
+        raise PublishError(
+            "--namespace is missing: expected the user or organisation that gets the repositories"
+        )
+    if not _NAMESPACE.fullmatch(namespace) or not _is_name(namespace):
+        raise PublishError(
+            f"--namespace {namespace!r} is no name of a user or organisation: expected letters, digits, . _ -"
+        )
+
+
+def order_of(name: str) -> tuple[int, ...]:
+    """Sorts the family by its sizes; task students come after it, everything else last."""
+    sizes = re.fullmatch(r"bert-(\d+)-(\d+)(-.*)?", name)
+    if sizes is None:
+        return (2,)
+    return (1 if sizes[3] else 0, int(sizes[1]), int(sizes[2]))
+
+
+def _is_name(name: str) -> bool:
     try:
         validate_repo_id(name)
-    except HFValidationError as error:
-        raise PublishError(f"{name!r} is no name for a repository: {error}; choose another") from None
+    except HFValidationError:
+        return False
+    return True
 
 
 def _problems(parcel: Parcel, token: str | None) -> Iterator[str]:
-    if not _NAME.fullmatch(parcel.name) or len(parcel.name) > 96:
+    if not _NAME.fullmatch(parcel.name) or not _is_name(parcel.name):
         yield (
-            f"{parcel.name!r} is no name for a repository: expected lower-case letters, digits, . _ -, "
-            "beginning with a letter or digit"
+            f"{parcel.name!r} is no name for a repository: expected up to 96 lower-case letters, digits, "
+            ". _ -, beginning and ending with a letter or digit, without -- and .."
         )
     for file in parcel.files.values():
         text = file.text()
@@ -192,6 +214,8 @@ def _files(folder: Path, allowed: Sequence[str], pattern: re.Pattern[str] | None
         raise PublishError(f"{folder}: expected a folder (not a link to one); give a run's folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
+        if path.name == _FOLDER_STAYS_HERE and path.is_dir() and not path.is_symlink():
+            continue
         if path.is_symlink() or not path.is_file():
             kind = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "no ordinary file"
             raise PublishError(f"{path} is {kind}: expected ordinary files only; move it out of the folder")
@@ -203,6 +227,16 @@ def _files(folder: Path, allowed: Sequence[str], pattern: re.Pattern[str] | None
                 "folder"
             )
     return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PublishError(f"{path}: not JSON ({error}); save the model again") from error
+    if not isinstance(value, dict):
+        raise PublishError(f"{path}: expected a JSON object, got something else; save the model again")
+    return value
 
 
 def _check_weights(path: Path) -> None:

@@ -28,7 +28,7 @@ from wellread_hf.hub.calls import Calls, Patience, Rest, Stopped, patient_client
 from wellread_hf.hub.checking import check_download, check_loads
 from wellread_hf.hub.collections import gather_collection
 from wellread_hf.hub.options import Publishing
-from wellread_hf.hub.parcels import Parcel, check_name, check_parcels
+from wellread_hf.hub.parcels import Parcel, check_namespace, check_parcels
 from wellread_hf.hub.pushing import (
     RepoPlan,
     check_tree,
@@ -112,11 +112,7 @@ def publish(
         AuthenticationError: Nobody is logged in, or may not write to the namespace.
         HubError: The Hub could not be asked who is logged in.
     """
-    if not settings.namespace:
-        raise PublishError(
-            "--namespace is missing: expected the user or organisation that gets the repositories"
-        )
-    check_name(settings.namespace)
+    check_namespace(settings.namespace)
     api = api or HfApi(token=get_token())
     check_parcels(parcels, api.token if isinstance(api.token, str) else None)
     _check_endpoint(api.endpoint)
@@ -136,12 +132,17 @@ class _Push:
 
     def run(self, dry_run: bool) -> Report:
         """Plans, and unless it is a dry run pushes; never raises for one repository's sake."""
-        user = who(self.api, Calls(self.patience, self.rest), self.settings.namespace)
-        plans = list(self._plan())
-        collection = None
-        if not dry_run:
-            self._push(plans)
-            collection = self._collect(plans)
+        user, collection = "", None
+        try:
+            user = who(self.api, Calls(self.patience, self.rest), self.settings.namespace)
+            plans = list(self._plan())
+            if not dry_run:
+                self._push(plans)
+                collection = self._collect(plans)
+        except KeyboardInterrupt as error:
+            # Outside the work side by side, or a second time, while waiting for what had begun.
+            self.problem = error
+            self.rest.stopped.set()
         return Report(
             endpoint=self.api.endpoint,
             user=user,
@@ -187,6 +188,10 @@ class _Push:
 
             for _ in self._side_by_side(self._push_one, todo, done):
                 pass
+        for plan in todo:
+            result = self.results[plan.repo]
+            if result.state == plan.state and result.new is None:
+                result.state = "interrupted"
 
     def _push_one(self, plan: RepoPlan) -> RepoPlan:
         result = self.results[plan.repo]
@@ -199,10 +204,11 @@ class _Push:
             if now.changed:
                 head = commit(self.api, calls, now, f"wellread-hf {self.version}: {now.parcel.name}")
                 check_tree(self.api, calls, now, head)
-                if self.settings.verify != "tree":
-                    check_download(self.api, calls, now.repo, now.parcel, head)
-                if self.settings.verify == "load" and now.parcel.repo_type == "model":
-                    check_loads(self.api, now.repo, now.parcel, head)
+            # Also where an earlier run got as far as the commit: a tag says that all this was checked.
+            if self.settings.verify != "tree":
+                check_download(self.api, calls, now.repo, now.parcel, head)
+            if self.settings.verify == "load" and now.parcel.repo_type == "model":
+                check_loads(self.api, now.repo, now.parcel, head)
             if now.tag:
                 set_tag(self.api, calls, now, head)
             result.state, result.new = after, head
@@ -234,8 +240,10 @@ class _Push:
     ) -> Iterator[Result]:
         """Works on several items at once, in order; Ctrl-C lets nothing new begin and waits for what has."""
         with ThreadPoolExecutor(max_workers=self.settings.jobs) as pool:
-            futures = {pool.submit(work, item): item for item in items}
+            futures: dict[Future[Result], Any] = {}
             try:
+                for item in items:
+                    futures[pool.submit(work, item)] = item
                 self._wait(futures, done)
             except KeyboardInterrupt as error:
                 self.problem = error
@@ -268,6 +276,10 @@ class _Push:
             if isinstance(error, AuthenticationError | TryLaterError):
                 self.problem = error
                 self.rest.stopped.set()
+        except Exception as error:
+            # An answer that the client cannot make sense of, or a fault of ours: the others go on.
+            result.state = "failed"
+            result.error = f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         finally:
             result.seconds += time.monotonic() - started
             result.tries += calls.tries
@@ -293,12 +305,19 @@ def who(api: HfApi, calls: Calls, namespace: str) -> str:
     Raises:
         AuthenticationError: Nobody, or somebody who may not write to the namespace.
     """
-    if api.token is None:
+    if api.token in (None, False):
         raise AuthenticationError(
             "nobody is logged in to the Hub: run `hf auth login`, or set HF_TOKEN to a token that may write"
         )
     user = calls("asking who is logged in", api.whoami)
-    spaces = [user["name"], *(organisation["name"] for organisation in user.get("orgs", ()))]
+    token = user.get("auth", {}).get("accessToken", {})
+    if token.get("role") == "read":
+        raise AuthenticationError(
+            f"the token of {user['name']} may only read: expected one that may write; make one in the "
+            "settings on the Hub, then `hf auth login`"
+        )
+    teams = (team["name"] for team in user.get("orgs", ()) if team.get("roleInOrg") != "read")
+    spaces = [user["name"], *teams]
     if namespace not in spaces:
         raise AuthenticationError(
             f"--namespace {namespace}: {user['name']} may write to {', '.join(spaces)}; give one of these, "

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Literal
 
 from huggingface_hub import HfApi
@@ -90,23 +91,38 @@ def plan_repository(api: HfApi, calls: Calls, repo: str, parcel: Parcel, private
 def create_repository(api: HfApi, calls: Calls, plan: RepoPlan, private: bool) -> RepoPlan:
     """Creates the repository; returns the plan with its first commit as head.
 
+    Another process may make and fill it at the same time: what it has of the parcel is not sent again.
+
     Raises:
+        ConflictError: What it has are other files by the same names.
         HubError: It may not be created, or is not as private as asked for.
     """
     repo, kind = plan.repo, plan.parcel.repo_type
-    with _CREATION:
-        calls(
-            f"creating {repo}",
+
+    def create() -> None:
+        # Between two tries it is another repository's turn.
+        with _CREATION:
             # A lost answer makes the second try find what the first one made.
-            lambda: api.create_repo(repo, repo_type=kind, private=private, exist_ok=True),
-        )
+            api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
+
+    calls(f"creating {repo}", create)
     info = calls(f"looking at {repo}", lambda: api.repo_info(repo, repo_type=kind))
     if bool(info.private) != private:
         raise HubError(
             f"{repo}: asked for a {'private' if private else 'public'} repository, the Hub made it "
             f"{'private' if info.private else 'public'}; nothing was uploaded, mend it in its settings"
         )
-    return replace(plan, head=str(info.sha))
+    head = str(info.sha)
+    there = calls(f"listing {repo}", lambda: tree(api, repo, kind, head))
+    files = plan.parcel.files
+    changed = tuple(path for path in plan.changed if not same(files[path], there.get(path)))
+    foreign = [path for path in changed if path in there]
+    if foreign:
+        raise ConflictError(
+            f"{repo}: somebody else made it while this push was under way, with {', '.join(foreign)} of "
+            "their own; nothing was overwritten: look at it, then run the same command again"
+        )
+    return replace(plan, head=head, changed=changed)
 
 
 def commit(api: HfApi, calls: Calls, plan: RepoPlan, message: str) -> str:
@@ -123,7 +139,7 @@ def commit(api: HfApi, calls: Calls, plan: RepoPlan, message: str) -> str:
         HubError: The Hub refuses, or the deadline passed.
     """
     repo, parcel, head = plan.repo, plan.parcel, str(plan.head)
-    while True:
+    for failed in count(1):
         try:
             made = calls.once(
                 lambda: api.create_commit(
@@ -141,7 +157,7 @@ def commit(api: HfApi, calls: Calls, plan: RepoPlan, message: str) -> str:
                 calls(f"looking at {repo}", lambda: api.repo_info(repo, repo_type=parcel.repo_type)).sha
             )
             if now == head:
-                calls.give_up_or_wait(what, trouble)
+                calls.give_up_or_wait(what, trouble, failed)
                 continue
             there = calls(f"listing {repo}", lambda: tree(api, repo, parcel.repo_type, now))  # noqa: B023
             if all(same(file, there.get(path)) for path, file in parcel.files.items()):
@@ -151,6 +167,7 @@ def commit(api: HfApi, calls: Calls, plan: RepoPlan, message: str) -> str:
                 "planned; nothing was overwritten: look at it, then run the same command again"
             ) from trouble
         return str(made.oid)
+    raise AssertionError("count() has no end")
 
 
 def check_tree(api: HfApi, calls: Calls, plan: RepoPlan, revision: str) -> None:

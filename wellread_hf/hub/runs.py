@@ -1,6 +1,5 @@
 """From a finished stage's folder to the files of a repository, card included."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,11 +47,3 @@ def parcel_of_run(
     parameters = "" if facts.measured is None else f", {facts.measured.weights / 1e6:.1f}M parameters"
     note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}"
     return model_parcel(folder, facts.name, rendered.files, note)
-
-
-def order_of(parcel: Parcel) -> tuple[int, ...]:
-    """Sorts the family by its sizes; task students come after it, everything else last."""
-    sizes = re.fullmatch(r"bert-(\d+)-(\d+)(-.*)?", parcel.name)
-    if sizes is None:
-        return (2,)
-    return (1 if sizes[3] else 0, int(sizes[1]), int(sizes[2]))

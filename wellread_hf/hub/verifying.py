@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, ModelCard, get_token
+from safetensors import SafetensorError
 
 from wellread_hf.cards.checks import METRIC_IDS
 from wellread_hf.data.rows import load_task
@@ -127,7 +128,15 @@ def _load(folder: Path) -> tuple[Any, Any]:
         kind = getattr(transformers, config.architectures[0])
         model = kind.from_pretrained(folder, use_safetensors=True)
         return model, transformers.AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise SourceError(f"{folder}: its bytes are right, but it does not load: {error}") from error
 
 

@@ -1,0 +1,87 @@
+"""What the tests of publishing share: small parcels, folders of finished stages, and what came of a push."""
+
+from pathlib import Path
+from typing import Any
+
+from hub_server import HubServer
+from huggingface_hub import HfApi
+
+from wellread_hf.hub.parcels import LocalFile, Parcel
+from wellread_hf.hub.publishing import Publishing, Report, publish
+from wellread_hf.records import StageRecord
+from wellread_hf.students import Student
+
+TOKEN = "token-of-alice"
+CARD = b"---\nlicense: apache-2.0\nlanguage: en\n---\n# A student\n"
+# Above what the hub of the tests takes in one piece: it goes up in parts.
+WEIGHTS = bytes(range(256)) * 500
+
+
+def parcel(name: str = "bert-2-128", card: bytes = CARD, weights: bytes = WEIGHTS, **more: Any) -> Parcel:
+    contents = {"README.md": card, "config.json": b"{}", "model.safetensors": weights}
+    return Parcel(
+        name=name,
+        files={path: LocalFile(path, content) for path, content in contents.items()},
+        **({"note": f"note of {name}"} | more),
+    )
+
+
+def push(api: HfApi, *parcels: Parcel, dry_run: bool = False, **settings: Any) -> Report:
+    chosen = Publishing(**({"namespace": "alice", "collection": None} | settings))
+    return publish(parcels or [parcel()], chosen, "1.0", dry_run, api)
+
+
+def states(report: Report) -> list[str]:
+    return [result.state for result in report.repositories]
+
+
+def pushed_once(hub: HubServer, name: str = "alice/bert-2-128") -> None:
+    """Exactly one commit after the first, with the right bytes."""
+    repository = hub.repository(name)
+    assert len(repository.commits) == 2, [commit.title for commit in repository.commits]
+    assert repository.read("README.md") == CARD
+    assert repository.read("model.safetensors") == WEIGHTS
+
+
+def only_reads(hub: HubServer) -> bool:
+    return all(record.method in ("GET", "HEAD") for record in hub.requests())
+
+
+def save_run(root: Path, student: str = "bert-2-128", seed: int = 0, digest: str = "a") -> Path:
+    """Makes the folder of a finished stage with a student of few words, as if taken over from Google."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+
+    sizes = Student.parse(student)
+    text = ("the", "quick", "brown", "fox", "is", "not", "lazy", "at", "all", ".")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *text]
+    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(words)}, model_max_length=64)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=sizes.hidden,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        intermediate_size=4 * sizes.hidden,
+        max_position_embeddings=64,
+    )
+    folder = root / f"adopt-{student}-{digest * 12}"
+    BertForMaskedLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    StageRecord(
+        kind="adopt",
+        name=student,
+        digest=digest * 64,
+        settings={"source": f"google/bert_uncased_L-{sizes.layers}_H-{sizes.hidden}_A-{sizes.heads}"},
+        inputs={},
+        outcome={
+            "source": f"google/bert_uncased_L-{sizes.layers}_H-{sizes.hidden}_A-{sizes.heads}",
+            "revision": "0" * 40,
+            "parity": 0.0,
+            "sentences": 3,
+        },
+        seconds=1.0,
+        versions={"torch": torch.__version__},
+        command="python recipes/adopt.py",
+    ).write(folder)
+    return folder

@@ -1,0 +1,236 @@
+"""What must not be pushed is refused here: status 2, one sentence, not a single request."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hub_server import HubServer
+from pushes import TOKEN, only_reads, save_run
+from safetensors.numpy import load_file, save_file
+
+from wellread_hf import commands
+
+# Put together here, so that nothing in this repository looks like a token.
+LIKE_A_TOKEN = "hf" + "_" + "aB3" * 11
+
+Wellread = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "runs" / finished.name))
+
+
+@pytest.fixture
+def wellread(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Wellread:
+    """The command, in this process."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.chdir(tmp_path)
+
+    def called(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["wellread", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            commands.main()
+        told = capsys.readouterr()
+        return int(str(ended.value.code or 0)), told.out, told.err
+
+    return called
+
+
+def _edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _link(run: Path) -> None:
+    (run / "config.json").rename(run.parent / "config.json")
+    (run / "config.json").symlink_to(run.parent / "config.json")
+
+
+def _linked_picture(run: Path) -> None:
+    (run / "scores.png").symlink_to("/etc/hostname")
+
+
+def _cut(run: Path) -> None:
+    os.truncate(run / "model.safetensors", (run / "model.safetensors").stat().st_size - 100)
+
+
+def _no_safetensors(run: Path) -> None:
+    (run / "model.safetensors").rename(run / "pytorch_model.bin")
+
+
+def _token_in_weights(run: Path) -> None:
+    path = run / "model.safetensors"
+    save_file(load_file(path), path, metadata={"format": "pt", "note": LIKE_A_TOKEN})
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "link": (_link, "config.json is a link"),
+    "linked picture": (_linked_picture, "scores.png is a link"),
+    "pickle": (lambda run: (run / "training_args.bin").write_bytes(b"\x80\x04."), "training_args.bin is not"),
+    ".env": (lambda run: (run / ".env").write_text("A=b"), ".env is not among the files"),
+    "code": (lambda run: (run / "modeling.py").write_text("pass"), "modeling.py is not among the files"),
+    "sub-folder": (lambda run: (run / "checkpoint-1").mkdir(), "checkpoint-1 is a folder"),
+    "pipe": (lambda run: os.mkfifo(run / "vocab.txt"), "vocab.txt is no ordinary file"),
+    "cut weights": (_cut, "not a whole safetensors file"),
+    "no safetensors": (_no_safetensors, "pytorch_model.bin is not among the files"),
+    "no tokenizer": (lambda run: (run / "tokenizer.json").unlink(), "tokenizer.json missing"),
+    "no architectures": (
+        lambda run: _edit(run / "config.json", architectures=None),
+        "expected `architectures`",
+    ),
+    "damaged tokenizer": (
+        lambda run: (run / "tokenizer.json").write_text('{"a": '),
+        "tokenizer.json: not JSON",
+    ),
+    "list for an object": (lambda run: (run / "tokenizer_config.json").write_text("[]"), "a JSON object"),
+    "token": (lambda run: _edit(run / "tokenizer_config.json", x=LIKE_A_TOKEN), "looks like a token"),
+    # In JSON a line break before it is the letter n.
+    "token on a line": (
+        lambda run: _edit(run / "tokenizer_config.json", chat_template=f"hello\n{LIKE_A_TOKEN}_"),
+        "looks like a token",
+    ),
+    "our token": (lambda run: _edit(run / "tokenizer_config.json", x=f"a{TOKEN}b"), "looks like a token"),
+    "token in the weights": (_token_in_weights, "model.safetensors holds what looks like a token"),
+    "no record": (lambda run: (run / "stage.json").unlink(), "found no stage.json"),
+}
+
+
+def _refused(told: tuple[int, str, str], sentence: str, hub: HubServer) -> None:
+    status, out, err = told
+    assert status == 2
+    assert not out
+    assert not hub.requests()
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert line.startswith("error: ")
+    assert sentence in line
+    assert "Traceback" not in err
+    assert LIKE_A_TOKEN not in err
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_files_that_must_not_be_pushed(wrong: str, run: Path, wellread: Wellread, hub: HubServer) -> None:
+    spoil, sentence = WRONG[wrong]
+    spoil(run)
+    _refused(wellread("publish", run, "--namespace", "alice"), sentence, hub)
+    assert not Path("push-report.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Bert", "..", "a..b", "a--b", "../x", "x" * 97, "", "a b", "-a", "a-", "a.git", "ü", "a/b", "a\n"],
+)
+def test_names_that_are_none(name: str, run: Path, wellread: Wellread, hub: HubServer) -> None:
+    status, _, err = wellread("publish", run, "--namespace", "alice", f"--name={name}")
+    assert status == 2
+    assert not hub.requests()
+    assert err.count("error: ") == 1
+    assert "Traceback" not in err
+
+
+def test_two_runs_of_one_name(run: Path, wellread: Wellread, hub: HubServer) -> None:
+    other = shutil.copytree(run, run.with_name("adopt-bert-2-128-" + "b" * 12))
+    told = wellread("publish", run, other, "--namespace", "alice")
+    _refused(told, "two repositories are named bert-2-128", hub)
+    _refused(wellread("publish", run, other, "--namespace", "alice", "--name", "x"), "--name x", hub)
+
+
+def test_a_folder_that_is_a_link_or_missing(run: Path, wellread: Wellread, hub: HubServer) -> None:
+    linked = run.with_name("linked")
+    linked.symlink_to(run)
+    _refused(wellread("publish", linked, "--namespace", "alice"), "not a link to one", hub)
+    _refused(wellread("publish", "nowhere", "--namespace", "alice"), "nowhere", hub)
+    _refused(wellread("publish", run), "--namespace is missing", hub)
+
+
+def test_everything_that_is_wrong_is_told_at_once(run: Path, wellread: Wellread, hub: HubServer) -> None:
+    _edit(run / "tokenizer_config.json", x=LIKE_A_TOKEN)
+    (run / "vocab.txt").write_text(LIKE_A_TOKEN)
+    told = wellread("publish", run, "--namespace", "alice")
+    _refused(told, "tokenizer_config.json holds", hub)
+    assert "vocab.txt holds" in told[2]
+
+
+def test_what_wellread_card_left_in_the_folder_is_in_nobodys_way(
+    run: Path, wellread: Wellread, hub: HubServer
+) -> None:
+    (run / ".eval_results").mkdir()
+    (run / "README.md").write_text("old")
+    (run / "log.json").write_text("[]")
+    assert wellread("publish", run, "--namespace", "alice")[0] == 0
+    files = set(hub.repository("alice/bert-2-128").files())
+    assert files >= {"README.md", "config.json", "model.safetensors", "tokenizer.json"}
+    assert not files & {"log.json", "stage.json"}
+    assert hub.repository("alice/bert-2-128").read("README.md") != b"old"
+
+
+def test_the_command_from_plan_to_report(run: Path, wellread: Wellread, hub: HubServer) -> None:
+    words = ("publish", run, "--namespace", "alice")
+    status, out, _ = wellread(*words, "--dry-run")
+    assert (status, only_reads(hub), Path("push-report.json").exists()) == (0, True, False)
+    for shown in (
+        "plan for",
+        hub.endpoint,
+        "as alice",
+        "private",
+        "bert-2-128",
+        "create",
+        "model.safetensors",
+    ):
+        assert shown in out
+    assert "1.8 MB" in out
+
+    status, out, _ = wellread(*words, "--dry-run", "--json")
+    plan = json.loads(out)
+    assert (plan["endpoint"], plan["user"], plan["visibility"]) == (hub.endpoint, "alice", "private")
+    (planned,) = plan["repositories"]
+    assert (planned["state"], "model.safetensors" in planned["files"]) == ("create", True)
+
+    status, out, _ = wellread(*words)
+    assert status == 0
+    for shown in ("created", "collection: ", "report: push-report.json"):
+        assert shown in out
+    report = json.loads(Path("push-report.json").read_text())
+    (pushed,) = report["repositories"]
+    assert pushed["new"] == hub.repository("alice/bert-2-128").head
+    assert pushed["files"] == planned["files"]
+    assert (
+        pushed["bytes"]
+        == planned["bytes"]
+        == sum(
+            entry.size for path, entry in hub.repository("alice/bert-2-128").files().items() if path[0] != "."
+        )
+    )
+    hub.clear_requests()
+    status, out, _ = wellread(*words, "--json", "--report", "deep/er/report.json")
+    assert (status, only_reads(hub)) == (0, True)
+    assert json.loads(out) == json.loads(Path("deep/er/report.json").read_text())
+
+    status, out, _ = wellread(*words, "--public")
+    assert (status, "blocked" in out) == (1, True)
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_what_was_done(
+    run: Path, wellread: Wellread, hub: HubServer
+) -> None:
+    status, out, err = wellread("publish", run, "--namespace", "alice", "--report", "/proc/report.json")
+    assert (status, "created" in out) == (2, True)
+    assert "what was pushed is pushed" in err
+
+
+def test_brackets_in_what_the_hub_says_are_no_markup(run: Path, wellread: Wellread, hub: HubServer) -> None:
+    hub.fault("/preupload/", status=403, body="no [/red] way [bold]", times=None)
+    status, out, _ = wellread("publish", run, "--namespace", "alice")
+    assert status == 1
+    assert "[/red]" in out
+    assert "[bold]" in out
