@@ -215,7 +215,9 @@ def test_scores_that_a_card_claims_are_recomputed_and_differences_told(
     assert checked.found == pytest.approx(100 * accuracy)
     assert len(found.left_out) == 3
 
+    template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setenv("HF_TOKEN", str(api.token))
     assert verify_model("alice/honest", None, True, str(glue), 64) == 0
     told = capsys.readouterr().out
