@@ -26,7 +26,8 @@ def main() -> None:
                 "pull": pull,
             },
             prog="wellread",
-            description="Compact BERTs by Pre-trained Distillation.",
+            description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
+            args=[word for word in sys.argv[1:] if word != "--debug"],
         ),
     )
 

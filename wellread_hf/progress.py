@@ -1,6 +1,7 @@
 """Progress bars of the main process; what is over in a moment shows none."""
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,3 +28,11 @@ def bar(doing: str, unit: str, total: int | None = None, **more: Any) -> "tqdm[A
 
     shown = {"delay": _SECONDS_WITHOUT, "disable": not is_main_process()} | more
     return tqdm(desc=doing, unit=f" {unit}", total=total, **shown)
+
+
+def say(line: str) -> None:
+    """Prints a line above the bars, on stderr."""
+    from tqdm import tqdm
+
+    if is_main_process():
+        tqdm.write(line, file=sys.stderr)

@@ -1,11 +1,13 @@
 """A hub with two users, and the unmodified client pointed at it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
+from pushes import save_run
 
 from wellread_hf.hub import calls
 
@@ -49,3 +51,9 @@ def quick_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of a push a hundred times as short, those of the client's uploads none."""
     monkeypatch.setattr(calls, "_FIRST_WAIT", 0.01)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished stage with a student of two layers."""
+    return save_run(tmp_path_factory.mktemp("finished"))

@@ -8,20 +8,16 @@ from pathlib import Path
 
 import pytest
 from hub_server import HubServer
-from pushes import TOKEN, only_reads, save_run
+from pushes import TOKEN, only_reads
 from safetensors.numpy import load_file, save_file
 
 from wellread_hf import commands
+from wellread_hf.errors import PublishError
 
 # Put together here, so that nothing in this repository looks like a token.
 LIKE_A_TOKEN = "hf" + "_" + "aB3" * 11
 
 Wellread = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_run(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture
@@ -234,3 +230,10 @@ def test_brackets_in_what_the_hub_says_are_no_markup(run: Path, wellread: Wellre
     assert status == 1
     assert "[/red]" in out
     assert "[bold]" in out
+
+
+def test_debug_shows_where_an_error_came_from(run: Path, wellread: Wellread, hub: HubServer) -> None:
+    (run / ".env").write_text("A=b")
+    with pytest.raises(PublishError):
+        wellread("publish", run, "--namespace", "alice", "--debug")
+    assert not hub.requests()

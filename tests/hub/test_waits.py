@@ -114,10 +114,14 @@ def test_a_quota_beyond_max_wait_ends_the_run_and_says_when_to_come_back(hub: Hu
     assert (report.status, states(report)) == (0, ["unchanged", "created", "created"])
 
 
-def test_a_quota_within_max_wait_is_waited_for(hub: HubServer, api: HfApi, waits: list[float]) -> None:
+def test_a_quota_within_max_wait_is_told_and_waited_for(
+    hub: HubServer, api: HfApi, waits: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     hub.fault("POST /api/repos/create", status=429, body=QUOTA.format("43 minutes"))
     assert push(api, max_wait=45.0).status == 0
     assert waits == [-2580, 2580]
+    assert "creating alice/bert-2-128: 429" in (told := capsys.readouterr().err)
+    assert "trying again in 2580 s" in told
 
 
 def test_waits_double_until_the_deadline_across_looks_at_the_head(

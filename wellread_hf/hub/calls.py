@@ -24,12 +24,15 @@ from huggingface_hub.utils._http import default_client_factory
 
 from wellread_hf.errors import AuthenticationError, HubError, TryLaterError, WellreadError
 from wellread_hf.locations import is_transport_error
+from wellread_hf.progress import say
 
 Answer = TypeVar("Answer")
 
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
 _FIRST_WAIT, _LONGEST_BACKOFF = 1.0, 30.0
+# Longer waits are told, or they look as if nothing went on.
+_SILENT_BELOW = 5.0
 _QUOTA = re.compile(r"\b(?:in|after|for)\s+(?:about\s+)?(\d+)\s+(second|minute|hour)s?\b", re.I)
 _UNITS = {"second": 1, "minute": 60, "hour": 3600}
 # A date beyond a calendar's end helps nobody.
@@ -186,6 +189,8 @@ class Calls:
                 f"{what}: no success within {self.patience.deadline:.0f} s and {self.tries} calls, the last "
                 f"answer was: {trouble.message}; run the same command again, it goes on from here"
             ) from trouble
+        if wait >= _SILENT_BELOW:
+            say(f"{what}: {trouble.message}; trying again in {wait:.0f} s")
         if trouble.code == 429:
             self.rest.everyone(wait)
         self.rest.wait(wait)

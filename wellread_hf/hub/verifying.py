@@ -141,7 +141,11 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
 
 def _claims(card: Path, model: Any, judge: "_Judge") -> Iterator[Claim | str]:
-    for result in ModelCard.load(card).data.eval_results or []:
+    try:
+        results = ModelCard.load(card).data.eval_results or []
+    except (ValueError, TypeError, LookupError) as error:
+        raise HubError(f"{card}: the card's metadata cannot be read ({error}); have it mended") from error
+    for result in results:
         task, split = str(result.dataset_config), result.dataset_split
         name = f"{task} {split} {result.metric_type}"
         if result.dataset_type != GLUE or task not in GLUE_TASKS:
@@ -150,8 +154,10 @@ def _claims(card: Path, model: Any, judge: "_Judge") -> Iterator[Claim | str]:
             yield f"{name}: the labels of that split are not public"
         elif "SequenceClassification" not in type(model).__name__:
             yield f"{name}: of models fine-tuned from this one, which are not in this repository"
+        elif result.metric_type not in _METRICS or not isinstance(result.metric_value, int | float):
+            yield f"{name} = {result.metric_value}: expected a number, of {', '.join(_METRICS)}"
         else:
-            metric = _METRICS.get(result.metric_type, result.metric_type)
+            metric = _METRICS[result.metric_type]
             claimed = 100 * float(result.metric_value)
             yield Claim(task=task, metric=metric, claimed=claimed, found=100 * judge.score(task, metric))
 

@@ -1,0 +1,27 @@
+"""Publishes parcels of the tests in a process of its own: python push_process.py REPORT NAME..."""
+
+import sys
+from pathlib import Path
+
+from pushes import parcel
+
+from wellread_hf.cli import with_errors_told
+from wellread_hf.hub.options import Publishing
+from wellread_hf.hub.publishing import publish
+
+# Some seconds of upload at the pace of the hub's tests.
+BIG = bytes(range(256)) * 40_000
+
+
+def main() -> None:
+    report, *names = sys.argv[1:]
+    made = publish(
+        [parcel(name, weights=BIG) for name in names], Publishing(namespace="alice", jobs=2), "1.0"
+    )
+    made.write(Path(report))
+    print([result.state for result in made.repositories])
+    sys.exit(made.status)
+
+
+if __name__ == "__main__":
+    with_errors_told(False, main)
