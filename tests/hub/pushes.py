@@ -6,8 +6,10 @@ from typing import Any
 from hub_server import HubServer
 from huggingface_hub import HfApi
 
+from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.parcels import LocalFile, Parcel
-from wellread_hf.hub.publishing import Publishing, Report, publish
+from wellread_hf.hub.publishing import publish
+from wellread_hf.hub.reports import Report
 from wellread_hf.records import StageRecord
 from wellread_hf.students import Student
 

@@ -11,8 +11,9 @@ from huggingface_hub import HfApi
 from pushes import only_reads, parcel, push, pushed_once, states
 
 from wellread_hf.errors import HubError, TryLaterError
-from wellread_hf.hub import calls
-from wellread_hf.hub.calls import Calls, Patience, Rest, Stopped, asked_wait
+from wellread_hf.hub import client
+from wellread_hf.hub.calls import Calls, Patience, Rest, Stopped
+from wellread_hf.hub.client import asked_wait
 
 NAMES = ("bert-2-128", "bert-2-256", "bert-2-512")
 QUOTA = "You have exceeded the rate limit for repository creation, you can retry this action in {}."
@@ -155,7 +156,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun(hub: HubServer, api: HfApi) -> 
 def test_a_server_that_hangs_is_left_in_the_end(
     place: str, hub: HubServer, api: HfApi, monkeypatch: pytest.MonkeyPatch, quick_waits: None
 ) -> None:
-    monkeypatch.setattr(calls, "_SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(client, "_SILENCE_SECONDS", 0.3)
     hung = hub.fault(place, "delay", seconds=1.0)
     started = time.monotonic()
     assert push(api).status == 0

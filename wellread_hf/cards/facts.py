@@ -279,30 +279,3 @@ class Facts:
     def own(self) -> Result | None:
         """A task student's own result."""
         return next((result for result in self.results if result.this_seed is not None), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoftLabelFacts:
-    """Everything a card of soft labels is made of.
-
-    Attributes:
-        task: Name of the task.
-        classes: Class names in the order of the logits; empty for regression.
-        teacher: Fingerprint of the teacher.
-        metric: Metric of the teacher's own score on the task's validation rows.
-        score: That score, as the metric gives it.
-        transfer: Sources of the transfer set; None stands for the task's own training text.
-        max_length: Tokens a row for the teacher.
-        rows: Rows labelled.
-        digest: Digest of the stage.
-    """
-
-    task: str
-    classes: tuple[str, ...]
-    teacher: Origin
-    metric: str | None
-    score: float | None
-    transfer: tuple[Source | None, ...]
-    max_length: int
-    rows: int
-    digest: str

@@ -1,6 +1,8 @@
 """The card of a data set of soft labels."""
 
-from wellread_hf.cards.facts import Origin, SoftLabelFacts
+from dataclasses import dataclass
+
+from wellread_hf.cards.facts import Origin, Source
 from wellread_hf.cards.render import environment
 from wellread_hf.cards.sources import transfer_of
 from wellread_hf.cards.text import plain
@@ -8,6 +10,33 @@ from wellread_hf.errors import CardError
 from wellread_hf.records import StageRecord
 
 _TEMPLATE = "soft_labels.md.jinja"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftLabelFacts:
+    """Everything a card of soft labels is made of.
+
+    Attributes:
+        task: Name of the task.
+        classes: Class names in the order of the logits; empty for regression.
+        teacher: Fingerprint of the teacher.
+        metric: Metric of the teacher's own score on the task's validation rows.
+        score: That score, as the metric gives it.
+        transfer: Sources of the transfer set; None stands for the task's own training text.
+        max_length: Tokens a row for the teacher.
+        rows: Rows labelled.
+        digest: Digest of the stage.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    teacher: Origin
+    metric: str | None
+    score: float | None
+    transfer: tuple[Source | None, ...]
+    max_length: int
+    rows: int
+    digest: str
 
 
 def soft_labels_of(record: StageRecord) -> SoftLabelFacts:

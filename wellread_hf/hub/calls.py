@@ -1,60 +1,30 @@
-"""Every call to the Hub with its own retries, its own end, and respect for what the Hub asks.
-
-The client retries half of its calls, some without end and some for as long as the server says
-(huggingface_hub 2.4, `utils/_http.py`). Here a hook of its HTTP client raises on every answer that may
-be tried again, so that one place decides: this one.
-"""
+"""Every call to the Hub with its own retries, its own end, and respect for what the Hub asks."""
 
 import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from itertools import count
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from huggingface_hub import set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils._http import default_client_factory
 
 from wellread_hf.errors import AuthenticationError, HubError, TryLaterError, WellreadError
+from wellread_hf.hub.client import AGAIN, AnsweredAgain, one_line
 from wellread_hf.locations import is_transport_error
 from wellread_hf.progress import say
 
 Answer = TypeVar("Answer")
 
-_AGAIN = (408, 425, 429, 500, 502, 503, 504)
-_CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
 _FIRST_WAIT, _LONGEST_BACKOFF = 1.0, 30.0
 # Longer waits are told, or they look as if nothing went on.
 _SILENT_BELOW = 5.0
-_QUOTA = re.compile(r"\b(?:in|after|for)\s+(?:about\s+)?(\d+)\s+(second|minute|hour)s?\b", re.I)
-_UNITS = {"second": 1, "minute": 60, "hour": 3600}
-# A date beyond a calendar's end helps nobody.
-_LONGEST_WAIT = 7 * 86400.0
 # So the client tells a server without Xet, as a broken connection.
 _NO_XET = re.compile(r"\(404 .*xet-\w+-token")
-# On this answer the client asks again at once and without end (huggingface_hub 2.4, `create_repo`).
-_CREATION_BUSY = "another conflicting operation is in progress"
-
-
-class AnsweredAgain(Exception):
-    """An answer of the Hub that may be tried again.
-
-    Attributes:
-        code: HTTP status.
-        wait: Seconds that the Hub asks to wait, if it says so.
-        message: What it said.
-    """
-
-    def __init__(self, code: int, wait: float | None, message: str) -> None:
-        super().__init__(f"{code} {message}")
-        self.code, self.wait, self.message = code, wait, message
 
 
 class Trouble(Exception):
@@ -215,10 +185,10 @@ def diagnose(error: BaseException) -> Trouble | None:
     while behind is not None:
         error, behind = behind, behind.__cause__ or behind.__context__
         if isinstance(error, AnsweredAgain):
-            return Trouble(_line(str(error)), again=True, code=error.code, wait=error.wait)
+            return Trouble(one_line(str(error)), again=True, code=error.code, wait=error.wait)
         if isinstance(error, HfHubHTTPError) and error.response is not None:
             code = error.response.status_code
-            return Trouble(_line(str(error.server_message or error)), again=code in _AGAIN, code=code)
+            return Trouble(one_line(str(error.server_message or error)), again=code in AGAIN, code=code)
         if isinstance(error, OfflineModeIsEnabled):
             return Trouble("HF_HUB_OFFLINE=1 keeps this from the network; take it out", again=False)
         if _NO_XET.search(str(error)):
@@ -234,79 +204,7 @@ def diagnose(error: BaseException) -> Trouble | None:
             return Trouble("the connection was closed", again=True)
         ours = isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError)
         if is_transport_error(error) and not ours:
-            return Trouble(_line(f"{type(error).__name__}: {error}"), again=True)
+            return Trouble(one_line(f"{type(error).__name__}: {error}"), again=True)
         if isinstance(error, ValueError) and "Invalid metadata" in str(error):
-            return Trouble(_line(str(error)), again=False, code=400)
+            return Trouble(one_line(str(error)), again=False, code=400)
     return None
-
-
-@contextmanager
-def patient_client() -> Iterator[None]:
-    """Gives the client time-outs that it lacks, and takes the retries of answers out of its hands."""
-
-    def factory() -> Any:
-        client = default_client_factory()
-        hooks = client.event_hooks
-        client.event_hooks = {
-            "request": [*hooks["request"], _bound],
-            "response": [*hooks["response"], _raise_if_again],
-        }
-        return client
-
-    set_client_factory(factory)
-    try:
-        yield
-    finally:
-        set_client_factory(default_client_factory)
-
-
-def _bound(request: Any) -> None:
-    """Fills in time-outs; a default of the client does not do, calls pass `timeout=None` themselves."""
-    given = request.extensions.get("timeout") or {}
-    bounds = {"connect": _CONNECT_SECONDS, "read": _SILENCE_SECONDS, "write": _SILENCE_SECONDS}
-    request.extensions["timeout"] = {
-        name: given.get(name) or bounds.get(name, _SILENCE_SECONDS) for name in (*bounds, "pool")
-    }
-
-
-def _raise_if_again(response: Any) -> None:
-    if response.status_code not in (*_AGAIN, 409):
-        return
-    response.read()
-    if response.status_code == 409 and _CREATION_BUSY not in response.text:
-        return
-    try:
-        answer = response.json()
-        message = answer.get("error", "") if isinstance(answer, dict) else ""
-    except ValueError:
-        message = ""
-    message = str(message or response.headers.get("X-Error-Message") or response.reason_phrase)
-    raise AnsweredAgain(response.status_code, asked_wait(response.headers, message), _line(message))
-
-
-def asked_wait(headers: Any, message: str) -> float | None:
-    """Returns the seconds that an answer asks to wait: by `RateLimit`, `Retry-After`, or in its words."""
-    asked = _asked(headers, message)
-    return None if asked is None else min(max(asked, 0.0), _LONGEST_WAIT)
-
-
-def _asked(headers: Any, message: str) -> float | None:
-    limit = re.search(r"r\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit", ""))
-    if limit:
-        return float(limit[1]) + 1
-    after = headers.get("Retry-After", "").strip()
-    if after.isdecimal():
-        return float(after) + 1
-    if after:
-        try:
-            return (parsedate_to_datetime(after) - datetime.now(UTC)).total_seconds() + 1
-        except (TypeError, ValueError):
-            return None
-    told = _QUOTA.search(message)
-    return float(told[1]) * _UNITS[told[2].lower()] if told else None
-
-
-def _line(text: str) -> str:
-    """Puts a message on one line of a bearable length, without what would steer a terminal."""
-    shown = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(shown.split())[:300]

@@ -9,7 +9,8 @@ from wellread_hf import __version__
 from wellread_hf.errors import PublishError, StoreError
 from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.parcels import Parcel, check_parcels, order_of
-from wellread_hf.hub.publishing import Report, publish
+from wellread_hf.hub.publishing import publish
+from wellread_hf.hub.reports import Report
 from wellread_hf.hub.runs import parcel_of_run
 from wellread_hf.progress import bar
 

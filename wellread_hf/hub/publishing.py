@@ -3,13 +3,10 @@
 There is no local state: running it again is resuming, and what is there already is only read.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlparse
 
@@ -24,8 +21,9 @@ from wellread_hf.errors import (
     TryLaterError,
     WellreadError,
 )
-from wellread_hf.hub.calls import Calls, Patience, Rest, Stopped, patient_client
+from wellread_hf.hub.calls import Calls, Patience, Rest, Stopped
 from wellread_hf.hub.checking import check_download, check_loads
+from wellread_hf.hub.client import patient_client
 from wellread_hf.hub.collections import gather_collection
 from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.parcels import Parcel, check_namespace, check_parcels
@@ -37,58 +35,12 @@ from wellread_hf.hub.pushing import (
     plan_repository,
     set_tag,
 )
+from wellread_hf.hub.reports import CONFLICT, DONE, FAILED, INTERRUPTED, UNAUTHORISED, RepoResult, Report
 from wellread_hf.progress import bar
-from wellread_hf.records import write_atomically
 
 Result = TypeVar("Result")
 
-DONE, FAILED, UNAUTHORISED, CONFLICT, INTERRUPTED = 0, 1, 4, 5, 130
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-@dataclass(slots=True)
-class RepoResult:
-    """What became of one repository."""
-
-    repo: str
-    state: str
-    old: str | None = None
-    new: str | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
-    bytes: int = 0
-    seconds: float = 0.0
-    tries: int = 0
-    error: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What a push did, or a dry run would do.
-
-    Attributes:
-        endpoint: Address of the Hub.
-        user: Who was logged in.
-        visibility: `private` or `public`.
-        tag: The version's tag.
-        repositories: One entry each, in the order given.
-        collection: Address of the collection.
-        problem: What ended the run early, in one line.
-        status: Exit status of the command.
-    """
-
-    endpoint: str
-    user: str
-    visibility: str
-    tag: str
-    repositories: list[RepoResult]
-    collection: str | None = None
-    problem: str = ""
-    status: int = DONE
-
-    def write(self, path: Path) -> None:
-        """Writes the report as JSON, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def publish(

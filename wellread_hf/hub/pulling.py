@@ -8,8 +8,9 @@ from pathlib import Path
 from huggingface_hub import HfApi, get_token
 
 from wellread_hf.errors import StoreError
-from wellread_hf.hub.calls import Calls, Patience, Rest, patient_client
+from wellread_hf.hub.calls import Calls, Patience, Rest
 from wellread_hf.hub.checking import check_files
+from wellread_hf.hub.client import patient_client
 from wellread_hf.records import RECORD, StageRecord, commit
 from wellread_hf.training.soft_labels import SoftLabels
 

@@ -12,8 +12,9 @@ from wellread_hf.cards.checks import METRIC_IDS
 from wellread_hf.data.rows import load_task
 from wellread_hf.errors import HubError, SourceError
 from wellread_hf.evaluation.metrics import scores
-from wellread_hf.hub.calls import Calls, Patience, Rest, patient_client
+from wellread_hf.hub.calls import Calls, Patience, Rest
 from wellread_hf.hub.checking import check_files
+from wellread_hf.hub.client import patient_client
 from wellread_hf.locations import locate
 from wellread_hf.models.encoding import encode
 from wellread_hf.models.inference import logits_in_order
