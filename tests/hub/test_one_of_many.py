@@ -223,6 +223,15 @@ def test_a_token_does_not_travel_in_the_open(endpoint: str) -> None:
         push(HfApi(endpoint=endpoint, token="any"))
 
 
+@pytest.mark.parametrize("name", ["a..b", "a--b", "a.git", "Bert", "../x", "x" * 97, ""])
+def test_a_name_that_is_none_stops_all_before_the_first_request(
+    name: str, hub: HubServer, api: HfApi
+) -> None:
+    with pytest.raises(PublishError, match="is no name for a repository"):
+        push(api, parcel(), parcel(name))
+    assert not hub.requests()
+
+
 def test_an_answer_that_nobody_understands_costs_that_one(hub: HubServer, api: HfApi) -> None:
     hub.fault("POST .*bert-2-128/preupload", status=200, body="<html>", headers={}, times=1)
     hub.fault("POST .*bert-2-256/preupload", status=200, body='{"no": "files"}', times=None)
