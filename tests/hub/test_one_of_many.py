@@ -85,7 +85,7 @@ def test_no_more_repositories_at_once_than_jobs(hub: HubServer, api: HfApi) -> N
         with lock:
             busy += 1
             most[0] = max(most[0], busy)
-        threading.Event().wait(0.05)
+        threading.Event().wait(0.3)
 
     def go(request: Any) -> None:
         nonlocal busy
