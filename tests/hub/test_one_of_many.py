@@ -78,25 +78,24 @@ def test_a_403_for_one_of_24_costs_that_one(hub: HubServer) -> None:
 
 
 def test_no_more_repositories_at_once_than_jobs(hub: HubServer, api: HfApi) -> None:
-    busy, most, lock = 0, [0], threading.Lock()
+    busy: set[str] = set()
+    most: set[str] = set()
+    three = threading.Event()
 
     def come(request: Any) -> None:
-        nonlocal busy
-        with lock:
-            busy += 1
-            most[0] = max(most[0], busy)
-        threading.Event().wait(0.05)
-
-    def go(request: Any) -> None:
-        nonlocal busy
-        with lock:
-            busy -= 1
+        nonlocal most
+        busy.add(request.path)
+        most = max(most, set(busy), key=len)
+        if len(busy) >= 3:
+            three.set()
+        # The first ones wait for one another, and then for a fourth that must not come.
+        three.wait(20)
+        hub._api.closing.wait(0.3)
 
     hub.before("/preupload/", come, times=None)
-    hub.after("/preupload/", go, times=None)
-    assert push(api, *family()[:8], jobs=3).status == 0
-    # More than one, or it would not be side by side.
-    assert 1 < most[0] <= 3
+    hub.after("/preupload/", lambda request: busy.discard(request.path), times=None)
+    assert push(api, *family()[:6], jobs=3).status == 0
+    assert len(most) == 3
 
 
 @pytest.mark.parametrize("public", [False, True])
@@ -221,6 +220,15 @@ def test_a_team_is_a_namespace_too(namespace: str, hub: HubServer, api: HfApi) -
 def test_a_token_does_not_travel_in_the_open(endpoint: str) -> None:
     with pytest.raises(PublishError, match="expected https"):
         push(HfApi(endpoint=endpoint, token="any"))
+
+
+@pytest.mark.parametrize("name", ["a..b", "a--b", "a.git", "Bert", "../x", "x" * 97, ""])
+def test_a_name_that_is_none_stops_all_before_the_first_request(
+    name: str, hub: HubServer, api: HfApi
+) -> None:
+    with pytest.raises(PublishError, match="is no name for a repository"):
+        push(api, parcel(), parcel(name))
+    assert not hub.requests()
 
 
 def test_an_answer_that_nobody_understands_costs_that_one(hub: HubServer, api: HfApi) -> None:
