@@ -16,7 +16,7 @@ from huggingface_hub import HfApi
 from push_process import BIG
 from pushes import CARD, TOKEN, only_reads, parcel, push, states
 
-from wellread_hf.hub.publishing import Report
+from wellread_hf.hub.reports import Report
 
 HERE = Path(__file__).parent
 NAME = "alice/bert-2-128"
