@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # In the order in which a stage reads what the one before it wrote.
-RECIPES = ("tokenizer", "pretrain", "teacher", "label", "distill", "pf", "pd", "publish")
+RECIPES = ("tokenizer", "pretrain", "teacher", "label", "distill", "pf", "pd", "glue", "publish")
 
 
 @dataclass(frozen=True)
