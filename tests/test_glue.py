@@ -136,10 +136,10 @@ def test_teachers_are_named_by_task_or_by_one_template(
         _run(capfd, encoder, runs, *pd, "--teachers", *named).out.split("\n}\n")[1]
         == (template.out.split("\n}\n")[1])
     )
-    for teachers in ([], named[:1]):
+    for teachers, task in (([], "sst2"), (named[:1], "rte")):
         ran = _run(capfd, encoder, runs, *pd, "--teachers", *teachers)
         assert ran.status == 2
-        assert "--method pd needs a teacher of rte: expected --teachers rte=MODEL" in ran.err
+        assert f"--method pd needs a teacher of {task}: expected --teachers {task}=MODEL" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -211,3 +211,34 @@ def test_a_folder_with_a_fault_is_told_before_any_training(
 def test_tasks_are_read_in_glues_order() -> None:
     assert parse_glue_tasks("all") == tuple(GLUE_TASKS)
     assert parse_glue_tasks("mrpc, sst2,mrpc") == ("sst2", "mrpc")
+
+
+@pytest.mark.slow
+def test_predictions_of_real_test_rows_go_into_a_submission(shared: Path, tmp_path: Path) -> None:
+    from wellread_hf import stages
+    from wellread_hf.graph import Stage, carry_out
+    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.settings import Running, Task
+    from wellread_hf.students import Student
+    from wellread_hf.submission import submit
+
+    def work(stage: Stage) -> dict[str, Any]:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(shared / "models/bert-base-uncased")
+        labels = GLUE_TASKS["cola"].labels
+        new_classifier(Student(2, 128), len(tokenizer), labels, seed=0).save_pretrained(stage.folder)
+        tokenizer.save_pretrained(stage.folder)
+        return {}
+
+    running = Running(runs=tmp_path)
+    model = Stage(kind="finetune", name="random", root=tmp_path, identity={}, work=work)
+    predicted = stages.predict(model, Task(name="cola", data=str(shared / "data/glue")), 32, running)
+    carry_out([predicted])
+    files = predicted.record.outcome["files"]
+    assert {name: file["rows"] for name, file in files.items()} == {
+        "predictions-cola-dev.tsv": 1_043,
+        "predictions-cola-test.tsv": 1_063,
+    }
+    origins = submit([predicted.folder], tmp_path / "glue.zip", baseline_for_missing=True)
+    assert origins["CoLA.tsv"] == str(predicted.folder)
