@@ -142,6 +142,21 @@ def test_teachers_are_named_by_task_or_by_one_template(
         assert f"--method pd needs a teacher of {task}: expected --teachers {task}=MODEL" in ran.err
 
 
+def test_starting_from_mnli_brings_mnli_along_and_is_off_by_default(
+    encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--tasks", "rte,sst2", "--seeds", 2, "--dry-run")
+    plain = _run(capfd, encoder, tmp_path, *few).out
+    moved = _run(capfd, encoder, tmp_path, *few, "--from-mnli").out
+    assert "mnli-seed" not in plain
+    assert len(re.findall(r"^to do +finetune .*-mnli-seed", moved, re.MULTILINE)) == 2
+    assert len(re.findall(r"^to do +finetune .*-mnli-rte-seed", moved, re.MULTILINE)) == 2
+    # SST-2 starts where it did.
+    (sst2, also), again = re.findall(r"finetune-\S+-sst2-\S+", plain), moved
+    assert sst2 in again
+    assert also in again
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
