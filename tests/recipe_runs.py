@@ -12,7 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # In the order in which a stage reads what the one before it wrote.
-RECIPES = ("tokenizer", "adopt", "pretrain", "teacher", "label", "distill", "pf", "pd", "publish")
+RECIPES = (
+    "tokenizer",
+    "adopt",
+    "pretrain",
+    "teacher",
+    "label",
+    "distill",
+    "pf",
+    "pd",
+    "glue",
+    "publish",
+)
 
 
 @dataclass(frozen=True)

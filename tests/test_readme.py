@@ -41,7 +41,7 @@ def test_readme_commands_are_makes_recipes_and_accelerate_config() -> None:
         "make test",
         "accelerate config",
     ]
-    assert len(RECIPE_COMMANDS) == 6
+    assert len(RECIPE_COMMANDS) == 7
 
 
 @pytest.mark.parametrize("target", re.findall(r"make ([a-z]+)", " ".join(COMMANDS)))

@@ -24,6 +24,8 @@ def main() -> None:
                 "publish": publish,
                 "verify": verify,
                 "pull": pull,
+                "submission": submission,
+                "compare": compare,
             },
             prog="wellread",
             description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
@@ -116,6 +118,46 @@ def pull(repo: tyro.conf.Positional[str], revision: str | None = None, runs: Pat
     from wellread_hf.hub.pulling import pull_soft_labels
 
     print(pull_soft_labels(repo, runs, revision))
+
+
+def submission(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("glue.zip"),
+    baseline_for_missing: tyro.conf.FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Pack stored test predictions of all of GLUE's tasks into the zip that its server takes.
+
+    Args:
+        runs: Folders: runs/glue-..., of which the best seed on dev is taken, or runs/predict-...
+        out: The zip; OUT.json beside it says what each file came from.
+        baseline_for_missing: Fill tasks that no run predicts: the most frequent class, in STS-B the mean.
+    """
+    from wellread_hf.submission import submit
+
+    for file, origin in submit(runs, out, baseline_for_missing).items():
+        print(f"{file:12} {origin}")
+    print(out)
+
+
+def compare(
+    submission: tyro.conf.Positional[Path],
+    labels: tuple[Path, ...],
+) -> None:
+    """Score a submission against labels that you have.
+
+    Args:
+        submission: The zip.
+        labels: Files named as in the zip, e.g. SST-2.tsv, with the header index<TAB>label.
+    """
+    from wellread_hf.submission import compare as scored
+    from wellread_hf.tasks import GLUE_SETS
+
+    found = scored(submission, labels)
+    for name, metrics in found.scores.items():
+        figures = ", ".join(f"{metric} {100 * value:.1f}" for metric, value in metrics.items())
+        print(f"{GLUE_SETS[name].title:8} {figures} ({found.rows[name]:,} rows)")
+    if found.average is not None:
+        print(f"{found.name}: {100 * found.average.value:.1f}")
 
 
 def card(

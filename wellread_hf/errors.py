@@ -46,7 +46,7 @@ class DiskFullError(WellreadError):
 
 
 class NotFiniteError(WellreadError):
-    """The training loss became NaN or infinite."""
+    """A training loss, a prediction or a label is NaN or infinite."""
 
 
 class PublishError(WellreadError):

@@ -4,13 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
+from statistics import mean
+from typing import TYPE_CHECKING, Any
 
 from wellread_hf.charts import draw_methods
 from wellread_hf.data.toyworld import probe_accuracy
+from wellread_hf.evaluation.average import mean_and_spread
 from wellread_hf.graph import Stage, in_order
 from wellread_hf.records import write_atomically
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 RESULTS, TABLE, CHART = "results.json", "table.md", "chart.png"
 
@@ -36,10 +40,8 @@ class MethodResult:
 
     @property
     def score(self) -> str:
-        """`mean ± standard deviation` (n - 1); the plain number for one seed."""
-        if len(self.scores) == 1:
-            return f"{self.scores[0]:.1f}"
-        return f"{mean(self.scores):.1f} ± {stdev(self.scores):.1f}"
+        """See `mean_and_spread`."""
+        return mean_and_spread(self.scores)
 
 
 def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | None, root: Path) -> Stage:
@@ -93,13 +95,23 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
 
 def show_report(settings: Any, stages: Sequence[Stage]) -> None:
     """Prints a finished report's table and where everything lies."""
+    folder = stages[0].folder
+    console = print_table(stages[0].name, (folder / TABLE).read_text())
+    console.print("\nready for from_pretrained:", highlight=False)
+    for result in json.loads((folder / RESULTS).read_text()):
+        for model in result["folders"]:
+            console.print(f"  {result['method']:12} {model}", highlight=False, soft_wrap=True)
+    console.print(f"\nchart: {folder / CHART}\ntable: {folder / TABLE}", highlight=False, soft_wrap=True)
+
+
+def print_table(title: str, text: str) -> "Console":
+    """Prints a report's Markdown, a table and then a list; returns the console for what follows."""
     from rich.console import Console
     from rich.table import Table
 
-    folder = stages[0].folder
-    lines = (folder / TABLE).read_text().splitlines()
+    lines = text.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    table = Table(title=stages[0].name)
+    table = Table(title=title)
     for name in rows[0]:
         table.add_column(name)
     for row in rows[1:]:
@@ -109,11 +121,7 @@ def show_report(settings: Any, stages: Sequence[Stage]) -> None:
     for line in lines:
         if line.startswith("- "):
             console.print(line, highlight=False, soft_wrap=True)
-    console.print("\nready for from_pretrained:", highlight=False)
-    for result in json.loads((folder / RESULTS).read_text()):
-        for model in result["folders"]:
-            console.print(f"  {result['method']:12} {model}", highlight=False, soft_wrap=True)
-    console.print(f"\nchart: {folder / CHART}\ntable: {folder / TABLE}", highlight=False, soft_wrap=True)
+    return console
 
 
 def _notes(runs: Sequence[Stage]) -> list[str]:

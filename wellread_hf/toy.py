@@ -1,9 +1,10 @@
-"""The name `toy` in settings: the embedded toy world as corpus, tokenizer, task or transfer set."""
+"""The name `toy` in settings: the embedded toy world as corpus, tokenizer, task, transfer set or GLUE."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from wellread_hf.data.toyglue import write_toy_glue
 from wellread_hf.data.toyworld import LABEL_NAMES, ToyWorldSettings, write_toy_world
 from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
@@ -46,11 +47,21 @@ class Toy:
             solo=True,
         )
         self.used = False
+        self.glue_stage = Stage(
+            kind="toyglue",
+            name=f"seed{settings.seed}",
+            root=running.runs,
+            identity={"world": self.stage.digest},
+            after=[self.stage],
+            work=lambda stage: write_toy_glue(stage.folder, self.stage.folder / "task"),
+            solo=True,
+        )
+        self.glue_used = False
 
     @property
     def after(self) -> Sequence[Stage]:
-        """The world's stage, if anything asked for it."""
-        return [self.stage] if self.used else []
+        """The world's stages, as far as anything asked for them."""
+        return [*([self.stage] if self.used else []), *([self.glue_stage] if self.glue_used else [])]
 
     def corpus(self, corpus: Corpus) -> Corpus:
         """Replaces `toy` among a corpus' sources and as its tokenizer."""
@@ -82,6 +93,13 @@ class Toy:
         sources = tuple(self._path("pool.jsonl") + pool if name == TOY else name for name in transfer.sources)
         return replace(transfer, sources=sources)
 
+    def glue(self, data: str) -> str:
+        """Replaces `toy` as the home of GLUE: a folder in its layout, of the world's sentences."""
+        if data != TOY:
+            return data
+        self.glue_used = True
+        return str(self.glue_stage.folder)
+
     def _tokenizer(self, name: str) -> str:
         return self._path("tokenizer") if name == TOY else name
 
@@ -90,8 +108,10 @@ class Toy:
         return str(self.stage.folder / name)
 
 
-def smoke_teacher(name: str | None, toy: Toy, running: Running) -> tuple[str, list[Stage]]:
-    """Plans a tiny teacher where the teacher is named `toy`.
+def smoke_teacher(
+    name: str | None, toy: Toy, running: Running, task: Task | None = None
+) -> tuple[str, list[Stage]]:
+    """Plans a tiny teacher where the teacher is named `toy`, of the toy task unless another is given.
 
     Returns:
         The teacher's name or folder, and the stages that must come first.
@@ -107,7 +127,7 @@ def smoke_teacher(name: str | None, toy: Toy, running: Running) -> tuple[str, li
     if name != TOY:
         return name, list(toy.after)
     start = toy.start(Start(student="2-128", tokenizer=TOY))
-    teacher = finetune(start, toy.task(Task(name=TOY)), SMOKE_TUNING, running, toy.after)
+    teacher = finetune(start, task or toy.task(Task(name=TOY)), SMOKE_TUNING, running, toy.after)
     return str(teacher.folder), [*toy.after, teacher]
 
 

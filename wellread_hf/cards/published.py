@@ -5,18 +5,9 @@ here was not published.
 """
 
 from wellread_hf.students import Student
+from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
-GLUE_TITLES = {
-    "cola": "CoLA",
-    "sst2": "SST-2",
-    "mrpc": "MRPC",
-    "stsb": "STS-B",
-    "qqp": "QQP",
-    "mnli": "MNLI-m",
-    "qnli": "QNLI",
-    "rte": "RTE",
-    "wnli": "WNLI",
-}
+GLUE_TITLES = {task: GLUE_SETS[task].title for task in GLUE_TASKS}
 
 # The release's README; fine-tuned, not distilled; MRPC and QQP F1/accuracy, STS-B Pearson/Spearman.
 TEST_COLUMNS = (
@@ -59,8 +50,6 @@ SST2_FIGURE: dict[Student, dict[str, str]] = {
     Student.parse("medium"): {"PD": "92.5", "PF": "89.6", "Distillation": "84.3", "Basic": "81.1"},
 }
 
-_TASKS_WITH_TWO = {"mrpc": ("f1", "accuracy"), "qqp": ("f1", "accuracy"), "stsb": ("pearson", "spearman")}
-
 
 def release_test(student: Student, task: str, metric: str) -> float | None:
     """Returns the release's GLUE test figure in percent; None where none was published."""
@@ -68,5 +57,5 @@ def release_test(student: Student, task: str, metric: str) -> float | None:
     if row is None or task not in GLUE_TITLES:
         return None
     cell = row[TEST_COLUMNS.index(GLUE_TITLES[task])].split("/")
-    known = _TASKS_WITH_TWO.get(task, ("matthews_correlation" if task == "cola" else "accuracy",))
+    known = GLUE_TASKS[task].metrics
     return float(cell[known.index(metric)]) if metric in known else None

@@ -75,12 +75,12 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
         raw[split] = _read(rows, facts.columns, task.label, f"{location.name} ({split})")
     if not (facts.labels or task.regression or _is_glue(task)):
         facts = replace(facts, labels=_classes(raw["train"][1]))
-    train = _labelled(*raw["train"], facts, "training")
+    train = as_labelled(*raw["train"], facts, "training")
     _require_variety(train, facts)
-    validation = _labelled(*raw[facts.validation], facts, "validation")
+    validation = as_labelled(*raw[facts.validation], facts, "validation")
     test = None
     if facts.test in raw and not all(label in (-1, None) for label in raw[facts.test][1]):
-        test = _labelled(*raw[facts.test], facts, "test")
+        test = as_labelled(*raw[facts.test], facts, "test")
     return LoadedTask(facts=facts, train=train, validation=validation, test=test)
 
 
@@ -236,7 +236,20 @@ def _class_number(label: Any) -> int | None:
     return None
 
 
-def _labelled(texts: list[tuple[str, ...]], labels: list[Any], facts: TaskFacts, split: str) -> LabelledRows:
+def as_labelled(
+    texts: list[tuple[str, ...]], labels: list[Any], facts: TaskFacts, split: str
+) -> LabelledRows:
+    """Turns labels as they were read into class numbers, or into values for regression.
+
+    Args:
+        texts: The rows' texts.
+        labels: A name, a number or a number as text each.
+        facts: The task's; its class names decide.
+        split: What the rows are called in an error, e.g. `training`.
+
+    Raises:
+        LabelError: A label is missing, NaN or none of the task's.
+    """
     if not facts.labels:
         return LabelledRows(texts, np.array(_numbers(labels, split), dtype=np.float32))
     index = {name: number for number, name in enumerate(facts.labels)}

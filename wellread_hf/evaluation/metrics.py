@@ -6,35 +6,64 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.errors import UnknownNameError, nearest
+from wellread_hf.errors import DataError, NotFiniteError, UnknownNameError, nearest
 
 Array = npt.NDArray[Any]
 
 
 def predictions_from(logits: Array) -> Array:
-    """Returns the class of the largest logit [n], or the value itself where there is one output."""
+    """Returns the class of the largest logit [n], or the value itself where there is one output.
+
+    Raises:
+        NotFiniteError: A logit is NaN or infinite; its row has no prediction.
+    """
+    _require_finite("model's outputs", logits.reshape(len(logits), -1).sum(axis=1))
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
 def scores(metrics: Sequence[str], logits: Array, labels: Array) -> dict[str, float]:
-    """Scores logits [n, classes] against labels [n].
+    """Scores logits [n, classes] against labels [n]; see `scores_of`."""
+    return scores_of(metrics, predictions_from(logits), labels)
+
+
+def scores_of(metrics: Sequence[str], predictions: Array, labels: Array) -> dict[str, float]:
+    """Scores predictions [n] against labels [n].
+
+    Where a metric is not defined it is 0: a correlation with a constant, F1 without a positive.
 
     Args:
         metrics: Names among `METRICS`.
-        logits: The model's outputs.
-        labels: Class numbers, or values for regression.
+        predictions: Class numbers, or values for regression.
+        labels: The same of the truth.
 
     Raises:
         UnknownNameError: A metric is not known.
+        DataError: There are no rows, or not as many predictions as labels.
+        NotFiniteError: A prediction or label is NaN or infinite.
     """
-    predictions = predictions_from(logits)
     for name in metrics:
         if name not in METRICS:
             raise UnknownNameError(
                 f"expected a metric among {', '.join(METRICS)}, got {name!r}; the nearest is "
                 f"{nearest(name, METRICS, 1)}"
             )
+    if len(predictions) != len(labels) or len(labels) == 0:
+        raise DataError(
+            f"expected one prediction a label and at least one of each, got {len(predictions)} predictions "
+            f"for {len(labels)} labels; give both for the same rows"
+        )
+    _require_finite("predictions", predictions)
+    _require_finite("labels", labels)
     return {name: METRICS[name](predictions, labels) for name in metrics}
+
+
+def _require_finite(what: str, values: Array) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise NotFiniteError(
+            f"expected finite {what}, got {values[bad[0]]} in row {bad[0] + 1} ({len(bad)} such rows of "
+            f"{len(values)}); a model that gives these is broken, train it again at a lower learning rate"
+        )
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:
@@ -50,6 +79,9 @@ def _f1(predictions: Array, labels: Array) -> float:
 def _matthews(predictions: Array, labels: Array) -> float:
     from sklearn.metrics import matthews_corrcoef
 
+    # One class throughout is no correlation; scikit-learn would warn of it at each evaluation.
+    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+        return 0.0
     return float(matthews_corrcoef(labels, predictions))
 
 
@@ -69,7 +101,9 @@ def _correlation(function: Callable[[Array, Array], Any], predictions: Array, la
     # A constant has no correlation with anything; 0, like Matthews, lets a run with such a start go on.
     if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
         return 0.0
-    return float(function(predictions.astype(np.float64), labels.astype(np.float64)).statistic)
+    found = float(function(predictions.astype(np.float64), labels.astype(np.float64)).statistic)
+    # Values that differ by less than the arithmetic can see are a constant too.
+    return found if np.isfinite(found) else 0.0
 
 
 METRICS: dict[str, Callable[[Array, Array], float]] = {

@@ -4,15 +4,18 @@ Building touches no model; a chain is planned first (a recipe's `--dry-run`) and
 """
 
 from wellread_hf.stages.adopting import adopt
+from wellread_hf.stages.predicting import check_glue, predict
 from wellread_hf.stages.reading import pack, pretrain, train_tokenizer
 from wellread_hf.stages.teaching import distill, finetune, label, stored_labels
 
 __all__ = [
     "adopt",
+    "check_glue",
     "distill",
     "finetune",
     "label",
     "pack",
+    "predict",
     "pretrain",
     "stored_labels",
     "train_tokenizer",

@@ -1,0 +1,259 @@
+"""The recipe of GLUE: plans, what it records, PD, and starting from MNLI."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from recipe_runs import Ran, run_here
+
+from wellread_hf.data.predictions import parse
+from wellread_hf.evaluation.metrics import scores_of
+from wellread_hf.records import StageRecord
+from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS, parse_glue_tasks
+
+SMALL = (
+    *("--data", "toy", "--weights", "ENCODER", "--tuning.epochs", 1, "--tuning.evaluations", 1),
+    *("--tuning.max-length", 32, "--toy.corpus-texts", 200, "--toy.pool-rows", 20),
+)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: Any) -> Path:
+    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.students import Student
+
+    folder = tmp_path_factory.mktemp("encoder")
+    new_classifier(Student(2, 128), len(toy_tokenizer), ("0", "1"), seed=0).bert.save_pretrained(folder)
+    toy_tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _run(capfd: Any, encoder: Path, runs: Path, *options: object) -> Ran:
+    small = [encoder if word == "ENCODER" else word for word in SMALL]
+    return run_here(capfd, "glue", *small, *options, "--running.runs", runs)
+
+
+def _records(runs: Path, kind: str) -> dict[str, StageRecord]:
+    return {folder.name: StageRecord.read(folder) for folder in sorted(runs.glob(f"{kind}-*"))}
+
+
+@pytest.mark.slow
+def test_every_task_is_scored_and_predicted(
+    encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = _run(capfd, encoder, tmp_path, "--tasks", "all", "--seeds", 1, "--from-mnli")
+    assert ran.status == 0, ran.err
+    # All is looked at before anything is trained.
+    assert ran.out.index("check glue: done") < ran.out.index("finetune")
+    (board,) = tmp_path.glob("glue-*")
+    results = json.loads((board / "results.json").read_text())
+    assert (results["split"], results["seeds"], results["student"]) == ("dev", [0], "2-128")
+    assert list(results["scores"]) == [name for name in GLUE_SETS if name != "ax"]
+    assert results["average"]["name"] == "GLUE score, dev"
+    assert results["from_mnli"] == ["mrpc", "stsb", "rte"]
+    table = (board / "table.md").read_text()
+    for name, metrics in results["scores"].items():
+        assert list(metrics) == list(GLUE_SETS[name].metrics)
+        for metric, values in metrics.items():
+            assert f"| {GLUE_SETS[name].title} | {metric} | {values[0]:.1f} | 1 | {values[0]:.1f} |" in table
+    assert "| dev (%) |" in table
+    assert "test" not in table
+    assert "mrpc, stsb, rte started from the model of MNLI of the same seed" in table
+
+    tuned, predicted = _records(tmp_path, "finetune"), _records(tmp_path, "predict")
+    assert len(tuned) == len(predicted) == 9
+    mnli = {f"stage:{record.digest}:." for name, record in tuned.items() if "-mnli-seed" in name}
+    for record in tuned.values():
+        task = record.settings["task"]["name"]
+        assert (record.settings["start"]["weights"] in mnli) == (task in ("mrpc", "stsb", "rte"))
+    by_digest = {record.digest: record for record in tuned.values()}
+    for folder, record in predicted.items():
+        model = by_digest[record.settings["model"].split(":")[1]]
+        task = record.outcome["task"]
+        # What training said of its best weights is what they say in a file.
+        dev = record.outcome["dev"][task]
+        assert dev == pytest.approx(model.outcome["validation"], abs=1e-6)
+        expected = {f"predictions-{name}-test.tsv" for name, rows in GLUE_SETS.items() if rows.task == task}
+        expected |= {f"predictions-{name}-dev.tsv" for name in record.outcome["dev"]}
+        assert {path.name for path in (tmp_path / folder).glob("*.tsv")} == expected
+        assert set(record.outcome["files"]) == expected
+        said = parse((tmp_path / folder / f"predictions-{task}-dev.tsv").read_text(), task, "dev").values
+        true = _dev_labels(tmp_path, task)
+        assert scores_of(GLUE_SETS[task].metrics, np.array(list(said.values())), true) == pytest.approx(
+            dev, abs=1e-6
+        )
+
+
+def _dev_labels(runs: Path, task: str) -> Any:
+    import pyarrow.parquet as pq
+
+    (world,) = runs.glob("toyglue-*")
+    (file,) = (world / task).glob(f"{GLUE_TASKS[task].validation}-*")
+    return np.array(pq.read_table(file)["label"])
+
+
+@pytest.mark.slow
+def test_pd_distils_each_task_from_its_own_teacher_and_a_subset_is_no_glue_score(
+    encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pd = ("--method", "pd", "--tasks", "rte,stsb", "--seeds", 1)
+    ran = _run(capfd, encoder, tmp_path, *pd, "--teachers", "toy")
+    assert ran.status == 0, ran.err
+    labels, distilled = _records(tmp_path, "label"), _records(tmp_path, "distill")
+    assert sorted(record.name for record in labels.values()) == ["rte", "stsb"]
+    assert {record.settings["labels"] for record in distilled.values()} == {
+        record.digest for record in labels.values()
+    }
+    (board,) = tmp_path.glob("glue-2-128-pd-*")
+    results = json.loads((board / "results.json").read_text())
+    assert results["average"]["name"] == "mean of STS-B, RTE (2 of GLUE's 9 tasks), dev"
+    assert "GLUE score" not in (board / "table.md").read_text() + ran.out
+    assert list(results["runs"]) == ["stsb", "rte"]
+
+    # Predictions that are gone are made again, and nothing else.
+    gone = next(tmp_path.glob("predict-*rte*"))
+    shutil.rmtree(gone)
+    again = _run(capfd, encoder, tmp_path, *pd, "--teachers", "toy")
+    assert re.findall(r"^(\w+) \S+: starts", again.out, re.MULTILINE) == ["predict"]
+
+
+def test_teachers_are_named_by_task_or_by_one_template(
+    encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    for task in ("rte", "sst2"):
+        shutil.copytree(encoder, tmp_path / f"teacher-{task}")
+        (tmp_path / f"teacher-{task}/vocab.txt").write_text(task)
+    pd = ("--method", "pd", "--tasks", "rte,sst2", "--seeds", 1, "--dry-run")
+    template = _run(capfd, encoder, runs, *pd, "--teachers", f"{tmp_path}/teacher-{{task}}")
+    named = [f"{task}={tmp_path}/teacher-{task}" for task in ("sst2", "rte")]
+    assert template.status == 0, template.err
+    assert (
+        _run(capfd, encoder, runs, *pd, "--teachers", *named).out.split("\n}\n")[1]
+        == (template.out.split("\n}\n")[1])
+    )
+    for teachers, task in (([], "sst2"), (named[:1], "rte")):
+        ran = _run(capfd, encoder, runs, *pd, "--teachers", *teachers)
+        assert ran.status == 2
+        assert f"--method pd needs a teacher of {task}: expected --teachers {task}=MODEL" in ran.err
+
+
+def test_starting_from_mnli_brings_mnli_along_and_is_off_by_default(
+    encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--tasks", "rte,sst2", "--seeds", 2, "--dry-run")
+    plain = _run(capfd, encoder, tmp_path, *few).out
+    moved = _run(capfd, encoder, tmp_path, *few, "--from-mnli").out
+    assert "mnli-seed" not in plain
+    assert len(re.findall(r"^to do +finetune .*-mnli-seed", moved, re.MULTILINE)) == 2
+    assert len(re.findall(r"^to do +finetune .*-mnli-rte-seed", moved, re.MULTILINE)) == 2
+    # SST-2 starts where it did.
+    (sst2, also), again = re.findall(r"finetune-\S+-sst2-\S+", plain), moved
+    assert sst2 in again
+    assert also in again
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--tasks", "sst2,mprc"), "'mprc'; the nearest is mrpc"),
+        (("--tasks", ""), "expected `all` or GLUE's tasks"),
+        (("--seeds", 0), "--seeds is a number of runs: expected at least 1, got 0"),
+    ],
+)
+def test_a_wrong_option_is_told(
+    options: tuple[object, ...], words: str, encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = _run(capfd, encoder, tmp_path / "runs", *options)
+    assert ran.status == 2
+    assert words in ran.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ("split", "expected a split 'test' of cola"),
+        ("column", "expected a column 'idx'"),
+        ("label", "training row 3: expected a label among unacceptable, acceptable (or 0 to 1), got -1"),
+        ("word", "training row 1: expected a label among unacceptable, acceptable"),
+    ],
+)
+def test_a_folder_with_a_fault_is_told_before_any_training(
+    spoil: str,
+    words: str,
+    encoder: Path,
+    tmp_path: Path,
+    toy_folder: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from wellread_hf.data.toyglue import write_toy_glue
+
+    glue = tmp_path / "glue"
+    write_toy_glue(glue, toy_folder / "task")
+    train, test = (glue / "cola" / f"{split}-00000-of-00001.parquet" for split in ("train", "test"))
+    rows = pq.read_table(train).to_pylist()
+    match spoil:
+        case "split":
+            test.unlink()
+            readme = glue / "README.md"
+            text = readme.read_text()
+            readme.write_text(text.replace("  - path: cola/test-*\n    split: test\n", ""))
+            assert readme.read_text() != text
+        case "column":
+            for file in (glue / "cola").iterdir():
+                pq.write_table(pq.read_table(file).drop_columns("idx"), file)
+        case "label":
+            rows[2]["label"] = -1
+            pq.write_table(pa.Table.from_pylist(rows), train)
+        case "word":
+            words_of = [{**row, "label": "fine"} for row in rows]
+            pq.write_table(pa.Table.from_pylist(words_of), train)
+    ran = _run(capfd, encoder, tmp_path / "runs", "--tasks", "sst2,cola", "--data", glue)
+    assert ran.status == 2
+    assert words in ran.err
+    assert "finetune" not in ran.out
+
+
+def test_tasks_are_read_in_glues_order() -> None:
+    assert parse_glue_tasks("all") == tuple(GLUE_TASKS)
+    assert parse_glue_tasks("mrpc, sst2,mrpc") == ("sst2", "mrpc")
+
+
+@pytest.mark.slow
+def test_predictions_of_real_test_rows_go_into_a_submission(shared: Path, tmp_path: Path) -> None:
+    from wellread_hf import stages
+    from wellread_hf.graph import Stage, carry_out
+    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.settings import Running, Task
+    from wellread_hf.students import Student
+    from wellread_hf.submission import submit
+
+    def work(stage: Stage) -> dict[str, Any]:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(shared / "models/bert-base-uncased")
+        labels = GLUE_TASKS["cola"].labels
+        new_classifier(Student(2, 128), len(tokenizer), labels, seed=0).save_pretrained(stage.folder)
+        tokenizer.save_pretrained(stage.folder)
+        return {}
+
+    running = Running(runs=tmp_path)
+    model = Stage(kind="finetune", name="random", root=tmp_path, identity={}, work=work)
+    predicted = stages.predict(model, Task(name="cola", data=str(shared / "data/glue")), 32, running)
+    carry_out([predicted])
+    files = predicted.record.outcome["files"]
+    assert {name: file["rows"] for name, file in files.items()} == {
+        "predictions-cola-dev.tsv": 1_043,
+        "predictions-cola-test.tsv": 1_063,
+    }
+    origins = submit([predicted.folder], tmp_path / "glue.zip", baseline_for_missing=True)
+    assert origins["CoLA.tsv"] == str(predicted.folder)

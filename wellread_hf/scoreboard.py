@@ -1,0 +1,97 @@
+"""GLUE task by task: dev scores of every seed, their mean and spread, and the average of what is there."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.evaluation.average import average, mean_and_spread
+from wellread_hf.graph import Stage
+from wellread_hf.records import write_atomically
+from wellread_hf.reporting import RESULTS, TABLE, print_table
+from wellread_hf.tasks import GLUE_SETS
+
+
+def scoreboard(
+    title: str, runs: Mapping[str, Sequence[Stage]], about: Mapping[str, Any], checks: Stage, root: Path
+) -> Stage:
+    """Builds the stage that gathers finished predictions of GLUE's tasks.
+
+    Writes `table.md` and `results.json`: `about` as given; `split`, always dev; `scores` in percent by set
+    and metric, one a seed; `average` with its name and one value a seed; `runs`, the folders' names by task.
+
+    Args:
+        title: What is scored, for the folder's name.
+        runs: `predict` stages by task, one a seed, the same seeds in each.
+        about: What is recorded beside the scores: student, method, seeds, where a task started.
+        checks: The stage that must be finished before any training starts.
+        root: Folder of all stages.
+    """
+    stages = [run for of in runs.values() for run in of]
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        seeds = [_seed(of) for of in zip(*runs.values(), strict=True)]
+        scores = {
+            name: {metric: [100 * seed[name][metric] for seed in seeds] for metric in GLUE_SETS[name].metrics}
+            for name in GLUE_SETS
+            if name in seeds[0]
+        }
+        averages = [average(seed) for seed in seeds]
+        results = {
+            **about,
+            "split": "dev",
+            "scores": scores,
+            "average": {
+                "name": averages[0].name("dev"),
+                "complete": averages[0].complete,
+                "values": [100 * found.value for found in averages],
+            },
+            "runs": {task: [run.folder.name for run in of] for task, of in runs.items()},
+        }
+        write_atomically(stage.folder / TABLE, _markdown(results))
+        write_atomically(stage.folder / RESULTS, json.dumps(results, indent=1))
+        return results
+
+    return Stage(
+        kind="glue",
+        name=title,
+        root=root,
+        identity={
+            "runs": {task: [run.digest for run in of] for task, of in runs.items()},
+            "about": dict(about),
+        },
+        after=[checks, *stages],
+        work=work,
+        solo=True,
+    )
+
+
+def show_scoreboard(settings: Any, stages: Sequence[Stage]) -> None:
+    """Prints a finished scoreboard's table and where the predictions lie."""
+    folder = stages[0].folder
+    console = print_table(stages[0].name, (folder / TABLE).read_text())
+    console.print("\npredictions of dev and test:", highlight=False)
+    for names in json.loads((folder / RESULTS).read_text())["runs"].values():
+        for name in names:
+            console.print(f"  {folder.parent / name}", highlight=False, soft_wrap=True)
+    console.print(f"\ntable: {folder / TABLE}", highlight=False, soft_wrap=True)
+    console.print(f"submission: wellread submission {folder} -o glue.zip", highlight=False, soft_wrap=True)
+
+
+def _seed(runs: Sequence[Stage]) -> dict[str, Mapping[str, float]]:
+    return {name: scores for run in runs for name, scores in run.record.outcome["dev"].items()}
+
+
+def _markdown(results: Mapping[str, Any]) -> str:
+    head = ["rows", "metric", "dev (%)", "seeds", "each seed"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, metrics in results["scores"].items():
+        for metric, values in metrics.items():
+            each = ", ".join(f"{value:.1f}" for value in values)
+            cells = [GLUE_SETS[name].title, metric, mean_and_spread(values), str(len(values)), each]
+            lines.append("| " + " | ".join(cells) + " |")
+    found = results["average"]
+    notes = [f"{found['name']}: {mean_and_spread(found['values'])}"]
+    if results["from_mnli"]:
+        notes.append(f"{', '.join(results['from_mnli'])} started from the model of MNLI of the same seed")
+    return "\n".join(lines) + "\n\n" + "".join(f"- {note}\n" for note in notes)

@@ -1,0 +1,118 @@
+"""From a classifier to its predictions of GLUE's dev and test rows, and its scores on dev."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from wellread_hf.graph import Stage, find
+from wellread_hf.inputs import find_task, task_identity
+from wellread_hf.records import digest, file_digest, write_atomically
+from wellread_hf.settings import Running, Task
+from wellread_hf.tasks import GLUE_SETS, sets_of
+
+# What the arithmetic of the metrics is done by.
+_SCORERS = ("evaluate", "scikit-learn", "scipy")
+
+
+def predict(
+    model: Stage, task: Task, max_length: int, running: Running, after: Sequence[Stage] = ()
+) -> Stage:
+    """Lets a finished classifier predict all that GLUE asks of it, and scores what has labels.
+
+    Writes `predictions-SET-dev.tsv` and `predictions-SET-test.tsv` for each set of the task (MNLI's are
+    matched, mismatched and AX), in the form of GLUE's server. The outcome has the scores as `dev`, 0 to
+    1, by set and metric, and rows and SHA-256 of the files.
+
+    Args:
+        model: A stage that makes a classifier of the task.
+        task: One of GLUE's.
+        max_length: Tokens a row, as in training.
+        running: Where it goes.
+        after: Stages that the data comes from.
+    """
+    needed = [*after, model]
+    model_at = find(str(model.folder), "model", "--weights", running.runs, needed)
+    task_at = find_task(task, running, needed)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from accelerate import PartialState
+
+        from wellread_hf.data.glue_rows import load_glue_rows
+        from wellread_hf.data.predictions import file_name, predictions_of, within_scale
+        from wellread_hf.evaluation.metrics import predictions_from, scores
+        from wellread_hf.models.encoding import encode
+        from wellread_hf.models.inference import logits_in_order
+        from wellread_hf.models.loading import load_classifier, load_tokenizer
+
+        tokenizer = load_tokenizer(model_at, "--weights")
+        classifier = load_classifier(model_at, "--weights").to(PartialState().device)
+        dev: dict[str, Mapping[str, float]] = {}
+        files: dict[str, Mapping[str, Any]] = {}
+        for name, rows in sets_of(task.name).items():
+            for kind, split in (("dev", rows.dev), ("test", rows.test)):
+                if split is None:
+                    continue
+                found = load_glue_rows(name, split, task_at[0])
+                logits = logits_in_order(classifier, encode(found.texts, tokenizer, max_length))
+                values = predictions_from(logits)
+                if found.labels is None:
+                    values = within_scale(values, name)
+                else:
+                    dev[name] = scores(rows.metrics, logits, found.labels)
+                path = stage.folder / file_name(name, kind)
+                write_atomically(path, predictions_of(name, found.index, values).text)
+                files[path.name] = {"rows": len(found.texts), "sha256": file_digest(path)}
+        return {"task": task.name, "dev": dev, "files": files}
+
+    return Stage(
+        kind="predict",
+        name=model.name,
+        root=running.runs,
+        identity={
+            "model": model_at.fingerprint,
+            "task": task_identity(task, task_at),
+            "max_length": max_length,
+        },
+        after=needed,
+        work=work,
+        solo=True,
+    )
+
+
+def check_glue(tasks: Sequence[Task], running: Running, after: Sequence[Stage] = ()) -> Stage:
+    """Looks at all that training will lean on when it is over: every row of every split, every metric.
+
+    Put it before the training stages; a split without its column, or a metric that does not load,
+    would else show after hours.
+    """
+    places = [find_task(task, running, after) for task in tasks]
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.data.glue_rows import load_glue_rows
+        from wellread_hf.data.rows import load_task
+        from wellread_hf.evaluation.modules import try_glue_metric
+
+        counts: dict[str, int] = {}
+        for task in tasks:
+            for name in sets_of(task.name):
+                try_glue_metric(name)
+        for task, place in zip(tasks, places, strict=True):
+            counts[f"{task.name} train"] = len(load_task(task, place).train.texts)
+            for name, rows in sets_of(task.name).items():
+                for split in filter(None, (rows.dev, rows.test)):
+                    counts[f"{name} {split}"] = len(load_glue_rows(name, split, place[0]).texts)
+        return {"rows": counts}
+
+    return Stage(
+        kind="check",
+        name="glue",
+        root=running.runs,
+        identity={
+            "tasks": [task_identity(task, place) for task, place in zip(tasks, places, strict=True)],
+            "sets": digest(GLUE_SETS),
+            "versions": {name: version(name) for name in _SCORERS},
+        },
+        after=after,
+        work=work,
+        solo=True,
+    )
