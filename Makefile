@@ -19,9 +19,10 @@ demo: $(STAMP) ## pre-train and distil a tiny student on embedded data (ARGS="--
 demo-hub: demo ## push the demo's students to a Hub of this machine and load one back, without an account
 	$(BIN)/python -m tests.hub_server -- $(BIN)/python -m tests.hub_server.demo
 
-# One thread: the models are tiny, and some tests compare the bits of two runs.
-test: $(STAMP) ## run the tests (ARGS="-k word")
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+# One thread each: the models are tiny, and some tests compare the bits of two runs. A file's tests share what is slow to
+# make, so they stay together.
+test: $(STAMP) ## run the tests, two files at a time (ARGS="-k word")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(STAMP) ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
 GLUE's leaderboard takes the mean of nine tasks, WNLI among them: a task with two metrics counts by their
 mean, MNLI by the mean of its matched and mismatched sets, and the diagnostic set AX not at all (Wang et al.
-2019, section 3; checked against the four rows of the release's table).
+2019; checked against the four rows of the release's table).
 """
 
 from collections.abc import Mapping, Sequence
