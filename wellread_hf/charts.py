@@ -45,7 +45,15 @@ def draw_methods(
     for position, (found, label) in enumerate(zip(scores.values(), labels, strict=True)):
         axes.plot([position] * len(found), found, "o", color="black", markersize=3)
         top = max(*found, means[position] + spreads[position])
-        axes.annotate(label, (position, top), ha="center", textcoords="offset points", xytext=(0, 4))
+        axes.annotate(
+            label,
+            (position, top),
+            ha="center",
+            textcoords="offset points",
+            xytext=(0, 4),
+            # The teacher's line may run behind it.
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )
     highest = max(score for found in scores.values() for score in found)
     if teacher is not None:
         score, label = teacher

@@ -1,7 +1,5 @@
 """`wellread card`: what it writes, and where; what it refuses."""
 
-import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -42,19 +40,6 @@ def test_a_students_card_goes_where_it_is_told(tmp_path: Path, capsys: pytest.Ca
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["README.md", "scores.png"]
     expected = render(facts_of_student(Student(4, 256), name="my-mini"))
     assert (tmp_path / "a" / "b" / "README.md").read_bytes() == expected.files["README.md"]
-
-
-def test_the_commands_in_the_readme_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^wellread card (.*)$", readme, re.M)
-    assert len(commands) == 2
-    folder = Root(tmp_path).folder(chain(tmp_path)["encoder"])
-    monkeypatch.chdir(tmp_path)
-    for command in commands:
-        ran = card(capsys, *shlex.split(command.replace("RUN", str(folder))))
-        assert ran.status == 0, ran.err
 
 
 def test_all_writes_the_24(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from shelves import GLUE_AT, Root, chain
 from test_card_text import NASTY, PARSER
 
 from wellread_hf.cards import Card, Facts, facts_of_run, facts_of_student, render
-from wellread_hf.cards.facts import Score
+from wellread_hf.cards.facts import Origin, Score
 from wellread_hf.cards.metadata import metadata_of
 from wellread_hf.cards.render import percent
 from wellread_hf.errors import CardError
@@ -191,6 +191,19 @@ def test_published_figures_stay_out_of_the_metadata(facts: dict[str, Facts]) -> 
     assert "64.2" not in head
     assert "83.2" not in head
     assert metadata_of(facts["adopted"])["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.83
+
+
+def test_weights_from_elsewhere_are_not_called_googles(facts: dict[str, Facts]) -> None:
+    known = facts["adopted"].adoption
+    assert known is not None
+    for fingerprint in ("sha256:" + 64 * "a", f"hub:me/copy@{40 * 'b'}"):
+        copied = dataclasses.replace(known, source=Origin(fingerprint=fingerprint))
+        card = render(dataclasses.replace(facts["adopted"], adoption=copied), picture=False).markdown
+        assert "Google's weights**" not in card
+        assert "are Google's" not in card
+        assert "not trained by us" in card
+        assert "\nlicense: unknown\n" in card
+        assert "None" not in card
 
 
 def test_an_own_task_is_in_the_index_by_its_data_set(own_task: Facts) -> None:

@@ -201,10 +201,10 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """Weights that are Google's, taken over and compared with the original.
+    """Weights that were taken over and compared with the original.
 
     Attributes:
-        source: The repository they come from.
+        source: Where they come from.
         parity: Largest absolute difference of a logit between ours and the original.
         sentences: Sentences compared.
     """
@@ -212,6 +212,11 @@ class Adoption:
     source: Origin
     parity: float
     sentences: int
+
+    @property
+    def googles(self) -> bool:
+        """Whether the source is Google's release; of a copy elsewhere nobody here can tell."""
+        return str(self.source.hub_id).startswith("google/bert_uncased_L-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,10 +128,9 @@ def _run(record: StageRecord) -> Run:
 def _provenance(shelf: Shelf, record: StageRecord) -> dict[str, Any]:
     """Returns what is known of an encoder's making: our pre-training, or where it was taken over from."""
     if record.kind == "adopt":
-        fingerprint = f"hub:{record.outcome['source']}@{record.outcome['revision']}"
         return {
             "adoption": Adoption(
-                source=Origin(fingerprint=fingerprint),
+                source=Origin(fingerprint=str(record.settings["source"])),
                 parity=float(record.outcome["parity"]),
                 sentences=int(record.outcome["sentences"]),
             )

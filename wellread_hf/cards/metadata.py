@@ -19,6 +19,11 @@ LICENCE = "apache-2.0"
 _DIGITS = 4  # of a score
 
 
+def licence_of(facts: Facts) -> str:
+    """Returns the licence of this package and of Google's release, `unknown` for what came from elsewhere."""
+    return LICENCE if facts.adoption is None or facts.adoption.googles else "unknown"
+
+
 def metadata_of(facts: Facts) -> dict[str, Any]:
     """Builds a card's metadata in the order it is written in.
 
@@ -31,7 +36,7 @@ def metadata_of(facts: Facts) -> dict[str, Any]:
         bases = [facts.adoption.source.hub_id]
     data = ModelCardData(
         language="en",
-        license=LICENCE,
+        license=licence_of(facts),
         library_name="transformers",
         pipeline_tag="fill-mask" if facts.task is None else "text-classification",
         tags=_tags(facts),

@@ -9,7 +9,7 @@ import jinja2
 from wellread_hf.cards import published
 from wellread_hf.cards.checks import check_card
 from wellread_hf.cards.facts import Facts, Origin, Result, Score, Source
-from wellread_hf.cards.metadata import LICENCE, eval_results_of, front_matter
+from wellread_hf.cards.metadata import eval_results_of, front_matter, licence_of
 from wellread_hf.cards.picture import PICTURE, draw
 from wellread_hf.cards.text import code, duration, fence, markdown
 from wellread_hf.errors import StoreError
@@ -68,7 +68,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
             layers=LAYERS,
             hidden=HIDDEN,
             words=VOCABULARY,
-            licence=LICENCE,
+            licence=licence_of(facts),
         )
     )
     card = Card(
