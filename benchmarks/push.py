@@ -61,13 +61,14 @@ def stock(folder: Path, prefix: str) -> float:
 def ours(folder: Path, prefix: str) -> float:
     """Pushes as `wellread publish` does; returns seconds."""
     from wellread_hf.hub.options import Publishing
-    from wellread_hf.hub.parcels import model_parcel
+    from wellread_hf.hub.parcels import hash_files, model_parcel
     from wellread_hf.hub.publishing import publish
 
     started = time.monotonic()
     parcels = [
         model_parcel(run, f"{prefix}-{run.name}", {"README.md": CARD}) for run in sorted(folder.iterdir())
     ]
+    hash_files(parcels)
     report = publish(parcels, Publishing(namespace="bench", collection=None, jobs=4), "0")
     if report.status:
         raise SystemExit([result.error for result in report.repositories if result.error])
@@ -131,16 +132,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--smallest", type=int, default=24, help="so many of the smallest students")
+    parser.add_argument("--make", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--prefix", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.make:
+        make_students(given.folder, given.smallest)
+        return
     if given.way:
         seconds = WAYS[given.way](given.folder, given.prefix)
         print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        make_students(Path(folder), given.smallest)
+        # In a process of its own: what runs after it would be told its memory, too.
+        made = [sys.executable, "-m", "benchmarks.push", "--make", "--folder", folder]
+        made += ["--smallest", str(given.smallest)]
+        subprocess.run(made, check=True, stderr=subprocess.DEVNULL)
         print(json.dumps(compare(Path(folder), given.rounds), indent=1))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from wellread_hf import __version__
 from wellread_hf.errors import PublishError, StoreError
 from wellread_hf.hub.options import Publishing
-from wellread_hf.hub.parcels import Parcel, check_parcels, order_of
+from wellread_hf.hub.parcels import Parcel, check_parcels, hash_files, order_of
 from wellread_hf.hub.publishing import publish
 from wellread_hf.hub.reports import Report
 from wellread_hf.hub.runs import parcel_of_run
@@ -29,14 +29,12 @@ def pack_runs(runs: Sequence[Path], namespace: str, name: str | None, eval_resul
         raise PublishError(f"--name {name} is for a single run, got {len(runs)}; leave it out")
     if name == "":
         raise PublishError("--name is empty: expected a repository's name; leave it out for the family's")
-    with bar("cards and hashes", "repositories", len(runs)) as shown:
+    with bar("cards", "repositories", len(runs)) as shown:
         parcels = []
         for run in runs:
-            parcel = parcel_of_run(run, namespace or None, name, eval_results)
-            for file in parcel.files.values():
-                _ = file.sha256
-            parcels.append(parcel)
+            parcels.append(parcel_of_run(run, namespace or None, name, eval_results))
             shown.update()
+    hash_files(parcels)
     parcels.sort(key=lambda parcel: order_of(parcel.name))
     check_parcels(parcels, token=None)
     return parcels

@@ -3,10 +3,11 @@
 import copy
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from wellread_hf.errors import PublishError
 from wellread_hf.locations import RepoType
+from wellread_hf.progress import bar
 from wellread_hf.records import RECORD
 
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -53,12 +55,13 @@ class LocalFile:
         """Bytes."""
         return int(self._pristine.upload_info.size)
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """SHA-256 of the bytes, as large files are known by on the Hub."""
+        """SHA-256 of the bytes, as large files are known by on the Hub; computed once."""
         return str(self._pristine.upload_info.sha256.hex())
 
-    @cached_property
+    # Not cached: small files alone are known so, and Python 3.11's cached property has one lock for all.
+    @property
     def blob_id(self) -> str:
         """Git's SHA-1 of the bytes, as small files are known by on the Hub."""
         digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
@@ -152,6 +155,20 @@ def check_parcels(parcels: Sequence[Parcel], token: str | None) -> None:
     problems += [f"two repositories are named {name}" for name in sorted(set(names)) if names.count(name) > 1]
     if problems:
         raise PublishError("nothing was sent: " + "; ".join(problems))
+
+
+def hash_files(parcels: Sequence[Parcel]) -> None:
+    """Computes the SHA-256 of every file, on all cores; later looks cost nothing."""
+    files = [file for parcel in parcels for file in parcel.files.values()]
+    total = sum(file.size for file in files)
+    with (
+        bar("hashing", "B", total, unit_scale=True, unit_divisor=1024) as shown,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        # The largest first, so that no core is left with it at the end.
+        files.sort(key=lambda file: -file.size)
+        for file, _ in zip(files, pool.map(lambda file: file.sha256, files), strict=True):
+            shown.update(file.size)
 
 
 def check_namespace(namespace: str) -> None:
