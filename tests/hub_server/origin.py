@@ -159,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             raise
         except Exception:
+            # Not swallowed: the hub raises it at its end, or a fault of its own would pass for the client's.
             self.server.failures.append(traceback.format_exc())
             return Refusal(500, "The test server failed").reply
 

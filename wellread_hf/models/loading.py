@@ -206,7 +206,7 @@ def loading_told(load: Callable[[], Any], location: Location, option: str, what:
                 "pytorch_model.bin"
             )
         elif isinstance(error, NotImplementedError) or "ignore_mismatched_sizes" in told:
-            # NotImplementedError: it compares tied weights of which one was left without values.
+            # The first is raised by transformers, which compares tied weights although one got no values.
             told = (
                 "its weights do not have the shapes that its config.json describes; take both from one place"
             )
