@@ -15,7 +15,7 @@ PACKAGE = ROOT / "wellread_hf"
 LEVELS = (
     ("errors",),
     ("progress", "records", "students", "tasks"),
-    ("charts", "locations", "settings"),
+    ("charts", "locations", "settings", "trials"),
     ("data", "models"),
     ("evaluation",),
     ("training",),
@@ -24,7 +24,8 @@ LEVELS = (
     ("cards", "reporting", "stages"),
     ("hub", "scoreboard", "submission"),
     ("toy",),
-    ("cli",),
+    ("cli", "glue_runs"),
+    ("sweep",),
     ("commands",),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -34,6 +35,7 @@ FOR_RECIPES = {
     "wellread_hf.cli",
     "wellread_hf.data.toyworld.ToyWorldSettings",
     "wellread_hf.errors",
+    "wellread_hf.glue_runs",
     "wellread_hf.graph.Stage",
     "wellread_hf.hub.command",
     "wellread_hf.hub.options",
@@ -42,6 +44,7 @@ FOR_RECIPES = {
     "wellread_hf.settings",
     "wellread_hf.stages",
     "wellread_hf.students",
+    "wellread_hf.sweep.command",
     "wellread_hf.tasks",
     "wellread_hf.toy",
 }

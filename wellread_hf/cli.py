@@ -52,32 +52,29 @@ def run_recipe(
         default: What options change; default: the type's own defaults.
         preview: Shows what `report` would do, in a dry run.
     """
-    # What the user gave is what counts; a library's chatter would hide our lines.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-
     given = settings_type() if default is None else default
 
     def command(
         settings: Annotated[settings_type, tyro.conf.arg(name="")] = given,  # type: ignore[valid-type]
         flags: Annotated[Flags, tyro.conf.arg(name="")] = Flags(),
-    ) -> tuple[Any, Flags]:
-        return settings, flags
+    ) -> None:
+        run(settings, flags, plan, smoke, report, preview)
 
-    debug = "--debug" in sys.argv
-    with_errors_told(
-        debug, lambda: _run(tyro.cli(command, description=description), plan, smoke, report, preview)
-    )
+    with_errors_told("--debug" in sys.argv, lambda: tyro.cli(command, description=description))
 
 
-def _run(
-    given: tuple[Any, Flags],
+def run(
+    settings: Any,
+    flags: Flags,
     plan: Callable[[Any], Sequence[Any]],
     smoke: Callable[[Any], Any],
-    report: Callable[[Any, Sequence[Any]], None] | None,
-    preview: Callable[[Any, Sequence[Any]], None] | None,
+    report: Callable[[Any, Sequence[Any]], None] | None = None,
+    preview: Callable[[Any, Sequence[Any]], None] | None = None,
 ) -> None:
-    settings, flags = given
+    """Carries out what a recipe's command line asks for; arguments as for `run_recipe`."""
+    # What the user gave is what counts; a library's chatter would hide our lines.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if flags.smoke:
         settings = smoke(settings)
     before = REMEMBERS.set(not flags.dry_run)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from wellread_hf.cli import with_errors_told
+from wellread_hf.cli import Flags, run, with_errors_told
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.hub.options import Publishing
 from wellread_hf.records import write_atomically
+from wellread_hf.sweep.command import SweepSettings, plan, preview, show, smoke_sweep
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
                 "pull": pull,
                 "submission": submission,
                 "compare": compare,
+                "sweep": sweep,
             },
             prog="wellread",
             description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
@@ -158,6 +160,19 @@ def compare(
         print(f"{GLUE_SETS[name].title:8} {figures} ({found.rows[name]:,} rows)")
     if found.average is not None:
         print(f"{found.name}: {100 * found.average.value:.1f}")
+
+
+def sweep(
+    settings: Annotated[SweepSettings, tyro.conf.arg(name="")] = SweepSettings(),  # noqa: B008  # frozen
+    flags: Annotated[Flags, tyro.conf.arg(name="")] = Flags(),  # noqa: B008  # frozen
+) -> None:
+    """Train a grid of students on GLUE's tasks, choose the best points on dev; as recipes/sweep.py does.
+
+    Args:
+        settings: The grid.
+        flags: As for every recipe.
+    """
+    run(settings, flags, plan, smoke_sweep, show, preview)
 
 
 def card(

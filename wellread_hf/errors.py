@@ -37,6 +37,10 @@ class StoreError(WellreadError):
     """A stored file is damaged, or belongs to another run."""
 
 
+class BusyError(StoreError):
+    """Another process works in a stage's folder."""
+
+
 class SourceError(WellreadError):
     """A model or data set could not be found or read."""
 
@@ -47,6 +51,12 @@ class DiskFullError(WellreadError):
 
 class NotFiniteError(WellreadError):
     """A training loss, a prediction or a label is NaN or infinite."""
+
+
+class TrialsFailedError(WellreadError):
+    """Some trials of a sweep failed; the others are finished, and the table says what happened."""
+
+    status = 1
 
 
 class PublishError(WellreadError):

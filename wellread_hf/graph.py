@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf import __version__
-from wellread_hf.errors import DiskFullError, StoreError, WellreadError
+from wellread_hf.errors import BusyError, DiskFullError, WellreadError
 from wellread_hf.locations import Location, RepoType, locate
-from wellread_hf.progress import is_main_process
+from wellread_hf.progress import tell
 from wellread_hf.records import RECORD, StageRecord, digest
 
 _DISTRIBUTIONS = ("torch", "transformers", "datasets", "accelerate", "tokenizers")
@@ -102,7 +102,7 @@ def carry_out(stages: Sequence[Stage]) -> None:
     state = processes() if any(stage.state != "done" for stage in ordered) else None
     for stage in ordered:
         if state is None or stage.state == "done":
-            _say(f"{stage.kind} {stage.name}: done already in {stage.folder}")
+            tell(f"{stage.kind} {stage.name}: done already in {stage.folder}")
             continue
         with _disk_full_told(stage.folder):
             if state.is_main_process:
@@ -134,7 +134,7 @@ def processes() -> Any:
 
 
 def _carry_out_one(stage: Stage, state: Any) -> None:
-    _say(f"{stage.kind} {stage.name}: starts in {stage.folder}")
+    tell(f"{stage.kind} {stage.name}: starts in {stage.folder}")
     started = time.monotonic()
     state.wait_for_everyone()
     outcome = _alone(stage, state) if stage.solo and state.num_processes > 1 else stage.work(stage)
@@ -144,7 +144,7 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
         _record(stage, outcome, seconds)
         # Only now are they of no use; a kill before this line costs disk, not work.
         shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
-        _say(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
+        tell(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
 
 
 def _alone(stage: Stage, state: Any) -> Mapping[str, Any]:
@@ -174,7 +174,7 @@ def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
         inputs={needed.folder.name: needed.digest for needed in stage.after},
         outcome=outcome,
         seconds=seconds,
-        versions=_versions(),
+        versions=versions(),
         processes=processes().num_processes,
         device=str(processes().device),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -206,11 +206,6 @@ def short_name(start: str | None) -> str:
     return ours.group(1) if ours else name
 
 
-def _say(line: str) -> None:
-    if is_main_process():
-        print(line, flush=True)
-
-
 @contextmanager
 def _locked(folder: Path, holds: bool) -> Iterator[None]:
     """Keeps a second run out of a stage's folder; the lock goes with the process, even a killed one."""
@@ -222,7 +217,7 @@ def _locked(folder: Path, holds: bool) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise StoreError(
+            raise BusyError(
                 f"{folder} is being worked on by {file.read().strip() or 'another process'}; wait for it, "
                 "or end it, and run again"
             ) from None
@@ -254,7 +249,8 @@ def _disk_full_told(folder: Path) -> Iterator[None]:
         raise
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Returns the versions of packages that decide results, and the code's commit."""
     found = {"wellread_hf": __version__} | {name: version(name) for name in _DISTRIBUTIONS}
     # The code's commit, where it runs from a checkout.
     here = Path(__file__).parent

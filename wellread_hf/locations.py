@@ -1,6 +1,8 @@
 """Where a named model or data set lies: a folder or file here, or a pinned revision on the Hub."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +28,10 @@ _MODEL_FILES = (
 )
 
 
+# What was found already, while somebody plans many runs over the same inputs.
+_FOUND: ContextVar[dict[tuple[str, ...], "Location"] | None] = ContextVar("_FOUND", default=None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
     """A model or data set that was found.
@@ -39,6 +45,16 @@ class Location:
     name: str
     revision: str | None
     fingerprint: str
+
+
+@contextmanager
+def each_found_once() -> Iterator[None]:
+    """Asks disk and Hub once about each name that is located inside, however often it is named."""
+    before = _FOUND.set({})
+    try:
+        yield
+    finally:
+        _FOUND.reset(before)
 
 
 def locate(
@@ -56,6 +72,17 @@ def locate(
     Raises:
         SourceError: There is no such path, and no such repository on the Hub or no way to it.
     """
+    found, key = _FOUND.get(), (name, repo_type, revision or "")
+    if found is None:
+        return _locate(name, repo_type, option, revision, memory)
+    if key not in found:
+        found[key] = _locate(name, repo_type, option, revision, memory)
+    return found[key]
+
+
+def _locate(
+    name: str, repo_type: RepoType, option: str, revision: str | None, memory: Path | None
+) -> Location:
     try:
         path = Path(name).expanduser()
         here = path.exists()

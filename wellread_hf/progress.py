@@ -2,12 +2,27 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 _SECONDS_WITHOUT = 2
+# Whether others tell of the progress: a sweep has one bar for all its trials.
+_QUIET = ContextVar("_QUIET", default=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps bars and lines of what runs inside from being shown."""
+    before = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(before)
 
 
 def is_main_process() -> bool:
@@ -26,7 +41,7 @@ def bar(doing: str, unit: str, total: int | None = None, **more: Any) -> "tqdm[A
     """
     from tqdm import tqdm
 
-    shown = {"delay": _SECONDS_WITHOUT, "disable": not is_main_process()} | more
+    shown = {"delay": _SECONDS_WITHOUT, "disable": not _tells()} | more
     return tqdm(desc=doing, unit=f" {unit}", total=total, **shown)
 
 
@@ -34,5 +49,15 @@ def say(line: str) -> None:
     """Prints a line above the bars, on stderr."""
     from tqdm import tqdm
 
-    if is_main_process():
+    if _tells():
         tqdm.write(line, file=sys.stderr)
+
+
+def tell(line: str) -> None:
+    """Prints a line of the run's account, on stdout."""
+    if _tells():
+        print(line, flush=True)
+
+
+def _tells() -> bool:
+    return is_main_process() and not _QUIET.get()

@@ -40,7 +40,7 @@ def predict(
         from wellread_hf.data.glue_rows import load_glue_rows
         from wellread_hf.data.predictions import file_name, predictions_of, within_scale
         from wellread_hf.evaluation.metrics import predictions_from, scores
-        from wellread_hf.models.encoding import encode
+        from wellread_hf.models.encoded_once import encode_once
         from wellread_hf.models.inference import logits_in_order
         from wellread_hf.models.loading import load_classifier, load_tokenizer
 
@@ -53,7 +53,9 @@ def predict(
                 if split is None:
                     continue
                 found = load_glue_rows(name, split, task_at[0])
-                logits = logits_in_order(classifier, encode(found.texts, tokenizer, max_length))
+                logits = logits_in_order(
+                    classifier, encode_once(found.texts, tokenizer, max_length, running.runs)
+                )
                 values = predictions_from(logits)
                 if found.labels is None:
                     values = within_scale(values, name)

@@ -137,7 +137,7 @@ def _tuned(
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.rows import draw_rows, load_task
         from wellread_hf.evaluation.metrics import scores
-        from wellread_hf.models.encoding import encode
+        from wellread_hf.models.encoded_once import encode_once
         from wellread_hf.models.inference import logits_in_order
         from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer, new_classifier
         from wellread_hf.models.saving import save_model
@@ -168,10 +168,11 @@ def _tuned(
             if objective.hard_label_share:
                 targets["labels"] = _hard_labels(rows, task)
         validation = loaded.validation
+        length, runs = tuning.max_length, running.runs
         outcome = tune(
             model,
-            (encode(rows.texts, tokenizer, tuning.max_length), targets),
-            (encode(validation.texts, tokenizer, tuning.max_length), {"labels": validation.labels}),
+            (encode_once(rows.texts, tokenizer, length, runs), targets),
+            (encode_once(validation.texts, tokenizer, length, runs), {"labels": validation.labels}),
             loaded.facts.metrics,
             tuning,
             objective,
@@ -182,7 +183,7 @@ def _tuned(
         outcome["mlm_loss_at_start"] = _mlm_loss(weights_at)
         save_model(model, tokenizer, stage.folder)
         if loaded.test is not None:
-            logits = logits_in_order(model, encode(loaded.test.texts, tokenizer, tuning.max_length))
+            logits = logits_in_order(model, encode_once(loaded.test.texts, tokenizer, length, runs))
             outcome["test"] = scores(loaded.facts.metrics, logits, loaded.test.labels)
             outcome["test_rows"] = len(loaded.test.texts)
         return outcome

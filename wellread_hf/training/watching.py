@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ from wellread_hf.training.row_mean import not_finite
 from wellread_hf.training.time_budget import ENDLESS
 
 MARK = "complete.json"
+# Hears of evaluations on dev before the last: the number, from 1, and the scores (0 to 1). A sweep that stops
+# poor trials early sets it.
+ON_EVALUATION: ContextVar[Callable[[int, Mapping[str, float]], None] | None] = ContextVar(
+    "ON_EVALUATION", default=None
+)
 
 
 class Progress(TrainerCallback):
@@ -92,6 +99,30 @@ class FiniteOnly(TrainerCallback):
             loss = (logs or {}).get(name)
             if loss is not None and not isfinite(loss):
                 raise not_finite(loss, state.global_step)
+
+
+class Announce(TrainerCallback):
+    """Tells of evaluations, once the checkpoint of the same step is written."""
+
+    def __init__(self, hears: Callable[[int, Mapping[str, float]], None]) -> None:
+        self.hears = hears
+        self.scores: Mapping[str, float] | None = None
+
+    def on_evaluate(
+        self,
+        args: Arguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keeps the scores."""
+        self.scores = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+
+    def on_save(self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Passes them on, but for the last: whoever ends the run here can go on from here."""
+        if self.scores is not None and state.global_step < state.max_steps:
+            self.hears(state.global_step // max(1, state.eval_steps), self.scores)
 
 
 class MarkCheckpoints(TrainerCallback):
@@ -205,4 +236,7 @@ def watch(trainer: Trainer, folder: str, run: str, seconds_before: float) -> Mar
     marks = MarkCheckpoints(run, seconds_before)
     for callback in (FiniteOnly(), marks, Progress(folder.rpartition("-")[0])):
         trainer.add_callback(callback)
+    hears = ON_EVALUATION.get()
+    if hears is not None:
+        trainer.add_callback(Announce(hears))
     return marks

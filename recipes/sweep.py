@@ -1,0 +1,17 @@
+"""A grid of runs over students, GLUE's tasks, methods, learning rates, batch sizes and seeds.
+
+The point with the best mean over its seeds on dev is chosen, its dev and test rows are predicted. Reads what
+recipes/glue.py reads; writes runs/sweep-...: trials.sqlite, a row a trial as it ends, and table.md; then
+runs/glue-..., one a student and method. It can be ended and started again at will.
+
+  python recipes/sweep.py --students 2-128 4-256 --tasks sst2,cola --seeds 3 --dry-run
+  python recipes/sweep.py --tasks all --weights google/bert_uncased_L-{layers}_H-{hidden}_A-{heads} \\
+      --students 2-128 4-512 --engine ray --address auto --asha
+"""
+
+from wellread_hf.cli import run_recipe
+from wellread_hf.sweep.command import SweepSettings as Settings
+from wellread_hf.sweep.command import plan, preview, show, smoke_sweep
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke_sweep, show, __doc__, preview=preview)

@@ -1,0 +1,1 @@
+"""A grid of runs over students, tasks, methods, learning rates, batch sizes, seeds; the best by dev."""

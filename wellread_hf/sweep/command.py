@@ -1,0 +1,29 @@
+"""What `recipes/sweep.py` and `wellread sweep` do, each with the same options."""
+
+from collections.abc import Sequence
+
+from wellread_hf.graph import Stage
+from wellread_hf.sweep.account import show_best, show_plan
+from wellread_hf.sweep.grid import Grid
+from wellread_hf.sweep.running import BEST, sweep, trials_over
+from wellread_hf.sweep.settings import SweepSettings, smoke_sweep
+from wellread_hf.trials import TABLE
+
+__all__ = ["SweepSettings", "plan", "preview", "show", "smoke_sweep"]
+
+
+def plan(settings: SweepSettings) -> list[Stage]:
+    """Plans a sweep: one stage."""
+    return [sweep(settings)]
+
+
+def show(settings: SweepSettings, stages: Sequence[Stage]) -> None:
+    """Prints the chosen points of a finished sweep."""
+    (stage,) = stages
+    show_best(stage.folder, (stage.folder / BEST).read_text(), stage.record.outcome["scoreboards"])
+
+
+def preview(settings: SweepSettings, stages: Sequence[Stage]) -> None:
+    """Prints how many trials there are, what is done, and how long the rest will take."""
+    grid = Grid(settings)
+    show_plan(grid, trials_over(grid, stages[0].folder / TABLE))

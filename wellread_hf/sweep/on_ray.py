@@ -1,0 +1,208 @@
+"""Trials side by side on Ray: scheduling, lost machines and early stopping are Ray Tune's."""
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from wellread_hf.errors import SettingsError, SourceError
+from wellread_hf.students import Student
+from wellread_hf.sweep.asha import compare_likes
+from wellread_hf.sweep.engine import Job, Result, Runs, attempt
+from wellread_hf.sweep.settings import Engine
+from wellread_hf.training.watching import ON_EVALUATION
+
+# Seconds for an address to be connected to, and for a cluster there to say that it is well; a port that
+# nobody listens on answers at once, a firewall never.
+_CONNECT, _ANSWER = 3, 6
+_MANNERS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+# By parameters of the student, in millions: CPUs, and the share of a GPU that it leaves idle when alone.
+_SIZES = ((10, 1, 0.125), (35, 2, 0.25), (80, 4, 0.5), (float("inf"), 4, 1.0))
+
+
+@contextmanager
+def connected(settings: Engine, folder: Path) -> Iterator[Runs]:
+    """Joins a Ray cluster, or starts one on this machine, for as long as the context lasts.
+
+    Args:
+        settings: Address and resources.
+        folder: The sweep's folder; all machines must see it under the same path.
+
+    Raises:
+        SourceError: There is no Ray cluster at the address.
+    """
+    # Unless told not to, it counts its uses over the network, takes Ctrl-C for itself, and keeps and shows logs
+    # beside our table.
+    for variable, value in _MANNERS.items():
+        os.environ.setdefault(variable, value)
+    if settings.address is not None:
+        _check_address(settings.address)
+    try:
+        ray.init(
+            # Left unsaid, it would look for a cluster that was here before, and wait for it.
+            address=settings.address or "local",
+            include_dashboard=None if settings.address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _no_cluster(settings.address, " ".join(str(error).split())) from error
+    # What it says of a lost machine and of each trial, our table says in a row.
+    for name in ("ray", "ray.tune", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield lambda jobs, ended: _run(jobs, ended, settings, folder)
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder / "ray", ignore_errors=True)
+
+
+def _check_address(address: str) -> None:
+    """Asks a cluster whether it is one; Ray itself would try for a minute, then end the process."""
+    named = ["--address", address]
+    if address == "auto":
+        # The health check finds the cluster of this machine by itself.
+        named = []
+    else:
+        host, colon, port = address.removeprefix("ray://").rpartition(":")
+        if not (colon and host and port.isdecimal()):
+            raise SettingsError(f"--address: expected HOST:PORT of a Ray cluster, or auto, got {address!r}")
+        try:
+            socket.create_connection((host, int(port)), timeout=_CONNECT).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, str(error)) from error
+    if address.startswith("ray://"):
+        # Of a Ray Client's server, which the health check does not know.
+        return
+    health = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "health-check", *named]
+    try:
+        asked = subprocess.run(health, capture_output=True, timeout=_ANSWER, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise _no_cluster(address, f"there was no answer in {_ANSWER} s") from error
+    if asked.returncode:
+        raise _no_cluster(address, "none that is well, or one of another version, answers")
+
+
+def _no_cluster(address: str | None, why: str) -> SourceError:
+    return SourceError(
+        f"--address {address}: expected a Ray cluster there, but {why}; start one with `ray start --head`, "
+        "and give its HOST:PORT"
+    )
+
+
+def _run(jobs: Sequence[Job], ended: Callable[[Job, Result], None], settings: Engine, folder: Path) -> None:
+    if not jobs:
+        return
+    has = _cluster()
+    place = {"folder": str(folder.absolute()), "cwd": os.getcwd(), "argv": sys.argv}
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(_work, jobs=list(jobs), place=place),
+            lambda config: tune.PlacementGroupFactory([_share(jobs[config["job"]], settings, has)]),
+        ),
+        param_space={"job": tune.grid_search(list(range(len(jobs))))},
+        tune_config=tune.TuneConfig(
+            scheduler=compare_likes(jobs) if settings.asha else None,
+            # A worker that has loaded torch goes on to the next job.
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=str(folder.absolute() / "ray"),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=settings.retries),
+            callbacks=[_Teller(jobs, ended)],
+        ),
+    )
+    tuner.fit()
+
+
+class _Teller(tune.Callback):
+    """The driver, and nobody else, hears of what became of each trial."""
+
+    def __init__(self, jobs: Sequence[Job], ended: Callable[[Job, Result], None]) -> None:
+        self.jobs, self.ended = jobs, ended
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes down what it is made of, to be restored by another driver; ours goes by the stages.
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        last = trial.last_result
+        if "result" in last:
+            result = Result(**last["result"])
+        else:
+            result = Result(
+                state="stopped", host=last["hostname"], seconds=last["time_total_s"], scores=last["scores"]
+            )
+        self.ended(self.jobs[trial.config["job"]], result)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        why = (str(trial.get_error()).strip().splitlines() or ["nothing was said"])[-1]
+        host = (trial.last_result or {}).get("hostname", "not known")
+        error = f"its worker was lost {trial.num_failures} times: {why}"
+        self.ended(
+            self.jobs[trial.config["job"]], Result(state="failed", host=host, seconds=0.0, error=error)
+        )
+
+
+def _work(config: Mapping[str, int], jobs: Sequence[Job], place: Mapping[str, Any]) -> None:
+    """Does one job on a worker."""
+    if not Path(place["folder"]).is_dir():
+        error = (
+            f"{socket.gethostname()} does not see {place['folder']}; give --running.runs a folder that all "
+            "machines of the cluster share"
+        )
+        tune.report(
+            {"result": asdict(Result(state="failed", host=socket.gethostname(), seconds=0.0, error=error))}
+        )
+        return
+    # Records name the command of the sweep; paths in settings are those of the place where it was started.
+    sys.argv = list(place["argv"])
+    os.chdir(place["cwd"])
+    job = jobs[config["job"]]
+    if job.compared is not None:
+        ON_EVALUATION.set(
+            lambda number, scores: tune.report(
+                {"evaluation": number, "score": scores[str(job.metric)], "scores": scores}
+            )
+        )
+    tune.report({"result": asdict(attempt(job.stage))})
+
+
+def _cluster() -> tuple[float, float]:
+    """Returns the most CPUs and the most GPUs that one machine of the cluster has."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    cpus, gpus = (max(machine.get(kind, 0.0) for machine in machines) for kind in ("CPU", "GPU"))
+    return cpus, gpus
+
+
+def _share(job: Job, settings: Engine, has: tuple[float, float]) -> dict[str, float]:
+    """Says how many CPUs and GPUs a job takes; never more than a machine has, or it would wait for ever."""
+    cpus, gpus = size_of(job.student)
+    if settings.trial_cpus is not None:
+        cpus = settings.trial_cpus
+    if settings.trial_gpus is not None:
+        gpus = settings.trial_gpus
+    return {"CPU": min(cpus, has[0]), "GPU": min(gpus, has[1])}
+
+
+def size_of(student: Student | None) -> tuple[float, float]:
+    """Returns the CPUs and the share of a GPU that training a student takes; None: as large as they come."""
+    millions = float("inf") if student is None else student.parameters() / 1e6
+    return next((cpus, gpus) for most, cpus, gpus in _SIZES if millions <= most)

@@ -1,0 +1,110 @@
+"""What a sweep goes over, and by what engine; its options on the command line."""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from wellread_hf.data.toyworld import ToyWorldSettings
+from wellread_hf.errors import SettingsError
+from wellread_hf.glue_runs import GlueSettings, Method, smoke_glue
+from wellread_hf.settings import Running
+from wellread_hf.toy import SMOKE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Who carries out the trials."""
+
+    engine: Literal["process", "ray"] = "process"
+    """`process`: one after another in this process; `ray`: side by side on Ray (`wellread-hf[cluster]`)."""
+    address: str | None = None
+    """A Ray cluster that runs already, `HOST:PORT` or `auto`; default: one of this machine's own."""
+    asha: bool = False
+    """Stop poor trials early, by asynchronous successive halving (ASHA) over the evaluations. With `ray`."""
+    retries: int = 2
+    """Times that a trial whose machine was lost is begun again, from its checkpoint. With `ray`."""
+    trial_cpus: float | None = None
+    """CPUs of a trial; default: 1, 2 or 4 by the student's size. With `ray`."""
+    trial_gpus: float | None = None
+    """GPUs of a trial, also a share of one; default: 1/8 to 1 by the student's size, 0 where the cluster has
+    none. With `ray`."""
+
+    def __post_init__(self) -> None:
+        for_ray = {
+            "--address": self.address is not None,
+            "--asha": self.asha,
+            "--trial-cpus": self.trial_cpus is not None,
+            "--trial-gpus": self.trial_gpus is not None,
+        }
+        if self.engine != "ray" and any(for_ray.values()):
+            given = ", ".join(option for option, is_given in for_ray.items() if is_given)
+            raise SettingsError(
+                f"{given}: expected with --engine ray, got --engine process; add --engine ray"
+            )
+        if self.retries < 0:
+            raise SettingsError(f"--retries must be at least 0, got {self.retries}")
+        if self.trial_cpus is not None and not self.trial_cpus > 0:
+            raise SettingsError(f"--trial-cpus must be above 0, got {self.trial_cpus}")
+        if self.trial_gpus is not None and not (
+            0 <= self.trial_gpus <= 1 or (float(self.trial_gpus).is_integer() and self.trial_gpus > 0)
+        ):
+            raise SettingsError(
+                f"--trial-gpus is a share of one GPU or a whole number of them, got {self.trial_gpus}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """A grid, all of it: every student, task, method, learning rate, batch size and seed together."""
+
+    students: tuple[str, ...] = ("2-128",)
+    """Which of the 24 students."""
+    tasks: str = "all"
+    """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
+    methods: tuple[Method, ...] = ("pf",)
+    """`pf` fine-tunes on labels, `pd` distils from `teachers`; `basic` and `distillation` are the same from
+    random weights."""
+    # The grid of the release's model cards.
+    learning_rates: tuple[float, ...] = (3e-4, 1e-4, 5e-5, 3e-5)
+    """Peak learning rates."""
+    batch_sizes: tuple[int, ...] = (8, 16, 32, 64, 128)
+    """Rows a step."""
+    seeds: int = 3
+    """Number of runs of every point: seeds 0, 1, ...; the point with the best mean on dev is chosen."""
+    engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
+    """Who carries out the trials."""
+    glue: Annotated[GlueSettings, arg(name="")] = field(default_factory=GlueSettings)
+    """What the trials have in common; learning rate, batch size and seed are the grid's."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
+    running: Running = field(default_factory=Running)
+    """How the trials are carried out."""
+
+    def __post_init__(self) -> None:
+        for option, values in (
+            ("--students", self.students),
+            ("--methods", self.methods),
+            ("--learning-rates", self.learning_rates),
+            ("--batch-sizes", self.batch_sizes),
+        ):
+            if not values or len(set(values)) < len(values):
+                shown = " ".join(map(str, values)) or "nothing"
+                raise SettingsError(f"{option}: expected one or more values, each once, got {shown}")
+        if self.seeds < 1:
+            raise SettingsError(f"--seeds is a number of runs: expected at least 1, got {self.seeds}")
+
+
+def smoke_sweep(settings: SweepSettings) -> SweepSettings:
+    """Shrinks a sweep to eight trials of the embedded toy world."""
+    return replace(
+        settings,
+        students=("2-128",),
+        tasks="sst2,stsb",
+        methods=("pf", "pd"),
+        learning_rates=(1e-3, 3e-4),
+        batch_sizes=(8,),
+        seeds=1,
+        glue=smoke_glue(settings.glue),
+        toy=SMOKE,
+    )
