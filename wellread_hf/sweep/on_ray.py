@@ -46,8 +46,8 @@ def connected(settings: Engine, folder: Path) -> Iterator[Runs]:
     Raises:
         SourceError: There is no Ray cluster at the address.
     """
-    # Unless told not to, it counts its uses over the network, takes Ctrl-C for itself, and keeps and shows logs
-    # beside our table.
+    # Unless told not to, it counts its uses over the network, takes Ctrl-C for itself, and keeps and shows
+    # logs beside our table.
     for variable, value in _MANNERS.items():
         os.environ.setdefault(variable, value)
     if settings.address is not None:

@@ -9,7 +9,7 @@ from wellread_hf.graph import Stage, processes, versions
 from wellread_hf.records import write_atomically
 from wellread_hf.students import STUDENTS
 from wellread_hf.sweep.account import Account, best_table
-from wellread_hf.sweep.engine import Job, Result, Runs, engine
+from wellread_hf.sweep.engine import Job, Result, Runs, engine, in_this_process
 from wellread_hf.sweep.grid import Grid, PlannedTrial, levels
 from wellread_hf.sweep.settings import SweepSettings
 from wellread_hf.tasks import GLUE_TASKS
@@ -73,7 +73,9 @@ class _Sitting:
             self._carry_out([trial.stage for trial in self.grid.trials], run)
             chosen = best_points(self.over.values(), range(self.settings.seeds))
             boards = self.grid.scoreboards(chosen)
-            self._carry_out(boards, run)
+            self._carry_out([needed for board in boards for needed in board.after], run)
+            # No more than a look at records.
+            self._carry_out(boards, in_this_process)
         write_atomically(self.folder / BEST, best_table(self.grid, chosen, self.over.values()))
         if self.failed:
             raise self._failures(chosen)
