@@ -15,7 +15,7 @@ PACKAGE = ROOT / "wellread_hf"
 LEVELS = (
     ("errors",),
     ("progress", "records", "students", "tasks"),
-    ("charts", "locations", "settings"),
+    ("charts", "locations", "settings", "trials"),
     ("data", "models"),
     ("evaluation",),
     ("training",),
