@@ -1,0 +1,287 @@
+"""From folders of scoreboards and sweeps to rows: one a student, method, set, metric and setting."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.evaluation.average import average
+from wellread_hf.records import RECORD, StageRecord
+from wellread_hf.reporting import RESULTS
+from wellread_hf.students import Student
+from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
+from wellread_hf.trials import TABLE, Trial, TrialTable, best_points
+
+BOARD, SWEEP = "glue-", "sweep-"
+# Decimals of a percentage to which one result is the same in a table of trials and on a scoreboard.
+_SAME = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Dev scores of one metric over seeds.
+
+    Attributes:
+        student: Which of the 24.
+        method: `pf` or `pd`.
+        set: Name among `GLUE_SETS`.
+        metric: One of the set's metrics.
+        values: Percent, one a seed.
+        seeds: The seeds.
+        learning_rate: Peak learning rate; None where the training's record is gone.
+        batch_size: Rows a step; None likewise.
+        trials: In a sweep, how many trials of this student, method and task are done, failed, stopped.
+        source: Name of the folder that it comes from.
+    """
+
+    student: Student
+    method: str
+    set: str
+    metric: str
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+    learning_rate: float | None
+    batch_size: int | None
+    trials: tuple[int, int, int] | None = None
+    source: str
+
+    @property
+    def identity(self) -> object:
+        """What two rows share that tell of the same runs: all but where they were found."""
+        values = tuple(round(value, _SAME) for value in self.values)
+        return replace(self, values=values, trials=None, source="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """An average over tasks of one student and method.
+
+    Attributes:
+        student: Which of the 24.
+        method: `pf` or `pd`.
+        name: What the average may be called.
+        values: Percent, one a seed.
+        seeds: The seeds.
+        source: Name of the folder that it comes from.
+    """
+
+    student: Student
+    method: str
+    name: str
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+    source: str
+
+    @property
+    def identity(self) -> object:
+        """As a row's."""
+        return replace(self, values=tuple(round(value, _SAME) for value in self.values), source="")
+
+
+@dataclass(slots=True)
+class Gathered:
+    """All that was found.
+
+    Attributes:
+        rows: By student, method, set and metric; each result once.
+        means: By student and method.
+        notes: Sentences on sweeps: their trials, and what has no selection yet.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    means: list[Mean] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def gather(runs: Sequence[Path], tasks: Sequence[str]) -> Gathered:
+    """Reads finished scoreboards, and the tables of sweeps, whether these are over or not.
+
+    Args:
+        runs: Folders of stages, in which every `glue-...` and `sweep-...` counts, or such folders.
+        tasks: GLUE's tasks that are wanted.
+
+    Raises:
+        SettingsError: No folder is given.
+        StoreError: A folder is missing or damaged, or no score is found.
+    """
+    gathered = Gathered()
+    # A sweep comes before the scoreboards that it leaves: its rows know how many trials there were.
+    for folder in sorted(_folders(runs), key=lambda folder: folder.name.startswith(BOARD)):
+        try:
+            read = _of_board if folder.name.startswith(BOARD) else _of_sweep
+            rows = read(folder, tasks, gathered)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise StoreError(
+                f"{folder}: expected scores as this version writes them, got something else "
+                f"({type(error).__name__}: {error}); delete its {RECORD} and run the recipe again"
+            ) from error
+        gathered.rows += rows
+        gathered.means += _means(rows)
+    if not gathered.rows:
+        raise StoreError(
+            f"expected dev scores of {', '.join(tasks)} in {', '.join(map(str, runs))}, found none"
+            f"{''.join(f' ({note})' for note in gathered.notes)}; recipes/glue.py and `wellread sweep` make "
+            "them"
+        )
+    sets, methods = list(GLUE_SETS), ("pf", "pd")
+    gathered.rows = sorted(
+        {row.identity: row for row in reversed(gathered.rows)}.values(),
+        key=lambda row: (
+            row.student.parameters(),
+            methods.index(row.method),
+            sets.index(row.set),
+            row.source,
+            GLUE_SETS[row.set].metrics.index(row.metric),
+        ),
+    )
+    gathered.means = sorted(
+        {mean.identity: mean for mean in reversed(gathered.means)}.values(),
+        key=lambda mean: (mean.student.parameters(), methods.index(mean.method), mean.name, mean.source),
+    )
+    return gathered
+
+
+def _folders(runs: Sequence[Path]) -> list[Path]:
+    if not runs:
+        raise SettingsError("expected a folder of runs, or of a scoreboard or sweep in it, got none")
+    found: dict[Path, None] = {}
+    for run in runs:
+        folder = run.resolve()
+        if not folder.is_dir():
+            raise StoreError(f"expected a folder of runs, and there is no folder {run}; check the path")
+        if folder.name.startswith((BOARD, SWEEP)):
+            found[folder] = None
+            continue
+        for inside in sorted(folder.iterdir()):
+            # What has only just begun has no scores yet.
+            there = {BOARD: inside / RECORD, SWEEP: inside / TABLE}
+            if any(inside.name.startswith(kind) and file.is_file() for kind, file in there.items()):
+                found[inside] = None
+    return list(found)
+
+
+def _of_board(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Row]:
+    StageRecord.read(folder)
+    try:
+        results: Mapping[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{folder / RESULTS} cannot be read ({error}); delete {RECORD} there and run the recipe again"
+        ) from error
+    if results["split"] != "dev":
+        raise StoreError(f"{folder}: expected scores on dev, got scores on {results['split']!r}")
+    moved = [GLUE_SETS[task].title for task in results["from_mnli"] if task in tasks]
+    if moved:
+        gathered.notes.append(f"{folder.name}: {', '.join(moved)} started from the model of MNLI")
+    rows = []
+    for name, metrics in results["scores"].items():
+        if GLUE_SETS[name].task not in tasks:
+            continue
+        rate, batch = _setting(folder.parent / results["runs"][GLUE_SETS[name].task][0])
+        for metric, values in metrics.items():
+            row = Row(
+                student=Student.parse(results["student"]),
+                method=results["method"],
+                set=name,
+                metric=metric,
+                values=tuple(map(float, values)),
+                seeds=tuple(map(int, results["seeds"])),
+                learning_rate=rate,
+                batch_size=batch,
+                source=folder.name,
+            )
+            rows.append(row)
+    return rows
+
+
+def _setting(predicted: Path) -> tuple[float, int] | tuple[None, None]:
+    """Reads learning rate and batch size of the training that predicted; None where its record is gone."""
+    if not (predicted / RECORD).is_file():
+        return None, None
+    record = StageRecord.read(predicted)
+    (model,) = (
+        name for name, digest in record.inputs.items() if f"stage:{digest}:." == record.settings["model"]
+    )
+    if not (predicted.parent / model / RECORD).is_file():
+        return None, None
+    optim = StageRecord.read(predicted.parent / model).settings["tuning"]["optim"]
+    return float(optim["learning_rate"]), int(optim["batch_size"])
+
+
+def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Row]:
+    trials = [trial for trial in TrialTable.read(folder / TABLE) if trial.task in tasks]
+    for trial in trials:
+        if trial.task not in GLUE_TASKS:
+            raise StoreError(f"{folder / TABLE}: expected trials of GLUE's tasks, got {trial.task!r}")
+    seeds = sorted({trial.seed for trial in trials})
+    over = (folder / RECORD).is_file()
+    gathered.notes.append(
+        f"{folder.name} {'is over' if over else 'is not over yet'}, {_counted(trials)}; selected by the "
+        f"mean dev score over seeds {', '.join(map(str, seeds)) or '(none yet)'}"
+    )
+    best = best_points(trials, seeds)
+    groups: dict[tuple[str, str, str], list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault((trial.student, trial.method, trial.task), []).append(trial)
+    rows = []
+    for key, group in groups.items():
+        if key not in best:
+            student, method, task = key
+            gathered.notes.append(
+                f"{folder.name}, {student}, {method.upper()}, {GLUE_SETS[task].title}: nothing selected, "
+                f"since no point of the grid is done in all seeds ({_counted(group)})"
+            )
+            continue
+        point = best[key]
+        for metric in GLUE_SETS[point.task].metrics:
+            row = Row(
+                student=Student.parse(point.student),
+                method=point.method,
+                set=point.task,
+                metric=metric,
+                values=tuple(100 * trial.scores[metric] for trial in point.trials),
+                seeds=tuple(seeds),
+                learning_rate=point.learning_rate,
+                batch_size=point.batch_size,
+                trials=_states(group),
+                source=folder.name,
+            )
+            rows.append(row)
+    return rows
+
+
+def _states(trials: Iterable[Trial]) -> tuple[int, int, int]:
+    states = [trial.state for trial in trials]
+    return states.count("done"), states.count("failed"), states.count("stopped")
+
+
+def _counted(trials: Iterable[Trial]) -> str:
+    return "trials {} done, {} failed, {} stopped".format(*_states(trials))
+
+
+def _means(rows: Sequence[Row]) -> list[Mean]:
+    """Averages what one folder says, seed by seed."""
+    groups: dict[tuple[Student, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.student, row.method), []).append(row)
+    means = []
+    for (student, method), group in groups.items():
+        seeds = group[0].seeds
+        averages = []
+        for number in range(len(seeds)):
+            scores: dict[str, dict[str, float]] = {}
+            for row in group:
+                scores.setdefault(row.set, {})[row.metric] = row.values[number]
+            averages.append(average(scores))
+        mean = Mean(
+            student=student,
+            method=method,
+            name=averages[0].name("dev"),
+            values=tuple(found.value for found in averages),
+            seeds=seeds,
+            source=group[0].source,
+        )
+        means.append(mean)
+    return means
