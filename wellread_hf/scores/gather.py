@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 from wellread_hf.trials import TABLE, Trial, TrialTable, best_points
 
 BOARD, SWEEP = "glue-", "sweep-"
+METHODS = ("pf", "pd")
 # Decimals of a percentage to which one result is the same in a table of trials and on a scoreboard.
 _SAME = 3
 
@@ -46,6 +48,12 @@ class Row:
     batch_size: int | None
     trials: tuple[int, int, int] | None = None
     source: str
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS or self.metric not in GLUE_SETS[self.set].metrics:
+            raise ValueError(f"{self.metric} of {self.set} by the method {self.method!r}")
+        if len(self.values) != len(self.seeds) or not all(map(isfinite, self.values)):
+            raise ValueError(f"scores {self.values} of seeds {self.seeds}")
 
     @property
     def identity(self) -> object:
@@ -115,30 +123,26 @@ def gather(runs: Sequence[Path], tasks: Sequence[str]) -> Gathered:
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise StoreError(
                 f"{folder}: expected scores as this version writes them, got something else "
-                f"({type(error).__name__}: {error}); delete its {RECORD} and run the recipe again"
+                f"({type(error).__name__}: {error}); move it away and run the recipe again"
             ) from error
         gathered.rows += rows
-        gathered.means += _means(rows)
     if not gathered.rows:
         raise StoreError(
             f"expected dev scores of {', '.join(tasks)} in {', '.join(map(str, runs))}, found none"
             f"{''.join(f' ({note})' for note in gathered.notes)}; recipes/glue.py and `wellread sweep` make "
             "them"
         )
-    sets, methods = list(GLUE_SETS), ("pf", "pd")
+    gathered.means = _means(gathered.rows)
+    sets = list(GLUE_SETS)
     gathered.rows = sorted(
         {row.identity: row for row in reversed(gathered.rows)}.values(),
         key=lambda row: (
             row.student.parameters(),
-            methods.index(row.method),
+            METHODS.index(row.method),
             sets.index(row.set),
             row.source,
             GLUE_SETS[row.set].metrics.index(row.metric),
         ),
-    )
-    gathered.means = sorted(
-        {mean.identity: mean for mean in reversed(gathered.means)}.values(),
-        key=lambda mean: (mean.student.parameters(), methods.index(mean.method), mean.name, mean.source),
     )
     return gathered
 
@@ -262,26 +266,43 @@ def _counted(trials: Iterable[Trial]) -> str:
 
 
 def _means(rows: Sequence[Row]) -> list[Mean]:
-    """Averages what one folder says, seed by seed."""
-    groups: dict[tuple[Student, str], list[Row]] = {}
+    """Averages what one folder says of a student and method; not where another folder says more of the same.
+
+    A sweep that is over knows the scores of its scoreboards, but for MNLI's mismatched set.
+    """
+    groups: dict[tuple[Student, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.student, row.method), []).append(row)
-    means = []
-    for (student, method), group in groups.items():
-        seeds = group[0].seeds
-        averages = []
-        for number in range(len(seeds)):
-            scores: dict[str, dict[str, float]] = {}
-            for row in group:
-                scores.setdefault(row.set, {})[row.metric] = row.values[number]
-            averages.append(average(scores))
-        mean = Mean(
-            student=student,
-            method=method,
-            name=averages[0].name("dev"),
-            values=tuple(found.value for found in averages),
-            seeds=seeds,
-            source=group[0].source,
-        )
-        means.append(mean)
-    return means
+        groups.setdefault((row.student, row.method, row.source), []).append(row)
+    said = {key: {row.identity for row in group} for key, group in groups.items()}
+    means: dict[object, Mean] = {}
+    for key, group in groups.items():
+        if not any(said[key] < other for other in said.values()):
+            mean = _mean(group)
+            means.setdefault(mean.identity, mean)
+    return sorted(
+        means.values(),
+        key=lambda mean: (
+            mean.student.parameters(),
+            METHODS.index(mean.method),
+            mean.name,
+            mean.source,
+        ),
+    )
+
+
+def _mean(rows: Sequence[Row]) -> Mean:
+    """Averages one folder's rows, seed by seed."""
+    averages = []
+    for number in range(len(rows[0].seeds)):
+        scores: dict[str, dict[str, float]] = {}
+        for row in rows:
+            scores.setdefault(row.set, {})[row.metric] = row.values[number]
+        averages.append(average(scores))
+    return Mean(
+        student=rows[0].student,
+        method=rows[0].method,
+        name=averages[0].name("dev"),
+        values=tuple(found.value for found in averages),
+        seeds=rows[0].seeds,
+        source=rows[0].source,
+    )

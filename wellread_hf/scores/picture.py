@@ -13,14 +13,23 @@ from wellread_hf.tasks import GLUE_SETS
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS = 3
-# Colour and mark of a method; the paper's points have the same, hollow and grey.
+# Colour and mark of a method; the paper's points have the mark, hollow and black.
 _LOOK = {"pf": ("C0", "o"), "pd": ("C1", "s")}
 _TICKS = (5e6, 1e7, 2e7, 5e7, 1e8)
 
 
 def draw_scores(rows: Sequence[Row]) -> bytes:
+    """Draws what `figure_of` does; returns a PNG, the same bytes for the same rows."""
+    buffer = io.BytesIO()
+    # Without the version of matplotlib, which would be part of the bytes.
+    figure_of(rows).savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def figure_of(rows: Sequence[Row]) -> "Figure":
     """Draws each set's first metric on dev against the students' parameters.
 
     Where one student has several results by a method, the line goes through the best one. The paper's
@@ -28,9 +37,6 @@ def draw_scores(rows: Sequence[Row]) -> bytes:
 
     Args:
         rows: At least one.
-
-    Returns:
-        A PNG, the same bytes for the same rows.
     """
     from matplotlib.figure import Figure
 
@@ -38,7 +44,7 @@ def draw_scores(rows: Sequence[Row]) -> bytes:
     sets = [name for name in GLUE_SETS if any(row.set == name for row in firsts)]
     columns = min(_COLUMNS, len(sets))
     lines = ceil(len(sets) / columns)
-    figure = Figure(figsize=(4.2 * columns + 0.6, 3.2 * lines + 1.2), layout="constrained")
+    figure = Figure(figsize=(4.0 * columns + 1.0, 3.0 * lines + 1.2), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).flat
     handles: dict[str, Artist] = {}
     for name, axes in zip(sets, panels, strict=False):
@@ -48,13 +54,16 @@ def draw_scores(rows: Sequence[Row]) -> bytes:
     for axes in list(panels):
         axes.remove()
     figure.supxlabel("parameters (logarithmic)", fontsize="medium")
+    figure.supylabel("score (%): ours on dev, the paper's on test", fontsize="medium")
+    ours_first = sorted(handles, key=lambda label: "test" in label)
     figure.legend(
-        list(handles.values()), list(handles), loc="outside upper center", ncols=2, fontsize="small"
+        [handles[label] for label in ours_first],
+        ours_first,
+        loc="outside upper center",
+        ncols=min(2, columns),
+        fontsize="small",
     )
-    buffer = io.BytesIO()
-    # Without the version of matplotlib, which would be part of the bytes.
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()
+    return figure
 
 
 def _draw_set(axes: "Axes", name: str, rows: Sequence[Row]) -> None:
@@ -65,9 +74,11 @@ def _draw_set(axes: "Axes", name: str, rows: Sequence[Row]) -> None:
                 [student.parameters() for student in theirs],
                 list(theirs.values()),
                 mark,
-                color="dimgray",
+                color="black",
                 markerfacecolor="none",
-                markersize=7,
+                # Square around circle, and both around ours, so that none hides another.
+                markersize=7 if method == "pf" else 9,
+                zorder=3,
                 label=f"{method.upper()}, Turc et al. 2019, test",
             )
         ours = sorted((row for row in rows if row.method == method), key=lambda row: row.student.parameters())
@@ -81,7 +92,7 @@ def _draw_set(axes: "Axes", name: str, rows: Sequence[Row]) -> None:
             color=colour,
             markersize=5,
             capsize=3,
-            label=f"{method.upper()}, ours, dev (mean ± standard deviation over seeds)",
+            label=f"{method.upper()}, ours, dev (± 1 std of seeds)",
         )
         best: dict[int, float] = {}
         for row in ours:
