@@ -8,7 +8,8 @@ import pytest
 from boards import board, sweep, trials_of
 
 from wellread_hf.errors import SettingsError, StoreError
-from wellread_hf.scores.gather import Gathered, gather
+from wellread_hf.scores.gather import gather
+from wellread_hf.scores.rows import Gathered
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 from wellread_hf.trials import TABLE
 

@@ -12,8 +12,9 @@ from PIL import Image
 from recipe_runs import ROOT, run_command
 
 from wellread_hf.cards.published import published_test
-from wellread_hf.scores.gather import Row, gather
+from wellread_hf.scores.gather import gather
 from wellread_hf.scores.picture import draw_scores, figure_of
+from wellread_hf.scores.rows import Row
 from wellread_hf.students import STUDENTS, Student
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 

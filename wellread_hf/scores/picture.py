@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from wellread_hf.cards.published import published_test
-from wellread_hf.scores.gather import Row
+from wellread_hf.scores.rows import Row
 from wellread_hf.tasks import GLUE_SETS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 
 from wellread_hf.evaluation.average import mean_and_spread
-from wellread_hf.scores.gather import Gathered, Mean, Row
+from wellread_hf.scores.rows import Gathered, Mean, Row
 from wellread_hf.tasks import GLUE_SETS
 
 _NOTE = (
