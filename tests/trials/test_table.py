@@ -91,9 +91,11 @@ def test_rows_are_neither_changed_nor_deleted(path: Path, statement: str) -> Non
 
 @pytest.mark.parametrize("score", [None, float("nan"), float("inf")])
 def test_a_finished_trial_has_a_finite_score(score: float | None) -> None:
-    with pytest.raises(NotFiniteError, match=f"finished trial's dev score, got {score} of accuracy"):
+    with pytest.raises(NotFiniteError, match=f"expected a done trial's .* got {score} of accuracy"):
         trial(score=score)
-    assert trial(score=None, metric=None, state="failed").score is None
+    with pytest.raises(NotFiniteError, match="expected a stopped trial's dev score to be a finite number"):
+        trial(state="stopped", scores={"accuracy": float("nan")})
+    assert trial(score=None, metric=None, state="failed", scores={}).score is None
 
 
 def start(path: Path, first: int = 0, pause: float = 0) -> "subprocess.Popen[str]":

@@ -89,7 +89,7 @@ class Trial:
         versions: Package versions and the code's commit.
 
     Raises:
-        NotFiniteError: It is done and has no finite score.
+        NotFiniteError: A score is NaN or infinite, or it is done and has none.
     """
 
     digest: str
@@ -114,10 +114,13 @@ class Trial:
     versions: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        if self.state == "done" and (self.metric is None or self.score is None or not isfinite(self.score)):
+        missing = self.state == "done" and (self.metric is None or self.score is None)
+        known = [self.score] if self.score is not None else []
+        if missing or not all(map(isfinite, [*known, *self.scores.values()])):
             raise NotFiniteError(
-                f"{self.folder}: expected a finished trial's dev score, got {self.score} of {self.metric}; "
-                "look at its log.json, and lower the learning rate if the loss ran away"
+                f"{self.folder}: expected a {self.state} trial's dev score to be a finite number, got "
+                f"{self.score} of {self.metric} among {dict(self.scores)}; look at its log.json, and lower "
+                "the learning rate if the loss ran away"
             )
 
 
