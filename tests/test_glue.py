@@ -13,6 +13,7 @@ from recipe_runs import Ran, run_here
 from wellread_hf.data.predictions import parse
 from wellread_hf.evaluation.metrics import scores_of
 from wellread_hf.records import StageRecord
+from wellread_hf.scores.gather import gather
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS, parse_glue_tasks
 
 SMALL = (
@@ -63,6 +64,18 @@ def test_every_task_is_scored_and_predicted(
     assert "| dev (%) |" in table
     assert "test" not in table
     assert "mrpc, stsb, rte started from the model of MNLI of the same seed" in table
+
+    # `wellread scores` says what the scoreboard says, and finds the settings in the records behind it.
+    gathered = gather([tmp_path], tuple(GLUE_TASKS))
+    shown = {(row.set, row.metric): list(row.values) for row in gathered.rows}
+    assert shown == {
+        (name, metric): values
+        for name, metrics in results["scores"].items()
+        for metric, values in metrics.items()
+    }
+    assert {(row.learning_rate, row.batch_size) for row in gathered.rows} == {(3e-4, 32)}
+    (mean,) = gathered.means
+    assert (mean.name, list(mean.values)) == ("GLUE score, dev", pytest.approx(results["average"]["values"]))
 
     tuned, predicted = _records(tmp_path, "finetune"), _records(tmp_path, "predict")
     assert len(tuned) == len(predicted) == 9

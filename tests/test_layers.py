@@ -22,7 +22,7 @@ LEVELS = (
     ("graph",),
     ("inputs",),
     ("cards", "reporting", "stages"),
-    ("hub", "scoreboard", "submission"),
+    ("hub", "scoreboard", "scores", "submission"),
     ("toy",),
     ("cli", "glue_runs"),
     ("sweep",),

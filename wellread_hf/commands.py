@@ -28,6 +28,7 @@ def main() -> None:
                 "submission": submission,
                 "compare": compare,
                 "sweep": sweep,
+                "scores": scores,
             },
             prog="wellread",
             description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
@@ -173,6 +174,27 @@ def sweep(
         flags: As for every recipe.
     """
     run(settings, flags, plan, smoke_sweep, show, preview)
+
+
+def scores(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    csv: Path | None = None,
+    markdown: Path | None = None,
+    png: Path | None = None,
+    tasks: str = "all",
+) -> None:
+    """Show the dev scores of scoreboards and sweeps; of a running sweep, what is selected so far.
+
+    Args:
+        runs: Folders of stages, or runs/glue-... and runs/sweep-...
+        csv: Write them as CSV, rows and averages.
+        markdown: Write them as Markdown.
+        png: Draw them against the students' parameters, the paper's test scores beside them.
+        tasks: GLUE's tasks joined by commas, or all.
+    """
+    from wellread_hf.scores import show_scores
+
+    show_scores(runs, csv, markdown, png, tasks)
 
 
 def card(

@@ -36,6 +36,8 @@ SPEEDUP: dict[Student, str] = {
 
 # Table 3, test: methods on SST-2, MRPC, QQP, MNLI-m/mm, QNLI, RTE, and their mean ("Meta").
 TABLE_3_COLUMNS = ("SST-2", "MRPC", "QQP", "MNLI-m/mm", "QNLI", "RTE", "Meta")
+# Both of MNLI's sets are in one cell.
+_TABLE_3_CELLS = {"mnli": ("MNLI-m/mm", 0), "mnli_mismatched": ("MNLI-m/mm", 1)}
 TABLE_3_TEST: dict[Student, dict[str, tuple[str, ...]]] = {
     Student(6, 768): {
         "PF": ("92.5", "86.8/81.8", "70.1/88.5", "81.8/81.1", "87.9", "64.2", "81.6"),
@@ -51,11 +53,28 @@ SST2_FIGURE: dict[Student, dict[str, str]] = {
 }
 
 
-def release_test(student: Student, task: str, metric: str) -> float | None:
-    """Returns the release's GLUE test figure in percent; None where none was published."""
+def release_test(student: Student, name: str, metric: str) -> float | None:
+    """Returns the release's test figure of one of GLUE's sets in percent; None where none was published."""
     row = GLUE_TEST.get(student)
-    if row is None or task not in GLUE_TITLES:
+    if row is None or name not in GLUE_SETS:
         return None
-    cell = row[TEST_COLUMNS.index(GLUE_TITLES[task])].split("/")
-    known = GLUE_TASKS[task].metrics
+    cell = row[TEST_COLUMNS.index(GLUE_SETS[name].title)].split("/")
+    known = GLUE_SETS[name].metrics
     return float(cell[known.index(metric)]) if metric in known else None
+
+
+def published_test(method: str, name: str) -> dict[Student, float]:
+    """Returns the published test figures of a set's first metric in percent, by student.
+
+    Args:
+        method: `pf`: the release's and Table 3's; `pd`: Table 3's.
+        name: Name among `GLUE_SETS`.
+    """
+    release = ((student, release_test(student, name, GLUE_SETS[name].metrics[0])) for student in GLUE_TEST)
+    found = {student: figure for student, figure in release if figure is not None and method == "pf"}
+    column, place = _TABLE_3_CELLS.get(name, (GLUE_SETS[name].title, 0))
+    if column in TABLE_3_COLUMNS:
+        for student, methods in TABLE_3_TEST.items():
+            cell = methods[method.upper()][TABLE_3_COLUMNS.index(column)]
+            found[student] = float(cell.split("/")[place])
+    return found

@@ -1,0 +1,111 @@
+"""Folders as scoreboards and sweeps leave them, of made-up scores, without the hours."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.graph import Stage, carry_out
+from wellread_hf.scoreboard import scoreboard
+from wellread_hf.tasks import GLUE_SETS, sets_of
+from wellread_hf.trials import TABLE, Trial, TrialTable
+
+
+def trained(root: Path, task: str, rate: float, batch: int, seed: int, kind: str = "finetune") -> Stage:
+    optim = {"learning_rate": rate, "batch_size": batch}
+    identity = {"task": {"name": task}, "tuning": {"optim": optim, "seed": seed}, "kind": kind}
+    return Stage(kind=kind, name=f"x-{task}-seed{seed}", root=root, identity=identity, work=lambda stage: {})
+
+
+def predicted(model: Stage, task: str, dev: Mapping[str, Mapping[str, float]]) -> Stage:
+    return Stage(
+        kind="predict",
+        name=model.name,
+        root=model.root,
+        identity={"model": f"stage:{model.digest}:."},
+        after=[model],
+        work=lambda stage: {"task": task, "dev": dev},
+    )
+
+
+def dev_scores(task: str, score: float) -> dict[str, dict[str, float]]:
+    """Every set of the task has this score; further metrics are a tenth less."""
+    return {
+        name: {metric: score - 0.1 * number for number, metric in enumerate(rows.metrics)}
+        for name, rows in sets_of(task).items()
+        if rows.dev is not None
+    }
+
+
+def board(
+    root: Path,
+    scores: Mapping[str, Sequence[float]],
+    student: str = "2-128",
+    method: str = "pf",
+    rate: float = 3e-4,
+    batch: int = 32,
+    from_mnli: Sequence[str] = (),
+) -> Path:
+    """Carries out a scoreboard over stages that do nothing; `scores` by task, one a seed."""
+    kind = {"pf": "finetune", "pd": "distill"}[method]
+    runs = {
+        task: [
+            predicted(trained(root, task, rate, batch, seed, kind), task, dev_scores(task, score))
+            for seed, score in enumerate(values)
+        ]
+        for task, values in scores.items()
+    }
+    seeds = list(range(len(next(iter(scores.values())))))
+    about: dict[str, Any] = {
+        "student": student,
+        "method": method,
+        "seeds": seeds,
+        "from_mnli": list(from_mnli),
+    }
+    checks = Stage(kind="check", name="glue", root=root, identity={}, work=lambda stage: {})
+    stage = scoreboard(f"{student}-{method}", runs, about, checks, root)
+    carry_out([stage])
+    return stage.folder
+
+
+def trials_of(
+    task: str, points: Mapping[tuple[float, int], Sequence[float | str]], student: str, method: str
+) -> list[Trial]:
+    """Trials by (learning rate, batch): a score a seed, or `failed` or `stopped`."""
+    rows = []
+    for (rate, batch), values in points.items():
+        for seed, value in enumerate(values):
+            done = not isinstance(value, str)
+            row = Trial(
+                digest=f"{student} {method} {task} {rate} {batch} {seed}",
+                folder=f"finetune-x-{task}-seed{seed}",
+                student=student,
+                task=task,
+                method=method,
+                learning_rate=rate,
+                batch_size=batch,
+                seed=seed,
+                state="done" if done else str(value),  # type: ignore[arg-type]
+                metric=GLUE_SETS[task].metrics[0],
+                score=float(value) if done else None,
+                scores=dev_scores(task, float(value))[task] if done else {},
+                steps=10,
+                seconds=1.0,
+                finished="2026-01-02T03:04:05+00:00",
+                host="machine",
+                device="cpu",
+                error=None if done else "it went wrong",
+                settings={},
+                versions={},
+            )
+            rows.append(row)
+    return rows
+
+
+def sweep(root: Path, *trials: Trial, name: str = "x") -> Path:
+    """A sweep that is under way: a table and no record."""
+    folder = root / f"sweep-{name}-0123456789ab"
+    folder.mkdir(parents=True)
+    with TrialTable(folder / TABLE) as table:
+        for trial in trials:
+            table.append(trial)
+    return folder
