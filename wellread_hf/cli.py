@@ -38,6 +38,8 @@ def run_recipe(
     description: str | None = None,
     default: Settings | None = None,
     preview: Callable[[Settings, Sequence[Any]], None] | None = None,
+    program: str | None = None,
+    words: Sequence[str] | None = None,
 ) -> None:
     """Runs a recipe: reads the command line, plans the stages, carries them out, reports.
 
@@ -51,30 +53,36 @@ def run_recipe(
         description: Shown by `--help`.
         default: What options change; default: the type's own defaults.
         preview: Shows what `report` would do, in a dry run.
+        program: Name shown by `--help`; default: the file's.
+        words: The command line's words; default: the program's.
     """
+    # What the user gave is what counts; a library's chatter would hide our lines.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
     given = settings_type() if default is None else default
 
     def command(
         settings: Annotated[settings_type, tyro.conf.arg(name="")] = given,  # type: ignore[valid-type]
         flags: Annotated[Flags, tyro.conf.arg(name="")] = Flags(),
-    ) -> None:
-        run(settings, flags, plan, smoke, report, preview)
+    ) -> tuple[Any, Flags]:
+        return settings, flags
 
-    with_errors_told("--debug" in sys.argv, lambda: tyro.cli(command, description=description))
+    def work() -> None:
+        read = tyro.cli(command, prog=program, description=description, args=words)
+        _run(read, plan, smoke, report, preview)
+
+    with_errors_told("--debug" in sys.argv, work)
 
 
-def run(
-    settings: Any,
-    flags: Flags,
+def _run(
+    given: tuple[Any, Flags],
     plan: Callable[[Any], Sequence[Any]],
     smoke: Callable[[Any], Any],
-    report: Callable[[Any, Sequence[Any]], None] | None = None,
-    preview: Callable[[Any, Sequence[Any]], None] | None = None,
+    report: Callable[[Any, Sequence[Any]], None] | None,
+    preview: Callable[[Any, Sequence[Any]], None] | None,
 ) -> None:
-    """Carries out what a recipe's command line asks for; arguments as for `run_recipe`."""
-    # What the user gave is what counts; a library's chatter would hide our lines.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    settings, flags = given
     if flags.smoke:
         settings = smoke(settings)
     before = REMEMBERS.set(not flags.dry_run)

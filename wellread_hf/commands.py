@@ -1,20 +1,23 @@
 """The command `wellread`: one function a subcommand."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from wellread_hf.cli import Flags, run, with_errors_told
+from wellread_hf.cli import run_recipe, with_errors_told
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.hub.options import Publishing
 from wellread_hf.records import write_atomically
-from wellread_hf.sweep.command import SweepSettings, plan, preview, show, smoke_sweep
 
 
 def main() -> None:
     """Runs the command `wellread`."""
+    if sys.argv[1:2] == ["sweep"]:
+        # Its options are those of many stages, which the other commands need not load.
+        return _sweep(sys.argv[2:])
     with_errors_told(
         "--debug" in sys.argv,
         lambda: tyro.extras.subcommand_cli_from_dict(
@@ -163,17 +166,23 @@ def compare(
         print(f"{found.name}: {100 * found.average.value:.1f}")
 
 
-def sweep(
-    settings: Annotated[SweepSettings, tyro.conf.arg(name="")] = SweepSettings(),  # noqa: B008  # frozen
-    flags: Annotated[Flags, tyro.conf.arg(name="")] = Flags(),  # noqa: B008  # frozen
-) -> None:
-    """Train a grid of students on GLUE's tasks, choose the best points on dev; as recipes/sweep.py does.
+def sweep() -> None:
+    """Train a grid of students on GLUE's tasks, choose the best points on dev; as recipes/sweep.py does."""
 
-    Args:
-        settings: The grid.
-        flags: As for every recipe.
-    """
-    run(settings, flags, plan, smoke_sweep, show, preview)
+
+def _sweep(words: Sequence[str]) -> None:
+    from wellread_hf.sweep.command import SweepSettings, plan, preview, show, smoke_sweep
+
+    run_recipe(
+        SweepSettings,
+        plan,
+        smoke_sweep,
+        show,
+        sweep.__doc__,
+        preview=preview,
+        program="wellread sweep",
+        words=words,
+    )
 
 
 def scores(

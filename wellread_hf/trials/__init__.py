@@ -1,6 +1,6 @@
 """Trials of a sweep: their table, and the best points of the grid."""
 
 from wellread_hf.trials.grid import Point, best_points, points
-from wellread_hf.trials.table import TABLE, Trial, TrialTable
+from wellread_hf.trials.table import TABLE, State, Trial, TrialTable
 
-__all__ = ["TABLE", "Point", "Trial", "TrialTable", "best_points", "points"]
+__all__ = ["TABLE", "Point", "State", "Trial", "TrialTable", "best_points", "points"]
