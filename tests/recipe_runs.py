@@ -22,6 +22,7 @@ RECIPES = (
     "pf",
     "pd",
     "glue",
+    "sweep",
     "publish",
 )
 

@@ -85,21 +85,27 @@ def _run(
     settings, flags = given
     if flags.smoke:
         settings = smoke(settings)
-    before = REMEMBERS.set(not flags.dry_run)
-    try:
-        stages = plan(settings)
-    finally:
-        REMEMBERS.reset(before)
     if flags.dry_run:
-        print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
-        for stage in in_order(stages):
-            print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
-        if preview is not None:
-            preview(settings, stages)
+        before = REMEMBERS.set(False)
+        try:
+            _show_plan(settings, plan(settings), preview)
+        finally:
+            REMEMBERS.reset(before)
         return
+    stages = plan(settings)
     carry_out(stages)
     if report is not None and is_main_process():
         report(settings, stages)
+
+
+def _show_plan(
+    settings: Any, stages: Sequence[Any], preview: Callable[[Any, Sequence[Any]], None] | None
+) -> None:
+    print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
+    for stage in in_order(stages):
+        print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
+    if preview is not None:
+        preview(settings, stages)
 
 
 def with_errors_told(debug: bool, work: Callable[[], None]) -> None:

@@ -1,0 +1,215 @@
+"""Sweeps on Ray: two machines, one of them lost; the driver lost; addresses that are none; early stopping."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recipe_runs import run_here
+from sweeps import boards, options, results, rows, started, wait_for
+
+from wellread_hf.students import STUDENTS, Student
+from wellread_hf.sweep.engine import Job
+from wellread_hf.sweep.settings import Engine
+from wellread_hf.trials import Trial
+
+pytest.importorskip("ray")
+
+
+def _listener() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+silent_port = pytest.fixture(_listener)
+
+
+def _closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_one_of_two_machines_is_lost_and_the_table_is_the_same(
+    undisturbed: Path, encoder: Path, tmp_path: Path
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        words = options(encoder, tmp_path, "--engine", "ray", "--address", cluster.address)
+        with started(*words) as process:
+            wait_for(lambda: len(rows(tmp_path)) >= 2, process, 240)
+            cluster.remove_node(second, allow_graceful=False)
+            _, err = process.communicate(timeout=300)
+            assert process.returncode == 0, err
+            assert "Traceback" not in err
+    finally:
+        cluster.shutdown()
+    assert results(tmp_path) == results(undisturbed)
+    assert boards(tmp_path) == boards(undisturbed)
+
+
+def _processes_of(session: int) -> list[int]:
+    listed = subprocess.run(["ps", "-eo", "pid=,pgid=,sid="], capture_output=True, text=True, check=True)
+    table = [list(map(int, line.split())) for line in listed.stdout.splitlines()]
+    return [pid for pid, group, sid in table if session in (group, sid)]
+
+
+@pytest.mark.slow
+def test_the_driver_is_killed_and_the_table_is_the_same(
+    undisturbed: Path, encoder: Path, tmp_path: Path
+) -> None:
+    words = options(encoder, tmp_path, "--engine", "ray")
+    with started(*words) as process:
+        wait_for(lambda: len(rows(tmp_path)) >= 2, process, 240)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert 2 <= len(rows(tmp_path)) < 8
+        with started(*words) as again:
+            _, err = again.communicate(timeout=300)
+            assert again.returncode == 0, err
+    assert results(tmp_path) == results(undisturbed)
+    assert boards(tmp_path) == boards(undisturbed)
+    # What Ray keeps while it works is gone.
+    assert not list(tmp_path.glob("sweep-*/ray"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["closed", "silent", "unroutable", "auto"])
+def test_an_address_without_a_cluster_is_told_within_ten_seconds(
+    kind: str, silent_port: int, encoder: Path, tmp_path: Path
+) -> None:
+    address = {
+        "closed": f"127.0.0.1:{_closed_port()}",
+        "silent": f"127.0.0.1:{silent_port}",
+        "unroutable": "203.0.113.7:6379",
+        "auto": "auto",
+    }[kind]
+    connect = (
+        "import sys, time, pathlib; from wellread_hf.cli import with_errors_told;"
+        "from wellread_hf.sweep.settings import Engine; from wellread_hf.sweep.on_ray import connected;"
+        "started = time.monotonic(); import atexit;"
+        "atexit.register(lambda: print('seconds', time.monotonic() - started));"
+        f"with_errors_told(False, lambda: connected(Engine(engine='ray', address={address!r}),"
+        " pathlib.Path('x')).__enter__())"
+    )
+    elsewhere = {"RAY_TMPDIR": str(tmp_path)} if kind == "auto" else {}
+    ran = subprocess.run(
+        [sys.executable, "-c", connect],
+        capture_output=True,
+        text=True,
+        env=os.environ | elsewhere,
+        check=False,
+    )
+    assert ran.returncode == 2, ran.stderr
+    assert f"error: --address {address}: expected a Ray cluster there, but " in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert float(ran.stdout.split()[-1]) < 10
+
+
+@pytest.mark.parametrize("address", ["somewhere", "host:port", ":6379", "host:"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    from wellread_hf.errors import SettingsError
+    from wellread_hf.sweep.on_ray import connected
+
+    with (
+        pytest.raises(SettingsError, match="expected HOST:PORT"),
+        connected(Engine(engine="ray", address=address), Path("x")),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_without_ray_the_one_command_is_told(
+    encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("wellread_hf.sweep.on_ray")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails
+    ran = run_here(capfd, "sweep", *options(encoder, tmp_path, "--engine", "ray"))
+    assert ran.status == 2
+    assert 'pip install "wellread-hf[cluster]"' in ran.err
+
+
+def test_a_larger_student_takes_more() -> None:
+    from wellread_hf.sweep.on_ray import size_of
+
+    sizes = [size_of(student) for student in sorted(STUDENTS, key=Student.parameters)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == (1, 0.125)
+    assert sizes[-1] == size_of(None) == (4, 1.0)
+
+
+def test_a_job_never_asks_for_more_than_a_machine_has() -> None:
+    from wellread_hf.graph import Stage
+    from wellread_hf.sweep.on_ray import _share
+
+    stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
+    job = Job(stage=stage, student=Student(12, 768))
+    assert _share(job, Engine(engine="ray"), (2, 0)) == {"CPU": 2, "GPU": 0}
+    assert _share(job, Engine(engine="ray"), (64, 8)) == {"CPU": 4, "GPU": 1}
+    told = Engine(engine="ray", trial_cpus=3, trial_gpus=0.25)
+    assert _share(job, told, (64, 8)) == {"CPU": 3, "GPU": 0.25}
+
+
+def test_early_stopping_compares_only_likes() -> None:
+    """Fed with results by hand: each kind's poorer trials stop, however good another kind's are."""
+    from types import SimpleNamespace
+
+    from wellread_hf.graph import Stage
+    from wellread_hf.sweep.asha import compare_likes
+
+    stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
+    kinds = ["a", "b", "a", "b", "a", None]
+    jobs = [Job(stage=stage, student=STUDENTS[0], compared=kind, metric="accuracy") for kind in kinds]
+    scheduler = compare_likes(jobs)
+    trials = [SimpleNamespace(trial_id=str(job), config={"job": job}) for job in range(len(jobs))]
+
+    def told(job: int, score: float, evaluation: int = 1) -> Any:
+        return scheduler.on_trial_result(None, trials[job], {"evaluation": evaluation, "score": score})
+
+    assert told(0, 0.9) == "CONTINUE"
+    assert told(1, 0.2) == "CONTINUE"
+    assert told(2, 0.5) == "STOP"
+    assert told(3, 0.3) == "CONTINUE"
+    assert told(4, 0.95) == "CONTINUE"
+    assert told(5, 0.0) == "CONTINUE"
+    assert scheduler.on_trial_result(None, trials[0], {"result": {}}) == "CONTINUE"
+    # Between the rungs 2 and 4 nothing is decided.
+    assert told(0, 0.9, 2) == "CONTINUE"
+    assert told(4, 0.1, 3) == "STOP"
+
+
+@pytest.mark.slow
+def test_a_poor_trial_is_stopped_for_good(encoder: Path, tmp_path: Path) -> None:
+    words = options(
+        encoder,
+        tmp_path,
+        *("--engine", "ray", "--asha", "--tasks", "stsb", "--learning-rates", 1e-3, 1e-9, "--seeds", 2),
+        *("--tuning.epochs", 16, "--trial-cpus", 2),
+    )
+    with started(*words) as process:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    found: dict[float, list[Trial]] = {}
+    for trial in rows(tmp_path):
+        found.setdefault(trial.learning_rate, []).append(trial)
+    assert "stopped" in {trial.state for trial in found[1e-9]}
+    assert "done" in {trial.state for trial in found[1e-3]}
+    for trial in (trial for trials in found.values() for trial in trials):
+        assert trial.score is not None
+        assert (trial.state == "done") == (tmp_path / trial.folder / "stage.json").is_file()
+    stopped = sum(trial.state == "stopped" for trial in rows(tmp_path))
+    assert re.search(rf"│ \d of 4 +│ {stopped} ", out)
+    before = [trial.finished for trial in rows(tmp_path)]
+    with started(*words) as process:
+        assert process.wait(timeout=120) == 0
+    assert [trial.finished for trial in rows(tmp_path)] == before

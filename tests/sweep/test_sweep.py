@@ -1,0 +1,316 @@
+"""Sweeps in one process: what they choose, what they cost again, and what becomes of failures."""
+
+import json
+import os
+import re
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+from recipe_runs import Ran, run_here
+from sweeps import boards, options, results, rows, started, wait_for
+
+from wellread_hf.errors import SettingsError
+from wellread_hf.records import StageRecord
+from wellread_hf.sweep.grid import Grid, levels
+from wellread_hf.sweep.settings import Engine, SweepSettings, smoke_sweep
+from wellread_hf.trials import TABLE, TrialTable
+
+
+def _run(capfd: Any, *words: object) -> Ran:
+    return run_here(capfd, "sweep", *words)
+
+
+@pytest.mark.slow
+def test_each_trial_is_a_row_and_the_best_mean_on_dev_is_chosen(undisturbed: Path) -> None:
+    trials = rows(undisturbed)
+    assert len(trials) == len({trial.digest for trial in trials}) == 8
+    for trial in trials:
+        record = StageRecord.read(undisturbed / trial.folder)
+        assert record.digest == trial.digest
+        assert (trial.scores, trial.steps) == (record.outcome["validation"], record.outcome["steps"])
+        assert trial.score == record.outcome["validation"][trial.metric]
+        assert record.settings["tuning"]["optim"]["learning_rate"] == trial.learning_rate
+        assert record.settings["tuning"]["seed"] == trial.seed
+        assert trial.settings["tuning"] == record.settings["tuning"]
+        assert trial.host == os.uname().nodename
+        assert trial.seconds > 0
+        assert trial.versions == record.versions
+    ((_, text),) = boards(undisturbed).items()
+    board = json.loads(text)
+    assert board["split"] == "dev"
+    for task in ("sst2", "stsb"):
+        means = {
+            rate: mean(t.score or 0 for t in trials if (t.task, t.learning_rate) == (task, rate))
+            for rate in (1e-3, 1e-4)
+        }
+        best = max(means, key=lambda rate: (means[rate], -rate))
+        assert board["points"][task]["learning_rate"] == best
+        metric = next(t.metric for t in trials if t.task == task)
+        assert mean(board["scores"][task][metric]) == pytest.approx(100 * means[best])
+        # The test rows of the chosen models are predicted, of the others they are not.
+        for folder in board["runs"][task]:
+            assert (undisturbed / folder / f"predictions-{task}-test.tsv").is_file()
+    assert len(list(undisturbed.glob("predict-*"))) == 4
+
+
+@pytest.mark.slow
+def test_rows_are_tokenised_once_for_all_trials(undisturbed: Path) -> None:
+    # Train, dev and test of two tasks.
+    assert len(list((undisturbed / ".rows").glob("*.npz"))) == 6
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_does_nothing_and_a_dry_run_says_so(
+    undisturbed: Path, encoder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()}
+    ran = _run(capfd, *options(encoder, undisturbed))
+    assert ran.status == 0, ran.err
+    assert "starts in" not in ran.out
+    plan = _run(capfd, *options(encoder, undisturbed, "--dry-run"))
+    assert (
+        "trials: 8 (students 1 x tasks 2 x methods 1 x learning rates 2 x batch sizes 1 x seeds 2)"
+        in plan.out
+    )
+    assert "of these done: 8" in plan.out
+    assert "time: nothing is left to do" in plan.out
+    after = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()}
+    assert before == after
+
+
+@pytest.mark.slow
+def test_a_wider_grid_takes_what_is_there_and_estimates_the_rest(
+    undisturbed: Path, encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(undisturbed, runs)
+    seconds = [trial.seconds for trial in rows(runs)]
+    wider = options(encoder, runs, "--learning-rates", 1e-3, 1e-4, 3e-4)
+    plan = _run(capfd, *wider, "--dry-run")
+    assert "of these done: 8, to do: 4" in plan.out
+    told = re.search(
+        r"about (\d+) s for the 4 trials left, one after another, going by 8 measured ones;", plan.out
+    )
+    assert told, plan.out
+    assert 4 * min(seconds) - 1 <= float(told[1]) <= 4 * max(seconds) + 1
+    ran = _run(capfd, *wider)
+    assert ran.status == 0, ran.err
+    tables = {path.parent.name: TrialTable.read(path) for path in runs.glob(f"sweep-*/{TABLE}")}
+    (larger,) = (table for table in tables.values() if len(table) == 12)
+    # Nothing says where the first eight were trained but the other table.
+    assert sum(trial.host == "not known" for trial in larger) == 8
+
+
+@pytest.mark.slow
+def test_another_method_is_estimated_by_what_was_measured_of_the_same_student(
+    undisturbed: Path, encoder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = options(encoder, undisturbed, "--methods", "pf", "basic", "--dry-run")
+    plan = _run(capfd, *words)
+    assert "of these done: 8, to do: 8" in plan.out
+    assert "8 of them scaled from other students or tasks by size and rows" in plan.out
+
+
+@pytest.mark.slow
+def test_before_the_first_trial_there_is_no_estimate(
+    encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = _run(capfd, *options(encoder, tmp_path / "runs", "--dry-run"))
+    assert "of these to do: 8" in plan.out
+    assert "time: not known until a trial has been measured" in plan.out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_and_gives_the_same_table(
+    undisturbed: Path, encoder: Path, tmp_path: Path
+) -> None:
+    words = options(encoder, tmp_path)
+    for trials in (1, 4):
+        with started(*words) as process:
+            wait_for(lambda n=trials: len(rows(tmp_path)) >= n, process)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    before = {trial.folder: trial.finished for trial in rows(tmp_path)}
+    assert 4 <= len(before) < 8
+    with started(*words) as process:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    assert results(tmp_path) == results(undisturbed)
+    assert boards(tmp_path) == boards(undisturbed)
+    assert {trial.folder: trial.finished for trial in rows(tmp_path)}.items() >= before.items()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_one_line_and_a_second_sweep_is_refused_before(
+    encoder: Path, tmp_path: Path
+) -> None:
+    words = options(encoder, tmp_path)
+    with started(*words) as process:
+        wait_for(lambda: rows(tmp_path), process)
+        with started(*words) as second:
+            _, err = second.communicate(timeout=120)
+            assert second.returncode == 2
+            assert f"is being worked on by process {process.pid} on {os.uname().nodename}" in err
+            assert "Traceback" not in err
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert "interrupted; the same command goes on from the last checkpoint" in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_failed_trial_is_a_row_the_others_go_on_and_the_status_says_so(
+    encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = options(encoder, tmp_path, "--learning-rates", 1e-3, 1e30, "--tasks", "sst2", "--seeds", 1)
+    ran = _run(capfd, *words)
+    assert ran.status == 1
+    assert "error: 1 of 2 trials failed, the first of all that failed is finetune-" in ran.err
+    assert "Traceback" not in ran.err
+    good, bad = rows(tmp_path)
+    assert (good.state, good.error) == ("done", None)
+    assert (bad.state, bad.score) == ("failed", None)
+    assert "loss" in str(bad.error)
+    assert "\n" not in str(bad.error)
+    ((_, board),) = boards(tmp_path).items()
+    assert json.loads(board)["points"]["sst2"]["learning_rate"] == 1e-3
+    # Only what failed is tried again.
+    assert _run(capfd, *words).status == 1
+    assert next(trial.finished for trial in rows(tmp_path)) == good.finished
+    shown = _run(capfd, *words, "--dry-run")
+    assert "of these done: 1, half done: 1" in shown.out
+
+
+@pytest.mark.slow
+def test_whatever_a_trial_raises_is_its_own_affair(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A fault as of memory that ran out, raised in the middle of real training."""
+    from wellread_hf.training import tuning
+
+    collate = tuning.PadCollator.__call__
+    calls = []
+
+    def out_of_memory(self: Any, found: Any) -> Any:
+        calls.append(len(found))
+        if len(calls) == 5:
+            raise MemoryError("cannot allocate\nso much")
+        return collate(self, found)
+
+    monkeypatch.setattr(tuning.PadCollator, "__call__", out_of_memory)
+    ran = _run(capfd, *options(encoder, tmp_path, "--tasks", "sst2"))
+    assert ran.status == 1, ran.err
+    states = [trial.state for trial in rows(tmp_path)]
+    assert states == ["failed", "done", "done", "done"]
+    assert rows(tmp_path)[0].error == "MemoryError: cannot allocate so much"
+    trace = (tmp_path / rows(tmp_path)[0].folder / "error.txt").read_text()
+    assert "out_of_memory" in trace
+    assert trace.startswith("Traceback")
+    # A point lacks a seed, so the other one is chosen.
+    ((_, board),) = boards(tmp_path).items()
+    assert json.loads(board)["points"]["sst2"]["learning_rate"] == 1e-4
+
+
+@pytest.mark.slow
+def test_a_damaged_table_is_refused_and_made_anew_from_the_folders(
+    undisturbed: Path, encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(undisturbed, runs)
+    (table,) = runs.glob(f"sweep-*/{TABLE}")
+    (table.parent / "stage.json").unlink()
+    table.write_bytes(table.read_bytes()[:5000])
+    ran = _run(capfd, *options(encoder, runs))
+    assert ran.status == 2
+    assert "move it away" in ran.err
+    assert "Traceback" not in ran.err
+    table.rename(tmp_path / "damaged")
+    assert _run(capfd, *options(encoder, runs)).status == 0
+    assert results(runs) == results(undisturbed)
+
+
+@pytest.mark.slow
+def test_what_a_failed_pretraining_was_for_fails_with_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "--students",
+        "2-128",
+        "--tasks",
+        "sst2",
+        "--learning-rates",
+        1e-3,
+        "--batch-sizes",
+        8,
+        "--seeds",
+        2,
+    )
+    world = (
+        "--data",
+        "toy",
+        "--corpus.sources",
+        "toy",
+        "--corpus.tokenizer",
+        "toy",
+        "--toy.corpus-texts",
+        200,
+    )
+    explode = ("--pretrain.optim.learning-rate", 1e30, "--pretrain.steps", 30, "--pretrain.block-lengths", 32)
+    ran = _run(capfd, *words, *world, *explode, "--toy.pool-rows", 20, "--running.runs", tmp_path)
+    assert ran.status == 1
+    assert "2 of 2 trials failed, the first of all that failed is pretrain-bert-2-128" in ran.err
+    assert [trial.state for trial in rows(tmp_path)] == ["failed", "failed"]
+    for trial in rows(tmp_path):
+        assert re.fullmatch(
+            r"it needs pretrain-bert-2-128-\S+, which did not come to its end", str(trial.error)
+        )
+    assert "none with all its seeds" in next(tmp_path.glob("sweep-*/table.md")).read_text()
+
+
+def test_settings_that_make_no_grid_are_refused() -> None:
+    for changed in (
+        {"students": ()},
+        {"learning_rates": (1e-3, 1e-3)},
+        {"batch_sizes": ()},
+        {"methods": ()},
+        {"seeds": 0},
+    ):
+        with pytest.raises(SettingsError, match="expected"):
+            SweepSettings(**changed)
+    for engine in ({"asha": True}, {"address": "auto"}, {"trial_gpus": 0.5}, {"trial_cpus": 2.0}):
+        with pytest.raises(SettingsError, match="add --engine ray"):
+            Engine(**engine)
+    for engine in ({"retries": -1}, {"trial_cpus": 0.0}, {"trial_gpus": 1.5}, {"trial_gpus": -1.0}):
+        with pytest.raises(SettingsError, match=r"retries|trial"):
+            Engine(engine="ray", **engine)
+
+
+def test_two_names_of_one_student_are_one_run(tmp_path: Path, encoder: Path) -> None:
+    settings = smoke_sweep(SweepSettings())
+    with pytest.raises(SettingsError, match="name each student"):
+        Grid(replace(settings, students=("2-128", "tiny")))
+    one_for_all = replace(settings.glue, weights=str(encoder), from_mnli=False)
+    with pytest.raises(SettingsError, match=r"put \{student\}"):
+        Grid(replace(settings, students=("2-128", "4-256"), methods=("pf",), glue=one_for_all))
+
+
+def test_levels_put_every_need_before_its_user() -> None:
+    settings = smoke_sweep(SweepSettings())
+    grid = Grid(replace(settings, methods=("basic", "pf", "pd", "distillation")))
+    assert len(grid.trials) == 16
+    seen: set[str] = set()
+    for level in levels([trial.stage for trial in grid.trials]):
+        for stage in level:
+            assert {needed.digest for needed in stage.after} <= seen
+        seen |= {stage.digest for stage in level}
+    assert {trial.stage.digest for trial in grid.trials} <= seen
+    # One pre-training, one labelling a task, whatever the number of trials.
+    kinds = [stage.kind for level in levels([t.stage for t in grid.trials]) for stage in level]
+    assert (kinds.count("pretrain"), kinds.count("label")) == (1, 2)
