@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal
 
-from wellread_hf import stages
 from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.settings import (
@@ -19,12 +18,12 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
+from wellread_hf.stages import check_glue, distill, finetune, label, predict, pretrain
 from wellread_hf.students import Student
 from wellread_hf.tasks import GLUE, parse_glue_tasks
 from wellread_hf.toy import SMOKE_PRETRAIN, SMOKE_TUNING, Toy, smoke_teacher
 
 Method = Literal["basic", "distillation", "pf", "pd"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 # Small tasks that gain from sentence pairs that were seen before; BERT's successors start them from MNLI.
 AFTER_MNLI = ("rte", "mrpc", "stsb")
@@ -97,13 +96,13 @@ class GlueRuns:
     def predictions(self, model: Stage, task: str) -> Stage:
         """Plans the predictions of a model of `task`, on dev and test."""
         length = self.settings.tuning.max_length
-        return stages.predict(model, self._task(task), length, self.running, self.toy.after)
+        return predict(model, self._task(task), length, self.running, self.toy.after)
 
     def checks(self, tasks: Sequence[str]) -> Stage:
         """Plans a look at all rows and metrics that runs of these tasks will need."""
         needed = {*tasks, *(["mnli"] if any(map(self.starts_from_mnli, tasks)) else [])}
         read = [self._task(name) for name in parse_glue_tasks(",".join(needed))]
-        return stages.check_glue(read, self.running, self.toy.after)
+        return check_glue(read, self.running, self.toy.after)
 
     def starts_from_mnli(self, task: str) -> bool:
         """Tells whether runs of a task start from the model of MNLI."""
@@ -116,8 +115,8 @@ class GlueRuns:
         s = self.settings
         start, after = self._start(student, task, method, tuning)
         if method in ("basic", "pf"):
-            return stages.finetune(start, self._task(task), tuning, self.running, after)
-        return stages.distill(
+            return finetune(start, self._task(task), tuning, self.running, after)
+        return distill(
             start,
             self._task(task),
             self._soft_labels(task),
@@ -155,8 +154,8 @@ class GlueRuns:
 
     def _encoder(self, student: str) -> Stage:
         if student not in self._encoders:
-            pretrain = replace(self.settings.pretrain, student=student)
-            self._encoders[student] = stages.pretrain(pretrain, self.corpus, self.running, self.toy.after)
+            of_student = replace(self.settings.pretrain, student=student)
+            self._encoders[student] = pretrain(of_student, self.corpus, self.running, self.toy.after)
         return self._encoders[student]
 
     def _soft_labels(self, task: str) -> Stage:
@@ -164,9 +163,7 @@ class GlueRuns:
             s = self.settings
             transfer = self.toy.transfer(s.transfer)
             teacher, after = smoke_teacher(self._teacher(task), self.toy, self.running, self._task(task))
-            self._labels[task] = stages.label(
-                teacher, self._task(task), transfer, s.label, self.running, after
-            )
+            self._labels[task] = label(teacher, self._task(task), transfer, s.label, self.running, after)
         return self._labels[task]
 
     def _teacher(self, task: str) -> str:

@@ -15,7 +15,7 @@ from recipe_runs import run_here
 from sweeps import boards, options, results, rows, started, wait_for
 
 from wellread_hf.students import STUDENTS, Student
-from wellread_hf.sweep.engine import Job
+from wellread_hf.sweep.jobs import Job
 from wellread_hf.sweep.settings import Engine
 from wellread_hf.trials import Trial
 

@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 import pytest
-from recipe_runs import Ran, run_here
+from recipe_runs import Ran, launch, recipe, run_here
 from sweeps import boards, options, results, rows, started, wait_for
 
 from wellread_hf.errors import SettingsError
@@ -272,6 +272,14 @@ def test_what_a_failed_pretraining_was_for_fails_with_it(
             r"it needs pretrain-bert-2-128-\S+, which did not come to its end", str(trial.error)
         )
     assert "none with all its seeds" in next(tmp_path.glob("sweep-*/table.md")).read_text()
+
+
+@pytest.mark.slow
+def test_several_processes_are_refused(tmp_path: Path) -> None:
+    ran = launch(2, recipe("sweep"), "--smoke", "--running.runs", tmp_path)
+    assert ran.status != 0
+    assert ran.err.count("a sweep trains one trial a process: expected one process, got 2") == 1
+    assert "take --engine ray" in ran.err
 
 
 def test_settings_that_make_no_grid_are_refused() -> None:

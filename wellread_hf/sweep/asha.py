@@ -5,7 +5,7 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
-from wellread_hf.sweep.engine import Job
+from wellread_hf.sweep.jobs import Job
 
 # Half of the trials that come to an evaluation go on from it.
 _REDUCTION = 2

@@ -18,7 +18,7 @@ from ray import tune
 from wellread_hf.errors import SettingsError, SourceError
 from wellread_hf.students import Student
 from wellread_hf.sweep.asha import compare_likes
-from wellread_hf.sweep.engine import Job, Result, Runs, attempt
+from wellread_hf.sweep.jobs import Job, Result, Runs, attempt
 from wellread_hf.sweep.settings import Engine
 from wellread_hf.training.watching import ON_EVALUATION
 

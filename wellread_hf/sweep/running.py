@@ -9,8 +9,9 @@ from wellread_hf.graph import Stage, processes, versions
 from wellread_hf.records import write_atomically
 from wellread_hf.students import STUDENTS
 from wellread_hf.sweep.account import Account, best_table
-from wellread_hf.sweep.engine import Job, Result, Runs, engine, in_this_process
+from wellread_hf.sweep.engine import engine, in_this_process
 from wellread_hf.sweep.grid import Grid, PlannedTrial, levels
+from wellread_hf.sweep.jobs import Job, Result, Runs
 from wellread_hf.sweep.settings import SweepSettings
 from wellread_hf.tasks import GLUE_TASKS
 from wellread_hf.trials import TABLE, Point, Trial, TrialTable, best_points

@@ -1,0 +1,100 @@
+"""Jobs of a sweep, and what becomes of them."""
+
+import socket
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wellread_hf.errors import BusyError, DiskFullError, WellreadError
+from wellread_hf.graph import Stage, carry_out
+from wellread_hf.progress import quiet
+from wellread_hf.records import write_atomically
+from wellread_hf.students import Student
+from wellread_hf.trials import State
+
+# Where a stage's folder keeps what went wrong, for whoever looks for more than one line.
+TRACEBACK = "error.txt"
+# A killed worker of an earlier sitting may hold its folder for a moment; a living one holds it for long.
+_PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A stage whose needs are finished, and what it takes.
+
+    Attributes:
+        stage: What to do.
+        student: Whose size decides about CPUs and GPUs; None: as large as they come.
+        compared: Jobs of the same name are compared for early stopping; None: never stopped.
+        metric: The score that compares them.
+    """
+
+    stage: Stage
+    student: Student | None
+    compared: str | None = None
+    metric: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of a job.
+
+    Attributes:
+        state: `done`, `failed` or `stopped`.
+        host: The machine that did it.
+        seconds: Wall time, of this sitting.
+        scores: Of the last evaluation, 0 to 1; only where it was stopped.
+        error: Why it failed, in one line.
+    """
+
+    state: State
+    host: str
+    seconds: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Runs(Protocol):
+    """An engine: does jobs in whatever order, and tells of each as soon as it has ended."""
+
+    def __call__(self, jobs: Sequence[Job], ended: Callable[[Job, Result], None]) -> None:
+        """Does all jobs; `ended` is called in the process of the caller."""
+
+
+def attempt(stage: Stage) -> Result:
+    """Carries out a stage; whatever goes wrong becomes a result, and a traceback in the stage's folder.
+
+    Raises:
+        DiskFullError: Others would fail alike.
+    """
+    started = time.monotonic()
+    error = None
+    try:
+        with quiet():
+            _when_free(stage, started + _PATIENCE_SECONDS)
+    except DiskFullError:
+        raise
+    except WellreadError as refused:
+        error = " ".join(str(refused).split())
+    except Exception as fault:  # of whatever kind, memory that ran out above all: the others go on
+        error = " ".join(f"{type(fault).__name__}: {fault}".split())
+        if stage.folder.is_dir():
+            write_atomically(stage.folder / TRACEBACK, traceback.format_exc())
+    return Result(
+        state="done" if error is None else "failed",
+        host=socket.gethostname(),
+        seconds=time.monotonic() - started,
+        error=error,
+    )
+
+
+def _when_free(stage: Stage, deadline: float) -> None:
+    while True:
+        try:
+            return carry_out([stage])
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
