@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,16 +14,13 @@ from typing import Any
 import ray
 from ray import tune
 
-from wellread_hf.errors import SettingsError, SourceError
 from wellread_hf.students import Student
+from wellread_hf.sweep.address import no_cluster
 from wellread_hf.sweep.asha import compare_likes
 from wellread_hf.sweep.jobs import Job, Result, Runs, attempt
 from wellread_hf.sweep.settings import Engine
 from wellread_hf.training.watching import ON_EVALUATION
 
-# Seconds for an address to be connected to, and for a cluster there to say that it is well; a port that
-# nobody listens on answers at once, a firewall never.
-_CONNECT, _ANSWER = 3, 6
 _MANNERS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -50,8 +46,6 @@ def connected(settings: Engine, folder: Path) -> Iterator[Runs]:
     # logs beside our table.
     for variable, value in _MANNERS.items():
         os.environ.setdefault(variable, value)
-    if settings.address is not None:
-        _check_address(settings.address)
     try:
         ray.init(
             # Left unsaid, it would look for a cluster that was here before, and wait for it.
@@ -61,7 +55,7 @@ def connected(settings: Engine, folder: Path) -> Iterator[Runs]:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(settings.address, " ".join(str(error).split())) from error
+        raise no_cluster(settings.address, " ".join(str(error).split())) from error
     # What it says of a lost machine and of each trial, our table says in a row.
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -70,39 +64,6 @@ def connected(settings: Engine, folder: Path) -> Iterator[Runs]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder / "ray", ignore_errors=True)
-
-
-def _check_address(address: str) -> None:
-    """Asks a cluster whether it is one; Ray itself would try for a minute, then end the process."""
-    named = ["--address", address]
-    if address == "auto":
-        # The health check finds the cluster of this machine by itself.
-        named = []
-    else:
-        host, colon, port = address.removeprefix("ray://").rpartition(":")
-        if not (colon and host and port.isdecimal()):
-            raise SettingsError(f"--address: expected HOST:PORT of a Ray cluster, or auto, got {address!r}")
-        try:
-            socket.create_connection((host, int(port)), timeout=_CONNECT).close()
-        except (OSError, OverflowError) as error:
-            raise _no_cluster(address, str(error)) from error
-    if address.startswith("ray://"):
-        # Of a Ray Client's server, which the health check does not know.
-        return
-    health = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "health-check", *named]
-    try:
-        asked = subprocess.run(health, capture_output=True, timeout=_ANSWER, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise _no_cluster(address, f"there was no answer in {_ANSWER} s") from error
-    if asked.returncode:
-        raise _no_cluster(address, "none that is well, or one of another version, answers")
-
-
-def _no_cluster(address: str | None, why: str) -> SourceError:
-    return SourceError(
-        f"--address {address}: expected a Ray cluster there, but {why}; start one with `ray start --head`, "
-        "and give its HOST:PORT"
-    )
 
 
 def _run(jobs: Sequence[Job], ended: Callable[[Job, Result], None], settings: Engine, folder: Path) -> None:

@@ -9,7 +9,7 @@ from wellread_hf.graph import Stage, processes, versions
 from wellread_hf.records import write_atomically
 from wellread_hf.students import STUDENTS
 from wellread_hf.sweep.account import Account, best_table
-from wellread_hf.sweep.engine import engine, in_this_process
+from wellread_hf.sweep.engine import check_engine, engine, in_this_process
 from wellread_hf.sweep.grid import Grid, PlannedTrial, levels
 from wellread_hf.sweep.jobs import Job, Result, Runs
 from wellread_hf.sweep.settings import SweepSettings
@@ -31,8 +31,9 @@ def sweep(settings: SweepSettings) -> Stage:
     goes on from its checkpoint.
 
     Raises:
-        WellreadError: Whatever a planned stage refuses.
+        WellreadError: Whatever a planned stage refuses, or there is no such engine.
     """
+    check_engine(settings.engine)
     grid = Grid(settings)
     return Stage(
         kind="sweep",

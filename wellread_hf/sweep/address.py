@@ -1,0 +1,56 @@
+"""Whether there is a Ray cluster at an address, asked without Ray's own patience."""
+
+import socket
+import subprocess
+import sys
+
+from wellread_hf.errors import SettingsError, SourceError
+
+# Seconds for an address to be connected to, and for a cluster there to say that it is well; a port that
+# nobody listens on answers at once, a firewall never.
+_CONNECT, _ANSWER = 2, 5
+# Ray's own command; that it is loaded is said, so that a slow machine is not taken for a silent cluster.
+_ASK = "from ray.scripts.scripts import main; print('asking', flush=True); main()"
+
+
+def check_address(address: str) -> None:
+    """Asks a cluster whether it is one; Ray itself would try for a minute, then end the process.
+
+    Raises:
+        SettingsError: The address is none.
+        SourceError: There is no Ray cluster at the address.
+    """
+    named = ["--address", address]
+    if address == "auto":
+        # The health check finds the cluster of this machine by itself.
+        named = []
+    else:
+        host, colon, port = address.removeprefix("ray://").rpartition(":")
+        if not (colon and host and port.isdecimal()):
+            raise SettingsError(f"--address: expected HOST:PORT of a Ray cluster, or auto, got {address!r}")
+        try:
+            socket.create_connection((host, int(port)), timeout=_CONNECT).close()
+        except (OSError, OverflowError) as error:
+            raise no_cluster(address, str(error)) from error
+    if address.startswith("ray://"):
+        # Of a Ray Client's server, which the health check does not know.
+        return
+    health = [sys.executable, "-c", _ASK, "health-check", *named]
+    with subprocess.Popen(health, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as asked:
+        assert asked.stdout is not None
+        asked.stdout.readline()
+        try:
+            status = asked.wait(_ANSWER)
+        except subprocess.TimeoutExpired as error:
+            asked.kill()
+            raise no_cluster(address, f"there was no answer in {_ANSWER} s") from error
+    if status:
+        raise no_cluster(address, "none that is well, or one of another version, answers")
+
+
+def no_cluster(address: str | None, why: str) -> SourceError:
+    """Makes the error for an address without a cluster."""
+    return SourceError(
+        f"--address {address}: expected a Ray cluster there, but {why}; start one with `ray start --head`, "
+        "and give its HOST:PORT"
+    )
