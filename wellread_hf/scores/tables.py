@@ -11,7 +11,7 @@ from wellread_hf.tasks import GLUE_SETS
 
 _NOTE = (
     "all scores are dev scores in percent, mean ± standard deviation (n - 1) over seeds; rate: peak learning "
-    "rate; trials of a sweep: done/failed/stopped"
+    "rate; trials of a sweep: done/failed/stopped; parameters: of the size with the paper's 30,522 words"
 )
 _COLUMNS = (
     "student", "parameters", "method", "task", "metric", "split", "mean", "std", "values", "seeds",
