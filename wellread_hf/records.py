@@ -15,6 +15,8 @@ from typing import Any
 from wellread_hf.errors import StoreError
 
 RECORD = "stage.json"
+# Folder in a stage's that holds a LoRA adapter, beside the merged model.
+ADAPTER = "adapter"
 # Whether file digests are written down for the next run; a plan that is only shown writes nothing.
 REMEMBERS = ContextVar("REMEMBERS", default=True)
 

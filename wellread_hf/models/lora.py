@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-ADAPTER = "adapter"
 TOLERANCE = 1e-5
 # The name that peft's own loading gives to an adapter.
 _NAME = "default"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.locations import Location
-from wellread_hf.records import unchecked
+from wellread_hf.records import ADAPTER, unchecked
 from wellread_hf.settings import Lora, Start
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ def save_lora(
         StoreError: What was saved gives other logits than the trained model; it is deleted.
     """
     from wellread_hf.models.lora import (
-        ADAPTER,
         check_parity,
         exact_logits,
         lora_facts,
