@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from test_tuning import _data, _settings, _tune
 from tiny import bits, random_rows, tiny_classifier, tiny_config, weights_of
 from transformers import (
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
@@ -111,8 +112,8 @@ def test_the_encoders_linear_layers_get_lora_and_the_heads_are_trained_whole(fam
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merged_model_and_adapter_give_the_trained_logits_again(family: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    # Of two classes with other names: its head does not fit, and is drawn anew.
-    base = _saved(tmp_path / "start", FAMILIES[family]())
+    # A masked LM, as pre-training leaves it: classifier and pooler are new, and drawn anew at each loading.
+    base = _saved(tmp_path / "start", AutoModelForMaskedLM.from_config(FAMILIES[family]().config))
     lora = Lora(lora_rank=4, lora_alpha=3)
     model = _shaken(add_lora(_load(base, seed=0), lora, seed=0))
     rows = _rows(model)
@@ -236,6 +237,7 @@ def test_targets_are_ends_of_names_and_those_that_match_nothing_are_refused() ->
 
 def test_the_best_checkpoint_is_small_and_its_weights_are_kept(tmp_path: Path) -> None:
     model = tiny_classifier(hidden_dropout_prob=0.1, initializer_range=0.2)
+    model.name_or_path = "nobody/encoder"
     adapted = add_lora(model, Lora(lora_rank=8), seed=0)
     frozen = {name: value for name, value in weights_of(adapted).items() if ".base_layer." in name}
     # A learning rate at which the last evaluation is not the best one.
@@ -251,6 +253,9 @@ def test_the_best_checkpoint_is_small_and_its_weights_are_kept(tmp_path: Path) -
         assert not (checkpoint / "model.safetensors").exists()
         weights = load_file(checkpoint / "adapter_model.safetensors")
         assert all("lora_" in name or "classifier" in name or "pooler" in name for name in weights)
+        # With a name there peft would ask the Hub about it at every checkpoint.
+        config = json.loads((checkpoint / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] is None
 
 
 def test_distillation_trains_lora_alone_and_comes_nearer_to_the_teacher(tmp_path: Path) -> None:
