@@ -11,13 +11,16 @@ runs/distill-..., an ordinary sequence classifier folder.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
-from wellread_hf.settings import Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
-from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy, smoke_teacher
+from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
+from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy, smoke_encoder, smoke_start, smoke_teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class Settings:
     """What is minimised; default: the paper's soft cross-entropy."""
     tuning: Tuning = field(default_factory=lambda: Tuning(epochs=6, optim=Optim(learning_rate=5e-4)))
     """How long and how fast."""
+    lora: Annotated[Lora, arg(name="")] = field(default_factory=Lora)
+    """LoRA, in place of training all weights."""
     toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
@@ -47,13 +52,15 @@ class Settings:
 def plan(settings: Settings) -> list[Stage]:
     s = settings
     toy = Toy(s.toy, s.running)
-    start, task, transfer = toy.start(s.start), toy.task(s.task), toy.transfer(s.transfer)
+    start, encoder = smoke_encoder(s.start, toy, s.running)
+    task, transfer = toy.task(s.task), toy.transfer(s.transfer)
     if s.labels is not None:
         labels = stages.stored_labels(s.labels)
     else:
-        teacher, after = smoke_teacher(s.teacher, toy, s.running)
-        labels = stages.label(teacher, task, transfer, s.label, s.running, after)
-    return [stages.distill(start, task, labels, transfer, s.objective, s.tuning, s.running, toy.after)]
+        teacher, before = smoke_teacher(s.teacher, toy, s.running)
+        labels = stages.label(teacher, task, transfer, s.label, s.running, before)
+    after = [*toy.after, *encoder]
+    return [stages.distill(start, task, labels, transfer, s.objective, s.tuning, s.running, after, s.lora)]
 
 
 def smoke(settings: Settings) -> Settings:
@@ -61,7 +68,7 @@ def smoke(settings: Settings) -> Settings:
         settings,
         teacher="toy",
         labels=None,
-        start=Start(student="2-128", tokenizer="toy"),
+        start=smoke_start(settings.lora),
         task=Task(name="toy"),
         transfer=Transfer(sources=("toy",)),
         tuning=SMOKE_TUNING,

@@ -7,12 +7,15 @@ Reads text, a tokenizer and a task; writes runs/pretrain-... (or takes --weights
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
-from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Start, Task, Tuning
+from wellread_hf.settings import Corpus, Lora, Optim, Pretrain, Running, Start, Task, Tuning
 from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy
 
 
@@ -29,6 +32,8 @@ class Settings:
     # The best of the release's grid (3e-4 to 3e-5) for the smallest students is at its upper end.
     tuning: Tuning = field(default_factory=lambda: Tuning(epochs=4, optim=Optim(learning_rate=3e-4)))
     """Fine-tuning."""
+    lora: Annotated[Lora, arg(name="")] = field(default_factory=Lora)
+    """LoRA, in place of training all weights."""
     toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
@@ -41,10 +46,11 @@ def plan(settings: Settings) -> list[Stage]:
     task = toy.task(settings.task)
     if settings.weights is not None:
         start = Start(weights=settings.weights)
-        return [stages.finetune(start, task, settings.tuning, running, toy.after)]
+        return [stages.finetune(start, task, settings.tuning, running, toy.after, settings.lora)]
     student = stages.pretrain(settings.pretrain, toy.corpus(settings.corpus), running, toy.after)
     start = Start(weights=str(student.folder))
-    return [stages.finetune(start, task, settings.tuning, running, [*toy.after, student])]
+    after = [*toy.after, student]
+    return [stages.finetune(start, task, settings.tuning, running, after, settings.lora)]
 
 
 def smoke(settings: Settings) -> Settings:

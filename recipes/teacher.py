@@ -15,8 +15,8 @@ from wellread_hf import stages
 from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
-from wellread_hf.settings import Optim, Running, Start, Task, Tuning
-from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy
+from wellread_hf.settings import Lora, Optim, Running, Start, Task, Tuning
+from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy, smoke_encoder, smoke_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class Settings:
         default_factory=lambda: Tuning(epochs=3, optim=Optim(learning_rate=3e-5))
     )
     """How long and how fast."""
+    lora: Annotated[Lora, arg(name="")] = field(default_factory=Lora)
+    """LoRA, in place of training all weights."""
     toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
@@ -38,12 +40,14 @@ class Settings:
 
 def plan(settings: Settings) -> list[Stage]:
     toy = Toy(settings.toy, settings.running)
-    start, task = toy.start(settings.start), toy.task(settings.task)
-    return [stages.finetune(start, task, settings.tuning, settings.running, toy.after)]
+    start, encoder = smoke_encoder(settings.start, toy, settings.running)
+    task = toy.task(settings.task)
+    after = [*toy.after, *encoder]
+    return [stages.finetune(start, task, settings.tuning, settings.running, after, settings.lora)]
 
 
 def smoke(settings: Settings) -> Settings:
-    start = Start(student="2-128", tokenizer="toy")
+    start = smoke_start(settings.lora)
     return replace(settings, start=start, task=Task(name="toy"), tuning=SMOKE_TUNING, toy=SMOKE)
 
 

@@ -12,6 +12,7 @@ from wellread_hf.errors import SettingsError, UnknownNameError
 from wellread_hf.settings import (
     Corpus,
     Label,
+    Lora,
     Objective,
     Optim,
     Pretrain,
@@ -22,7 +23,7 @@ from wellread_hf.settings import (
     Tuning,
 )
 
-CLASSES = [Corpus, Label, Objective, Optim, Pretrain, Running, Start, Task, Transfer, Tuning]
+CLASSES = [Corpus, Label, Lora, Objective, Optim, Pretrain, Running, Start, Task, Transfer, Tuning]
 
 WRONG = [
     (Running, {"checkpoint_steps": 0}, "--running.checkpoint-steps"),
@@ -54,6 +55,11 @@ WRONG = [
     (Tuning, {"evaluations": 0}, "--evaluations"),
     (Tuning, {"patience": 0}, "--patience"),
     (Tuning, {"max_length": 7}, "--max-length"),
+    (Lora, {"lora_rank": 0}, "--lora-rank"),
+    (Lora, {"lora_alpha": 0}, "--lora-alpha"),
+    (Lora, {"lora_dropout": 1.0}, "--lora-dropout"),
+    (Lora, {"lora_targets": ("query",)}, "--lora-targets means nothing without LoRA"),
+    (Lora, {"lora_dropout": math.nan}, "--lora-dropout"),
     (Transfer, {"sources": ()}, "--transfer.sources"),
     (Transfer, {"rows": 0}, "--transfer.rows"),
     (Label, {"max_length": 7}, "--max-length"),
@@ -83,6 +89,7 @@ def test_a_value_that_no_run_can_have_is_refused_by_its_option(kind, fields, opt
         (Optim, {"warmup": 0.0, "schedule": "cosine"}),
         (Pretrain, {"block_lengths": (128, 512), "phase_shares": (0.9, 0.1), "dropout": 0.0, "minutes": 0.5}),
         (Pretrain, {"block_lengths": (8, 16, 32), "phase_shares": (0.1, 0.2, 0.7)}),
+        (Lora, {"lora_rank": 1, "lora_alpha": 1, "lora_dropout": 0.0, "lora_adapter": False}),
         (Start, {"weights": "runs/x"}),
         (Start, {"tokenizer": "folder", "student": "mini"}),
         (Label, {"batch_tokens": 128}),

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import arg
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.settings import (
     Corpus,
     Label,
+    Lora,
     Objective,
     Optim,
     Pretrain,
@@ -55,6 +58,8 @@ class GlueSettings:
     # One point of the release's grid; its upper end suits the smallest students.
     tuning: Tuning = field(default_factory=lambda: Tuning(epochs=4, optim=Optim(learning_rate=3e-4)))
     """Training on each task (its `seed` is set by this recipe)."""
+    lora: Annotated[Lora, arg(name="")] = field(default_factory=Lora)
+    """LoRA, in place of training all weights."""
 
 
 def smoke_glue(settings: GlueSettings) -> GlueSettings:
@@ -115,7 +120,7 @@ class GlueRuns:
         s = self.settings
         start, after = self._start(student, task, method, tuning)
         if method in ("basic", "pf"):
-            return finetune(start, self._task(task), tuning, self.running, after)
+            return finetune(start, self._task(task), tuning, self.running, after, s.lora)
         return distill(
             start,
             self._task(task),
@@ -125,6 +130,7 @@ class GlueRuns:
             tuning,
             self.running,
             [*after, *self.toy.after],
+            s.lora,
         )
 
     def _start(

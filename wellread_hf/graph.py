@@ -137,7 +137,7 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
     tell(f"{stage.kind} {stage.name}: starts in {stage.folder}")
     started = time.monotonic()
     state.wait_for_everyone()
-    outcome = _alone(stage, state) if stage.solo and state.num_processes > 1 else stage.work(stage)
+    outcome = on_main_process(lambda: stage.work(stage)) if stage.solo else stage.work(stage)
     state.wait_for_everyone()
     if state.is_main_process:
         seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
@@ -147,15 +147,22 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
         tell(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
 
 
-def _alone(stage: Stage, state: Any) -> Mapping[str, Any]:
-    """Lets the main process work while the others wait; they end with it if it is refused."""
+def on_main_process(work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Lets the main process work while the others wait; they end with it if it is refused.
+
+    Returns:
+        What `work` returned, to the main process; nothing to the others.
+    """
     from accelerate.utils import broadcast_object_list
 
+    state = processes()
+    if state.num_processes == 1:
+        return work()
     outcome: Mapping[str, Any] = {}
     refused: list[WellreadError | None] = [None]
     if state.is_main_process:
         try:
-            outcome = stage.work(stage)
+            outcome = work()
         except WellreadError as error:
             refused = [error]
     broadcast_object_list(refused)

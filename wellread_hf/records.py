@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 from wellread_hf.errors import StoreError
 
 RECORD = "stage.json"
+# Folder in a stage's that holds a LoRA adapter, beside the merged model.
+ADAPTER = "adapter"
 # Whether file digests are written down for the next run; a plan that is only shown writes nothing.
 REMEMBERS = ContextVar("REMEMBERS", default=True)
 
@@ -54,6 +58,27 @@ def commit(beside: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def unchecked(folder: Path) -> Iterator[Path]:
+    """Lends a folder to save to; at the end of the block its content moves to `folder`.
+
+    If anything is raised there it is deleted instead: what is not as it should be must not lie where
+    a model is looked for.
+    """
+    beside = folder / "unchecked"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        yield beside
+        for path in sorted(beside.iterdir()):
+            there = folder / path.name
+            # A folder, unlike a file, gives no way.
+            if there.is_dir():
+                shutil.rmtree(there)
+            path.replace(there)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def file_digest(path: Path, memory: Path | None = None) -> str:

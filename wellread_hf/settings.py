@@ -265,6 +265,52 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """LoRA: small matrices beside the encoder's weights are trained, and the classifier, in place of all."""
+
+    lora_rank: int | None = None
+    """Rank of LoRA's matrices, e.g. 8 (needs peft); default: no LoRA, all weights are trained."""
+    lora_alpha: int | None = None
+    """LoRA's part is multiplied by this over the rank; default: twice the rank."""
+    lora_dropout: float = 0.0
+    """Dropout before LoRA's matrices, on top of the encoder's own."""
+    lora_targets: tuple[str, ...] = ()
+    """Linear layers that get LoRA, by the end of their names, e.g. `query value`; default: all of the
+    encoder's."""
+    lora_adapter: bool = True
+    """Keep what was trained in `adapter/` as well, in peft's format, beside the merged model."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.lora_rank is None or self.lora_rank > 0,
+            f"--lora-rank must be at least 1, got {self.lora_rank}",
+        )
+        _require(
+            self.lora_alpha is None or self.lora_alpha > 0,
+            f"--lora-alpha must be above 0, got {self.lora_alpha}",
+        )
+        _require(
+            0 <= self.lora_dropout < 1, f"--lora-dropout must lie between 0 and 1, got {self.lora_dropout}"
+        )
+        given = {
+            "--lora-alpha": self.lora_alpha is not None,
+            "--lora-dropout": self.lora_dropout > 0,
+            "--lora-targets": bool(self.lora_targets),
+            "--no-lora-adapter": not self.lora_adapter,
+        }
+        alone = [option for option, is_given in given.items() if is_given and self.lora_rank is None]
+        _require(
+            not alone,
+            f"{', '.join(alone)} means nothing without LoRA, got no rank; give --lora-rank as well, e.g. 8",
+        )
+
+    @property
+    def scale(self) -> int:
+        """LoRA's alpha, given or twice the rank."""
+        return self.lora_alpha or 2 * (self.lora_rank or 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """The transfer set: text without labels that the teacher labels."""
 

@@ -8,8 +8,8 @@ from wellread_hf.data.toyglue import write_toy_glue
 from wellread_hf.data.toyworld import LABEL_NAMES, ToyWorldSettings, write_toy_world
 from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
-from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Start, Task, Transfer, Tuning
-from wellread_hf.stages import finetune
+from wellread_hf.settings import Corpus, Lora, Optim, Pretrain, Running, Start, Task, Transfer, Tuning
+from wellread_hf.stages import finetune, pretrain
 from wellread_hf.students import Student
 
 TOY = "toy"
@@ -129,6 +129,23 @@ def smoke_teacher(
     start = toy.start(Start(student="2-128", tokenizer=TOY))
     teacher = finetune(start, task or toy.task(Task(name=TOY)), SMOKE_TUNING, running, toy.after)
     return str(teacher.folder), [*toy.after, teacher]
+
+
+def smoke_start(lora: Lora) -> Start:
+    """Returns what a smoke test starts from: random weights, or with LoRA the encoder named `toy`."""
+    return Start(student="2-128", tokenizer=TOY) if lora.lora_rank is None else Start(weights=TOY)
+
+
+def smoke_encoder(start: Start, toy: Toy, running: Running) -> tuple[Start, list[Stage]]:
+    """Plans a tiny pre-training where the weights to start from are named `toy`.
+
+    Returns:
+        The start, and the pre-training, which must come first.
+    """
+    if start.weights != TOY:
+        return toy.start(start), []
+    encoder = pretrain(SMOKE_PRETRAIN, toy.corpus(Corpus(sources=(TOY,), tokenizer=TOY)), running, toy.after)
+    return replace(start, weights=str(encoder.folder)), [encoder]
 
 
 def toy_release(toy: Toy, running: Running) -> tuple[str, list[Stage]]:

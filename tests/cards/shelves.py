@@ -106,6 +106,7 @@ class Root:
         task: Mapping[str, Any] | None = None,
         learning_rate: float = 1e-3,
         test: float | None = None,
+        lora_rank: int | None = None,
         **tuning: Any,
     ) -> StageRecord:
         """A classifier: distilled where there are labels, else fine-tuned; `start` None is random weights."""
@@ -130,6 +131,14 @@ class Root:
         if labels is not None:
             objective = {"temperature": 1.0, "hard_label_share": 0.0}
             settings |= {"labels": labels.digest, "objective": objective}
+        if lora_rank is not None:
+            settings["lora"] = {
+                "rank": lora_rank,
+                "alpha": 16,
+                "dropout": 0.0,
+                "targets": [],
+                "adapter": True,
+            }
         outcome = {
             "metric": "accuracy", "validation": {"accuracy": score}, "train_rows": 67_349,
             "mlm_loss_at_start": None if weights is None else 3.25,

@@ -81,6 +81,18 @@ def test_the_best_choice_of_settings_counts_by_its_mean_on_dev(tmp_path: Path) -
     assert (result.first.values, result.learning_rate) == ((0.70, 0.95), 3e-4)
 
 
+def test_a_card_tells_of_lora(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.pack()
+    encoder = root.pretrain()
+    whole, adapted = root.tuned(encoder, 0.79), root.tuned(encoder, 0.82, lora_rank=8)
+    (best,) = of(root, encoder).results
+    assert (best.lora_rank, best.first.values) == (8, (0.82,))
+    assert "PF, LoRA of rank 8 |" in render(of(root, encoder), picture=False).markdown
+    assert "| weights trained | LoRA of rank 8" in render(of(root, adapted), picture=False).markdown
+    assert "LoRA" not in render(of(root, whole), picture=False).markdown
+
+
 @pytest.mark.parametrize(
     "other",
     [{"task": {"train_rows": 3000}}, {"epochs": 9.0}, {"max_length": 64}],

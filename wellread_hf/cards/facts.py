@@ -144,6 +144,7 @@ class Result:
         max_length: Tokens a row.
         mlm_loss: Held-out masked-LM loss in nats of the encoder it started from.
         this_seed: Which of the seeds is the card's own model, if one is.
+        lora_rank: Rank of LoRA; None where all weights were trained.
     """
 
     method: Method
@@ -158,6 +159,7 @@ class Result:
     teaching: Teaching | None
     mlm_loss: float | None
     this_seed: int | None = None
+    lora_rank: int | None = None
 
     def __post_init__(self) -> None:
         if not self.scores or {len(score.values) for score in self.scores} != {len(self.seeds)}:

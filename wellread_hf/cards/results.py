@@ -28,6 +28,7 @@ def result_of(shelf: Shelf, runs: Sequence[StageRecord], this_seed: int | None =
         teaching=_teaching(shelf, record),
         mlm_loss=record.outcome.get("mlm_loss_at_start"),
         this_seed=this_seed,
+        lora_rank=record.settings.get("lora", {}).get("rank"),
     )
 
 

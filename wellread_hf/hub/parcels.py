@@ -19,13 +19,13 @@ from safetensors import SafetensorError, safe_open
 from wellread_hf.errors import PublishError
 from wellread_hf.locations import RepoType
 from wellread_hf.progress import bar
-from wellread_hf.records import RECORD
+from wellread_hf.records import ADAPTER, RECORD
 
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _MAY_BE_THERE = ("special_tokens_map.json", "vocab.txt")
 # What our own stages and `wellread card` leave in a run's folder beside the model; it stays here.
 _STAYS_HERE = (RECORD, "log.json", "README.md")
-_FOLDER_STAYS_HERE = ".eval_results"
+_FOLDERS_STAY_HERE = (".eval_results", ADAPTER)
 _SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,94}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
@@ -231,7 +231,7 @@ def _files(folder: Path, allowed: Sequence[str], pattern: re.Pattern[str] | None
         raise PublishError(f"{folder}: expected a folder (not a link to one); give a run's folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name == _FOLDER_STAYS_HERE and path.is_dir() and not path.is_symlink():
+        if path.name in _FOLDERS_STAY_HERE and path.is_dir() and not path.is_symlink():
             continue
         if path.is_symlink() or not path.is_file():
             kind = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "no ordinary file"

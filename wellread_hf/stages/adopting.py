@@ -1,6 +1,5 @@
 """Taking over the checkpoints of others, Google's 24 above all, instead of a pre-training of our own."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from wellread_hf.errors import StoreError
 from wellread_hf.graph import Stage, find, short_name
 from wellread_hf.locations import Location
 from wellread_hf.models.adoption import SENTENCES, load_released, parity, read_config
+from wellread_hf.records import unchecked
 from wellread_hf.settings import Running
 from wellread_hf.students import STUDENTS
 
@@ -46,22 +46,15 @@ def adopt(
         # A vocab.txt says nothing of lengths.
         words.model_max_length = min(words.model_max_length, model.config.max_position_embeddings)
         check_fit(model, words, words.model_max_length, "--tokenizer")
-        # What turns out to differ from its source must not lie where a model is looked for.
-        unchecked = stage.folder / "unchecked"
-        shutil.rmtree(unchecked, ignore_errors=True)
-        try:
-            save_model(model, words, unchecked)
-            difference = parity(model, words, unchecked)
+        with unchecked(stage.folder) as folder:
+            save_model(model, words, folder)
+            difference = parity(model, words, folder)
             if not difference <= _TOLERANCE:
                 raise StoreError(
                     f"{source}: expected the saved model to give the source's masked-LM logits to within "
                     f"{_TOLERANCE:g}, got a difference of {difference:g}; use the source as it is "
                     "(--start.weights), and report this"
                 )
-            for file in unchecked.iterdir():
-                file.replace(stage.folder / file.name)
-        finally:
-            shutil.rmtree(unchecked, ignore_errors=True)
         return {
             "source": source_at.name if source_at.fingerprint.startswith("hub:") else None,
             "revision": source_at.revision,

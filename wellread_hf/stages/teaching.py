@@ -2,23 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import LabelError, SettingsError, StoreError
-from wellread_hf.graph import Stage, find, short_name
+from wellread_hf.graph import Stage, find, on_main_process, short_name
 from wellread_hf.inputs import TransferSet, find_task, task_identity
 from wellread_hf.locations import Location
 from wellread_hf.records import RECORD, StageRecord
-from wellread_hf.settings import Label, Objective, Running, Start, Task, Transfer, Tuning
+from wellread_hf.settings import Label, Lora, Objective, Running, Start, Task, Transfer, Tuning
+from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
 from wellread_hf.students import Student
 
 
 def finetune(
-    start: Start, task: Task, tuning: Tuning, running: Running, after: Sequence[Stage] = ()
+    start: Start,
+    task: Task,
+    tuning: Tuning,
+    running: Running,
+    after: Sequence[Stage] = (),
+    lora: Lora | None = None,
 ) -> Stage:
     """Trains a classifier on a task's labels: teachers, Basic, PF, the last step of PD-F."""
-    return _tuned("finetune", start, task, tuning, running, after)
+    return _tuned("finetune", start, task, tuning, running, after, lora=lora)
 
 
 def label(
@@ -110,9 +117,10 @@ def distill(
     tuning: Tuning,
     running: Running,
     after: Sequence[Stage] = (),
+    lora: Lora | None = None,
 ) -> Stage:
     """Trains a classifier on stored soft labels: Distillation, PD."""
-    return _tuned("distill", start, task, tuning, running, after, (labels, transfer, objective))
+    return _tuned("distill", start, task, tuning, running, after, (labels, transfer, objective), lora)
 
 
 def _tuned(
@@ -123,7 +131,12 @@ def _tuned(
     running: Running,
     after: Sequence[Stage],
     soft: tuple[Stage, Transfer, Objective] | None = None,
+    lora: Lora | None = None,
 ) -> Stage:
+    if lora is not None and lora.lora_rank is None:
+        lora = None
+    if lora is not None:
+        check_lora(lora, start)
     task_at = find_task(task, running, after)
     weights_at = None
     if start.weights is not None:
@@ -140,19 +153,22 @@ def _tuned(
         from wellread_hf.models.encoded_once import encode_once
         from wellread_hf.models.inference import logits_in_order
         from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer, new_classifier
+        from wellread_hf.models.lora import add_lora
         from wellread_hf.models.saving import save_model
         from wellread_hf.training.soft_labels import SoftLabels
         from wellread_hf.training.tuning import tune
 
         loaded = load_task(task, task_at)
+
+        def classifier(at: Location, seed: int) -> Any:
+            return load_classifier(at, "--start.weights", loaded.facts.labels, seed, start.trust_remote_code)
+
         tokenizer = load_tokenizer(tokenizer_at, "--start.tokenizer")
         if weights_at is None:
             student = Student.parse(str(start.student))
             model = new_classifier(student, len(tokenizer), loaded.facts.labels, tuning.seed)
         else:
-            model = load_classifier(
-                weights_at, "--start.weights", loaded.facts.labels, tuning.seed, start.trust_remote_code
-            )
+            model = classifier(weights_at, tuning.seed)
         check_fit(model, tokenizer, tuning.max_length, "--max-length")
         objective = None
         if soft is None or transfer_set is None:
@@ -167,12 +183,14 @@ def _tuned(
             targets = {"teacher_logits": store.logits}
             if objective.hard_label_share:
                 targets["labels"] = _hard_labels(rows, task)
-        validation = loaded.validation
         length, runs = tuning.max_length, running.runs
+        validation = encode_once(loaded.validation.texts, tokenizer, length, runs)
+        # LoRA goes into the model itself; what is trained is peft's view of it.
+        trained: Any = model if lora is None else add_lora(model, lora, tuning.seed)
         outcome = tune(
-            model,
+            trained,
             (encode_once(rows.texts, tokenizer, length, runs), targets),
-            (encode_once(validation.texts, tokenizer, length, runs), {"labels": validation.labels}),
+            (validation, {"labels": loaded.validation.labels}),
             loaded.facts.metrics,
             tuning,
             objective,
@@ -181,7 +199,14 @@ def _tuned(
             stage.digest,
         )
         outcome["mlm_loss_at_start"] = _mlm_loss(weights_at)
-        save_model(model, tokenizer, stage.folder)
+        if lora is None:
+            save_model(model, tokenizer, stage.folder)
+        else:
+            assert weights_at is not None  # check_lora asks for some
+            # New heads of another seed: one that was trained and not saved would show.
+            again = partial(classifier, seed=tuning.seed + 1)
+            saving = partial(save_lora, trained, tokenizer, lora, weights_at, again, validation, stage.folder)
+            outcome["lora"] = on_main_process(saving)
         if loaded.test is not None:
             logits = logits_in_order(model, encode_once(loaded.test.texts, tokenizer, length, runs))
             outcome["test"] = scores(loaded.facts.metrics, logits, loaded.test.labels)
@@ -201,6 +226,7 @@ def _tuned(
         },
         "task": task_identity(labelled, task_at),
         "tuning": asdict(tuning),
+        **lora_identity(lora),
     }
     if soft is not None:
         identity |= {"labels": soft[0].digest, "objective": asdict(soft[2])}
