@@ -55,8 +55,8 @@ def add_lora(model: "PreTrainedModel", lora: Lora, seed: int) -> "PeftModel":
     # peft adds heads that a model may have, and keeps names in a set, whose order is another in each process.
     config.modules_to_save = list(saved)
     config.target_modules = sorted(config.target_modules or ())
-    # Where there is a name, peft asks the Hub for that model's config at every checkpoint.
-    config.base_model_name_or_path = None
+    # Where there is a name, peft asks the Hub for that model's config at every checkpoint; None it replaces.
+    config.base_model_name_or_path = ""
     return adapted
 
 
