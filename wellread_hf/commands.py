@@ -15,9 +15,10 @@ from wellread_hf.records import write_atomically
 
 def main() -> None:
     """Runs the command `wellread`."""
-    if sys.argv[1:2] == ["sweep"]:
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    if words[:1] == ["sweep"]:
         # Its options are those of many stages, which the other commands need not load.
-        return _sweep(sys.argv[2:])
+        return _sweep(words[1:])
     with_errors_told(
         "--debug" in sys.argv,
         lambda: tyro.extras.subcommand_cli_from_dict(
@@ -35,7 +36,7 @@ def main() -> None:
             },
             prog="wellread",
             description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
-            args=[word for word in sys.argv[1:] if word != "--debug"],
+            args=words,
         ),
     )
 

@@ -115,7 +115,7 @@ def test_an_address_without_a_cluster_is_told_within_ten_seconds(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("address", ["somewhere", "host:port", ":6379", "host:"])
+@pytest.mark.parametrize("address", ["somewhere", "host:port", ":6379", "host:", "ray://host:10001"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="expected HOST:PORT"):
         check_engine(Engine(engine="ray", address=address))
@@ -148,10 +148,15 @@ def test_a_job_never_asks_for_more_than_a_machine_has() -> None:
 
     stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
     job = Job(stage=stage, student=Student(12, 768))
-    assert _share(job, Engine(engine="ray"), (2, 0)) == {"CPU": 2, "GPU": 0}
-    assert _share(job, Engine(engine="ray"), (64, 8)) == {"CPU": 4, "GPU": 1}
+    default = Engine(engine="ray")
+    assert _share(job, default, [(2, 0)]) == {"CPU": 2, "GPU": 0}
+    assert _share(job, default, [(1, 0), (64, 8)]) == {"CPU": 4, "GPU": 1}
+    # What two machines have together, none of them has.
+    assert _share(job, default, [(64, 0), (2, 1)]) == {"CPU": 2, "GPU": 1}
     told = Engine(engine="ray", trial_cpus=3, trial_gpus=0.25)
-    assert _share(job, told, (64, 8)) == {"CPU": 3, "GPU": 0.25}
+    assert _share(job, told, [(64, 8)]) == {"CPU": 3, "GPU": 0.25}
+    with pytest.raises(SettingsError, match=r"CPUs and GPUs: 2 and 1, 64 and 0\), got 3 and 0.25; give less"):
+        _share(job, told, [(64, 0), (2, 1)])
 
 
 def test_early_stopping_compares_only_likes() -> None:

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -15,9 +17,12 @@ from recipe_runs import Ran, launch, recipe, run_here
 from sweeps import boards, options, results, rows, started, wait_for
 
 from wellread_hf.errors import SettingsError
+from wellread_hf.glue_runs import GlueSettings
 from wellread_hf.records import StageRecord
+from wellread_hf.settings import Lora, Running
 from wellread_hf.sweep.grid import Grid, levels
 from wellread_hf.sweep.settings import Engine, SweepSettings, smoke_sweep
+from wellread_hf.toy import SMOKE
 from wellread_hf.trials import TABLE, TrialTable
 
 
@@ -174,6 +179,8 @@ def test_a_failed_trial_is_a_row_the_others_go_on_and_the_status_says_so(
     assert ran.status == 1
     assert "error: 1 of 2 trials failed, the first of all that failed is finetune-" in ran.err
     assert "Traceback" not in ran.err
+    # What is there is shown all the same.
+    assert re.search(r"│ bert-2-128 +│ pf +│ SST-2 .*│ 1 of 2 +│ 0 +│ 1 +│", ran.out)
     good, bad = rows(tmp_path)
     assert (good.state, good.error) == ("done", None)
     assert (bad.state, bad.score) == ("failed", None)
@@ -275,6 +282,72 @@ def test_what_a_failed_pretraining_was_for_fails_with_it(
 
 
 @pytest.mark.slow
+def test_a_trial_that_another_sweep_works_on_is_waited_for(encoder: Path, tmp_path: Path) -> None:
+    long = ("--tasks", "sst2", "--seeds", 1, "--tuning.epochs", 40)
+    with started(*options(encoder, tmp_path, *long, "--learning-rates", 1e-3)) as first:
+        wait_for(lambda: list(tmp_path.glob("finetune-*/.lock")), first)
+        with started(*options(encoder, tmp_path, *long)) as second:
+            _, err = second.communicate(timeout=300)
+            assert second.returncode == 0, err
+            assert f"waits: {tmp_path}/finetune-" in err
+            assert f"is being worked on by process {first.pid}" in err
+        assert first.wait(60) == 0
+    tables = [TrialTable.read(path) for path in tmp_path.glob(f"sweep-*/{TABLE}")]
+    assert sorted(map(len, tables)) == [1, 2]
+    assert {trial.state for table in tables for trial in table} == {"done"}
+
+
+@pytest.mark.slow
+def test_a_reader_that_holds_the_table_costs_no_row(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from wellread_hf.trials import table
+
+    monkeypatch.setattr(table, "_PATIENCE", 0.2)
+    words = options(encoder, tmp_path, "--tasks", "sst2", "--seeds", 1)
+    append, tries = TrialTable.append, []
+
+    def held_at_first(self: TrialTable, trial: Any) -> None:
+        tries.append(trial.folder)
+        if len(tries) > 1:
+            return append(self, trial)
+        (found,) = tmp_path.glob(f"sweep-*/{TABLE}")
+        with closing(sqlite3.connect(found)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM trials").fetchall()
+            append(self, trial)
+
+    monkeypatch.setattr(TrialTable, "append", held_at_first)
+    ran = _run(capfd, *words)
+    assert ran.status == 0, ran.err
+    assert "the row of finetune-" in ran.err
+    assert [trial.folder for trial in rows(tmp_path)] == tries[1:3]
+    assert tries[0] == tries[1]
+
+
+@pytest.mark.slow
+def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from wellread_hf.sweep.running import _Sitting
+
+    glue = replace(smoke_sweep(SweepSettings()).glue, weights=str(encoder), from_mnli=True)
+    settings = SweepSettings(
+        tasks="mnli,rte",
+        learning_rates=(1e-3,),
+        batch_sizes=(8,),
+        seeds=1,
+        glue=glue,
+        toy=SMOKE,
+        running=Running(runs=tmp_path),
+    )
+    grid = Grid(settings)
+    sitting = _Sitting(grid, SimpleNamespace(folder=tmp_path))  # type: ignore[arg-type]
+    compared = {trial.task: sitting._job(trial.stage).compared for trial in grid.trials}
+    assert compared == {"mnli": None, "rte": "bert-2-128 rte pf"}
+
+
+@pytest.mark.slow
 def test_several_processes_are_refused(tmp_path: Path) -> None:
     ran = launch(2, recipe("sweep"), "--smoke", "--running.runs", tmp_path)
     assert ran.status != 0
@@ -292,7 +365,25 @@ def test_settings_that_make_no_grid_are_refused() -> None:
     ):
         with pytest.raises(SettingsError, match="expected"):
             SweepSettings(**changed)
-    for engine in ({"asha": True}, {"address": "auto"}, {"trial_gpus": 0.5}, {"trial_cpus": 2.0}):
+    glue = GlueSettings()
+    for tuning in (
+        replace(glue.tuning, seed=9),
+        replace(glue.tuning, optim=replace(glue.tuning.optim, batch_size=9)),
+        replace(glue.tuning, optim=replace(glue.tuning.optim, learning_rate=9e-5)),
+    ):
+        with pytest.raises(SettingsError, match="a sweep goes over it"):
+            SweepSettings(glue=replace(glue, tuning=tuning))
+    with pytest.raises(SettingsError, match="add mnli"):
+        SweepSettings(tasks="rte", glue=replace(glue, from_mnli=True))
+    with pytest.raises(SettingsError, match="are random"):
+        SweepSettings(methods=("pf", "basic"), glue=replace(glue, lora=Lora(lora_rank=4)))
+    for engine in (
+        {"asha": True},
+        {"address": "auto"},
+        {"trial_gpus": 0.5},
+        {"trial_cpus": 2.0},
+        {"retries": 5},
+    ):
         with pytest.raises(SettingsError, match="add --engine ray"):
             Engine(**engine)
     for engine in ({"retries": -1}, {"trial_cpus": 0.0}, {"trial_gpus": 1.5}, {"trial_gpus": -1.0}):

@@ -20,7 +20,7 @@ from wellread_hf.trials import Point, Trial
 
 
 class Account:
-    """One bar over a sweep's trials, with the best dev score so far of each task."""
+    """One bar over a sweep's trials, with the best dev score of a run so far, task by task."""
 
     def __init__(self, total: int, over: Collection[Trial]) -> None:
         self._bar = bar("sweep", "trials", total, initial=len(over), delay=0)
@@ -45,7 +45,8 @@ class Account:
         best = [f"{GLUE_SETS[task].title} {100 * score:.1f}" for task, score in self._best.items()]
         failed = [f"{self._failed} failed"] if self._failed else []
         if best or failed:
-            self._bar.set_postfix_str("; ".join(["best on dev: " + ", ".join(best)] * bool(best) + failed))
+            told = [f"best run on dev: {', '.join(best)}"] if best else []
+            self._bar.set_postfix_str("; ".join(told + failed))
 
     def __enter__(self) -> Self:
         return self
@@ -56,12 +57,20 @@ class Account:
         self._bar.close()
 
 
-def best_table(grid: Grid, chosen: Mapping[tuple[str, str, str], Point], trials: Collection[Trial]) -> str:
+def best_table(
+    grid: Grid,
+    chosen: Mapping[tuple[str, str, str], Point],
+    trials: Collection[Trial],
+    failed: Collection[PlannedTrial],
+) -> str:
     """Writes the chosen points as Markdown, a row for each student, method and task of the grid."""
     states: dict[tuple[str, str, str], Counter[str]] = {}
     for trial in trials:
         states.setdefault((trial.student, trial.method, trial.task), Counter())[trial.state] += 1
-    head = ["student", "method", "task", "metric", "dev (%)", "learning rate", "batch", "trials", "stopped"]
+    for each in failed:
+        states.setdefault((each.student.name, each.method, each.task), Counter())["failed"] += 1
+    head = ["student", "method", "task", "metric", "dev (%)", "learning rate", "batch", "trials"]
+    head += ["stopped", "failed"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     groups = Counter((trial.student.name, trial.method, trial.task) for trial in grid.trials)
     for key, planned in groups.items():
@@ -72,7 +81,7 @@ def best_table(grid: Grid, chosen: Mapping[tuple[str, str, str], Point], trials:
         else:
             score = mean_and_spread([100 * score for score in point.scores])
             cells += [score, f"{point.learning_rate:g}", str(point.batch_size)]
-        cells += [f"{counted['done']} of {planned}", str(counted["stopped"])]
+        cells += [f"{counted['done']} of {planned}", str(counted["stopped"]), str(counted["failed"])]
         lines.append("| " + " | ".join(cells) + " |")
     seeds = grid.settings.seeds
     note = f"chosen on dev by the mean over {seeds} seeds" if seeds > 1 else "chosen on dev, one seed"
@@ -130,9 +139,11 @@ def _estimate(grid: Grid, left: Collection[PlannedTrial]) -> str:
             "(Ctrl-C), and ask again: what is done is kept"
         )
     rows = grid.checks.record.outcome["rows"] if grid.checks.state == "done" else {}
-    total = sum(_expected(trial, measured, rows) for trial in left)
-    alike = {_kind(trial) for trial, _ in measured}
-    others = sum(_kind(trial) not in alike for trial in left)
+    paces = _paces(measured, rows)
+    total = sum(
+        _work(trial, rows) * next(paces[key] for key in _likeness(trial) if key in paces) for trial in left
+    )
+    others = sum(_likeness(trial)[1] not in paces for trial in left)
     scaled = f"; {others:,} of them scaled from other students or tasks by size and rows" if others else ""
     return (
         f"about {_duration(total)} for the {len(left):,} trials left, one after another, going by "
@@ -140,30 +151,26 @@ def _estimate(grid: Grid, left: Collection[PlannedTrial]) -> str:
     )
 
 
-def _kind(trial: PlannedTrial) -> tuple[str, str, str]:
-    return trial.student.name, trial.task, trial.method
-
-
 def _seconds(trial: PlannedTrial) -> float:
     seconds: float = trial.stage.record.outcome["seconds_training"]
     return seconds
 
 
-def _expected(
-    trial: PlannedTrial, measured: Collection[tuple[PlannedTrial, float]], rows: Mapping[str, Any]
-) -> float:
-    """Expects the median of the nearest trials that were measured, scaled by work."""
-    nearest = (
-        [
-            pair
-            for pair in measured
-            if (_kind(pair[0]), pair[0].batch_size) == (_kind(trial), trial.batch_size)
-        ]
-        or [pair for pair in measured if _kind(pair[0]) == _kind(trial)]
-        or [pair for pair in measured if pair[0].student == trial.student]
-        or list(measured)
-    )
-    return median(seconds * _work(trial, rows) / _work(of, rows) for of, seconds in nearest)
+def _likeness(trial: PlannedTrial) -> list[tuple[Any, ...]]:
+    """Names the groups whose measured trials tell of this one, the nearest first."""
+    kind = (trial.student, trial.task, trial.method)
+    return [(*kind, trial.batch_size), kind, (trial.student,), ()]
+
+
+def _paces(
+    measured: Collection[tuple[PlannedTrial, float]], rows: Mapping[str, Any]
+) -> dict[tuple[Any, ...], float]:
+    """Returns the median seconds a unit of work of each group."""
+    groups: dict[tuple[Any, ...], list[float]] = {}
+    for trial, seconds in measured:
+        for key in _likeness(trial):
+            groups.setdefault(key, []).append(seconds / _work(trial, rows))
+    return {key: median(paces) for key, paces in groups.items()}
 
 
 def _work(trial: PlannedTrial, rows: Mapping[str, Any]) -> float:

@@ -3,14 +3,15 @@
 import socket
 import subprocess
 import sys
+import time
 
 from wellread_hf.errors import SettingsError, SourceError
 
-# Seconds for an address to be connected to, and for a cluster there to say that it is well; a port that
-# nobody listens on answers at once, a firewall never.
-_CONNECT, _ANSWER = 2, 5
-# Ray's own command; that it is loaded is said, so that a slow machine is not taken for a silent cluster.
-_ASK = "from ray.scripts.scripts import main; print('asking', flush=True); main()"
+# Seconds for an address to be connected to, and for the whole question whether a cluster there is well; a
+# port that nobody listens on answers at once, a firewall never.
+_CONNECT, _ANSWER = 2, 8
+# Ray's own command.
+_ASK = "from ray.scripts.scripts import main; main()"
 
 
 def check_address(address: str) -> None:
@@ -20,31 +21,35 @@ def check_address(address: str) -> None:
         SettingsError: The address is none.
         SourceError: There is no Ray cluster at the address.
     """
+    started = time.monotonic()
     named = ["--address", address]
     if address == "auto":
         # The health check finds the cluster of this machine by itself.
         named = []
     else:
-        host, colon, port = address.removeprefix("ray://").rpartition(":")
-        if not (colon and host and port.isdecimal()):
+        host, colon, port = address.rpartition(":")
+        if not (colon and host and port.isdecimal()) or "/" in host:
             raise SettingsError(f"--address: expected HOST:PORT of a Ray cluster, or auto, got {address!r}")
         try:
             socket.create_connection((host, int(port)), timeout=_CONNECT).close()
         except (OSError, OverflowError) as error:
             raise no_cluster(address, str(error)) from error
-    if address.startswith("ray://"):
-        # Of a Ray Client's server, which the health check does not know.
-        return
-    health = [sys.executable, "-c", _ASK, "health-check", *named]
-    with subprocess.Popen(health, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as asked:
-        assert asked.stdout is not None
-        asked.stdout.readline()
-        try:
-            status = asked.wait(_ANSWER)
-        except subprocess.TimeoutExpired as error:
-            asked.kill()
-            raise no_cluster(address, f"there was no answer in {_ANSWER} s") from error
-    if status:
+    left = _ANSWER - (time.monotonic() - started)
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", _ASK, "health-check", *named],
+            capture_output=True,
+            text=True,
+            timeout=left,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise no_cluster(address, f"there was no answer in {_ANSWER} s") from error
+    if asked.returncode and "AuthenticationError" in asked.stderr + asked.stdout:
+        # A cluster has answered; that of this machine Ray finds the token of by itself.
+        if address != "auto":
+            raise no_cluster(address, "it asks for a token: set RAY_AUTH_MODE=token, as `ray start` says")
+    elif asked.returncode:
         raise no_cluster(address, "none that is well, or one of another version, answers")
 
 

@@ -1,9 +1,11 @@
 """What `recipes/sweep.py` and `wellread sweep` do, each with the same options."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from wellread_hf.graph import Stage
 from wellread_hf.sweep.account import show_best, show_plan
+from wellread_hf.sweep.engine import check_engine
 from wellread_hf.sweep.grid import Grid
 from wellread_hf.sweep.running import BEST, sweep, trials_over
 from wellread_hf.sweep.settings import SweepSettings, smoke_sweep
@@ -12,9 +14,17 @@ from wellread_hf.trials import TABLE
 __all__ = ["SweepSettings", "plan", "preview", "show", "smoke_sweep"]
 
 
+# A grid of thousands takes seconds to plan, and its preview needs it again.
+@lru_cache(maxsize=1)
+def _grid(settings: SweepSettings) -> Grid:
+    return Grid(settings)
+
+
 def plan(settings: SweepSettings) -> list[Stage]:
     """Plans a sweep: one stage."""
-    return [sweep(settings)]
+    check_engine(settings.engine)
+    _grid.cache_clear()
+    return [sweep(_grid(settings))]
 
 
 def show(settings: SweepSettings, stages: Sequence[Stage]) -> None:
@@ -25,5 +35,5 @@ def show(settings: SweepSettings, stages: Sequence[Stage]) -> None:
 
 def preview(settings: SweepSettings, stages: Sequence[Stage]) -> None:
     """Prints how many trials there are, what is done, and how long the rest will take."""
-    grid = Grid(settings)
+    grid = _grid(settings)
     show_plan(grid, trials_over(grid, stages[0].folder / TABLE))

@@ -9,15 +9,15 @@ from typing import Protocol
 
 from wellread_hf.errors import BusyError, DiskFullError, WellreadError
 from wellread_hf.graph import Stage, carry_out
-from wellread_hf.progress import quiet
+from wellread_hf.progress import quiet, say
 from wellread_hf.records import write_atomically
 from wellread_hf.students import Student
 from wellread_hf.trials import State
 
 # Where a stage's folder keeps what went wrong, for whoever looks for more than one line.
 TRACEBACK = "error.txt"
-# A killed worker of an earlier sitting may hold its folder for a moment; a living one holds it for long.
-_PATIENCE_SECONDS = 30.0
+# Between two looks at a folder in which somebody else works.
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,7 @@ def attempt(stage: Stage) -> Result:
     started = time.monotonic()
     error = None
     try:
-        with quiet():
-            _when_free(stage, started + _PATIENCE_SECONDS)
+        _when_free(stage)
     except DiskFullError:
         raise
     except WellreadError as refused:
@@ -82,6 +81,8 @@ def attempt(stage: Stage) -> Result:
         error = " ".join(f"{type(fault).__name__}: {fault}".split())
         if stage.folder.is_dir():
             write_atomically(stage.folder / TRACEBACK, traceback.format_exc())
+    if error is None:
+        (stage.folder / TRACEBACK).unlink(missing_ok=True)
     return Result(
         state="done" if error is None else "failed",
         host=socket.gethostname(),
@@ -90,11 +91,15 @@ def attempt(stage: Stage) -> Result:
     )
 
 
-def _when_free(stage: Stage, deadline: float) -> None:
+def _when_free(stage: Stage) -> None:
+    """Carries out a stage, or waits for whoever works on it, another sweep for one."""
+    told = False
     while True:
         try:
-            return carry_out([stage])
-        except BusyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
+            with quiet():
+                return carry_out([stage])
+        except BusyError as busy:
+            if not told:
+                say(f"waits: {busy}")
+            told = True
+            time.sleep(_LOOK_AGAIN_SECONDS)

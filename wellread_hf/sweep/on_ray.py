@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from wellread_hf.errors import DiskFullError, SettingsError
 from wellread_hf.students import Student
 from wellread_hf.sweep.address import no_cluster
 from wellread_hf.sweep.asha import compare_likes
@@ -27,6 +28,7 @@ _MANNERS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+_RETRIES = 2
 # By parameters of the student, in millions: CPUs, and the share of a GPU that it leaves idle when alone.
 _SIZES = ((10, 1, 0.125), (35, 2, 0.25), (80, 4, 0.5), (float("inf"), 4, 1.0))
 
@@ -69,12 +71,14 @@ def connected(settings: Engine, folder: Path) -> Iterator[Runs]:
 def _run(jobs: Sequence[Job], ended: Callable[[Job, Result], None], settings: Engine, folder: Path) -> None:
     if not jobs:
         return
-    has = _cluster()
+    retries = _RETRIES if settings.retries is None else settings.retries
+    machines = _machines()
+    shares = [_share(job, settings, machines) for job in jobs]
     place = {"folder": str(folder.absolute()), "cwd": os.getcwd(), "argv": sys.argv}
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(_work, jobs=list(jobs), place=place),
-            lambda config: tune.PlacementGroupFactory([_share(jobs[config["job"]], settings, has)]),
+            lambda config: tune.PlacementGroupFactory([shares[config["job"]]]),
         ),
         param_space={"job": tune.grid_search(list(range(len(jobs))))},
         tune_config=tune.TuneConfig(
@@ -86,7 +90,7 @@ def _run(jobs: Sequence[Job], ended: Callable[[Job, Result], None], settings: En
             name="trials",
             storage_path=str(folder.absolute() / "ray"),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=settings.retries),
+            failure_config=tune.FailureConfig(max_failures=retries),
             callbacks=[_Teller(jobs, ended)],
         ),
     )
@@ -143,24 +147,41 @@ def _work(config: Mapping[str, int], jobs: Sequence[Job], place: Mapping[str, An
                 {"evaluation": number, "score": scores[str(job.metric)], "scores": scores}
             )
         )
-    tune.report({"result": asdict(attempt(job.stage))})
+    try:
+        result = attempt(job.stage)
+    except DiskFullError as full:
+        # Beginning again would find the disk as full.
+        result = Result(state="failed", host=socket.gethostname(), seconds=0.0, error=str(full))
+    tune.report({"result": asdict(result)})
 
 
-def _cluster() -> tuple[float, float]:
-    """Returns the most CPUs and the most GPUs that one machine of the cluster has."""
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    cpus, gpus = (max(machine.get(kind, 0.0) for machine in machines) for kind in ("CPU", "GPU"))
-    return cpus, gpus
+def _machines() -> list[tuple[float, float]]:
+    """Returns the CPUs and GPUs of each machine of the cluster."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
 
 
-def _share(job: Job, settings: Engine, has: tuple[float, float]) -> dict[str, float]:
-    """Says how many CPUs and GPUs a job takes; never more than a machine has, or it would wait for ever."""
+def _share(job: Job, settings: Engine, machines: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Says how many CPUs and GPUs a job takes; what no machine has it would wait for, for ever.
+
+    Raises:
+        SettingsError: What was asked for is more than any machine has.
+    """
     cpus, gpus = size_of(job.student)
+    # On the machine that has most of what it wants, GPUs first.
+    most_cpus, most_gpus = max(machines, key=lambda has: (min(gpus, has[1]), min(cpus, has[0])))
+    cpus, gpus = min(cpus, most_cpus), min(gpus, most_gpus)
     if settings.trial_cpus is not None:
         cpus = settings.trial_cpus
     if settings.trial_gpus is not None:
         gpus = settings.trial_gpus
-    return {"CPU": min(cpus, has[0]), "GPU": min(gpus, has[1])}
+    if not any(cpus <= has_cpus and gpus <= has_gpus for has_cpus, has_gpus in machines):
+        there = ", ".join(f"{has[0]:g} and {has[1]:g}" for has in sorted(set(machines)))
+        raise SettingsError(
+            f"--trial-cpus, --trial-gpus: expected what one machine has (CPUs and GPUs: {there}), got "
+            f"{cpus:g} and {gpus:g}; give less"
+        )
+    return {"CPU": cpus, "GPU": gpus}
 
 
 def size_of(student: Student | None) -> tuple[float, float]:

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from wellread_hf.errors import SettingsError, TrialsFailedError
+from wellread_hf.errors import SettingsError, StoreError, TrialsFailedError
 from wellread_hf.graph import Stage, processes, versions
+from wellread_hf.progress import say
 from wellread_hf.records import write_atomically
 from wellread_hf.students import STUDENTS
-from wellread_hf.sweep.account import Account, best_table
-from wellread_hf.sweep.engine import check_engine, engine, in_this_process
+from wellread_hf.sweep.account import Account, best_table, show_best
+from wellread_hf.sweep.engine import engine, in_this_process
 from wellread_hf.sweep.grid import Grid, PlannedTrial, levels
 from wellread_hf.sweep.jobs import Job, Result, Runs
-from wellread_hf.sweep.settings import SweepSettings
 from wellread_hf.tasks import GLUE_TASKS
-from wellread_hf.trials import TABLE, Point, Trial, TrialTable, best_points
+from wellread_hf.trials import TABLE, Trial, TrialTable, best_points
 
 BEST = "table.md"
 # What trains or runs large models; the rest packs, predicts or gathers.
@@ -23,18 +23,17 @@ _LARGE = ("pretrain", "finetune", "label")
 _NOT_KNOWN = "not known"
 
 
-def sweep(settings: SweepSettings) -> Stage:
+def sweep(grid: Grid) -> Stage:
     """Builds the stage of a whole sweep.
 
     Its folder gets `trials.sqlite`, a row a trial as soon as that has ended, and at the end `table.md`, the
     chosen points. A trial is a training stage of its own, so it is shared with whoever trains the same, and
     goes on from its checkpoint.
 
-    Raises:
-        WellreadError: Whatever a planned stage refuses, or there is no such engine.
+    Args:
+        grid: All of its trials.
     """
-    check_engine(settings.engine)
-    grid = Grid(settings)
+    settings = grid.settings
     return Stage(
         kind="sweep",
         name="-".join(settings.methods),
@@ -63,6 +62,9 @@ class _Sitting:
         self.planned = {trial.stage.digest: trial for trial in grid.trials}
         self.over = trials_over(grid, self.folder / TABLE)
         self.failed: dict[str, str] = {}
+        self.unwritten: list[Trial] = []
+        # What others start from is never stopped early.
+        self.needed = {needed.digest for trial in grid.trials for needed in trial.stage.after}
 
     def outcome(self) -> Mapping[str, Any]:
         """Does what is left to do; raises `TrialsFailedError` at the end where something failed."""
@@ -78,9 +80,14 @@ class _Sitting:
             self._carry_out([needed for board in boards for needed in board.after], run)
             # No more than a look at records.
             self._carry_out(boards, in_this_process)
-        write_atomically(self.folder / BEST, best_table(self.grid, chosen, self.over.values()))
+            for row in self.unwritten:
+                self.table.append(row)
+        failed = [trial for digest, trial in self.planned.items() if digest in self.failed]
+        table = best_table(self.grid, chosen, self.over.values(), failed)
+        write_atomically(self.folder / BEST, table)
         if self.failed:
-            raise self._failures(chosen)
+            show_best(self.folder, table, [board.folder.name for board in boards if board.state == "done"])
+            raise self._failures(len(failed))
         trials = list(self.over.values())
         return {
             "trials": len(trials),
@@ -108,8 +115,13 @@ class _Sitting:
     def _job(self, stage: Stage) -> Job:
         trial = self.planned.get(stage.digest)
         if trial is None:
+            models = [self.planned[needed.digest] for needed in stage.after if needed.digest in self.planned]
+            if models:
+                return Job(stage=stage, student=models[0].student)
             return Job(stage=stage, student=None if stage.kind in _LARGE else STUDENTS[0])
-        compared = f"{trial.student.name} {trial.task} {trial.method}"
+        compared = None
+        if stage.digest not in self.needed:
+            compared = f"{trial.student.name} {trial.task} {trial.method}"
         return Job(
             stage=stage, student=trial.student, compared=compared, metric=GLUE_TASKS[trial.task].metrics[0]
         )
@@ -120,13 +132,23 @@ class _Sitting:
         trial = self.planned.get(stage.digest)
         if trial is not None:
             row = _row(trial, result)
-            self.table.append(row)
+            self._write(row)
             self.account.ended(row)
             if row.state != "failed":
                 self.over[row.digest] = row
 
-    def _failures(self, chosen: Mapping[tuple[str, str, str], Point]) -> TrialsFailedError:
-        trials = sum(digest in self.planned for digest in self.failed)
+    def _write(self, row: Trial) -> None:
+        """Appends a row, and those before it that a reader kept from being written."""
+        self.unwritten.append(row)
+        try:
+            while self.unwritten:
+                self.table.append(self.unwritten[0])
+                del self.unwritten[0]
+        except StoreError as error:
+            # The trials go on; if it stays so to the end, it is an error there.
+            say(f"the row of {row.folder} waits: {error}")
+
+    def _failures(self, trials: int) -> TrialsFailedError:
         first = next(iter(self.failed.values()))
         return TrialsFailedError(
             f"{trials} of {len(self.planned)} trials failed, the first of all that failed is {first}. The "

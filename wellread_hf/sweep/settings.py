@@ -9,6 +9,7 @@ from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.glue_runs import GlueSettings, Method, smoke_glue
 from wellread_hf.settings import Running
+from wellread_hf.tasks import parse_glue_tasks
 from wellread_hf.toy import SMOKE
 
 
@@ -22,8 +23,9 @@ class Engine:
     """A Ray cluster that runs already, `HOST:PORT` or `auto`; default: one of this machine's own."""
     asha: bool = False
     """Stop poor trials early, by asynchronous successive halving (ASHA) over the evaluations. With `ray`."""
-    retries: int = 2
-    """Times that a trial whose machine was lost is begun again, from its checkpoint. With `ray`."""
+    retries: int | None = None
+    """Times that a trial whose machine was lost is begun again, from its checkpoint; default: 2. With
+    `ray`."""
     trial_cpus: float | None = None
     """CPUs of a trial; default: 1, 2 or 4 by the student's size. With `ray`."""
     trial_gpus: float | None = None
@@ -34,6 +36,7 @@ class Engine:
         for_ray = {
             "--address": self.address is not None,
             "--asha": self.asha,
+            "--retries": self.retries is not None,
             "--trial-cpus": self.trial_cpus is not None,
             "--trial-gpus": self.trial_gpus is not None,
         }
@@ -42,7 +45,7 @@ class Engine:
             raise SettingsError(
                 f"{given}: expected with --engine ray, got --engine process; add --engine ray"
             )
-        if self.retries < 0:
+        if self.retries is not None and self.retries < 0:
             raise SettingsError(f"--retries must be at least 0, got {self.retries}")
         if self.trial_cpus is not None and not self.trial_cpus > 0:
             raise SettingsError(f"--trial-cpus must be above 0, got {self.trial_cpus}")
@@ -93,10 +96,34 @@ class SweepSettings:
                 raise SettingsError(f"{option}: expected one or more values, each once, got {shown}")
         if self.seeds < 1:
             raise SettingsError(f"--seeds is a number of runs: expected at least 1, got {self.seeds}")
+        given, unset = self.glue.tuning, GlueSettings().tuning
+        for option, differs, instead in (
+            ("optim.learning-rate", given.optim.learning_rate != unset.optim.learning_rate, "learning-rates"),
+            ("optim.batch-size", given.optim.batch_size != unset.optim.batch_size, "batch-sizes"),
+            ("seed", given.seed != unset.seed, "seeds"),
+        ):
+            if differs:
+                raise SettingsError(
+                    f"--tuning.{option}: a sweep goes over it, so expected it in --{instead}; leave it out"
+                )
+        random = [method for method in self.methods if method in ("basic", "distillation")]
+        if self.glue.lora.lora_rank is not None and random:
+            raise SettingsError(
+                f"--lora-rank {self.glue.lora.lora_rank} keeps the encoder's weights as they are, and "
+                f"those of {' and '.join(random)} are random; leave out the one or the other"
+            )
+        tasks = parse_glue_tasks(self.tasks)
+        if self.glue.from_mnli and "mnli" not in tasks:
+            raise SettingsError(
+                "--from-mnli: the models of MNLI that other tasks start from are trials too, so expected "
+                f"mnli among --tasks, got {','.join(tasks)}; add mnli"
+            )
 
 
 def smoke_sweep(settings: SweepSettings) -> SweepSettings:
     """Shrinks a sweep to eight trials of the embedded toy world."""
+    glue = smoke_glue(settings.glue)
+    grids_own = GlueSettings().tuning.optim
     return replace(
         settings,
         students=("2-128",),
@@ -105,6 +132,6 @@ def smoke_sweep(settings: SweepSettings) -> SweepSettings:
         learning_rates=(1e-3, 3e-4),
         batch_sizes=(8,),
         seeds=1,
-        glue=smoke_glue(settings.glue),
+        glue=replace(glue, from_mnli=False, tuning=replace(glue.tuning, optim=grids_own)),
         toy=SMOKE,
     )
