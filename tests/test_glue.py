@@ -152,7 +152,7 @@ def test_teachers_are_named_by_task_or_by_one_template(
     for teachers, task in (([], "sst2"), (named[:1], "rte")):
         ran = _run(capfd, encoder, runs, *pd, "--teachers", *teachers)
         assert ran.status == 2
-        assert f"--method pd needs a teacher of {task}: expected --teachers {task}=MODEL" in ran.err
+        assert f"soft labels of {task} need a teacher: expected --teachers {task}=MODEL" in ran.err
 
 
 def test_starting_from_mnli_brings_mnli_along_and_is_off_by_default(

@@ -38,6 +38,7 @@ def run_recipe(
     description: str | None = None,
     default: Settings | None = None,
     preview: Callable[[Settings, Sequence[Any]], None] | None = None,
+    ready: Callable[[Settings], None] | None = None,
     program: str | None = None,
     words: Sequence[str] | None = None,
 ) -> None:
@@ -53,6 +54,7 @@ def run_recipe(
         description: Shown by `--help`.
         default: What options change; default: the type's own defaults.
         preview: Shows what `report` would do, in a dry run.
+        ready: Makes sure of what the run needs beside its data; not called in a dry run.
         program: Name shown by `--help`; default: the file's.
         words: The command line's words; default: the program's.
     """
@@ -70,7 +72,7 @@ def run_recipe(
 
     def work() -> None:
         read = tyro.cli(command, prog=program, description=description, args=words)
-        _run(read, plan, smoke, report, preview)
+        _run(read, plan, smoke, report, preview, ready)
 
     with_errors_told("--debug" in sys.argv, work)
 
@@ -81,6 +83,7 @@ def _run(
     smoke: Callable[[Any], Any],
     report: Callable[[Any, Sequence[Any]], None] | None,
     preview: Callable[[Any, Sequence[Any]], None] | None,
+    ready: Callable[[Any], None] | None,
 ) -> None:
     settings, flags = given
     if flags.smoke:
@@ -92,6 +95,8 @@ def _run(
         finally:
             REMEMBERS.reset(before)
         return
+    if ready is not None:
+        ready(settings)
     stages = plan(settings)
     carry_out(stages)
     if report is not None and is_main_process():

@@ -172,7 +172,7 @@ def sweep() -> None:
 
 
 def _sweep(words: Sequence[str]) -> None:
-    from wellread_hf.sweep.command import SweepSettings, plan, preview, show, smoke_sweep
+    from wellread_hf.sweep.command import SweepSettings, plan, preview, ready, show, smoke_sweep
 
     run_recipe(
         SweepSettings,
@@ -181,6 +181,7 @@ def _sweep(words: Sequence[str]) -> None:
         show,
         sweep.__doc__,
         preview=preview,
+        ready=ready,
         program="wellread sweep",
         words=words,
     )

@@ -11,7 +11,7 @@ from wellread_hf.sweep.running import BEST, sweep, trials_over
 from wellread_hf.sweep.settings import SweepSettings, smoke_sweep
 from wellread_hf.trials import TABLE
 
-__all__ = ["SweepSettings", "plan", "preview", "show", "smoke_sweep"]
+__all__ = ["SweepSettings", "plan", "preview", "ready", "show", "smoke_sweep"]
 
 
 # A grid of thousands takes seconds to plan, and its preview needs it again.
@@ -20,9 +20,13 @@ def _grid(settings: SweepSettings) -> Grid:
     return Grid(settings)
 
 
+def ready(settings: SweepSettings) -> None:
+    """Makes sure that the engine is there, before anything is read or trained."""
+    check_engine(settings.engine)
+
+
 def plan(settings: SweepSettings) -> list[Stage]:
     """Plans a sweep: one stage."""
-    check_engine(settings.engine)
     _grid.cache_clear()
     return [sweep(_grid(settings))]
 
