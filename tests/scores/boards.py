@@ -46,7 +46,7 @@ def board(
     from_mnli: Sequence[str] = (),
 ) -> Path:
     """Carries out a scoreboard over stages that do nothing; `scores` by task, one a seed."""
-    kind = {"pf": "finetune", "pd": "distill"}[method]
+    kind = "finetune" if method in ("basic", "pf") else "distill"
     runs = {
         task: [
             predicted(trained(root, task, rate, batch, seed, kind), task, dev_scores(task, score))

@@ -112,12 +112,17 @@ def test_what_has_only_just_begun_is_passed_over(tmp_path: Path) -> None:
         gather([tmp_path / "glue-4-256-pf-0123456789ab"], ALL)
 
 
-def test_students_stand_by_size_and_pf_before_pd(tmp_path: Path) -> None:
+def test_students_stand_by_size_and_methods_in_the_papers_order(tmp_path: Path) -> None:
     for student, method in (("4-256", "pd"), ("2-128", "pd"), ("12-128", "pf"), ("4-256", "pf")):
         board(tmp_path, {"sst2": [0.9]}, student=student, method=method)
+    points = {(3e-4, 32): [0.9]}
+    trials = [trials_of("sst2", points, "bert-4-256", method) for method in ("distillation", "basic")]
+    sweep(tmp_path, *(trial for of in trials for trial in of))
     assert [row[:2] for row in told(gather([tmp_path], ALL))] == [
         ("bert-2-128", "pd"),
         ("bert-12-128", "pf"),
+        ("bert-4-256", "basic"),
+        ("bert-4-256", "distillation"),
         ("bert-4-256", "pf"),
         ("bert-4-256", "pd"),
     ]
@@ -133,7 +138,7 @@ def _changed(folder: Path, **changed: object) -> None:
     [
         ({"split": "test"}, "expected scores on dev, got scores on 'test'"),
         ({"seeds": [0]}, "expected scores as this version writes them"),
-        ({"method": "basic"}, "by the method 'basic'"),
+        ({"method": "best"}, "by the method 'best'"),
         ({"scores": {"sst2": {"f1": [1.0, 1.0]}}}, "f1 of sst2"),
         ({"scores": {"sst2": {"accuracy": [1.0, None]}}}, "move it away and run the recipe again"),
         ({"scores": {"sst2": {"accuracy": [1.0, float("nan")]}}}, "scores (1.0, nan) of seeds"),

@@ -9,8 +9,8 @@ from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.evaluation.average import average
 from wellread_hf.records import RECORD, StageRecord
 from wellread_hf.reporting import RESULTS
-from wellread_hf.scores.rows import METHODS, Gathered, Mean, Row
-from wellread_hf.students import Student
+from wellread_hf.scores.rows import Gathered, Mean, Row
+from wellread_hf.students import METHOD_TITLES, METHODS, Student
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 from wellread_hf.trials import TABLE, Trial, TrialTable, best_points
 
@@ -148,8 +148,8 @@ def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
         if key not in best:
             student, method, task = key
             gathered.notes.append(
-                f"{folder.name}, {student}, {method.upper()}, {GLUE_SETS[task].title}: nothing selected, "
-                f"since no point of the grid is done in all seeds ({_counted(group)})"
+                f"{folder.name}, {student}, {METHOD_TITLES[method]}, {GLUE_SETS[task].title}: nothing "
+                f"selected, since no point of the grid is done in all seeds ({_counted(group)})"
             )
             continue
         point = best[key]

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
-from wellread_hf.students import Student
+from wellread_hf.students import METHODS, Student
 from wellread_hf.tasks import GLUE_SETS
 
-METHODS = ("pf", "pd")
 # Decimals of a percentage to which one result is the same in a table of trials and on a scoreboard.
 _SAME = 3
 
@@ -17,7 +16,7 @@ class Row:
 
     Attributes:
         student: Which of the 24.
-        method: `pf` or `pd`.
+        method: One of `METHODS`.
         set: Name among `GLUE_SETS`.
         metric: One of the set's metrics.
         values: Percent, one a seed.
@@ -58,7 +57,7 @@ class Mean:
 
     Attributes:
         student: Which of the 24.
-        method: `pf` or `pd`.
+        method: One of `METHODS`.
         name: What the average may be called.
         values: Percent, one a seed.
         seeds: The seeds.

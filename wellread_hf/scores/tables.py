@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from wellread_hf.evaluation.average import mean_and_spread
 from wellread_hf.scores.rows import Gathered, Mean, Row
+from wellread_hf.students import METHOD_TITLES
 from wellread_hf.tasks import GLUE_SETS
 
 _NOTE = (
@@ -27,7 +28,7 @@ def rows_table(gathered: Gathered) -> str:
         cells = [
             row.student.name,
             f"{row.student.parameters():,}",
-            row.method.upper(),
+            METHOD_TITLES[row.method],
             GLUE_SETS[row.set].title,
             row.metric,
             mean_and_spread(row.values),
@@ -48,7 +49,7 @@ def means_table(means: Sequence[Mean]) -> str:
         cells = [
             found.student.name,
             f"{found.student.parameters():,}",
-            found.method.upper(),
+            METHOD_TITLES[found.method],
             found.name,
             mean_and_spread(found.values),
             str(len(found.seeds)),
