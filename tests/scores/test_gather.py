@@ -93,8 +93,43 @@ def test_other_settings_are_rows_of_their_own_also_where_scores_are_equal(tmp_pa
     assert sorted(row.learning_rate or 0 for row in rows) == [1e-4, 3e-4]
     for found in tmp_path.glob("finetune-*"):
         shutil.rmtree(found)
-    (row,) = gather([tmp_path], ALL).rows
-    assert (row.learning_rate, row.batch_size) == (None, None)
+    rows = gather([tmp_path], ALL).rows
+    assert [(row.learning_rate, row.batch_size) for row in rows] == [(None, None)] * 2
+    # Only where it is known nowhere what was trained do equal scores make one result.
+    for found in tmp_path.glob("predict-*"):
+        shutil.rmtree(found)
+    assert len(gather([tmp_path], ALL).rows) == 1
+
+
+def test_lora_and_full_fine_tuning_of_equal_scores_are_two_results(tmp_path: Path) -> None:
+    scores = {"cola": [0.0, 0.0]}
+    full = board(tmp_path, scores)
+    low_rank = board(tmp_path, scores, lora=8)
+    points = {(3e-4, 32): [0.0, 0.0]}
+    sweep(tmp_path, *trials_of("cola", points, "bert-2-128", "pf", lora=8))
+    gathered = gather([tmp_path], ALL)
+    assert {(row.title, row.lora_rank, row.trials) for row in gathered.rows} == {
+        ("PF", None, None),
+        ("PF, LoRA 8", 8, (2, 0, 0)),
+    }
+    assert sorted(mean.title for mean in gathered.means) == ["PF", "PF, LoRA 8"]
+    # Without the trainings' own records the digests of what predicted are enough.
+    for found in tmp_path.glob("finetune-*"):
+        shutil.rmtree(found)
+    rows = gather([full, low_rank], ALL).rows
+    assert [(row.lora_rank, row.learning_rate) for row in rows] == [(None, None)] * 2
+
+
+def test_a_scoreboard_whose_runs_are_gone_is_one_of_those_that_look_like_it(tmp_path: Path) -> None:
+    for name, lora in (("a", 4), ("b", 8)):
+        board(tmp_path / name, {"cola": [0.0, 0.0]}, lora=lora)
+        for found in tmp_path.glob(f"{name}/finetune-*"):
+            shutil.rmtree(found)
+    copied = tmp_path / "c"
+    shutil.copytree(next((tmp_path / "a").glob("glue-*")), copied / "glue-copied-0123456789ab")
+    rows = gather([copied, tmp_path / "a", tmp_path / "b"], ALL).rows
+    assert len(rows) == 2
+    assert len({row.trainings for row in rows}) == 2
 
 
 def test_what_has_only_just_begun_is_passed_over(tmp_path: Path) -> None:

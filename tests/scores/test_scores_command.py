@@ -76,6 +76,18 @@ def test_all_forms_say_the_same(runs: Path, tmp_path: Path) -> None:
         assert picture.format == "PNG"
 
 
+def test_lora_is_said_in_every_form(tmp_path: Path) -> None:
+    for lora in (None, 8):
+        board(tmp_path, {"sst2": [0.80, 0.82]}, lora=lora)
+    files = [tmp_path / f"scores.{end}" for end in ("csv", "md")]
+    ran = run_command([*WELLREAD, "scores", tmp_path, "--csv", files[0], "--markdown", files[1]])
+    assert ran.status == 0, ran.err
+    assert files[1].read_text().count("| PF, LoRA 8 |") == files[1].read_text().count("| PF |") == 2
+    table = pd.read_csv(files[0])
+    assert sorted(table.lora_rank.fillna(0)) == [0, 0, 8, 8]
+    assert set(table.method) == {"pf"}
+
+
 def test_tasks_can_be_chosen(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     ran = run_command([*WELLREAD, "scores", runs, "--tasks", "mrpc", "--csv", out])
