@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,26 @@ def test_a_running_sweep_shows_its_best_point_so_far(tmp_path: Path) -> None:
         f"{folder.name}, bert-2-128, PD, RTE: nothing selected, since no point of the grid is done in all "
         "seeds (trials 2 done, 0 failed, 1 stopped)",
     ]
+
+
+def test_a_sweep_says_what_started_from_mnli(tmp_path: Path) -> None:
+    points = {(3e-4, 32): [0.74]}
+    trials = [trials_of(task, points, "bert-2-128", "pf")[0] for task in ("sst2", "rte", "stsb")]
+    # RTE's start has a like name and is a model of somebody else's.
+    starts = {"sst2": "stage:0123:.", "rte": "hub:0123", "stsb": "stage:4567:."}
+    moved = [
+        replace(
+            trial,
+            folder=trial.folder.replace("-x-", "-x-" if trial.task == "sst2" else "-bert-2-128-mnli-"),
+            settings={**trial.settings, "start": {"weights": starts[trial.task]}},
+        )
+        for trial in trials
+    ]
+    folder = sweep(tmp_path, *moved)
+    notes = gather([tmp_path], ALL).notes
+    assert f"{folder.name}: STS-B started from the model of MNLI" in notes
+    assert len(notes) == 2
+    assert len(gather([tmp_path], ("sst2",)).notes) == 1
 
 
 def test_a_sweep_and_the_scoreboard_it_leaves_are_one_result(tmp_path: Path) -> None:

@@ -91,9 +91,7 @@ def _of_board(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
         ) from error
     if results["split"] != "dev":
         raise StoreError(f"{folder}: expected scores on dev, got scores on {results['split']!r}")
-    moved = [GLUE_SETS[task].title for task in results["from_mnli"] if task in tasks]
-    if moved:
-        gathered.notes.append(f"{folder.name}: {', '.join(moved)} started from the model of MNLI")
+    _note_moved(folder, [task for task in results["from_mnli"] if task in tasks], gathered)
     rows = []
     for name, metrics in results["scores"].items():
         if GLUE_SETS[name].task not in tasks:
@@ -162,6 +160,8 @@ def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
     groups: dict[tuple[str, str, str], list[Trial]] = {}
     for trial in trials:
         groups.setdefault((trial.student, trial.method, trial.task), []).append(trial)
+    moved = {trial.task for trial in trials if _from_mnli(trial)}
+    _note_moved(folder, [task for task in tasks if task in moved], gathered)
     rows = []
     for key, group in groups.items():
         if key not in best:
@@ -189,6 +189,18 @@ def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
             )
             rows.append(row)
     return rows
+
+
+def _from_mnli(trial: Trial) -> bool:
+    """Tells from its folder's name, which names its start, and from the start's being a stage of ours."""
+    named = f"-mnli-{trial.task}-seed" in trial.folder
+    return named and str(trial.settings["start"]["weights"]).startswith("stage:")
+
+
+def _note_moved(folder: Path, moved: Sequence[str], gathered: Gathered) -> None:
+    if moved:
+        titles = ", ".join(GLUE_SETS[task].title for task in moved)
+        gathered.notes.append(f"{folder.name}: {titles} started from the model of MNLI")
 
 
 def _states(trials: Iterable[Trial]) -> tuple[int, int, int]:
