@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import arg
 
@@ -22,11 +22,10 @@ from wellread_hf.settings import (
     Tuning,
 )
 from wellread_hf.stages import check_glue, distill, finetune, label, predict, pretrain
+from wellread_hf.students import Method as Method
 from wellread_hf.students import Student
 from wellread_hf.tasks import GLUE, parse_glue_tasks
 from wellread_hf.toy import SMOKE_PRETRAIN, SMOKE_TUNING, Toy, smoke_teacher
-
-Method = Literal["basic", "distillation", "pf", "pd"]
 
 # Small tasks that gain from sentence pairs that were seen before; BERT's successors start them from MNLI.
 AFTER_MNLI = ("rte", "mrpc", "stsb")

@@ -6,12 +6,17 @@ Source: Turc et al. 2019, section 4 and Table 1a; names of the release at `googl
 import re
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from wellread_hf.errors import UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from transformers import BertConfig
+
+# How a student learns a task: from labels or from a teacher, as it was made or pre-trained before.
+Method = Literal["basic", "distillation", "pf", "pd"]
+METHODS: tuple[Method, ...] = get_args(Method)
+METHOD_TITLES: dict[str, str] = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD"}
 
 LAYERS = (2, 4, 6, 8, 10, 12)
 HIDDEN = (128, 256, 512, 768)

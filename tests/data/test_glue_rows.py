@@ -93,6 +93,31 @@ def test_a_missing_configuration_is_refused(tmp_path):
         load_glue_rows("ax", "test", place)
 
 
+def test_a_folder_without_its_readme_is_refused_with_what_is_missing(tmp_path):
+    place = folder_of(tmp_path, {"train": rows(0, 1), "validation": rows(0, 1)})
+    (tmp_path / "README.md").unlink()
+    with pytest.raises(DataError, match=r"'rte' not found.* the folder needs a README.md"):
+        load_task(Task(name="rte", data=place.name), [place])
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_split_without_rows_is_refused_by_name(tmp_path, split):
+    place = folder_of(tmp_path, {name: rows(0, 1) for name in ("train", "validation", "test")})
+    path = tmp_path / "rte" / f"{split}-00000.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(DataError, match=rf"\(rte, {split}\): expected rows, found none"):
+        load_glue_rows("rte", split, place)
+    with pytest.raises(DataError, match=rf"\({split}\): expected rows, found none"):
+        load_task(Task(name="rte", data=place.name), [place])
+
+
+def test_numbers_that_one_split_alone_lacks_are_asked_for(tmp_path):
+    bare = [{key: value for key, value in row.items() if key != "idx"} for row in rows(-1, -1)]
+    place = folder_of(tmp_path, {"validation": rows(0, 1), "test": bare})
+    with pytest.raises(DataError, match=r"\(rte, test\).*(expected a column 'idx'|add the column where)"):
+        load_glue_rows("rte", "test", place)
+
+
 @pytest.mark.parametrize("column", ["sentence2", "label", "idx"])
 def test_a_missing_column_is_refused_by_name(tmp_path, column):
     short = [{key: value for key, value in row.items() if key != column} for row in rows(0, 1)]
@@ -104,7 +129,7 @@ def test_a_number_twice_or_none_at_all_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"another number \(idx\) for every row, got 7 twice"):
         load_glue_rows("rte", "test", folder_of(tmp_path, {"test": rows(-1, -1, idx=7)}))
     (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match="row 1: expected a whole number of 0 or more as idx, got None"):
+    with pytest.raises(DataError, match=r"row 1: .* as idx, got None; .*add the column where this split has"):
         load_glue_rows("rte", "test", folder_of(tmp_path / "none", {"test": rows(-1, -1, idx=None)}))
 
 

@@ -263,6 +263,33 @@ def test_missing_columns_are_refused_with_the_nearest(tmp_path):
     )
 
 
+def test_no_text_column_is_proposed_as_the_label(tmp_path):
+    rows = [{"sentence": "a", "idx": 0}, {"sentence": "b", "idx": 1}]
+    task = Task(
+        name="mine",
+        data=write(tmp_path / "train.jsonl", rows),
+        validation=write(tmp_path / "dev.jsonl", rows),
+        columns=("sentence",),
+    )
+    message = refused(task, tmp_path, DataError)
+    assert "expected a label column 'label', found 'sentence', 'idx'; add it" in message
+    rows = [row | {"verdict": 1} for row in rows]
+    write(tmp_path / "train.jsonl", rows)
+    assert "--task.label verdict" in refused(task, tmp_path, DataError)
+
+
+def test_an_error_in_labels_names_task_and_file(tmp_path):
+    for train, words in (
+        ([("a", 0), ("b", -1), ("c", 1)], ": training row 2: expected a label"),
+        ([("a", None)], ": expected classes"),
+        ([("a", 0), ("b", 0)], ": expected training labels of at least two kinds"),
+    ):
+        task = own(tmp_path, train)
+        assert f"mine, {task.data}{words}" in refused(task, tmp_path)
+    task = own(tmp_path, TRAIN, [("x", 7)])
+    assert f"mine, {task.validation}: validation row 1: expected a label" in refused(task, tmp_path)
+
+
 def test_a_row_without_text_is_refused_by_split_and_row(tmp_path):
     message = refused(own(tmp_path, [*TRAIN, (None, 1)]), tmp_path, DataError)
     assert "(train), row 4: expected text in column 'words', got NoneType" in message

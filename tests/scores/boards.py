@@ -6,13 +6,21 @@ from typing import Any
 
 from wellread_hf.graph import Stage, carry_out
 from wellread_hf.scoreboard import scoreboard
+from wellread_hf.students import Student
 from wellread_hf.tasks import GLUE_SETS, sets_of
 from wellread_hf.trials import TABLE, Trial, TrialTable
 
 
-def trained(root: Path, task: str, rate: float, batch: int, seed: int, kind: str = "finetune") -> Stage:
+def trained(
+    root: Path, student: str, method: str, task: str, rate: float, batch: int, seed: int, lora: int | None
+) -> Stage:
+    kind = "finetune" if method in ("basic", "pf") else "distill"
     optim = {"learning_rate": rate, "batch_size": batch}
-    identity = {"task": {"name": task}, "tuning": {"optim": optim, "seed": seed}, "kind": kind}
+    identity: dict[str, Any] = {"task": {"name": task}, "tuning": {"optim": optim, "seed": seed}}
+    # No setting of a real stage says them; there the weights do.
+    identity |= {"student": Student.parse(student).name, "method": method}
+    if lora is not None:
+        identity["lora"] = {"rank": lora}
     return Stage(kind=kind, name=f"x-{task}-seed{seed}", root=root, identity=identity, work=lambda stage: {})
 
 
@@ -44,12 +52,14 @@ def board(
     rate: float = 3e-4,
     batch: int = 32,
     from_mnli: Sequence[str] = (),
+    lora: int | None = None,
 ) -> Path:
     """Carries out a scoreboard over stages that do nothing; `scores` by task, one a seed."""
-    kind = {"pf": "finetune", "pd": "distill"}[method]
     runs = {
         task: [
-            predicted(trained(root, task, rate, batch, seed, kind), task, dev_scores(task, score))
+            predicted(
+                trained(root, student, method, task, rate, batch, seed, lora), task, dev_scores(task, score)
+            )
             for seed, score in enumerate(values)
         ]
         for task, values in scores.items()
@@ -68,15 +78,20 @@ def board(
 
 
 def trials_of(
-    task: str, points: Mapping[tuple[float, int], Sequence[float | str]], student: str, method: str
+    task: str,
+    points: Mapping[tuple[float, int], Sequence[float | str]],
+    student: str,
+    method: str,
+    lora: int | None = None,
 ) -> list[Trial]:
     """Trials by (learning rate, batch): a score a seed, or `failed` or `stopped`."""
     rows = []
     for (rate, batch), values in points.items():
         for seed, value in enumerate(values):
             done = not isinstance(value, str)
+            stage = trained(Path(), student, method, task, rate, batch, seed, lora)
             row = Trial(
-                digest=f"{student} {method} {task} {rate} {batch} {seed}",
+                digest=stage.digest,
                 folder=f"finetune-x-{task}-seed{seed}",
                 student=student,
                 task=task,
@@ -94,7 +109,7 @@ def trials_of(
                 host="machine",
                 device="cpu",
                 error=None if done else "it went wrong",
-                settings={},
+                settings=stage.identity,
                 versions={},
             )
             rows.append(row)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,26 @@ def test_a_running_sweep_shows_its_best_point_so_far(tmp_path: Path) -> None:
     ]
 
 
+def test_a_sweep_says_what_started_from_mnli(tmp_path: Path) -> None:
+    points = {(3e-4, 32): [0.74]}
+    trials = [trials_of(task, points, "bert-2-128", "pf")[0] for task in ("sst2", "rte", "stsb")]
+    # RTE's start has a like name and is a model of somebody else's.
+    starts = {"sst2": "stage:0123:.", "rte": "hub:0123", "stsb": "stage:4567:."}
+    moved = [
+        replace(
+            trial,
+            folder=trial.folder.replace("-x-", "-x-" if trial.task == "sst2" else "-bert-2-128-mnli-"),
+            settings={**trial.settings, "start": {"weights": starts[trial.task]}},
+        )
+        for trial in trials
+    ]
+    folder = sweep(tmp_path, *moved)
+    notes = gather([tmp_path], ALL).notes
+    assert f"{folder.name}: STS-B started from the model of MNLI" in notes
+    assert len(notes) == 2
+    assert len(gather([tmp_path], ("sst2",)).notes) == 1
+
+
 def test_a_sweep_and_the_scoreboard_it_leaves_are_one_result(tmp_path: Path) -> None:
     points = {(3e-4, 32): [0.74, 0.80]}
     sweep(tmp_path, *(row for task in ALL for row in trials_of(task, points, "bert-2-128", "pf")))
@@ -93,8 +114,43 @@ def test_other_settings_are_rows_of_their_own_also_where_scores_are_equal(tmp_pa
     assert sorted(row.learning_rate or 0 for row in rows) == [1e-4, 3e-4]
     for found in tmp_path.glob("finetune-*"):
         shutil.rmtree(found)
-    (row,) = gather([tmp_path], ALL).rows
-    assert (row.learning_rate, row.batch_size) == (None, None)
+    rows = gather([tmp_path], ALL).rows
+    assert [(row.learning_rate, row.batch_size) for row in rows] == [(None, None)] * 2
+    # Only where it is known nowhere what was trained do equal scores make one result.
+    for found in tmp_path.glob("predict-*"):
+        shutil.rmtree(found)
+    assert len(gather([tmp_path], ALL).rows) == 1
+
+
+def test_lora_and_full_fine_tuning_of_equal_scores_are_two_results(tmp_path: Path) -> None:
+    scores = {"cola": [0.0, 0.0]}
+    full = board(tmp_path, scores)
+    low_rank = board(tmp_path, scores, lora=8)
+    points = {(3e-4, 32): [0.0, 0.0]}
+    sweep(tmp_path, *trials_of("cola", points, "bert-2-128", "pf", lora=8))
+    gathered = gather([tmp_path], ALL)
+    assert {(row.title, row.lora_rank, row.trials) for row in gathered.rows} == {
+        ("PF", None, None),
+        ("PF, LoRA 8", 8, (2, 0, 0)),
+    }
+    assert sorted(mean.title for mean in gathered.means) == ["PF", "PF, LoRA 8"]
+    # Without the trainings' own records the digests of what predicted are enough.
+    for found in tmp_path.glob("finetune-*"):
+        shutil.rmtree(found)
+    rows = gather([full, low_rank], ALL).rows
+    assert [(row.lora_rank, row.learning_rate) for row in rows] == [(None, None)] * 2
+
+
+def test_a_scoreboard_whose_runs_are_gone_is_one_of_those_that_look_like_it(tmp_path: Path) -> None:
+    for name, lora in (("a", 4), ("b", 8)):
+        board(tmp_path / name, {"cola": [0.0, 0.0]}, lora=lora)
+        for found in tmp_path.glob(f"{name}/finetune-*"):
+            shutil.rmtree(found)
+    copied = tmp_path / "c"
+    shutil.copytree(next((tmp_path / "a").glob("glue-*")), copied / "glue-copied-0123456789ab")
+    rows = gather([copied, tmp_path / "a", tmp_path / "b"], ALL).rows
+    assert len(rows) == 2
+    assert len({row.trainings for row in rows}) == 2
 
 
 def test_what_has_only_just_begun_is_passed_over(tmp_path: Path) -> None:
@@ -112,12 +168,17 @@ def test_what_has_only_just_begun_is_passed_over(tmp_path: Path) -> None:
         gather([tmp_path / "glue-4-256-pf-0123456789ab"], ALL)
 
 
-def test_students_stand_by_size_and_pf_before_pd(tmp_path: Path) -> None:
+def test_students_stand_by_size_and_methods_in_the_papers_order(tmp_path: Path) -> None:
     for student, method in (("4-256", "pd"), ("2-128", "pd"), ("12-128", "pf"), ("4-256", "pf")):
         board(tmp_path, {"sst2": [0.9]}, student=student, method=method)
+    points = {(3e-4, 32): [0.9]}
+    trials = [trials_of("sst2", points, "bert-4-256", method) for method in ("distillation", "basic")]
+    sweep(tmp_path, *(trial for of in trials for trial in of))
     assert [row[:2] for row in told(gather([tmp_path], ALL))] == [
         ("bert-2-128", "pd"),
         ("bert-12-128", "pf"),
+        ("bert-4-256", "basic"),
+        ("bert-4-256", "distillation"),
         ("bert-4-256", "pf"),
         ("bert-4-256", "pd"),
     ]
@@ -133,7 +194,7 @@ def _changed(folder: Path, **changed: object) -> None:
     [
         ({"split": "test"}, "expected scores on dev, got scores on 'test'"),
         ({"seeds": [0]}, "expected scores as this version writes them"),
-        ({"method": "basic"}, "by the method 'basic'"),
+        ({"method": "best"}, "by the method 'best'"),
         ({"scores": {"sst2": {"f1": [1.0, 1.0]}}}, "f1 of sst2"),
         ({"scores": {"sst2": {"accuracy": [1.0, None]}}}, "move it away and run the recipe again"),
         ({"scores": {"sst2": {"accuracy": [1.0, float("nan")]}}}, "scores (1.0, nan) of seeds"),

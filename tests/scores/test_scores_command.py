@@ -15,7 +15,7 @@ from wellread_hf.cards.published import published_test
 from wellread_hf.scores.gather import gather
 from wellread_hf.scores.picture import draw_scores, figure_of
 from wellread_hf.scores.rows import Row
-from wellread_hf.students import STUDENTS, Student
+from wellread_hf.students import METHODS, STUDENTS, Student
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 WELLREAD = [sys.executable, "-m", "wellread_hf.commands"]
@@ -74,6 +74,18 @@ def test_all_forms_say_the_same(runs: Path, tmp_path: Path) -> None:
     ]
     with Image.open(files[2]) as picture:
         assert picture.format == "PNG"
+
+
+def test_lora_is_said_in_every_form(tmp_path: Path) -> None:
+    for lora in (None, 8):
+        board(tmp_path, {"sst2": [0.80, 0.82]}, lora=lora)
+    files = [tmp_path / f"scores.{end}" for end in ("csv", "md")]
+    ran = run_command([*WELLREAD, "scores", tmp_path, "--csv", files[0], "--markdown", files[1]])
+    assert ran.status == 0, ran.err
+    assert files[1].read_text().count("| PF, LoRA 8 |") == files[1].read_text().count("| PF |") == 2
+    table = pd.read_csv(files[0])
+    assert sorted(table.lora_rank.fillna(0)) == [0, 0, 8, 8]
+    assert set(table.method) == {"pf"}
 
 
 def test_tasks_can_be_chosen(runs: Path, tmp_path: Path) -> None:
@@ -141,6 +153,26 @@ def test_ours_and_the_papers_points_stand_in_each_tasks_panel(runs: Path) -> Non
     assert list(pd_line.get_ydata()) == pytest.approx([79])
 
 
+@pytest.mark.parametrize(("method", "title"), [("basic", "Basic"), ("distillation", "Distillation")])
+def test_a_sweep_from_random_weights_is_shown_beside_the_others(
+    method: str, title: str, tmp_path: Path
+) -> None:
+    trials = [trials_of("sst2", {(3e-4, 8): [0.7, 0.8]}, "bert-2-128", by) for by in ("pf", method)]
+    sweep(tmp_path, *(trial for of in trials for trial in of))
+    files = [tmp_path / f"scores.{end}" for end in ("csv", "md", "png")]
+    ran = run_command(
+        [*WELLREAD, "scores", tmp_path, "--csv", files[0], "--markdown", files[1], "--png", files[2]]
+    )
+    assert ran.status == 0, ran.err
+    assert f"| 4,433,468 | {title} | SST-2 |" in files[1].read_text()
+    assert set(pd.read_csv(files[0]).method) == {method, "pf"}
+    (legend,) = figure_of(gather([tmp_path], tuple(GLUE_TASKS)).rows).legends
+    assert [text.get_text() for text in legend.get_texts() if "ours" in text.get_text()] == [
+        f"{title}, ours, dev (± 1 std of seeds)",
+        "PF, ours, dev (± 1 std of seeds)",
+    ]
+
+
 def test_all_students_sets_and_methods_have_their_place_and_the_same_bytes_each_time() -> None:
     rows = [
         Row(
@@ -155,7 +187,7 @@ def test_all_students_sets_and_methods_have_their_place_and_the_same_bytes_each_
             source="glue-x",
         )
         for student in STUDENTS
-        for method in ("pf", "pd")
+        for method in METHODS
         for name, rows_of in GLUE_SETS.items()
         if rows_of.dev is not None
     ]

@@ -67,7 +67,7 @@ def published_test(method: str, name: str) -> dict[Student, float]:
     """Returns the published test figures of a set's first metric in percent, by student.
 
     Args:
-        method: `pf`: the release's and Table 3's; `pd`: Table 3's.
+        method: `pf`: the release's and Table 3's; `pd`: Table 3's; for others there are none.
         name: Name among `GLUE_SETS`.
     """
     release = ((student, release_test(student, name, GLUE_SETS[name].metrics[0])) for student in GLUE_TEST)
@@ -75,6 +75,7 @@ def published_test(method: str, name: str) -> dict[Student, float]:
     column, place = _TABLE_3_CELLS.get(name, (GLUE_SETS[name].title, 0))
     if column in TABLE_3_COLUMNS:
         for student, methods in TABLE_3_TEST.items():
-            cell = methods[method.upper()][TABLE_3_COLUMNS.index(column)]
-            found[student] = float(cell.split("/")[place])
+            if method.upper() in methods:
+                cell = methods[method.upper()][TABLE_3_COLUMNS.index(column)]
+                found[student] = float(cell.split("/")[place])
     return found

@@ -192,7 +192,9 @@ def hub_rows(location: Location, config: str | None, split: str) -> Iterator[Map
             location.name, config, split=split, revision=location.revision, streaming=True
         )
     except (ValueError, OSError) as error:
-        raise _unreadable(location, error) from error
+        # As `datasets` says it of a Parquet file without rows; the caller knows what they were wanted for.
+        if "BatchSize must be greater than 0" not in str(error):
+            raise _unreadable(location, error) from error
 
 
 def split_names(location: Location, config: str | None) -> list[str]:
@@ -211,7 +213,13 @@ def split_names(location: Location, config: str | None) -> list[str]:
 
 
 def _unreadable(location: Location, error: Exception) -> DataError:
+    remedy = "mend it, or give a local file or folder in its place"
+    if "BuilderConfig" in str(error) and Path(location.name).is_dir():
+        remedy = (
+            "the folder needs a README.md that says which files belong to which configuration and split, as "
+            "the data set's on the Hub has"
+        )
     return DataError(
         f"{location.name}: expected a data set on the Hub or a folder in its layout, which cannot be read "
-        f"({' '.join(str(error).split())}); mend it, or give a local file or folder in its place"
+        f"({' '.join(str(error).split())}); {remedy}"
     )

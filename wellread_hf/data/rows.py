@@ -16,6 +16,9 @@ from wellread_hf.locations import Location
 from wellread_hf.settings import Task
 from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts
 
+# GLUE's numbers of rows, which are nobody's labels.
+_NUMBER = "idx"
+
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 
@@ -67,20 +70,22 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
         # MNLI's names of splits are those of its data set, not of files that a person names.
         facts = replace(facts, validation="validation", test="test")
     raw: dict[str, tuple[list[tuple[str, ...]], list[Any]]] = {}
+    places: dict[str, str] = {}
     for split, location in _splits(facts, locations, files, task):
+        places[split] = f"{task.name}, {location.name}"
         if files:
             rows = _file_rows(Path(location.name), facts.columns)
         else:
             rows = hub_rows(location, task.config or (task.name if _is_glue(task) else None), split)
         raw[split] = _read(rows, facts.columns, task.label, f"{location.name} ({split})")
     if not (facts.labels or task.regression or _is_glue(task)):
-        facts = replace(facts, labels=_classes(raw["train"][1]))
-    train = as_labelled(*raw["train"], facts, "training")
-    _require_variety(train, facts)
-    validation = as_labelled(*raw[facts.validation], facts, "validation")
+        facts = replace(facts, labels=_classes(raw["train"][1], places["train"]))
+    train = as_labelled(*raw["train"], facts, f"{places['train']}: training")
+    _require_variety(train, facts, places["train"])
+    validation = as_labelled(*raw[facts.validation], facts, f"{places[facts.validation]}: validation")
     test = None
     if facts.test in raw and not all(label in (-1, None) for label in raw[facts.test][1]):
-        test = as_labelled(*raw[facts.test], facts, "test")
+        test = as_labelled(*raw[facts.test], facts, f"{places[facts.test]}: test")
     return LoadedTask(facts=facts, train=train, validation=validation, test=test)
 
 
@@ -192,9 +197,10 @@ def _read(
     for number, row in enumerate(rows, start=1):
         texts.append(tuple(checked_text(row, column, number, name, "--task.columns ") for column in columns))
         if label not in row:
+            others = [column for column in row if column not in (*columns, _NUMBER)]
+            remedy = f"name it with --task.label {nearest(label, others, 1)}" if others else "add it"
             raise DataError(
-                f"{name}: expected a label column {label!r}, found {', '.join(map(repr, row))}; name it "
-                f"with --task.label {nearest(label, row, 1)}"
+                f"{name}: expected a label column {label!r}, found {', '.join(map(repr, row))}; {remedy}"
             )
         labels.append(row[label])
     if not texts:
@@ -202,7 +208,7 @@ def _read(
     return texts, labels
 
 
-def _classes(labels: list[Any]) -> tuple[str, ...]:
+def _classes(labels: list[Any], place: str) -> tuple[str, ...]:
     """Names the classes found in the training labels: their words, or 0, 1, ... up to the largest."""
     numbers = {number for label in labels if (number := _class_number(label)) is not None}
     words = {label for label in labels if isinstance(label, str) and label and not _is_number(label)}
@@ -210,8 +216,8 @@ def _classes(labels: list[Any]) -> tuple[str, ...]:
         return tuple(sorted(words | {str(number) for number in numbers}))
     if not numbers:
         raise LabelError(
-            f"expected classes (words, or whole numbers of 0 or more) as training labels, got {labels[0]!r}; "
-            "name the column with --task.label, or give --task.regression for numbers to predict"
+            f"{place}: expected classes (words, or whole numbers of 0 or more) as training labels, got "
+            f"{labels[0]!r}; name the column with --task.label, or give --task.regression for numbers"
         )
     return tuple(str(number) for number in range(max(numbers) + 1))
 
@@ -245,7 +251,7 @@ def as_labelled(
         texts: The rows' texts.
         labels: A name, a number or a number as text each.
         facts: The task's; its class names decide.
-        split: What the rows are called in an error, e.g. `training`.
+        split: What the rows are called in an error: where they lie, and the split.
 
     Raises:
         LabelError: A label is missing, NaN or none of the task's.
@@ -284,10 +290,10 @@ def _numbers(labels: list[Any], split: str) -> list[float]:
     return numbers
 
 
-def _require_variety(train: LabelledRows, facts: TaskFacts) -> None:
+def _require_variety(train: LabelledRows, facts: TaskFacts, place: str) -> None:
     if len(np.unique(train.labels)) < 2:
         found = facts.labels[int(train.labels[0])] if facts.labels else train.labels[0]
         raise LabelError(
-            f"expected training labels of at least two kinds, got {found!r} in all {len(train.texts)} rows; "
-            "there is nothing to learn"
+            f"{place}: expected training labels of at least two kinds, got {found!r} in all "
+            f"{len(train.texts)} rows; there is nothing to learn"
         )

@@ -9,8 +9,8 @@ from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.evaluation.average import average
 from wellread_hf.records import RECORD, StageRecord
 from wellread_hf.reporting import RESULTS
-from wellread_hf.scores.rows import METHODS, Gathered, Mean, Row
-from wellread_hf.students import Student
+from wellread_hf.scores.rows import Gathered, Mean, Row
+from wellread_hf.students import METHOD_TITLES, METHODS, Student
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 from wellread_hf.trials import TABLE, Trial, TrialTable, best_points
 
@@ -46,10 +46,11 @@ def gather(runs: Sequence[Path], tasks: Sequence[str]) -> Gathered:
             f"{''.join(f' ({note})' for note in gathered.notes)}; recipes/glue.py and `wellread sweep` make "
             "them"
         )
-    gathered.means = _means(gathered.rows)
+    results = _results(gathered.rows)
+    gathered.means = _means(results)
     sets = list(GLUE_SETS)
     gathered.rows = sorted(
-        {row.identity: row for row in reversed(gathered.rows)}.values(),
+        dict.fromkeys(results.values()),
         key=lambda row: (
             row.student.parameters(),
             METHODS.index(row.method),
@@ -90,14 +91,14 @@ def _of_board(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
         ) from error
     if results["split"] != "dev":
         raise StoreError(f"{folder}: expected scores on dev, got scores on {results['split']!r}")
-    moved = [GLUE_SETS[task].title for task in results["from_mnli"] if task in tasks]
-    if moved:
-        gathered.notes.append(f"{folder.name}: {', '.join(moved)} started from the model of MNLI")
+    _note_moved(folder, [task for task in results["from_mnli"] if task in tasks], gathered)
     rows = []
     for name, metrics in results["scores"].items():
         if GLUE_SETS[name].task not in tasks:
             continue
-        rate, batch = _setting(folder.parent / results["runs"][GLUE_SETS[name].task][0])
+        runs = [folder.parent / run for run in results["runs"][GLUE_SETS[name].task]]
+        trained = _trainings(runs)
+        rate, batch, rank = _setting(trained)
         for metric, values in metrics.items():
             row = Row(
                 student=Student.parse(results["student"]),
@@ -108,24 +109,40 @@ def _of_board(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
                 seeds=tuple(map(int, results["seeds"])),
                 learning_rate=rate,
                 batch_size=batch,
+                lora_rank=rank,
+                trainings=tuple(trained.values()),
                 source=folder.name,
             )
             rows.append(row)
     return rows
 
 
-def _setting(predicted: Path) -> tuple[float, int] | tuple[None, None]:
-    """Reads learning rate and batch size of the training that predicted; None where its record is gone."""
-    if not (predicted / RECORD).is_file():
-        return None, None
-    record = StageRecord.read(predicted)
-    (model,) = (
-        name for name, digest in record.inputs.items() if f"stage:{digest}:." == record.settings["model"]
-    )
-    if not (predicted.parent / model / RECORD).is_file():
-        return None, None
-    optim = StageRecord.read(predicted.parent / model).settings["tuning"]["optim"]
-    return float(optim["learning_rate"]), int(optim["batch_size"])
+def _trainings(predicted: Sequence[Path]) -> dict[Path, str]:
+    """Finds what trained the models that predicted: digests by folder; none where a record is gone."""
+    trainings: dict[Path, str] = {}
+    for run in predicted:
+        if not (run / RECORD).is_file():
+            return {}
+        record = StageRecord.read(run)
+        (model,) = (
+            name for name, digest in record.inputs.items() if f"stage:{digest}:." == record.settings["model"]
+        )
+        trainings[run.parent / model] = record.inputs[model]
+    return trainings
+
+
+def _setting(trainings: Iterable[Path]) -> tuple[float, int, int | None] | tuple[None, None, None]:
+    """Reads learning rate, batch size and LoRA's rank of the first training; None without its record."""
+    first = next(iter(trainings), None)
+    if first is None or not (first / RECORD).is_file():
+        return None, None, None
+    settings = StageRecord.read(first).settings
+    optim = settings["tuning"]["optim"]
+    return float(optim["learning_rate"]), int(optim["batch_size"]), _lora_rank(settings)
+
+
+def _lora_rank(settings: Mapping[str, Any]) -> int | None:
+    return int(settings["lora"]["rank"]) if "lora" in settings else None
 
 
 def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Row]:
@@ -143,13 +160,15 @@ def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
     groups: dict[tuple[str, str, str], list[Trial]] = {}
     for trial in trials:
         groups.setdefault((trial.student, trial.method, trial.task), []).append(trial)
+    moved = {trial.task for trial in trials if _from_mnli(trial)}
+    _note_moved(folder, [task for task in tasks if task in moved], gathered)
     rows = []
     for key, group in groups.items():
         if key not in best:
             student, method, task = key
             gathered.notes.append(
-                f"{folder.name}, {student}, {method.upper()}, {GLUE_SETS[task].title}: nothing selected, "
-                f"since no point of the grid is done in all seeds ({_counted(group)})"
+                f"{folder.name}, {student}, {METHOD_TITLES[method]}, {GLUE_SETS[task].title}: nothing "
+                f"selected, since no point of the grid is done in all seeds ({_counted(group)})"
             )
             continue
         point = best[key]
@@ -163,11 +182,25 @@ def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
                 seeds=tuple(seeds),
                 learning_rate=point.learning_rate,
                 batch_size=point.batch_size,
+                lora_rank=_lora_rank(point.trials[0].settings),
+                trainings=tuple(trial.digest for trial in point.trials),
                 trials=_states(group),
                 source=folder.name,
             )
             rows.append(row)
     return rows
+
+
+def _from_mnli(trial: Trial) -> bool:
+    """Tells from its folder's name, which names its start, and from the start's being a stage of ours."""
+    named = f"-mnli-{trial.task}-seed" in trial.folder
+    return named and str(trial.settings["start"]["weights"]).startswith("stage:")
+
+
+def _note_moved(folder: Path, moved: Sequence[str], gathered: Gathered) -> None:
+    if moved:
+        titles = ", ".join(GLUE_SETS[task].title for task in moved)
+        gathered.notes.append(f"{folder.name}: {titles} started from the model of MNLI")
 
 
 def _states(trials: Iterable[Trial]) -> tuple[int, int, int]:
@@ -179,20 +212,36 @@ def _counted(trials: Iterable[Trial]) -> str:
     return "trials {} done, {} failed, {} stopped".format(*_states(trials))
 
 
-def _means(rows: Sequence[Row]) -> list[Mean]:
+def _results(rows: Iterable[Row]) -> dict[Row, Row]:
+    """Finds for each row the first that tells of the same runs, itself if it is that."""
+    firsts: dict[object, list[Row]] = {}
+    found = {}
+    # Those of known digests come first: one of unknown ones is the same as whichever looks like it.
+    for row in sorted(rows, key=lambda row: not row.trainings):
+        alike = firsts.setdefault(row.identity, [])
+        same = (other for other in alike if not row.trainings or other.trainings == row.trainings)
+        found[row] = next(same, row)
+        if found[row] is row:
+            alike.append(row)
+    return found
+
+
+def _means(results: Mapping[Row, Row]) -> list[Mean]:
     """Averages what one folder says of a student and method; not where another folder says more of the same.
 
     A sweep that is over knows the scores of its scoreboards, but for MNLI's mismatched set.
+
+    Args:
+        results: As `_results` gives them.
     """
     groups: dict[tuple[Student, str, str], list[Row]] = {}
-    for row in rows:
+    for row in results:
         groups.setdefault((row.student, row.method, row.source), []).append(row)
-    said = {key: {row.identity for row in group} for key, group in groups.items()}
-    means: dict[object, Mean] = {}
+    said = {key: frozenset(results[row] for row in group) for key, group in groups.items()}
+    means: dict[frozenset[Row], Mean] = {}
     for key, group in groups.items():
         if not any(said[key] < other for other in said.values()):
-            mean = _mean(group)
-            means.setdefault(mean.identity, mean)
+            means.setdefault(said[key], _mean(group))
     return sorted(
         means.values(),
         key=lambda mean: (
@@ -215,6 +264,8 @@ def _mean(rows: Sequence[Row]) -> Mean:
     return Mean(
         student=rows[0].student,
         method=rows[0].method,
+        # One folder's runs all have the same, and some may have lost their record.
+        lora_rank=next((row.lora_rank for row in rows if row.lora_rank is not None), None),
         name=averages[0].name("dev"),
         values=tuple(found.value for found in averages),
         seeds=rows[0].seeds,

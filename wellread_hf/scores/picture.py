@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wellread_hf.cards.published import published_test
 from wellread_hf.scores.rows import Row
+from wellread_hf.students import METHOD_TITLES
 from wellread_hf.tasks import GLUE_SETS
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3
 # Colour and mark of a method; the paper's points have the mark, hollow and black.
-_LOOK = {"pf": ("C0", "o"), "pd": ("C1", "s")}
+_LOOK = {"basic": ("C2", "v"), "distillation": ("C3", "^"), "pf": ("C0", "o"), "pd": ("C1", "s")}
 _TICKS = (5e6, 1e7, 2e7, 5e7, 1e8)
 
 
@@ -79,7 +80,7 @@ def _draw_set(axes: "Axes", name: str, rows: Sequence[Row]) -> None:
                 # Square around circle, and both around ours, so that none hides another.
                 markersize=7 if method == "pf" else 9,
                 zorder=3,
-                label=f"{method.upper()}, Turc et al. 2019, test",
+                label=f"{METHOD_TITLES[method]}, Turc et al. 2019, test",
             )
         ours = sorted((row for row in rows if row.method == method), key=lambda row: row.student.parameters())
         if not ours:
@@ -92,7 +93,7 @@ def _draw_set(axes: "Axes", name: str, rows: Sequence[Row]) -> None:
             color=colour,
             markersize=5,
             capsize=3,
-            label=f"{method.upper()}, ours, dev (± 1 std of seeds)",
+            label=f"{METHOD_TITLES[method]}, ours, dev (± 1 std of seeds)",
         )
         best: dict[int, float] = {}
         for row in ours:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
-from wellread_hf.students import Student
+from wellread_hf.students import METHOD_TITLES, METHODS, Student
 from wellread_hf.tasks import GLUE_SETS
 
-METHODS = ("pf", "pd")
 # Decimals of a percentage to which one result is the same in a table of trials and on a scoreboard.
 _SAME = 3
 
@@ -17,13 +16,15 @@ class Row:
 
     Attributes:
         student: Which of the 24.
-        method: `pf` or `pd`.
+        method: One of `METHODS`.
         set: Name among `GLUE_SETS`.
         metric: One of the set's metrics.
         values: Percent, one a seed.
         seeds: The seeds.
         learning_rate: Peak learning rate; None where the training's record is gone.
         batch_size: Rows a step; None likewise.
+        lora_rank: Rank of LoRA; None where all weights were trained, or likewise.
+        trainings: Digests of the training stages, one a seed; empty where they are not known.
         trials: In a sweep, how many trials of this student, method and task are done, failed, stopped.
         source: Name of the folder that it comes from.
     """
@@ -36,6 +37,8 @@ class Row:
     seeds: tuple[int, ...]
     learning_rate: float | None
     batch_size: int | None
+    lora_rank: int | None = None
+    trainings: tuple[str, ...] = ()
     trials: tuple[int, int, int] | None = None
     source: str
 
@@ -47,9 +50,14 @@ class Row:
 
     @property
     def identity(self) -> object:
-        """What two rows share that tell of the same runs: all but where they were found."""
+        """What two rows share that tell of the same runs, whose digests agree where both are known."""
         values = tuple(round(value, _SAME) for value in self.values)
-        return replace(self, values=values, trials=None, source="")
+        return replace(self, values=values, trainings=(), trials=None, source="")
+
+    @property
+    def title(self) -> str:
+        """How it was trained, e.g. `PF` or `PF, LoRA 8`."""
+        return _title(self.method, self.lora_rank)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +66,8 @@ class Mean:
 
     Attributes:
         student: Which of the 24.
-        method: `pf` or `pd`.
+        method: One of `METHODS`.
+        lora_rank: As a row's.
         name: What the average may be called.
         values: Percent, one a seed.
         seeds: The seeds.
@@ -67,15 +76,16 @@ class Mean:
 
     student: Student
     method: str
+    lora_rank: int | None = None
     name: str
     values: tuple[float, ...]
     seeds: tuple[int, ...]
     source: str
 
     @property
-    def identity(self) -> object:
+    def title(self) -> str:
         """As a row's."""
-        return replace(self, values=tuple(round(value, _SAME) for value in self.values), source="")
+        return _title(self.method, self.lora_rank)
 
 
 @dataclass(slots=True)
@@ -91,3 +101,7 @@ class Gathered:
     rows: list[Row] = field(default_factory=list)
     means: list[Mean] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def _title(method: str, lora_rank: int | None) -> str:
+    return METHOD_TITLES[method] + ("" if lora_rank is None else f", LoRA {lora_rank}")

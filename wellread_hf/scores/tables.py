@@ -15,7 +15,7 @@ _NOTE = (
 )
 _COLUMNS = (
     "student", "parameters", "method", "task", "metric", "split", "mean", "std", "values", "seeds",
-    "learning_rate", "batch_size", "done", "failed", "stopped", "source",
+    "learning_rate", "batch_size", "lora_rank", "done", "failed", "stopped", "source",
 )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def rows_table(gathered: Gathered) -> str:
         cells = [
             row.student.name,
             f"{row.student.parameters():,}",
-            row.method.upper(),
+            row.title,
             GLUE_SETS[row.set].title,
             row.metric,
             mean_and_spread(row.values),
@@ -48,7 +48,7 @@ def means_table(means: Sequence[Mean]) -> str:
         cells = [
             found.student.name,
             f"{found.student.parameters():,}",
-            found.method.upper(),
+            found.title,
             found.name,
             mean_and_spread(found.values),
             str(len(found.seeds)),
@@ -67,17 +67,18 @@ def csv_text(gathered: Gathered) -> str:
     """Writes rows and then averages as CSV; an average's task is its name, its metric `average`.
 
     Columns: student, parameters, method, task, metric, split, mean and std (percent; std is empty for
-    one seed), values (percent) and seeds joined by spaces, learning_rate, batch_size, done, failed,
-    stopped, source.
+    one seed), values (percent) and seeds joined by spaces, learning_rate, batch_size, lora_rank (empty
+    without LoRA), done, failed, stopped, source.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row in gathered.rows:
-        setting = [row.learning_rate, row.batch_size, *(row.trials or (None, None, None))]
+        setting = [row.learning_rate, row.batch_size, row.lora_rank, *(row.trials or (None, None, None))]
         writer.writerow([*_scored(row, GLUE_SETS[row.set].title, row.metric), *setting, row.source])
     for found in gathered.means:
-        writer.writerow([*_scored(found, found.name, "average"), *[None] * 5, found.source])
+        setting = [None, None, found.lora_rank, None, None, None]
+        writer.writerow([*_scored(found, found.name, "average"), *setting, found.source])
     return buffer.getvalue()
 
 

@@ -14,7 +14,7 @@ class Point:
     Attributes:
         student: The student, e.g. `bert-2-128`.
         task: The task, e.g. `sst2`.
-        method: `pf` or `pd`.
+        method: One of `students.METHODS`.
         learning_rate: Peak learning rate.
         batch_size: Rows a step.
         trials: One a seed, by seed, whatever became of them.

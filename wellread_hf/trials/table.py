@@ -71,7 +71,7 @@ class Trial:
         folder: Name of the training stage's folder below the folder of all stages.
         student: The student, e.g. `bert-2-128`.
         task: The task, e.g. `sst2`.
-        method: `pf` or `pd`.
+        method: One of `students.METHODS`.
         learning_rate: Peak learning rate.
         batch_size: Rows a step.
         seed: Seed of the training.
