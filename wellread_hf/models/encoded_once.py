@@ -41,7 +41,7 @@ def encode_once(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: in
     # Whoever comes first tokenises, the others wait; the lock goes with the process, even a killed one.
     with (folder / f"{name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _read(path, tokenizer.pad_token_id)
+        found = _read(path, len(texts), tokenizer)
         if found is None:
             found = encode(texts, tokenizer, max_length)
             _write(path, found)
@@ -71,17 +71,36 @@ def _name(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> 
     )
 
 
-def _read(path: Path, pad_id: int | None) -> EncodedRows | None:
-    """Reads a file of rows; None where there is none, or a damaged one."""
-    if pad_id is None:
+def _read(path: Path, count: int, tokenizer: Any) -> EncodedRows | None:
+    """Reads a file of `count` rows; None where there is none, or a damaged one."""
+    if tokenizer.pad_token_id is None:
         return None
     try:
-        with np.load(path) as arrays:
-            segments = arrays.get("segments")
-            return EncodedRows(arrays["ids"], segments, arrays["offsets"], pad_id)
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as arrays:
+            rows = EncodedRows(
+                arrays["ids"],
+                arrays["segments"] if "token_type_ids" in tokenizer.model_input_names else None,
+                arrays["offsets"],
+                tokenizer.pad_token_id,
+            )
+            return rows if _fits(rows, count) else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         # It is only a copy: where it is missing or damaged, it is made again.
         return None
+
+
+def _fits(rows: EncodedRows, count: int) -> bool:
+    """Tells whether the arrays are those of `count` rows: a foreign file may hold arrays of any form."""
+    arrays = [rows.ids, rows.offsets] + ([] if rows.segments is None else [rows.segments])
+    return (
+        # What is no array in the archive comes as its bytes.
+        all(isinstance(array, np.ndarray) and array.dtype.kind == "i" for array in arrays)
+        and rows.offsets.shape == (count + 1,)
+        and rows.offsets[0] == 0
+        and rows.ids.shape == (rows.offsets[-1],)
+        and bool((rows.lengths >= 0).all())
+        and (rows.segments is None or rows.segments.shape == rows.ids.shape)
+    )
 
 
 def _write(path: Path, rows: EncodedRows) -> None:

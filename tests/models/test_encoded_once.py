@@ -1,0 +1,163 @@
+"""Tokenised rows on disk: what `encode` gives, once for all runs, and anew where a file is damaged."""
+
+import io
+import multiprocessing
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from wellread_hf.models.encoded_once import ROWS, encode_once
+from wellread_hf.models.encoding import EncodedRows, encode
+
+TEXTS = [("was not never", "it"), ("although", ""), ("it was", "but not")]
+
+
+def files(runs: Path) -> list[Path]:
+    return sorted((runs / ROWS).glob("*.npz"))
+
+
+def same(one: EncodedRows, other: EncodedRows) -> bool:
+    arrays = [(one.ids, other.ids), (one.segments, other.segments), (one.offsets, other.offsets)]
+    return one.pad_id == other.pad_id and all(
+        np.array_equal(first, second) and (first is None or first.dtype == second.dtype)
+        for first, second in arrays
+    )
+
+
+@pytest.mark.parametrize("texts", [TEXTS, [row[:1] for row in TEXTS]], ids=["pairs", "single"])
+@pytest.mark.parametrize("inputs", [None, ["input_ids", "attention_mask"]], ids=["segments", "none"])
+def test_what_is_written_and_what_is_read_is_what_encode_gives(toy_folder, tmp_path, texts, inputs):
+    options = {} if inputs is None else {"model_input_names": inputs}
+    tokenizer = AutoTokenizer.from_pretrained(toy_folder / "tokenizer", **options)
+    expected = encode(texts, tokenizer, 8)
+    assert same(encode_once(texts, tokenizer, 8, tmp_path), expected)
+    (file,) = files(tmp_path)
+    written = file.stat()
+    assert same(encode_once(texts, tokenizer, 8, tmp_path), expected)
+    # Not written again: neither the bytes' time nor the file itself is another one.
+    found = files(tmp_path)[0].stat()
+    assert (found.st_mtime_ns, found.st_ino) == (written.st_mtime_ns, written.st_ino)
+
+
+def test_the_second_call_takes_what_lies_there(toy_tokenizer, tmp_path):
+    encode_once(TEXTS, toy_tokenizer, 8, tmp_path)
+    (file,) = files(tmp_path)
+    arrays = dict(np.load(file))
+    arrays["ids"] = arrays["ids"] + 1
+    np.savez(file, **arrays)
+    assert np.array_equal(encode_once(TEXTS, toy_tokenizer, 8, tmp_path).ids, arrays["ids"])
+
+
+def archive(**arrays: Any) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
+def changed(content: bytes, **changes: Any) -> bytes:
+    return archive(**(dict(np.load(io.BytesIO(content))) | changes))
+
+
+def lone_array() -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.arange(3))
+    return content.getvalue()
+
+
+def foreign_zip() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr("ids", "words")
+        file.writestr("offsets", "words")
+    return content.getvalue()
+
+
+DAMAGE = {
+    "empty": lambda good: b"",
+    "words": lambda good: b"these are no rows",
+    "a lone array": lambda good: lone_array(),
+    "a foreign zip": lambda good: foreign_zip(),
+    "cut in half": lambda good: good[: len(good) // 2],
+    "without its last byte": lambda good: good[:-1],
+    "a byte changed": lambda good: good[:150] + bytes([good[150] ^ 255]) + good[151:],
+    "without ids": lambda good: archive(offsets=np.arange(4)),
+    "objects": lambda good: changed(good, ids=np.array([None, "a"], dtype=object)),
+    "offsets of fewer rows": lambda good: changed(good, offsets=np.load(io.BytesIO(good))["offsets"][[0, 3]]),
+    "offsets beyond the ids": lambda good: changed(good, offsets=np.load(io.BytesIO(good))["offsets"] + 1),
+    "offsets in another order": lambda good: changed(
+        good, offsets=np.load(io.BytesIO(good))["offsets"][[0, 2, 1, 3]]
+    ),
+    "no offsets": lambda good: changed(good, offsets=np.zeros(0, dtype=np.int64)),
+    "one offset alone": lambda good: changed(good, offsets=np.int64(0)),
+    "fewer segments": lambda good: changed(good, segments=np.zeros(1, dtype=np.int8)),
+    "no segments": lambda good: archive(
+        **{name: array for name, array in np.load(io.BytesIO(good)).items() if name != "segments"}
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_or_foreign_file_is_made_anew(toy_tokenizer, tmp_path, damage):
+    expected = encode_once(TEXTS, toy_tokenizer, 8, tmp_path)
+    (file,) = files(tmp_path)
+    good = file.read_bytes()
+    file.write_bytes(DAMAGE[damage](good))
+    assert same(encode_once(TEXTS, toy_tokenizer, 8, tmp_path), expected)
+    assert files(tmp_path) == [file]
+    assert dict(np.load(file)).keys() == dict(np.load(io.BytesIO(good))).keys()
+    assert np.array_equal(np.load(file)["ids"], expected.ids)
+
+
+def test_whatever_decides_the_rows_has_a_file_of_its_own(toy_folder, toy_tokenizer, tmp_path):
+    other_side = AutoTokenizer.from_pretrained(toy_folder / "tokenizer", truncation_side="left")
+    other_inputs = AutoTokenizer.from_pretrained(toy_folder / "tokenizer", model_input_names=["input_ids"])
+    other_words = AutoTokenizer.from_pretrained(toy_folder / "tokenizer")
+    other_words.add_tokens(["never"])
+    calls = [
+        (TEXTS, toy_tokenizer, 8),
+        (TEXTS, toy_tokenizer, 9),
+        (TEXTS[:2], toy_tokenizer, 8),
+        (TEXTS[::-1], toy_tokenizer, 8),
+        # The same letters, cut elsewhere.
+        ([("it", "was")], toy_tokenizer, 8),
+        ([("itw", "as")], toy_tokenizer, 8),
+        ([("it",), ("was",)], toy_tokenizer, 8),
+        (TEXTS, other_side, 8),
+        (TEXTS, other_inputs, 8),
+        (TEXTS, other_words, 8),
+    ]
+    for number, (texts, tokenizer, length) in enumerate(calls, start=1):
+        assert same(encode_once(texts, tokenizer, length, tmp_path), encode(texts, tokenizer, length))
+        assert len(files(tmp_path)) == number
+    # What an earlier call left in a tokenizer decides nothing.
+    toy_tokenizer("was", truncation=True, max_length=5, padding="max_length")
+    encode_once(TEXTS, toy_tokenizer, 8, tmp_path)
+    assert len(files(tmp_path)) == len(calls)
+
+
+def _meet(tokenizer: Path, runs: Path, barrier: Any, told: Any) -> None:
+    texts = [("was not never", str(number)) for number in range(3_000)]
+    loaded = AutoTokenizer.from_pretrained(tokenizer)
+    barrier.wait()
+    rows = encode_once(texts, loaded, 16, runs)
+    (file,) = files(runs)
+    told.put((rows.ids.tobytes(), rows.offsets.tobytes(), file.stat().st_ino))
+
+
+def test_two_processes_at_once_make_one_file(toy_folder, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    barrier, told = context.Barrier(2), context.Queue()
+    arguments = (toy_folder / "tokenizer", tmp_path, barrier, told)
+    both = [context.Process(target=_meet, args=arguments) for _ in range(2)]
+    for process in both:
+        process.start()
+    first, second = told.get(timeout=100), told.get(timeout=100)
+    for process in both:
+        process.join()
+    # The second found the first one's file, and read it.
+    assert first == second
+    assert len(files(tmp_path)) == 1
