@@ -11,7 +11,7 @@ from wellread_hf.models.encoding import EncodedRows, PadCollator
 from wellread_hf.progress import bar
 
 _BATCH_TOKENS = 8192
-# A CPU is fastest where a batch's activations stay in its caches, and small batches pad less (docs/performance.md).
+# A CPU is faster with less: activations stay in its caches, and small batches pad less (docs/performance.md).
 _CPU_BATCH_TOKENS = 2048
 
 
