@@ -20,6 +20,12 @@ BENCHMARKS = {
     "mlm": "benchmarks.mlm",
     "mlm-memory": "benchmarks.mlm_memory",
     "bare": "benchmarks.bare",
+    "distill": "benchmarks.distill",
+    "distill-overhead": "benchmarks.distill_overhead",
+    "label": "benchmarks.label",
+    "finetune": "benchmarks.finetune",
+    "pack": "benchmarks.pack",
+    "startup": "benchmarks.startup",
 }
 
 
