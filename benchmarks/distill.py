@@ -2,9 +2,9 @@
 
   python -m benchmarks --only distill
 
-Teacher 12-768, student 2-128, random weights, 3 epochs over rows of SST-2's lengths (benchmarks/sst2.py). The
-live teacher runs in our own trainer, in file order and in batches of like length. TextBrewer's GeneralDistiller
-runs in an interpreter that has it, named by the environment variable TEXTBREWER:
+Teacher 12-768, student 2-128, random weights, 3 epochs over rows of SST-2's lengths (benchmarks/sst2.py).
+The live teacher runs in our own trainer, in file order and in batches of like length. TextBrewer's
+GeneralDistiller runs in an interpreter that has it, named by the environment variable TEXTBREWER:
 
   python -m venv OTHER && OTHER/bin/pip install textbrewer torch transformers
   TEXTBREWER=OTHER/bin/python python -m benchmarks --only distill
@@ -73,6 +73,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
 
     def figure(case: str, ours: str, values: tuple[float, ...], theirs: str, target: float | None) -> Figure:
         live_values = seconds[theirs]
+        difference = same["TextBrewer" if theirs == "TextBrewer" else "live"]
         return Figure(
             benchmark=NAME,
             case=case,
@@ -84,7 +85,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
             ratios=compared(values, live_values, "lower"),
             target=None if quick else target,
             better="lower",
-            same=f"loss on one batch differs by {same['TextBrewer' if theirs == 'TextBrewer' else 'live']:.0e}",
+            same=f"loss on one batch differs by {difference:.0e}",
             note=f"{teacher_size} to 2-128, {count} rows, {EPOCHS} epochs, batches of {_BATCH}",
         )
 

@@ -2,8 +2,9 @@
 
   python -m benchmarks --only finetune
 
-2-128, one epoch over rows of SST-2's lengths (benchmarks/sst2.py), batches of 32. All sides start from tokenised
-rows; timed from the start of training to the end of its last step, without evaluations and checkpoints.
+2-128, one epoch over rows of SST-2's lengths (benchmarks/sst2.py), batches of 32. All sides start from
+tokenised rows; timed from the start of training to the end of its last step, without evaluations and
+checkpoints.
 """
 
 import copy

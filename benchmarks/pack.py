@@ -1,10 +1,10 @@
-"""Text to packed blocks beside the usual `map(tokenize)` and `map(group_texts)`, and the memory that it takes.
+"""Text to packed blocks beside the usual `map(tokenize)` and `map(group_texts)`, and the memory it takes.
 
   python -m benchmarks --only pack
 
 Random words, or the file of plain text (a text a line) that the environment variable TEXT names, with the
-tokenizer of TOKENIZER. Both sides read that file and end with blocks of 128 on disk, in a process of their own
-each time, where the time does not count that starts it.
+tokenizer of TOKENIZER. Both sides read that file and end with blocks of 128 on disk, in a process of their
+own each time, whose start does not count.
 """
 
 import os

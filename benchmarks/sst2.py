@@ -65,7 +65,7 @@ def _real(count: int) -> tuple[Texts, npt.NDArray[np.int64]]:
     from wellread_hf.settings import Task
 
     place = os.environ["SST2"]
-    loaded = load_task(Task(name="sst2", data=place), (Location(name=place),))
+    loaded = load_task(Task(name="sst2", data=place), [Location(name=place, revision=None, fingerprint="")])
     drawn = draw_rows(loaded.train, count, 0, "rows")
     assert drawn.labels is not None
     return drawn.texts, drawn.labels.astype(np.int64)
@@ -77,15 +77,19 @@ def encoded(texts: Texts) -> EncodedRows:
 
 
 def classifier(student: str, seed: int = 0, dropout: float = 0.1) -> Any:
-    """Makes a classifier of random weights."""
+    """Makes a classifier of random weights, whose logits are some units apart, as those of a trained one."""
     import torch
     from transformers import BertForSequenceClassification
 
     torch.manual_seed(seed)
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return BertForSequenceClassification(
+    model = BertForSequenceClassification(
         Student.parse(student).config(id2label=dict(enumerate(LABELS)), **rates)
     )
+    with torch.no_grad():
+        # At BERT's 0.02 all logits are near 0, and a comparison would see little of what comes before them.
+        model.classifier.weight *= 20
+    return model
 
 
 def step_clock() -> Any:
@@ -113,7 +117,7 @@ def our_training(
         targets: Their labels, or a teacher's logits.
         epochs: Passes over them.
         order: Row at each position of the whole run, where it is not ours.
-        **objective: As for `DistillationTrainer`, which is taken where there are `teacher_logits` or a `teacher`.
+        **objective: As for `DistillationTrainer`, which is taken where there is a teacher or what it said.
     """
     from wellread_hf.data.order import whole_run
     from wellread_hf.models.encoding import PadCollator

@@ -2,7 +2,8 @@
 
   python benchmarks/textbrewer_side.py FOLDER train|loss
 
-`train` prints the seconds of 3 epochs of GeneralDistiller, `loss` its loss on the first 32 rows without dropout.
+`train` prints the seconds of 3 epochs of GeneralDistiller, `loss` its loss on the first 32 rows without
+dropout.
 """
 
 import sys
