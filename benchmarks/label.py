@@ -25,6 +25,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
     import torch
     from transformers import pipeline
 
+    from wellread_hf.progress import quiet
     from wellread_hf.settings import Label
     from wellread_hf.training.soft_labels import SoftLabels, label_rows
 
@@ -37,7 +38,8 @@ def run(rounds: int, quick: bool) -> list[Figure]:
     def ours(only: int = count) -> float:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            label_rows(teacher, tokenizer(), texts[:only], [0, 1], Label(), Path(folder))
+            with quiet():
+                label_rows(teacher, tokenizer(), texts[:only], [0, 1], Label(), Path(folder))
             found["ours"] = SoftLabels.open(Path(folder)).logits
             return time.perf_counter() - started
 

@@ -10,6 +10,7 @@ own each time, whose start does not count.
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import Peak, in_own_process, in_turn
 from benchmarks.sst2 import tokenizer
+from wellread_hf.progress import quiet
 from wellread_hf.students import VOCABULARY
 
 NAME = "pack"
@@ -42,26 +44,27 @@ def write_text(path: Path, megabytes: float) -> None:
             size += file.write(" ".join(f"w{number}" for number in words) + "\n")
 
 
-def ours(path: Path) -> tuple[float, float]:
+def ours(path: Path, clock: Callable[[], float] = time.perf_counter) -> tuple[float, float]:
     """Packs a file by our packer; returns seconds and MB of memory on top of what was there before."""
-    return _measured(path, _pack_ours)
+    return _measured(path, _pack_ours, clock)
 
 
 def stock(path: Path) -> tuple[float, float]:
     """Packs a file as transformers' run_mlm.py does; returns seconds and MB of memory."""
-    return _measured(path, _pack_stock)
+    return _measured(path, _pack_stock, time.perf_counter)
 
 
-def _measured(path, way) -> tuple[float, float]:
+def _measured(path, way, clock) -> tuple[float, float]:
     # Imports, and what the first call sets up, are not packing.
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.txt"
         small.write_text("w1 w2 w3\n" * 500, encoding="utf-8")
         way(small, Path(folder))
     with tempfile.TemporaryDirectory() as folder:
-        peak, started = Peak(), time.perf_counter()
-        way(path, Path(folder))
-        return time.perf_counter() - started, peak.megabytes
+        peak, started = Peak(), clock()
+        with quiet():
+            way(path, Path(folder))
+        return clock() - started, peak.megabytes
 
 
 def _pack_ours(path: Path, folder: Path):

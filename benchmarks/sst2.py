@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.models.encoding import EncodedRows, encode
+from wellread_hf.progress import quiet
 from wellread_hf.students import VOCABULARY, Student
 
 # How many of SST-2's 67,349 training rows (nyu-mll/glue, sst2) have 3, 4, ... 66 tokens of bert-base-uncased,
@@ -143,7 +144,8 @@ def our_training(
             **objective,
         )
         watch(trainer, "benchmark-0", "0", 0.0)
-        trainer.train()
+        with quiet():
+            trainer.train()
     return float(clock.seconds)
 
 
