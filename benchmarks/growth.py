@@ -3,8 +3,8 @@
   python -m benchmarks.growth
 
 Each point is measured in a process of its own, and time is CPU seconds, which other work on the machine
-disturbs least; of several processes it is the wall time. The exponent is the slope of a straight line through the
-logarithms (least squares): 1 is linear, above 1 is a defect. Writes growth.json and growth.png. Sizes are
+disturbs least; of several processes it is the wall time. The exponent is the slope of a straight line through
+the logarithms (least squares): 1 is linear, above 1 is a defect. Writes growth.json and growth.png. Sizes are
 small: what is asked is how they grow, not how long they take.
 """
 
