@@ -1,4 +1,4 @@
-"""The benchmarks of distilling, labelling, fine-tuning, packing, starting and growth run and check both sides."""
+"""The benchmarks of distilling, labelling, fine-tuning, packing, starting and growth run, both sides checked."""
 
 import json
 
