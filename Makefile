@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hub test check format install clean
+.PHONY: help demo demo-hub test check bench format install clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ check: $(STAMP) ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(STAMP) ## measure ours beside what a user would pick otherwise (ONLY=mlm for one, ARGS="--rounds 3")
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 format: $(STAMP) ## rewrite the sources as `make check` wants them
 	$(BIN)/ruff check --fix-only .

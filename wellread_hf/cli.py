@@ -11,9 +11,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from wellread_hf.errors import WellreadError
-from wellread_hf.graph import carry_out, in_order
 from wellread_hf.progress import is_main_process
-from wellread_hf.records import REMEMBERS, canonical_json
 
 Settings = TypeVar("Settings")
 
@@ -85,6 +83,10 @@ def _run(
     preview: Callable[[Any, Sequence[Any]], None] | None,
     ready: Callable[[Any], None] | None,
 ) -> None:
+    # Here, not above: `wellread --help` need not wait for it.
+    from wellread_hf.graph import carry_out
+    from wellread_hf.records import REMEMBERS
+
     settings, flags = given
     if flags.smoke:
         settings = smoke(settings)
@@ -106,6 +108,9 @@ def _run(
 def _show_plan(
     settings: Any, stages: Sequence[Any], preview: Callable[[Any, Sequence[Any]], None] | None
 ) -> None:
+    from wellread_hf.graph import in_order
+    from wellread_hf.records import canonical_json
+
     print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
     for stage in in_order(stages):
         print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")

@@ -10,7 +10,6 @@ import tyro
 from wellread_hf.cli import run_recipe, with_errors_told
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.hub.options import Publishing
-from wellread_hf.records import write_atomically
 
 
 def main() -> None:
@@ -257,6 +256,8 @@ def card(
 
 
 def _write(path: Path, content: bytes) -> None:
+    from wellread_hf.records import write_atomically
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)

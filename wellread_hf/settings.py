@@ -335,7 +335,7 @@ class Label:
     max_length: int = 128
     """Tokens a row for the teacher; longer ones are cut."""
     batch_tokens: int = 8192
-    """Tokens a batch, padding included."""
+    """Tokens a batch, padding included; a CPU takes 2,048 at most."""
     shard_rows: int = 4096
     """Rows a shard; a killed pass loses one shard at most."""
     teacher_labels: tuple[str, ...] = ()

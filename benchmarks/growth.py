@@ -1,0 +1,208 @@
+"""How time and memory grow: with the corpus, the transfer set, the students of one teacher, the processes.
+
+  python -m benchmarks.growth
+
+Each point is measured in a process of its own, and time is CPU seconds, which other work on the machine
+disturbs least; of several processes it is the wall time. The exponent is the slope of a straight line through
+the logarithms (least squares): 1 is linear, above 1 is a defect. Writes growth.json and growth.png. Sizes are
+small: what is asked is how they grow, not how long they take.
+"""
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import pack
+from benchmarks.pairs import Peak, in_own_process
+from benchmarks.report import circumstances
+from benchmarks.sst2 import classifier, encoded, our_training, rows, tokenizer
+from wellread_hf.progress import quiet
+from wellread_hf.records import commit, write_atomically
+
+Point = tuple[float, float]
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Returns b of the best fit values = a · sizes^b."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def corpus(megabytes: float) -> Point:
+    """Packs so much text; returns CPU seconds and MB of memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "text.txt"
+        pack.write_text(path, megabytes)
+        return in_own_process(_packed, path)
+
+
+def transfer_set(count: float) -> Point:
+    """Labels so many rows and distils one student for an epoch."""
+    return in_own_process(_distilled, int(count), 1)
+
+
+def students(count: float) -> Point:
+    """Labels rows once and distils so many students, one after another."""
+    return in_own_process(_distilled, 256, int(count))
+
+
+def processes(count: float) -> Point:
+    """Labels 768 rows in so many processes; returns seconds, and MB of memory of the largest."""
+    return in_own_process(_shared_out, int(count))
+
+
+def _packed(path: Path) -> Point:
+    return pack.ours(path, time.process_time)
+
+
+def _distilled(count: int, students: int) -> Point:
+    texts, _ = rows(count)
+    teacher = classifier("4-128").eval()
+    # What a first step allocates and compiles is not growth.
+    _label_and_train(teacher, rows(64)[0], 1)
+    peak, started = Peak(), time.process_time()
+    _label_and_train(teacher, texts, students)
+    return time.process_time() - started, peak.megabytes
+
+
+def _label_and_train(teacher: Any, texts: Any, students: int) -> None:
+    from wellread_hf.settings import Label
+    from wellread_hf.training.soft_labels import SoftLabels, label_rows
+
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        label_rows(teacher, tokenizer(), texts, [0, 1], Label(), Path(folder))
+        logits = SoftLabels.open(Path(folder)).logits
+    data = encoded(texts)
+    for seed in range(students):
+        our_training(classifier("2-128", seed), data, {"teacher_logits": logits}, 1)
+
+
+def _shared_out(count: int) -> Point:
+    with tempfile.TemporaryDirectory() as folder:
+        context = multiprocessing.get_context("spawn")
+        found = context.Queue()
+        started = [
+            context.Process(target=_label_a_share, args=(Path(folder), rank, count, found))
+            for rank in range(count)
+        ]
+        for process in started:
+            process.start()
+        points = [found.get() for _ in started]
+        for process in started:
+            process.join()
+        return max(seconds for seconds, _ in points), max(memory for _, memory in points)
+
+
+def _label_a_share(folder: Path, rank: int, count: int, found: Any) -> None:
+    import os
+
+    import torch
+
+    # One thread each, so that two processes are twice the machine that one is.
+    torch.set_num_threads(1)
+    launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1"}
+    if count > 1:
+        port = 20_000 + os.getppid() % 10_000
+        os.environ.update({name: str(value) for name, value in launched.items()}, MASTER_PORT=str(port))
+    from accelerate import PartialState
+
+    from wellread_hf.settings import Label
+    from wellread_hf.training.soft_labels import label_rows
+
+    state = PartialState(cpu=True)
+    texts, _ = rows(768)
+    teacher = classifier("4-256").eval()
+    settings = Label(shard_rows=96)
+    (folder / "warm").mkdir(exist_ok=True)
+    with quiet():
+        label_rows(teacher, tokenizer(), texts[: 96 * count], [0, 1], settings, folder / "warm")
+        state.wait_for_everyone()
+        peak, started = Peak(), time.perf_counter()
+        label_rows(teacher, tokenizer(), texts, [0, 1], settings, folder)
+        found.put((time.perf_counter() - started, peak.megabytes))
+
+
+# Name: axis, measure, sizes.
+CURVES: dict[str, tuple[str, Callable[[float], Point], tuple[float, ...]]] = {
+    "corpus": ("MB of text to pack", corpus, (2, 8, 32)),
+    "transfer set": ("rows labelled and learnt", transfer_set, (256, 1024, 4096)),
+    "students": ("students of one teacher", students, (1, 2, 4)),
+    "processes": ("processes that label 768 rows", processes, (1, 2)),
+}
+_QUICK = {"corpus": (0.5, 2), "transfer set": (64, 128), "students": (1, 2), "processes": (1, 2)}
+
+
+def measure(rounds: int, quick: bool) -> dict[str, Any]:
+    """Measures all curves, all sizes of a curve in turn; returns points and exponents by name."""
+    found = {}
+    for name, (axis, side, sizes) in CURVES.items():
+        sizes = _QUICK[name] if quick else sizes
+        points = [[side(size) for size in sizes] for _ in range(rounds)]
+        seconds, memory = np.median(np.array(points), axis=0).T.tolist()
+        fits = np.array(
+            [[exponent(sizes, values) for values in np.array(row).T.clip(0.1)] for row in points]
+        ).T
+        found[name] = {
+            "axis": axis,
+            "sizes": list(sizes),
+            "seconds": seconds,
+            "MB": memory,
+            "exponents of time": [float(np.median(fits[0])), float(fits[0].min()), float(fits[0].max())],
+            "exponents of memory": [float(np.median(fits[1])), float(fits[1].min()), float(fits[1].max())],
+        }
+        print(name, json.dumps(found[name]))
+    return found
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Draws time and memory of each curve, with a line as steep as linear growth."""
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(3.1 * len(found), 5), layout="constrained")
+    axes = picture.subplots(2, len(found), squeeze=False)
+    for column, curve in enumerate(found.values()):
+        for row, (values, name, unit) in enumerate(
+            ((curve["seconds"], "time", "seconds"), (curve["MB"], "memory", "MB above the start"))
+        ):
+            place = axes[row, column]
+            middle, low, high = curve[f"exponents of {name}"]
+            linear = np.array(curve["sizes"]) / curve["sizes"][0] * values[0]
+            place.plot(curve["sizes"], linear, color="gray", linewidth=1, linestyle="--", label="linear")
+            place.plot(curve["sizes"], values, "o-", color=f"C{row}", label=unit)
+            place.set(xscale="log", yscale="log", xlabel=curve["axis"])
+            place.set_xticks(curve["sizes"], [f"{size:g}" for size in curve["sizes"]])
+            place.minorticks_off()
+            place.set_title(f"{name}: exponent {middle:.2f} ({low:.2f} to {high:.2f})", fontsize=8)
+            if column == 0:
+                place.set_ylabel(unit)
+    axes[0, 0].legend(fontsize=7)
+    beside = path.with_name(path.name + ".part")
+    picture.savefig(beside, format="png", dpi=150)
+    commit(beside, path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="two small sizes a curve, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of the results")
+    given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    found = measure(given.rounds, given.quick)
+    command = f"python -m benchmarks.growth --rounds {given.rounds}{' --quick' * given.quick}"
+    results = circumstances(given.rounds, command) | {"curves": found}
+    write_atomically(given.out / "growth.json", json.dumps(results, indent=1) + "\n")
+    draw(found, given.out / "growth.png")
+
+
+if __name__ == "__main__":
+    main()
