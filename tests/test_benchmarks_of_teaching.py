@@ -1,4 +1,4 @@
-"""The benchmarks of distilling, labelling, fine-tuning, packing, starting and growth run, both sides checked."""
+"""The benchmarks of distilling, labelling, fine-tuning, packing, starting, growth run; both sides checked."""
 
 import json
 
