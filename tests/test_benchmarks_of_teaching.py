@@ -1,4 +1,4 @@
-"""The benchmarks of distilling, labelling, fine-tuning, packing, starting and growth run, both sides checked."""
+"""Benchmarks of distilling, labelling, fine-tuning, packing, starting and growth: both sides are the same."""
 
 import json
 
