@@ -161,19 +161,22 @@ def measure(rounds: int, quick: bool) -> dict[str, Any]:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Draws time and memory of each curve, with a line as steep as linear growth."""
+    """Draws time and memory of each curve, and what linear growth is; of processes, what a fair share is."""
     from matplotlib.figure import Figure
 
     picture = Figure(figsize=(3.1 * len(found), 5), layout="constrained")
     axes = picture.subplots(2, len(found), squeeze=False)
-    for column, curve in enumerate(found.values()):
+    for column, (which, curve) in enumerate(found.items()):
         for row, (values, name, unit) in enumerate(
             ((curve["seconds"], "time", "seconds"), (curve["MB"], "memory", "MB above the start"))
         ):
             place = axes[row, column]
             middle, low, high = curve[f"exponents of {name}"]
-            linear = np.array(curve["sizes"]) / curve["sizes"][0] * values[0]
-            place.plot(curve["sizes"], linear, color="gray", linewidth=1, linestyle="--", label="linear")
+            times = np.array(curve["sizes"]) / curve["sizes"][0]
+            shared = which == "processes" and name == "time"
+            ideal = values[0] / times if shared else values[0] * times
+            label = "half for twice as many" if shared else "linear"
+            place.plot(curve["sizes"], ideal, color="gray", linewidth=1, linestyle="--", label=label)
             place.plot(curve["sizes"], values, "o-", color=f"C{row}", label=unit)
             place.set(xscale="log", yscale="log", xlabel=curve["axis"])
             place.set_xticks(curve["sizes"], [f"{size:g}" for size in curve["sizes"]])
@@ -181,7 +184,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
             place.set_title(f"{name}: exponent {middle:.2f} ({low:.2f} to {high:.2f})", fontsize=8)
             if column == 0:
                 place.set_ylabel(unit)
-    axes[0, 0].legend(fontsize=7)
+            if row == 0:
+                place.legend(fontsize=7)
     beside = path.with_name(path.name + ".part")
     picture.savefig(beside, format="png", dpi=150)
     commit(beside, path)

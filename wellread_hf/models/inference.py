@@ -13,16 +13,21 @@ from wellread_hf.progress import bar
 _BATCH_TOKENS = 8192
 # A CPU is faster with less: activations stay in its caches, and small batches pad less (docs/performance.md).
 _CPU_BATCH_TOKENS = 2048
+# A batch ends before more than a sixteenth of the most tokens is padding: among few rows lengths fall fast.
+_PADDING = 16
 
 
 def batches_by_length(
     rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], batch_tokens: int
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Cuts `rows`, sorted by length, into batches of at most `batch_tokens` tokens with padding."""
+    """Cuts `rows`, longest first, into batches of at most `batch_tokens` tokens, few of them padding."""
     start = 0
     while start < len(rows):
         # The rows come longest first, so the first one tells the padded width.
-        count = max(1, batch_tokens // int(lengths[rows[start]]))
+        width = int(lengths[rows[start]])
+        count = max(1, batch_tokens // width)
+        padding = np.cumsum(width - lengths[rows[start : start + count]])
+        count = int(np.searchsorted(padding, batch_tokens // _PADDING, side="right"))
         yield rows[start : start + count]
         start += count
 
