@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import VOCABULARY, random_blocks, tiny_masked_lm, word_tokenizer
 from torch import Tensor
 from transformers import (
@@ -20,7 +21,14 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
+from wellread_hf.models.masked_lm import (
+    VocabularyLoss,
+    gives_losses,
+    giving_losses,
+    masked_lm_loss,
+    new_masked_lm,
+    scoring_only,
+)
 from wellread_hf.models.saving import save_model
 from wellread_hf.students import Student
 from wellread_hf.training.masking import MlmCollator
@@ -76,6 +84,86 @@ def test_loss_and_gradients_are_those_of_the_stock_model_with_dense_labels(build
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
         assert gradient.abs().max() > 0 or "key.bias" in name or "k_lin.bias" in name, name
+
+
+@pytest.mark.parametrize("build", [_student, _distilbert, _roberta])
+def test_losses_given_by_the_head_are_those_of_the_stock_model_and_so_are_their_gradients(build: Any) -> None:
+    batch = _batch()
+    model = build().train()
+    model(input_ids=batch["input_ids"], labels=_dense(batch)).loss.backward()
+    expected = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    with scoring_only(model, batch["positions"]):
+        each = -torch.log_softmax(model(input_ids=batch["input_ids"]).logits, -1)
+    each = each.gather(2, batch["labels"].unsqueeze(2)).squeeze(2)
+    model.zero_grad()
+    assert gives_losses(model)
+    with scoring_only(model, batch["positions"]), giving_losses(model, batch["labels"]):
+        losses = model(input_ids=batch["input_ids"]).logits
+    torch.testing.assert_close(losses, each, atol=1e-5, rtol=1e-5)
+    losses.mean().backward()
+    found = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert not found[name].is_sparse
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+    # Nothing is left behind: the head gives logits again.
+    assert model(input_ids=batch["input_ids"]).logits.shape == (6, 40, VOCABULARY)
+
+
+def test_the_losses_of_a_vocabulary_and_their_gradients_are_those_of_cross_entropy() -> None:
+    torch.manual_seed(0)
+    labels, upstream = torch.tensor([0, 10, 4, 4, 7]), torch.randn(5, dtype=torch.float64)
+    sides = []
+    for loss in (VocabularyLoss.apply, lambda x, w, b, y: F.cross_entropy(x @ w.T + b, y, reduction="none")):
+        torch.manual_seed(1)
+        given = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in ((5, 3), (11, 3), 11)]
+        losses = loss(*given, labels)
+        sides.append([losses, *torch.autograd.grad(losses @ upstream, given)])
+    torch.testing.assert_close(*sides, atol=1e-12, rtol=1e-12)
+
+
+def test_losses_stay_exact_where_shares_underflow() -> None:
+    hidden = torch.tensor([[300.0], [-300.0]])
+    weight, bias, labels = torch.tensor([[1.0], [-1.0]]), torch.zeros(2), torch.tensor([1, 1])
+    found = VocabularyLoss.apply(hidden, weight, bias, labels)
+    assert found.tolist() == [600.0, 0.0]
+    assert torch.isnan(VocabularyLoss.apply(hidden * torch.nan, weight, bias, labels)).all()
+
+
+def test_a_second_backward_through_the_losses_is_refused() -> None:
+    hidden, weight = torch.randn(2, 3, requires_grad=True), torch.randn(5, 3)
+    loss = VocabularyLoss.apply(hidden, weight, torch.zeros(5), torch.tensor([1, 2])).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_the_last_layer_is_computed_at_the_scored_positions_alone(attention: str) -> None:
+    model, batch = _student().eval(), _batch()
+    model.set_attn_implementation(attention)
+    widths: list[tuple[int, ...]] = []
+    for layer in model.bert.encoder.layer:
+        layer.intermediate.register_forward_hook(lambda _, given, __: widths.append(given[0].shape[:2]))
+    full = model(input_ids=batch["input_ids"]).logits
+    with scoring_only(model, batch["positions"]):
+        scored = model(input_ids=batch["input_ids"]).logits
+    assert widths == [(6, 40), (6, 40), (6, 40), (6, 6)]
+    rows = torch.arange(6)[:, None]
+    torch.testing.assert_close(scored, full[rows, batch["positions"]], atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_checkpointing_computes_the_same_gradients() -> None:
+    batch, found = _batch(), []
+    for checkpointing in (False, True):
+        model = _student().train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        with scoring_only(model, batch["positions"]), giving_losses(model, batch["labels"]):
+            losses = model(input_ids=batch["input_ids"]).logits
+        losses.mean().backward()
+        found.append({name: weight.grad for name, weight in model.named_parameters()})
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
 
 
 def test_each_row_has_the_mean_of_its_own_masked_positions() -> None:

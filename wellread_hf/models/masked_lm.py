@@ -5,14 +5,18 @@ encoder's output is reduced to the masked positions before the stock head sees i
 a stock `BertForMaskedLM` (or any `AutoModelForMaskedLM`): same weights, same loss, same saved folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import BertForMaskedLM, PreTrainedModel
+from torch.autograd.function import once_differentiable
+from transformers import BertForMaskedLM, BertModel, PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.bert.modeling_bert import eager_attention_forward
 
 from wellread_hf.students import Student
 
@@ -35,15 +39,21 @@ def new_masked_lm(student: Student, vocabulary: int, dropout: float, seed: int) 
 def scoring_only(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
     """While open, `model` hands only the hidden states at `positions` to its head.
 
+    A BERT's last layer then computes nothing else at other positions than their keys and values.
+
     Args:
-        model: An unwrapped `AutoModelForMaskedLM`; its wrapper (DDP) may be called inside.
+        model: An unwrapped `AutoModelForMaskedLM`; its wrapper (DDP) may be called inside. A BERT is called
+            without an attention mask.
         positions: [B, K] indices into the sequence; the logits come out as [B, K, V].
     """
+    last = _last_layer(model)
+    if last is not None:
+        with _replaced(last, partial(_layer_at, last, positions)):
+            yield
+        return
 
     def keep_positions(module: nn.Module, args: Any, outputs: Any) -> Any:
-        hidden = outputs.last_hidden_state
-        index = positions.unsqueeze(-1).expand(-1, -1, hidden.size(-1))
-        outputs.last_hidden_state = hidden.gather(1, index)
+        outputs.last_hidden_state = _at(outputs.last_hidden_state, positions)
         return outputs
 
     hook = model.base_model.register_forward_hook(keep_positions)
@@ -51,6 +61,83 @@ def scoring_only(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+
+
+@contextmanager
+def giving_losses(model: Any, labels: Tensor) -> Iterator[None]:
+    """While open, the logits of `model` are losses [B, K] in nats, inside `scoring_only`.
+
+    The same numbers as `F.cross_entropy` of the logits, with a third of its memory: `VocabularyLoss`.
+
+    Args:
+        model: An unwrapped `AutoModelForMaskedLM` in fp32 on a CPU, whose head ends in a linear layer
+            (`gives_losses`).
+        labels: [B, K] the words at the scored positions.
+    """
+    decoder = model.get_output_embeddings()
+
+    def losses(hidden: Tensor) -> Tensor:
+        apply: Callable[..., Tensor] = VocabularyLoss.apply
+        return apply(hidden.flatten(0, 1), decoder.weight, decoder.bias, labels.flatten()).view_as(labels)
+
+    embeddings = model.get_input_embeddings()
+    sparse = embeddings.sparse
+    # The head's gradient of the tied weights is dense already; the words' own is added to their rows alone.
+    embeddings.sparse = embeddings.weight is decoder.weight
+    try:
+        with _replaced(decoder, losses):
+            yield
+    finally:
+        embeddings.sparse = sparse
+
+
+def gives_losses(model: Any) -> bool:
+    """Tells whether `giving_losses` serves this model, here."""
+    decoder = model.get_output_embeddings()
+    return (
+        type(decoder) is nn.Linear
+        and type(model.get_input_embeddings()) is nn.Embedding
+        and "forward" not in vars(decoder)
+        and getattr(decoder, "bias", None) is not None
+        and decoder.weight.device.type == "cpu"
+        and decoder.weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+class VocabularyLoss(torch.autograd.Function):
+    """Cross-entropy of a linear layer's outputs, with one array [N, V] from the product to the gradients.
+
+    The plain way has four: outputs, their log-softmax, and the gradients of both. At 30,522 words writing
+    and reading these takes a small student longer than the products do.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
+        """Returns losses [N] of hidden states [N, H], with weight [V, H], bias [V] and labels [N]."""
+        outputs = torch.addmm(bias, hidden, weight.t())
+        labels = labels.unsqueeze(1)
+        right = outputs.gather(1, labels)
+        highest = outputs.amax(1, keepdim=True)
+        shares = torch.softmax(outputs, 1, out=outputs)
+        ctx.save_for_backward(hidden, weight, shares, labels)
+        # log Σ exp = highest - log(highest share), which is at least 1/V: nothing underflows.
+        return (highest - shares.amax(1, keepdim=True).log_() - right).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Returns the gradients; those of the outputs are softmax - one-hot."""
+        hidden, weight, shares, labels = ctx.saved_tensors
+        # In place, which autograd notices: a second backward through the same graph is refused.
+        differences = shares.scatter_add_(1, labels, -torch.ones_like(labels, dtype=shares.dtype))
+        column = gradient.unsqueeze(1)
+        return (
+            (differences @ weight).mul_(column),
+            differences.t() @ (hidden * column),
+            torch.mv(differences.t(), gradient),
+            None,
+        )
 
 
 def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -61,3 +148,55 @@ def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     losses = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none")
     return losses.view_as(labels).mean(dim=1)
+
+
+def _last_layer(model: PreTrainedModel) -> Any:
+    """Returns the last layer of a stock BERT encoder whose output nothing but the head reads, else None."""
+    base: Any = model.base_model
+    if type(base) is not BertModel or base.pooler is not None or base.config.is_decoder:
+        return None
+    last = base.encoder.layer[-1]
+    # Checkpointing computes a layer again when this is over, and others may have replaced it too.
+    return None if last.gradient_checkpointing or "forward" in vars(last) else last
+
+
+def _layer_at(
+    layer: Any, positions: Tensor, hidden: Tensor, mask: Tensor | None = None, *_: Any, **__: Any
+) -> Tensor:
+    """Computes `BertLayer`'s outputs at `positions` [B, K] alone, from hidden states [B, T, H]."""
+    assert mask is None, "blocks have no padding"
+    attention: Any = layer.attention.self
+    kept = _at(hidden, positions)
+
+    def heads(states: Tensor) -> Tensor:
+        return states.view(*states.shape[:2], -1, attention.attention_head_size).transpose(1, 2)
+
+    attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+        layer.attention.self.config._attn_implementation, eager_attention_forward
+    )
+    context, _weights = attend(
+        attention,
+        heads(attention.query(kept)),
+        heads(attention.key(hidden)),
+        heads(attention.value(hidden)),
+        None,
+        dropout=attention.dropout.p if attention.training else 0.0,
+        scaling=attention.scaling,
+    )
+    states: Tensor = layer.feed_forward_chunk(layer.attention.output(context.flatten(2), kept))
+    return states
+
+
+def _at(hidden: Tensor, positions: Tensor) -> Tensor:
+    return hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.size(-1)))
+
+
+@contextmanager
+def _replaced(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+    """Lets a module compute something else for a while; its hooks are called as ever."""
+    module.forward = forward
+    try:
+        yield
+    finally:
+        # What the class says comes to light again.
+        del module.forward

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from wellread_hf.data.order import shuffled
 from wellread_hf.data.tokens import Blocks
-from wellread_hf.models.masked_lm import masked_lm_loss, scoring_only
+from wellread_hf.models.masked_lm import gives_losses, giving_losses, masked_lm_loss, scoring_only
 from wellread_hf.records import write_atomically
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.training.arguments import training_arguments
@@ -43,9 +43,15 @@ class MlmTrainer(RowMeanTrainer):
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each block's mean loss over its masked positions."""
-        with scoring_only(self.accelerator.unwrap_model(model), inputs["positions"]):
-            outputs = model(input_ids=inputs["input_ids"])
-        return masked_lm_loss(outputs.logits, inputs["labels"]), outputs
+        labels = inputs["labels"]
+        stock: Any = self.accelerator.unwrap_model(model)
+        with scoring_only(stock, inputs["positions"]):
+            if not (model.training and gives_losses(stock)):
+                outputs = model(input_ids=inputs["input_ids"])
+                return masked_lm_loss(outputs.logits, labels), outputs
+            with giving_losses(stock, labels):
+                losses = model(input_ids=inputs["input_ids"]).logits
+        return losses.mean(dim=1), {}
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Builds the parent's schedule, or one over the time budget."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from wellread_hf.errors import NotFiniteError
+from wellread_hf.training.freed_memory import keep_freed_memory
 
 
 class RowMeanTrainer(Trainer):
@@ -28,6 +29,12 @@ class RowMeanTrainer(Trainer):
     @abstractmethod
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns the losses [B] of a micro-batch and the model's outputs (a mapping)."""
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains as the parent does."""
+        if self.args.device.type == "cpu":
+            keep_freed_memory()
+        return super().train(*args, **kwargs)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
