@@ -23,6 +23,7 @@ RECIPES = (
     "pd",
     "glue",
     "sweep",
+    "study",
     "publish",
 )
 

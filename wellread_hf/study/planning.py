@@ -84,8 +84,8 @@ class Plan:
     def __init__(self, settings: StudySettings) -> None:
         if settings.scale == "toy" and settings.task.name != TOY:
             raise SettingsError(
-                f"--task.name {settings.task.name} is real text, and --scale toy has the toy world's budget and "
-                "text: expected --scale text with it; add that, and name the budget"
+                f"--task.name {settings.task.name} is real text, and --scale toy has the toy world's budget "
+                "and text: expected --scale text with it; add that, and name the budget"
             )
         with each_found_once():
             planner = _Planner(settings)

@@ -14,6 +14,8 @@ from scipy.stats import ttest_1samp
 # A difference below one point of the score counts as none where a finding says that there is none.
 MARGIN = 1.0
 LEVEL = 0.05
+# Scores are fractions times 100; what differs by less than this in points does not differ.
+_ROUNDING = 1e-9
 
 Claim = Literal["better", "alike", "no worse"]
 Verdict = Literal["confirmed", "not confirmed", "not decidable"]
@@ -55,7 +57,7 @@ def difference(differences: Sequence[float], claim: Claim) -> Difference:
     if len(differences) < 2:
         raise ValueError(f"a paired test needs two pairs, got {len(differences)}")
     mean = sum(differences) / len(differences)
-    if max(differences) == min(differences):
+    if max(differences) - min(differences) < _ROUNDING:
         return Difference(mean=mean, low=mean, high=mean, pairs=len(differences), p=None)
     interval = ttest_1samp(differences, 0.0).confidence_interval(1 - LEVEL)
     above = ttest_1samp(differences, 0.0 if claim == "better" else -MARGIN, alternative="greater")
