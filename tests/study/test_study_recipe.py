@@ -73,12 +73,16 @@ def test_real_text_has_no_budget_unless_it_is_named(
         assert ran.status == 2, ran.out
         assert re.search(r"which has to be named: expected --budget\.[a-z-]+ and a number", ran.err), ran.err
     # Pre-trained students are given, so its steps need not be.
-    planned = run_here(capfd, "study", *TEXT, *task, *BUDGET[:8], "--running.runs", tmp_path)
+    one = ("--students", "2-128", *BUDGET[:8], "--running.runs", tmp_path)
+    planned = run_here(capfd, "study", *TEXT, *task, *one)
     assert planned.status == 0, planned.err
-    # What the text allows: no other domains are named.
-    assert "\ncompound: " not in planned.out.partition("weights")[0]
-    assert "\ndomain: " not in planned.out
-    assert "\nmethods: 4 arms, 16 runs" in planned.out
+    # What the text allows: no other domains are named, nor steps to read the transfer set in.
+    found = re.findall(r"^([a-z-]+): \d+ arms", planned.out, re.MULTILINE)
+    assert found == ["methods", "initialisation", "transfer-size", "concurrent", "temperature"]
+    assert "\nmethods: 4 arms, 8 runs" in planned.out
+    several = run_here(capfd, "study", "methods", *TEXT, *task, *BUDGET)
+    assert several.status == 2
+    assert "is one student, but the study is over bert-2-128, bert-4-128" in several.err
 
 
 def _study(folder: Path, name: str) -> dict[str, object]:
@@ -113,8 +117,6 @@ def test_a_killed_run_goes_on_and_a_second_does_nothing(
     assert on.status == 0, on.err
     assert {path: path.stat().st_mtime_ns for path in done} == done
     found = _study(runs, "concurrent")
-    assert len(found["scores"]) % 2 == 0  # type: ignore[arg-type]
-    assert (runs / "toyworld").exists() is False
     before = {path: path.stat().st_mtime_ns for path in runs.glob("*/stage.json")}
     again = run_here(capfd, "study", *words)
     assert again.status == 0

@@ -49,8 +49,8 @@ def test_one_pair_is_refused_and_pairs_without_spread_are_no_test() -> None:
 
 def test_under_the_null_hypothesis_one_in_twenty_is_below_five_percent() -> None:
     rng = np.random.default_rng(1)
-    found = [difference(list(rng.normal(0, 2, 10)), "better").p for _ in range(2_000)]
-    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.015)
+    found = [difference(list(rng.normal(0, 2, 10)), "better").p for _ in range(500)]
+    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.025)
 
 
 @pytest.mark.parametrize(

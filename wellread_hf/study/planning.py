@@ -99,8 +99,10 @@ def _possible(settings: StudySettings) -> Sequence[StudyName]:
     left_out: set[StudyName] = set()
     if not (settings.near and settings.far):
         left_out.add("domain")
-    if TASK in settings.transfer:
+    if TASK in settings.transfer or settings.budget.mlm_steps is None:
         left_out.add("compound")
+    if settings.weights is not None and "{" not in settings.weights:
+        left_out.add("depth-width")
     return [name for name in ALL_STUDIES if name not in left_out]
 
 
@@ -121,6 +123,7 @@ class _Planner:
             students = [arm.student] if arm.student is not None else s.students
             for student in map(Student.parse, students):
                 runs += [self._run(arm, student, seed) for seed in s.seeds]
+        self._check_sizes(runs)
         domains = dict.fromkeys(arm.domain for arm in study.arms)
         likenesses = {}
         if study.axis == "rank correlation":
@@ -156,6 +159,16 @@ class _Planner:
         if weights is None:
             return self.chain.random(student.name)
         return Start(student=student.name, tokenizer=student.fill_in(weights))
+
+    def _check_sizes(self, runs: Sequence[PlannedRun]) -> None:
+        """Refuses one folder of weights for several sizes: all would be the same student."""
+        weights, students = self.settings.weights, dict.fromkeys(run.student for run in runs)
+        if weights is not None and len({each.fill_in(weights) for each in students}) < len(students):
+            raise SettingsError(
+                f"--weights {weights} is one student, but the study is over "
+                f"{', '.join(each.name for each in students)}; put {{student}}, {{layers}}, {{hidden}} or "
+                "{heads} into it, or name one of --students"
+            )
 
     def _pretrained(self, student: Student, seed: int) -> Start | Stage:
         weights = self.settings.weights
