@@ -168,7 +168,7 @@ _TOY_LABELS = Tuning(max_length=32, optim=Optim(learning_rate=1e-3, batch_size=3
 ON_TOY = StudySettings(
     seeds=(0, 1, 2, 3, 4),
     budget=Budget(
-        mlm_steps=1_000,
+        mlm_steps=800,
         labelled_rows=500,
         labels_seen=7_500,
         transfer_rows=8_000,
