@@ -25,6 +25,7 @@ BENCHMARKS = {
     "label": "benchmarks.label",
     "finetune": "benchmarks.finetune",
     "pack": "benchmarks.pack",
+    "cohort": "benchmarks.cohort",
     "startup": "benchmarks.startup",
 }
 

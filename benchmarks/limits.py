@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-import torch.nn.functional as F
 
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
 from benchmarks.sides import BATCH, LENGTH
 from wellread_hf.data.tokens import masked_positions_per_block
+from wellread_hf.models.masked_lm import VocabularyLoss
 from wellread_hf.students import HEAD_SIZE, VOCABULARY, Student
 
 TOKENS = BATCH * LENGTH
@@ -17,30 +17,29 @@ SCORED = BATCH * masked_positions_per_block(LENGTH)
 FLOAT = 4
 
 
-def products(student: Student) -> Iterator[tuple[int, int, int, int, int]]:
+def products(student: Student, blocks: int = BATCH) -> Iterator[tuple[int, int, int, int, int]]:
     """Yields (how often, batch, m, k, n) of the products [m, k] × [k, n] of a forward pass as ours needs it.
 
     The last layer's queries, attention output and feed-forward part exist at scored positions only.
     """
-    hidden, heads = student.hidden, student.heads * BATCH
-    whole = student.layers - 1
-    yield 4 * whole + 2, 1, TOKENS, hidden, hidden
-    yield whole, 1, TOKENS, hidden, 4 * hidden
-    yield whole, 1, TOKENS, 4 * hidden, hidden
+    hidden, heads = student.hidden, student.heads * blocks
+    whole, tokens, scored = student.layers - 1, blocks * LENGTH, masked_positions_per_block(LENGTH)
+    yield 4 * whole + 2, 1, tokens, hidden, hidden
+    yield whole, 1, tokens, hidden, 4 * hidden
+    yield whole, 1, tokens, 4 * hidden, hidden
     # The last layer: query and attention output; the head's transform is of the same shape.
-    yield 3, 1, SCORED, hidden, hidden
-    yield 1, 1, SCORED, hidden, 4 * hidden
-    yield 1, 1, SCORED, 4 * hidden, hidden
-    yield 1, 1, SCORED, hidden, VOCABULARY
-    scored = SCORED // BATCH
+    yield 3, 1, blocks * scored, hidden, hidden
+    yield 1, 1, blocks * scored, hidden, 4 * hidden
+    yield 1, 1, blocks * scored, 4 * hidden, hidden
+    yield 1, 1, blocks * scored, hidden, VOCABULARY
     for times, queries in ((whole, LENGTH), (1, scored)):
         yield times, heads, queries, HEAD_SIZE, LENGTH
         yield times, heads, queries, LENGTH, HEAD_SIZE
 
 
-def flops(student: Student) -> float:
+def flops(student: Student, blocks: int = BATCH) -> float:
     """Counts the floating-point operations of one step: forward, and twice that backward."""
-    return sum(6.0 * often * batch * m * k * n for often, batch, m, k, n in products(student))
+    return sum(6.0 * often * batch * m * k * n for often, batch, m, k, n in products(student, blocks))
 
 
 def matrix_rate(student: Student) -> Callable[[], float]:
@@ -99,6 +98,7 @@ def vocabulary_head(student: Student, rounds: int) -> Figure:
     """
     hidden = torch.randn(SCORED, student.hidden, requires_grad=True)
     weight = torch.randn(VOCABULARY, student.hidden, requires_grad=True)
+    bias = torch.zeros(VOCABULARY, requires_grad=True)
     labels = torch.randint(0, VOCABULARY, (SCORED,))
     work = 6.0 * SCORED * student.hidden * VOCABULARY
     traffic = FLOAT * VOCABULARY * (3.0 * student.hidden + 5 * SCORED)
@@ -108,9 +108,9 @@ def vocabulary_head(student: Student, rounds: int) -> Figure:
 
     def head() -> float:
         started = time.perf_counter()
-        F.cross_entropy(F.linear(hidden, weight), labels).backward()
+        VocabularyLoss.apply(hidden, weight, bias, labels).mean().backward()
         took = time.perf_counter() - started
-        hidden.grad = weight.grad = None
+        hidden.grad = weight.grad = bias.grad = None
         return work / took / 1e9
 
     bandwidths, peaks = [], []
