@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.limits import flops
+from benchmarks.limits import flops, products
 from benchmarks.report import circumstances
 from benchmarks.sides import LENGTH, random_blocks, tokenizer
 from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
@@ -115,7 +115,7 @@ def measure(
             "tokens/s": values[way],
             "over stock": [mine / stock for mine, stock in zip(values[way], values["stock"], strict=True)],
             "memory, MB": memory[way] / 1e6,
-            "utilisation": median(values[way]) * flops(student, blocks) / (blocks * LENGTH) / peak,
+            "utilisation": median(values[way]) * flops(products(student, blocks)) / (blocks * LENGTH) / peak,
             "losses differ by": differ,
         }
         for way in values

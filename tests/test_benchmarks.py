@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import bare, cohort, gpu, limits, mlm, mlm_memory, report
+from benchmarks import bare, cohort, gpu, limits, mlm, mlm_memory, report, vocabulary_head
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import Peak, in_own_process, in_turn
+from benchmarks.sst2 import classifier
 from wellread_hf.models.masked_lm import new_masked_lm, scoring_only
 from wellread_hf.students import VOCABULARY, Student
 
@@ -98,11 +99,24 @@ def test_the_products_of_a_step_are_those_that_torch_counts(student):
     with FlopCounterMode(display=False) as counter, scoring_only(model, positions):
         logits = model(input_ids=ids).logits
     assert logits.shape == (2, 19, VOCABULARY)
-    assert limits.flops(student, blocks=2) == 3 * counter.get_total_flops()
+    assert limits.flops(limits.products(student, blocks=2)) == 3 * counter.get_total_flops()
+
+
+def test_the_products_of_a_classifier_are_those_that_torch_counts():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = classifier("4-256")
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter:
+        for width in (16, 24):
+            model(input_ids=torch.ones(limits.BATCH, width, dtype=torch.long))
+    found = limits.flops(limits.classifier_products(Student(4, 256), (16, 24)))
+    # Two classes from the pooled state are left out.
+    assert found == 3 * (counter.get_total_flops() - 2 * 2 * limits.BATCH * 256 * 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("benchmark", [mlm, mlm_memory, bare, cohort])
+@pytest.mark.parametrize("benchmark", [mlm, mlm_memory, bare, vocabulary_head, cohort])
 def test_a_quick_run_checks_both_sides_and_gives_figures(benchmark):
     figures = benchmark.run(rounds=1, quick=True)
     assert figures
