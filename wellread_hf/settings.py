@@ -10,6 +10,7 @@ from wellread_hf.students import Student
 
 Precision = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["linear", "cosine"]
+Kept = Literal["first", "spread", "embeddings"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -205,6 +206,46 @@ class Pretrain:
             self.dropout is None or self.start is None,
             f"--dropout {self.dropout} is for random weights, but --start {self.start} brings a dropout of "
             "its own; leave out one of the two",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Init:
+    """A student's first weights, taken from another BERT of the same width."""
+
+    source: str | None = None
+    """BERT to take from: Hub id (`NAME@REVISION`) or folder; a classifier will do."""
+    student: str | None = None
+    """Which of the 24 to make, as wide as the source; default: half as deep as the source."""
+    keep: Kept = "first"
+    """What to take: the `first` layers (truncated), layers `spread` evenly over the source, the first among
+    them (DistilBERT), or the word `embeddings` alone."""
+    layers: tuple[int, ...] = ()
+    """Take these layers of the source instead, by number from 1, e.g. `1 3 5`."""
+    tokenizer: str | None = None
+    """Hub id (`NAME@REVISION`) or folder of the tokenizer; default: the one that lies with `source`."""
+    seed: int = 0
+    """Seed of all weights that are not taken."""
+
+    def __post_init__(self) -> None:
+        student = None if self.student is None else Student.parse(self.student)
+        _require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}")
+        _require(
+            not self.layers or self.keep == "first",
+            f"--layers names layers and --keep {self.keep} chooses its own; leave out one of the two",
+        )
+        _require(
+            all(number > 0 for number in self.layers),
+            f"--layers are numbered from 1, got {' '.join(map(str, self.layers))}",
+        )
+        _require(
+            student is None or not self.layers or len(self.layers) == student.layers,
+            f"--student {self.student} and --layers {' '.join(map(str, self.layers))} differ in their "
+            "number of layers; leave out one of the two",
+        )
+        _require(
+            self.keep != "embeddings" or student is not None,
+            "--keep embeddings takes no layers, so it does not say how many the student gets; give --student",
         )
 
 
