@@ -8,11 +8,9 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wellread_hf.errors import SettingsError, SourceError
-from wellread_hf.locations import Location
-from wellread_hf.models.adoption import read_config
+from wellread_hf.errors import SettingsError
 from wellread_hf.students import BERT_DROPOUT, Student
 
 if TYPE_CHECKING:
@@ -41,44 +39,6 @@ def check_layers(numbers: Sequence[int], there: int, option: str) -> None:
             f"{option}: expected layers of the source, numbered 1 to {there}, got "
             f"{', '.join(map(str, outside))}; take fewer or other layers, or a deeper source"
         )
-
-
-def load_bert(location: Location, option: str, seed: int) -> tuple["BertForMaskedLM", list[str], list[str]]:
-    """Loads a stock BERT's encoder in fp32, with its masked-LM head or a new one drawn with `seed`.
-
-    Returns:
-        The model, the names of weights that are new, and of those of the source that it has no place for.
-
-    Raises:
-        SourceError: It is no stock BERT, has no safetensors, or lacks weights of its encoder.
-    """
-    import torch
-    from transformers import BertConfig, BertForMaskedLM
-
-    from wellread_hf.models.loading import loading_told
-
-    config = read_config(location, option)
-    kind: Any = BertForMaskedLM
-    torch.manual_seed(seed)
-
-    def load() -> Any:
-        return kind.from_pretrained(
-            location.name,
-            revision=location.revision,
-            config=BertConfig.from_dict(config),
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-
-    model, info = loading_told(load, location, option, "model")
-    lacking = sorted(name for name in info["missing_keys"] if not name.startswith("cls."))
-    if lacking:
-        raise SourceError(
-            f"{option} {location.name}: expected the weights of a BERT of {config['num_hidden_layers']} "
-            f"layers, got none for {', '.join(lacking[:3])}; take the folder that its training saved"
-        )
-    return model, sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
 
 
 def with_layers(source: "BertForMaskedLM", numbers: Sequence[int]) -> "BertForMaskedLM":

@@ -37,15 +37,15 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
         from wellread_hf.models.initialisation import (
             check_layers,
             check_width,
-            load_bert,
             places,
             with_layers,
             with_word_embeddings,
         )
         from wellread_hf.models.loading import check_fit
         from wellread_hf.models.saving import save_model
+        from wellread_hf.models.stock_bert import load_bert
 
-        source, new, left_out = load_bert(source_at, "--source", settings.seed)
+        source, new, left_out = load_bert(source_at, "--source", settings.seed, "BertForMaskedLM")
         words = _tokenizer(source_at, tokenizer_at, source.config)
         words.model_max_length = min(words.model_max_length, source.config.max_position_embeddings)
         check_fit(source, words, words.model_max_length, "--tokenizer")
