@@ -43,7 +43,7 @@ print("one of", PartialState().num_processes, "processes")
 
 def test_these_are_all_recipes() -> None:
     assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == set(RECIPES)
-    assert len(RECIPES) == 11
+    assert len(RECIPES) == 12
 
 
 def _squashed(text: str) -> str:

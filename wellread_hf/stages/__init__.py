@@ -4,6 +4,7 @@ Building touches no model; a chain is planned first (a recipe's `--dry-run`) and
 """
 
 from wellread_hf.stages.adopting import adopt
+from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.predicting import check_glue, predict
 from wellread_hf.stages.reading import pack, pretrain, train_tokenizer
 from wellread_hf.stages.teaching import distill, finetune, label, stored_labels
@@ -13,6 +14,7 @@ __all__ = [
     "check_glue",
     "distill",
     "finetune",
+    "initialise",
     "label",
     "pack",
     "predict",
