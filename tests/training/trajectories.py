@@ -1,4 +1,4 @@
-"""Trains each of the three trainers for a few steps, under however many processes there are.
+"""Trains each of the trainers for a few steps, under however many processes there are.
 
 accelerate launch ... trajectories.py FOLDER    writes FOLDER/KIND.npz: losses and final weights
 """
@@ -14,14 +14,14 @@ from wellread_hf.data.order import whole_run
 from wellread_hf.data.tokens import Blocks
 from wellread_hf.graph import processes
 from wellread_hf.models.encoding import PadCollator
-from wellread_hf.settings import Optim, Running
+from wellread_hf.settings import Objective, Optim, Running
 from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import MlmTrainer, RunBlocks
 from wellread_hf.training.tuning import TargetRows
 
-KINDS = ("mlm", "finetune", "distill")
+KINDS = ("mlm", "finetune", "distill", "patient")
 STEPS, BATCH = 6, 32
 
 
@@ -37,13 +37,17 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
     rows = random_rows(100)
     draw = np.random.default_rng(1)
     targets = {"labels": draw.integers(0, 3, size=len(rows))}
-    if kind == "distill":
+    if kind in ("distill", "patient"):
         targets = {"teacher_logits": draw.normal(size=(len(rows), 3)).astype(np.float32) * 2}
-    parts = {
+    parts: dict[str, Any] = {
         "model": tiny_classifier(num_labels=3),
         "train_dataset": TargetRows(rows, targets, whole_run(rows.lengths, BATCH, STEPS, seed=3)),
         "data_collator": PadCollator(rows.pad_id),
     }
+    if kind == "patient":
+        targets["teacher_states"] = draw.normal(size=(len(rows), 1, 48)).astype(np.float16)
+        # With a projection, whose gradients processes must share as well.
+        parts["objective"] = Objective(method="patient", projection=True)
     return (ClassifierTrainer if kind == "finetune" else DistillationTrainer), parts
 
 
