@@ -1,5 +1,6 @@
 """Typed, frozen settings of every stage; the string below a field is its help on the command line."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -425,10 +426,16 @@ class Label:
     """Rows a shard; a killed pass loses one shard at most."""
     teacher_labels: tuple[str, ...] = ()
     """The teacher's label names in the order of its outputs, where its config has none."""
+    states: tuple[int, ...] = ()
+    """Layers of the teacher, counted from 1, whose [CLS] states are stored as well, e.g. `2 4` (fp16)."""
     trust_remote_code: bool = False
     """Run model code that comes with the teacher."""
 
     def __post_init__(self) -> None:
+        _require(
+            all(layer > 0 for layer in self.states) and len(set(self.states)) == len(self.states),
+            f"--states are layers of the teacher, counted from 1, each once, got {self.states}",
+        )
         _require(self.max_length >= 8, f"--max-length must be at least 8, got {self.max_length}")
         _require(self.shard_rows > 0, f"--shard-rows must be at least 1, got {self.shard_rows}")
         _require(
@@ -445,10 +452,30 @@ class Objective:
     """Softens both distributions; the loss is multiplied by T²."""
     hard_label_share: float = 0.0
     """Weight of the cross-entropy with the true labels, 0 to 1."""
+    method: str = "soft-labels"
+    """`soft-labels` (Turc et al. 2019) or `patient` (Sun et al. 2019: [CLS] states as well)."""
+    layers: tuple[str, ...] = ("skip",)
+    """Whose [CLS] states `patient` compares: `skip` (every k-th layer of the teacher), `last` (its last
+    ones), or pairs STUDENT:TEACHER counted from 1, e.g. `1:4 2:8`."""
+    states_weight: float = 1.0
+    """Weight (β) of the distance of [CLS] states."""
+    projection: bool = False
+    """Learn a projection of the student's states to the teacher's width (the method's paper has equal
+    widths)."""
 
     def __post_init__(self) -> None:
         _require(self.temperature > 0, f"--temperature must be above 0, got {self.temperature}")
         _require(
             0 <= self.hard_label_share <= 1,
             f"--hard-label-share must lie between 0 and 1, got {self.hard_label_share}",
+        )
+        pairs = bool(self.layers) and all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", pair) for pair in self.layers)
+        _require(
+            pairs or self.layers in (("skip",), ("last",)),
+            "--layers takes skip, last, or pairs STUDENT:TEACHER counted from 1, e.g. 1:4 2:8; got "
+            f"{' '.join(self.layers) or 'nothing'}",
+        )
+        _require(
+            0 <= self.states_weight < math.inf,
+            f"--states-weight must be at least 0 and finite, got {self.states_weight}",
         )

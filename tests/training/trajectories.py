@@ -23,7 +23,7 @@ from wellread_hf.data.order import whole_run
 from wellread_hf.data.tokens import Blocks
 from wellread_hf.graph import processes
 from wellread_hf.models.encoding import PadCollator
-from wellread_hf.settings import Distil, Optim, Running
+from wellread_hf.settings import Distil, Objective, Optim, Running
 from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.distilbert import LearntFromTeacher
 from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
@@ -32,7 +32,7 @@ from wellread_hf.training.next_sentence import SentencePairs, with_next_sentence
 from wellread_hf.training.pretraining import MlmTrainer, RunBlocks
 from wellread_hf.training.tuning import TargetRows
 
-KINDS = ("mlm", "next-sentence", "distilbert", "finetune", "distill")
+KINDS = ("mlm", "next-sentence", "distilbert", "finetune", "distill", "patient")
 STEPS, BATCH = 6, 32
 
 
@@ -52,13 +52,17 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
     rows = random_rows(100)
     draw = np.random.default_rng(1)
     targets = {"labels": draw.integers(0, 3, size=len(rows))}
-    if kind == "distill":
+    if kind in ("distill", "patient"):
         targets = {"teacher_logits": draw.normal(size=(len(rows), 3)).astype(np.float32) * 2}
-    parts = {
+    parts: dict[str, Any] = {
         "model": tiny_classifier(num_labels=3),
         "train_dataset": TargetRows(rows, targets, whole_run(rows.lengths, BATCH, STEPS, seed=3)),
         "data_collator": PadCollator(rows.pad_id),
     }
+    if kind == "patient":
+        targets["teacher_states"] = draw.normal(size=(len(rows), 1, 48)).astype(np.float16)
+        # With a projection, whose gradients processes must share as well.
+        parts["objective"] = Objective(method="patient", projection=True)
     return (ClassifierTrainer if kind == "finetune" else DistillationTrainer), parts
 
 
