@@ -141,7 +141,7 @@ CASES: list[tuple[str, tuple[str, str], str, tuple[str, ...]]] = [
     ("hard labels", DISTILL, "--transfer.sources pool.jsonl,column=sentence --objective.hard-label-share 0.5",
      ("--objective.hard-label-share", "--transfer.sources task")),
     ("method", DISTILL, "--objective.method pateint", ("soft-labels, patient", "'pateint'", "nearest")),
-    ("an idle map", DISTILL, "--objective.layers last", ("--objective.layers means nothing", "patient")),
+    ("a map for nothing", DISTILL, "--objective.layers last", ("--objective.layers means", "patient")),
     ("no states", DISTILL, "--objective.method patient", ("[CLS] states", "label again", "one teacher")),
     ("other states", DISTILL, "--objective.method patient --label.states 2",
      ("layers 1", "got 2", "--label.states 1 2")),
