@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from wellread_hf import stages
+from wellread_hf.chain import Chain
 from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
@@ -131,85 +131,59 @@ ON_TOY = Settings(
 )
 
 
-class Chain:
-    """Plans the stages that methods and seeds share."""
+class Methods:
+    """Plans the methods; what they and their seeds share is planned alike, and so carried out once."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.running = settings, settings.running
-        self.toy = Toy(settings.toy, settings.running)
-        self.task, self.transfer = self.toy.task(settings.task), self.toy.transfer(settings.transfer)
-        self.teacher = None if settings.teacher is not None else self.made_teacher()
-        teacher = settings.teacher or str(self.teacher.folder)
-        after = [*self.toy.after, *([self.teacher] if self.teacher else [])]
-        self.labels = stages.label(teacher, self.task, self.transfer, settings.label, self.running, after)
+        s = self.settings = settings
+        toy = Toy(s.toy, s.running)
+        # Without pre-training here there is no corpus; the tokenizer is the given student's.
+        self.chain = Chain(s.task, s.corpus, toy, s.running, tokenizer=s.weights)
+        self.teacher = None if s.teacher is not None else self.made_teacher()
+        self.labels = self.chain.labelled(s.teacher or self.teacher, s.transfer, s.label)
 
     def made_teacher(self) -> Stage:
         s = self.settings
-        return self.fine_tuned(
-            self.mlm(replace(s.teacher_pretrain, student=s.teacher_student)), s.teacher_tuning
-        )
+        encoder = self.chain.pretrained(replace(s.teacher_pretrain, student=s.teacher_student))
+        return self.chain.fine_tuned(encoder, s.teacher_tuning)
 
-    def mlm(self, settings: Pretrain) -> Stage:
-        corpus = self.toy.corpus(self.settings.corpus)
-        return stages.pretrain(settings, corpus, self.running, self.toy.after)
-
-    def pretrained(self, seed: int) -> Stage | None:
+    def pretrained(self, seed: int) -> Start | Stage:
         s = self.settings
         if s.weights is not None:
-            return None
-        return self.mlm(replace(s.pretrain, student=s.student, seed=0 if s.shared_pretraining else seed))
+            return Start(weights=s.weights)
+        seed = 0 if s.shared_pretraining else seed
+        return self.chain.pretrained(replace(s.pretrain, student=s.student, seed=seed))
 
-    def start(self, encoder: Stage | None, scratch: bool = False) -> Start:
-        weights = self.settings.weights if encoder is None else str(encoder.folder)
-        if not scratch:
-            return Start(weights=weights)
-        # Without pre-training here there is no corpus; the tokenizer is the given student's.
-        start = Start(student=self.settings.student, tokenizer=weights or self.settings.corpus.tokenizer)
-        return self.toy.start(start)
-
-    def fine_tuned(self, encoder: Stage | None, tuning: Tuning, scratch: bool = False) -> Stage:
-        after = [*self.toy.after, *([encoder] if encoder else [])]
-        return stages.finetune(self.start(encoder, scratch), self.task, tuning, self.running, after)
-
-    def distilled(self, encoder: Stage | None, tuning: Tuning, scratch: bool = False) -> Stage:
-        after = [*self.toy.after, *([encoder] if encoder else [])]
-        return stages.distill(
-            self.start(encoder, scratch),
-            self.task,
-            self.labels,
-            self.transfer,
-            self.settings.objective,
-            tuning,
-            self.running,
-            after,
-        )
+    def distilled(self, start: Start | Stage, tuning: Tuning) -> Stage:
+        s = self.settings
+        return self.chain.distilled(start, self.labels, s.transfer, s.objective, tuning)
 
     def run(self, method: Method, seed: int) -> Stage:
         """Plans one method with one seed."""
-        s = self.settings
+        s, chain = self.settings, self.chain
         tuning = replace(getattr(s, method), seed=seed)
         match method:
             case "basic":
-                return self.fine_tuned(None, tuning, scratch=True)
+                return chain.fine_tuned(chain.random(s.student), tuning)
             case "distillation":
-                return self.distilled(None, tuning, scratch=True)
+                return self.distilled(chain.random(s.student), tuning)
             case "pf":
-                return self.fine_tuned(self.pretrained(seed), tuning)
+                return chain.fine_tuned(self.pretrained(seed), tuning)
             case "pd":
                 return self.distilled(self.pretrained(seed), tuning)
             case "pdf":
-                return self.fine_tuned(self.run("pd", seed), tuning)
+                return chain.fine_tuned(self.run("pd", seed), tuning)
 
 
 def plan(settings: Settings) -> list[Stage]:
     if not settings.methods or not settings.seeds:
         raise SettingsError("expected at least one of --methods and one of --seeds, got none")
-    chain = Chain(settings)
+    methods = Methods(settings)
     runs = {
-        TITLES[method]: [chain.run(method, seed) for seed in settings.seeds] for method in settings.methods
+        TITLES[method]: [methods.run(method, seed) for seed in settings.seeds] for method in settings.methods
     }
     title = f"{settings.task.name} {settings.student}"
-    return [report(title, runs, chain.teacher, settings.running.runs)]
+    return [report(title, runs, methods.teacher, settings.running.runs)]
 
 
 def smoke(settings: Settings) -> Settings:

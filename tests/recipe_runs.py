@@ -24,6 +24,7 @@ RECIPES = (
     "pd",
     "glue",
     "sweep",
+    "study",
     "publish",
 )
 

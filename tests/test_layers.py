@@ -24,14 +24,15 @@ LEVELS = (
     ("cards", "reporting", "stages"),
     ("hub", "scoreboard", "scores", "submission"),
     ("toy",),
-    ("cli", "glue_runs"),
+    ("chain", "cli", "glue_runs"),
     ("sweep",),
-    ("commands",),
+    ("commands", "study"),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 
 # What a recipe may name: what joins stages, and what settings are made of.
 FOR_RECIPES = {
+    "wellread_hf.chain",
     "wellread_hf.cli",
     "wellread_hf.data.toyworld.ToyWorldSettings",
     "wellread_hf.errors",
@@ -44,6 +45,7 @@ FOR_RECIPES = {
     "wellread_hf.settings",
     "wellread_hf.stages",
     "wellread_hf.students",
+    "wellread_hf.study.command",
     "wellread_hf.sweep.command",
     "wellread_hf.tasks",
     "wellread_hf.toy",

@@ -13,8 +13,10 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
+import tyro
 from recipe_runs import RECIPES, ROOT, Ran, launch, recipe, run_command, run_here
 
+POSITIONAL = get_args(tyro.conf.Positional[str])[1]
 each_recipe = pytest.mark.parametrize("name", RECIPES)
 
 # A masked-LM run without dropout: the one source of chance that depends on the number of processes.
@@ -43,7 +45,7 @@ print("one of", PartialState().num_processes, "processes")
 
 def test_these_are_all_recipes() -> None:
     assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == set(RECIPES)
-    assert len(RECIPES) == 12
+    assert len(RECIPES) == 13
 
 
 def _squashed(text: str) -> str:
@@ -81,7 +83,8 @@ def _options(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, bool]]
             yield inner, below[field.name], False
             yield from _options(value, inner)
         else:
-            yield name, below[field.name], True
+            # Words that stand alone have no option; their sentence is shown all the same.
+            yield name, below[field.name], POSITIONAL not in get_args(hints[field.name])
 
 
 @each_recipe
@@ -119,7 +122,7 @@ def test_dry_run_prints_settings_and_plan_and_writes_nothing(
     assert not runs.exists()
     settings, plan = ran.out.split("\n}\n")
     assert json.loads(settings + "}")["running"]["runs"] == str(runs)
-    # Below an empty line a sweep says how many trials it has.
+    # Below an empty line a sweep says how many trials it has, a study its arms.
     listed = plan.partition("\n\n")[0].splitlines()
     assert len(listed) >= 2
     for line in listed:
@@ -202,8 +205,12 @@ def test_every_recipe_runs_under_accelerate_launch(
     lines = [
         ["pretrain", *masked_lm, tmp_path / "masked-lm"],
         ["label", *labelling, tmp_path / "labelled"],
-        # A sweep trains a trial a process, and says so.
-        *([name, "--smoke", "--running.runs", runs] for name in RECIPES if (name, processes) != ("sweep", 2)),
+        # A sweep trains a trial a process, a study a student, and they say so.
+        *(
+            [name, "--smoke", "--running.runs", runs]
+            for name in RECIPES
+            if processes == 1 or name not in ("sweep", "study")
+        ),
     ]
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER)

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -179,6 +179,68 @@ def draw_family(
     # Without the version of matplotlib, which would be part of the bytes.
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A mean score in percent with its standard deviation, at a number or at a named place on the axis."""
+
+    place: float | str
+    mean: float
+    spread: float
+
+
+def draw_lines(
+    lines: Mapping[str, Sequence[Mark]],
+    teacher: tuple[float, str] | None,
+    title: str,
+    axes_names: tuple[str, str],
+    path: Path,
+    logarithmic: bool = False,
+) -> None:
+    """Draws a line with error bars for each of several series.
+
+    Args:
+        lines: The marks of each series; either all at numbers or all at names.
+        teacher: The teacher's score, drawn as a line, and what is written there.
+        title: Title of the chart.
+        axes_names: Names of the horizontal and of the vertical axis.
+        path: The PNG.
+        logarithmic: The horizontal axis is.
+    """
+    figure = _figure()
+    axes = figure.subplots()
+    names = list(dict.fromkeys(str(mark.place) for marks in lines.values() for mark in marks))
+    named = any(isinstance(mark.place, str) for marks in lines.values() for mark in marks)
+    for number, (name, marks) in enumerate(lines.items()):
+        # Side by side, so that none hides another.
+        aside = 0.08 * (number - (len(lines) - 1) / 2) if named else 0.0
+        at = [names.index(str(mark.place)) + aside if named else float(mark.place) for mark in marks]
+        axes.errorbar(
+            at,
+            [mark.mean for mark in marks],
+            yerr=[mark.spread for mark in marks],
+            fmt=f"{'osDv^P*'[number % 7]}{'-' if len(marks) > 1 else ''}",
+            markersize=5,
+            capsize=3,
+            linewidth=1,
+            color=f"C{number % 10}",
+            label=name,
+        )
+    if teacher is not None:
+        axes.axhline(teacher[0], color="gray", linestyle="--", zorder=0, label=teacher[1])
+    if named:
+        long = max(map(len, names)) > 12
+        axes.set_xticks(
+            range(len(names)), names, rotation=20 if long else 0, ha="right" if long else "center"
+        )
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xlabel(axes_names[0])
+    axes.set_ylabel(axes_names[1])
+    axes.set_title(f"{title}\nmarks: mean, lines: ± 1 standard deviation over seeds", fontsize="medium")
+    axes.legend(fontsize="small")
+    _save(figure, path)
 
 
 def _figure() -> "Figure":

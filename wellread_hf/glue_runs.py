@@ -149,13 +149,7 @@ class GlueRuns:
 
     def _weights(self, student: str) -> str | None:
         weights = self.settings.weights
-        if weights is None:
-            return None
-        size = Student.parse(student)
-        named = {"student": size.name, "layers": size.layers, "hidden": size.hidden, "heads": size.heads}
-        for word, value in named.items():
-            weights = weights.replace(f"{{{word}}}", str(value))
-        return weights
+        return None if weights is None else Student.parse(student).fill_in(weights)
 
     def _encoder(self, student: str) -> Stage:
         if student not in self._encoders:

@@ -97,6 +97,13 @@ class Student:
         """Number of attention heads, H / 64."""
         return self.hidden // HEAD_SIZE
 
+    def fill_in(self, pattern: str) -> str:
+        """Fills `{student}`, `{layers}`, `{hidden}` and `{heads}` into a pattern of names."""
+        named = {"student": self.name, "layers": self.layers, "hidden": self.hidden, "heads": self.heads}
+        for word, value in named.items():
+            pattern = pattern.replace(f"{{{word}}}", str(value))
+        return pattern
+
     def encoder_parameters(self, vocabulary: int = VOCABULARY) -> int:
         """Counts the weights of `BertModel` with pooler: embeddings, L layers, pooler.
 

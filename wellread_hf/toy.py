@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from wellread_hf.data.toydomains import write_toy_domains
 from wellread_hf.data.toyglue import write_toy_glue
 from wellread_hf.data.toyworld import LABEL_NAMES, ToyWorldSettings, write_toy_world
 from wellread_hf.errors import SettingsError
@@ -13,6 +14,7 @@ from wellread_hf.stages import finetune, pretrain
 from wellread_hf.students import Student
 
 TOY = "toy"
+TOY_DOMAINS = {"toy-near": "near.jsonl", "toy-far": "far.jsonl"}
 # A world that is written and learnt in seconds; too small to teach anything.
 SMOKE = ToyWorldSettings(corpus_texts=2_000, train_rows=64, validation_rows=64, test_rows=64, pool_rows=128)
 
@@ -57,11 +59,22 @@ class Toy:
             solo=True,
         )
         self.glue_used = False
+        self.domains_stage = Stage(
+            kind="toydomains",
+            name=f"seed{settings.seed}",
+            root=running.runs,
+            identity={"world": self.stage.digest},
+            after=[self.stage],
+            work=lambda stage: write_toy_domains(stage.folder, settings, self.stage.folder / "task"),
+            solo=True,
+        )
+        self.domains_used = False
 
     @property
     def after(self) -> Sequence[Stage]:
         """The world's stages, as far as anything asked for them."""
-        return [*([self.stage] if self.used else []), *([self.glue_stage] if self.glue_used else [])]
+        used = [(self.used, self.stage), (self.glue_used, self.glue_stage)]
+        return [stage for is_used, stage in [*used, (self.domains_used, self.domains_stage)] if is_used]
 
     def corpus(self, corpus: Corpus) -> Corpus:
         """Replaces `toy` among a corpus' sources and as its tokenizer."""
@@ -88,10 +101,17 @@ class Toy:
         )
 
     def transfer(self, transfer: Transfer) -> Transfer:
-        """Replaces `toy` among the sources of a transfer set: the unlabelled pool."""
-        pool = ",column=sentence"
-        sources = tuple(self._path("pool.jsonl") + pool if name == TOY else name for name in transfer.sources)
-        return replace(transfer, sources=sources)
+        """Replaces `toy`, `toy-near` and `toy-far` among the sources of a transfer set: unlabelled text."""
+        return replace(transfer, sources=tuple(map(self.text, transfer.sources)))
+
+    def text(self, source: str) -> str:
+        """Replaces `toy`, the unlabelled pool, `toy-near` or `toy-far`, text of other domains."""
+        if source == TOY:
+            return self._path("pool.jsonl") + ",column=sentence"
+        if source in TOY_DOMAINS:
+            self.domains_used = True
+            return str(self.domains_stage.folder / TOY_DOMAINS[source]) + ",column=sentence"
+        return source
 
     def glue(self, data: str) -> str:
         """Replaces `toy` as the home of GLUE: a folder in its layout, of the world's sentences."""

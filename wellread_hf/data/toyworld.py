@@ -42,8 +42,8 @@ _FORM_WEIGHTS: Mapping[Style, tuple[float, ...]] = {
 }
 _NEGATED: Mapping[Style, float] = {"corpus": 0.15, "task": 0.25}
 _NEGATORS = ("not", "never", "hardly")
-_ADVERBS = ("again", "here", "indeed", "now", "soon", "then", "there", "today")
-_FUNCTION_WORDS = ("about", "although", "and", "but", "it", "so", "was", "while", *_NEGATORS, *_ADVERBS)
+ADVERBS = ("again", "here", "indeed", "now", "soon", "then", "there", "today")
+_FUNCTION_WORDS = ("about", "although", "and", "but", "it", "so", "was", "while", *_NEGATORS, *ADVERBS)
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _POLARITIES = ("bad", "good")
 # Few, so that each is frequent: they get their meaning first, and then the others get theirs from them.
@@ -97,7 +97,7 @@ def write_toy_world(folder: Path, settings: ToyWorldSettings | None = None) -> N
     from transformers import BertTokenizer
 
     settings = settings or ToyWorldSettings()
-    language = _Language(settings)
+    language = Language(settings)
     held_out: set[str] = set()
 
     def draw(name: str, count: int) -> dict[str, int]:
@@ -156,10 +156,15 @@ def probe_accuracy(
     return float(cross_val_score(probe, rows, polarities, cv=folds).mean())
 
 
-class _Language:
-    """Words by hidden class, and the grammar; a verdict and a polarity are 0 (bad) or 1 (good)."""
+class Language:
+    """Words by hidden class, and the grammar; a verdict and a polarity are 0 (bad) or 1 (good).
 
-    def __init__(self, settings: ToyWorldSettings) -> None:
+    Args:
+        settings: Seed and sizes.
+        turned: The rare words are the frequent ones.
+    """
+
+    def __init__(self, settings: ToyWorldSettings, turned: bool = False) -> None:
         sizes = {"thing": settings.things, "person": settings.people}
         for polarity in _POLARITIES:
             sizes[f"{polarity} adjective"] = settings.adjectives
@@ -169,7 +174,8 @@ class _Language:
         self.words = {name: [next(invented) for _ in range(size)] for name, size in sizes.items()}
         # Zipf's law, flattened at the top: rare words are where reading more than the labels pays.
         self._weights = {
-            name: list(accumulate(1 / (rank + 5) for rank in range(size))) for name, size in sizes.items()
+            name: list(accumulate(1 / (rank + 5) for rank in range(size)[:: -1 if turned else 1]))
+            for name, size in sizes.items()
         }
 
     def sentence(self, rng: random.Random, verdict: int, style: Style, held_out: Collection[str]) -> str:
@@ -185,11 +191,11 @@ class _Language:
         # Often twice: outcomes that stand together are the first thing a masked LM learns of polarity.
         for link in ("so", "and")[: rng.choice((1, 2, 2))]:
             if len(words) + 3 <= CORPUS_WORDS:
-                words += [link, self._word(rng, "person"), self._word(rng, f"{_POLARITIES[verdict]} outcome")]
-        return " ".join([*words, *rng.sample(_ADVERBS, CORPUS_WORDS - len(words))])
+                words += [link, self.word(rng, "person"), self.word(rng, f"{_POLARITIES[verdict]} outcome")]
+        return " ".join([*words, *rng.sample(ADVERBS, CORPUS_WORDS - len(words))])
 
     def _sentence(self, rng: random.Random, verdict: int, style: Style) -> str:
-        thing = self._word(rng, "thing")
+        thing = self.word(rng, "thing")
 
         def says(of: str, polarity: int) -> str:
             return self._clause(rng, of, polarity, _NEGATED[style])
@@ -197,7 +203,7 @@ class _Language:
         match rng.choices(_FORMS, _FORM_WEIGHTS[style])[0]:
             case "list":
                 name = f"{_POLARITIES[verdict]} adjective"
-                *listed, last = (self._word(rng, name) for _ in range(rng.randint(2, 4)))
+                *listed, last = (self.word(rng, name) for _ in range(rng.randint(2, 4)))
                 return f"{thing} was {' '.join(listed)} and {last}"
             case "plain":
                 return says(thing, verdict)
@@ -215,7 +221,7 @@ class _Language:
     def _comparison(
         self, rng: random.Random, thing: str, verdict: int, says: Callable[[str, int], str]
     ) -> str:
-        while (other := self._word(rng, "thing")) == thing:
+        while (other := self.word(rng, "thing")) == thing:
             pass
         clauses = [says(thing, verdict), says(other, 1 - verdict)]
         rng.shuffle(clauses)
@@ -226,11 +232,12 @@ class _Language:
         if rng.random() < negated:
             polarity, negator = 1 - polarity, [rng.choice(_NEGATORS)]
         if rng.random() < 0.7:
-            return " ".join([of, "was", *negator, self._word(rng, f"{_POLARITIES[polarity]} adjective")])
-        verb = self._word(rng, f"{_POLARITIES[polarity]} verb")
-        return " ".join([self._word(rng, "person"), *negator, verb, of])
+            return " ".join([of, "was", *negator, self.word(rng, f"{_POLARITIES[polarity]} adjective")])
+        verb = self.word(rng, f"{_POLARITIES[polarity]} verb")
+        return " ".join([self.word(rng, "person"), *negator, verb, of])
 
-    def _word(self, rng: random.Random, name: str) -> str:
+    def word(self, rng: random.Random, name: str) -> str:
+        """Returns a word of a hidden class, the frequent ones more often."""
         return rng.choices(self.words[name], cum_weights=self._weights[name])[0]
 
 

@@ -1,0 +1,146 @@
+"""recipes/study.py as a user runs it: what it refuses, going on after a kill, and past a failure."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from recipe_runs import Ran, recipe, run_here
+
+TEXT = ("--scale", "text", "--dry-run")
+BUDGET = (
+    *("--budget.labelled-rows", 64, "--budget.labels-seen", 64),
+    *("--budget.transfer-rows", 64, "--budget.soft-labels-seen", 64, "--budget.mlm-steps", 5),
+)
+# A world that is learnt in no time, and learns nothing.
+SMALL = (
+    *("--students", "2-128", "--seeds", 0, 1, *BUDGET),
+    *("--toy.corpus-texts", 2_000, "--toy.train-rows", 64, "--toy.validation-rows", 64),
+    *("--toy.test-rows", 64, "--toy.pool-rows", 64, "--teacher-pretrain.steps", 5),
+    *("--teacher-student", "2-128", "--teacher-tuning.epochs", 1),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--seeds", 3), "--seeds: expected two or more, got 3; a single run has no error bar"),
+        (("--seeds", 1, 1), "--seeds: expected each once, got 1 1"),
+        (("--students", "3-128"), "expected one of the 24 students"),
+        (("--task.name", "sst2"), "expected --scale text"),
+        (("--budget.labels-seen", 0), "--budget.labels-seen must be at least 1, got 0"),
+        (("--task.train-rows", 100), "--task.train-rows: the study decides it"),
+        (("--labels.epochs", 9), "expected --budget.labels-seen instead, got 9"),
+        (("--pretrain.steps", 9), "expected --budget.mlm-steps instead, got 9"),
+        (("--engine", "ray", "--asha"), "a study needs all of them"),
+        (("--budget.labelled-rows", "None"), "expected --budget.labelled-rows and a number, got none"),
+        (("domain", "--far"), "--far is missing: expected sources of text"),
+        (("compound", "--transfer", "task"), "`task` is no source of a corpus"),
+    ],
+)
+def test_what_is_refused(
+    options: tuple[object, ...], told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = run_here(capfd, "study", *options, "--dry-run", "--running.runs", tmp_path / "runs")
+    assert ran.status == 2, ran.out
+    assert told in ran.err, ran.err
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_real_text_has_no_budget_unless_it_is_named(
+    tmp_path: Path, toy_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = (
+        *(
+            "--task.name",
+            "mine",
+            "--task.data",
+            toy_folder / "task/train.jsonl",
+            "--task.columns",
+            "sentence",
+        ),
+        *("--task.validation", toy_folder / "task/validation.jsonl", "--weights", toy_folder / "tokenizer"),
+        *("--teacher", toy_folder / "tokenizer", "--transfer", f"{toy_folder}/pool.jsonl,column=sentence"),
+    )
+    for given in range(0, 8, 2):
+        ran = run_here(capfd, "study", "methods", *TEXT, *task, *BUDGET[:given])
+        assert ran.status == 2, ran.out
+        assert re.search(r"which has to be named: expected --budget\.[a-z-]+ and a number", ran.err), ran.err
+    # Pre-trained students are given, so its steps need not be.
+    one = ("--students", "2-128", *BUDGET[:8], "--running.runs", tmp_path)
+    planned = run_here(capfd, "study", *TEXT, *task, *one)
+    assert planned.status == 0, planned.err
+    # What the text allows: no other domains are named, nor steps to read the transfer set in.
+    found = re.findall(r"^([a-z-]+): \d+ arms", planned.out, re.MULTILINE)
+    assert found == ["methods", "initialisation", "transfer-size", "concurrent", "temperature"]
+    assert "\nmethods: 4 arms, 8 runs" in planned.out
+    several = run_here(capfd, "study", "methods", *TEXT, *task, *BUDGET)
+    assert several.status == 2
+    assert "is one student, but the study is over bert-2-128, bert-4-128" in several.err
+
+
+def _study(folder: Path, name: str) -> dict[str, object]:
+    (found,) = folder.glob(f"study-{name}-*/results.json")
+    results: dict[str, object] = json.loads(found.read_text())
+    return results
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_a_second_does_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    words = ("concurrent", *SMALL, "--running.runs", runs)
+    process = subprocess.Popen(
+        [sys.executable, recipe("study"), *map(str, words)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(runs.glob("label-*/stage.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(runs.glob("study-*/stage.json"))
+    done = {path: path.stat().st_mtime_ns for path in runs.glob("*/stage.json")}
+    assert done
+    on = run_here(capfd, "study", *words)
+    assert on.status == 0, on.err
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    found = _study(runs, "concurrent")
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("*/stage.json")}
+    again = run_here(capfd, "study", *words)
+    assert again.status == 0
+    assert "done already" in again.out
+    assert {path: path.stat().st_mtime_ns for path in runs.glob("*/stage.json")} == before
+    # Every run saw what the budget says, pre-trained or not.
+    for score in found["scores"]:  # type: ignore[attr-defined]
+        seen = {name: amount for name, amount in score["budget"].items() if name.endswith("seen")}
+        assert sum(seen.values()) == 64, score
+
+
+@pytest.mark.slow
+def test_a_failed_stage_leaves_the_others_going_and_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs, far = tmp_path / "runs", tmp_path / "far.jsonl"
+    far.write_text('{"sentence": "one row"}\n')
+    words = ("domain", "concurrent", *SMALL, "--far", f"{far},column=sentence", "--running.runs", runs)
+    ran: Ran = run_here(capfd, "study", *words)
+    assert ran.status == 1
+    assert "1 of 2 studies lack runs" in ran.err
+    assert "there are 1 rows to draw from" in ran.err
+    assert "Traceback" not in ran.err
+    assert not list(runs.glob("study-domain-*/stage.json"))
+    assert _study(runs, "concurrent")["findings"]
+    # The soft labels of other domains were learnt all the same.
+    assert len(list(runs.glob("distill-*/stage.json"))) >= 8

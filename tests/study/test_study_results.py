@@ -1,0 +1,175 @@
+"""From made-up records to verdicts, tables and pictures."""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wellread_hf.graph import Stage
+from wellread_hf.records import StageRecord
+from wellread_hf.students import Student
+from wellread_hf.study.arms import Arm, Finding, Study
+from wellread_hf.study.catalogue import STUDIES
+from wellread_hf.study.drawing import draw
+from wellread_hf.study.planning import PlannedRun, PlannedStudy
+from wellread_hf.study.results import code_versions, results
+from wellread_hf.study.settings import ON_TOY
+from wellread_hf.study.writing import page, verdict_table
+
+Scorer = Callable[[Arm, Student, int], float]
+
+
+def _finished(root: Path, kind: str, name: str, outcome: Mapping[str, Any], commit: str) -> Stage:
+    """A finished stage as a real folder with a record."""
+    identity = {"name": name, "tuning": {"optim": {"batch_size": 32}}}
+    stage = Stage(kind=kind, name=name, root=root, identity=identity, work=lambda stage: {})
+    stage.folder.mkdir(parents=True)
+    StageRecord(
+        kind=kind,
+        name=name,
+        digest=stage.digest,
+        settings=identity,
+        inputs={},
+        outcome=outcome,
+        seconds=1.0,
+        versions={"wellread_hf": "0.1.0", "torch": "2.13.0", "commit": commit},
+        command="",
+    ).write(stage.folder)
+    return stage
+
+
+def _planned(
+    root: Path, study: Study, score: Scorer, commit: Callable[[int], str] = lambda seed: "abc"
+) -> PlannedStudy:
+    runs = []
+    for arm in study.arms:
+        for student in map(Student.parse, [arm.student] if arm.student else ["2-128", "4-128"]):
+            for seed in range(5):
+                outcome = {
+                    "metric": "accuracy",
+                    "test": {"accuracy": score(arm, student, seed) / 100},
+                    "steps": 100,
+                    "seconds_training": 2.0,
+                }
+                name = f"{arm.name}-{student}-{seed}".replace(" ", "-").replace("/", "-")
+                step = _finished(root, "distill", name, outcome, commit(seed))
+                runs.append(PlannedRun(arm=arm, student=student, seed=seed, steps=(step,)))
+    teacher = _finished(root, "finetune", "teacher", {"test": {"accuracy": 0.9}}, "abc")
+    return PlannedStudy(name="methods", study=study, runs=tuple(runs), teacher=teacher, likenesses={})
+
+
+LEVELS = {"PD": 85.0, "PF": 82.0, "Distillation": 81.8, "Basic": 75.0}
+
+
+def _noisy(arm: Arm, student: Student, seed: int) -> float:
+    """What student and seed do to all arms alike is large, what they do to one arm is small."""
+    common = 4.0 * student.layers + 3.0 * seed
+    own = random.Random(f"{arm.series} {student} {seed}").gauss(0, 0.4)
+    return LEVELS[arm.series] - 10 + common + own
+
+
+def test_verdicts_follow_the_scores(tmp_path: Path) -> None:
+    found = results(_planned(tmp_path, STUDIES["methods"], _noisy), ON_TOY)
+    verdicts = {(each["more"][0], each["less"][0]): each for each in found["findings"]}
+    assert verdicts["PD", "PF"]["verdict"] == "confirmed"
+    assert verdicts["PD", "PF"]["mean"] == pytest.approx(3.0, abs=0.5)
+    assert verdicts["PD", "PF"]["pairs"] == 10
+    assert verdicts["PF", "Basic"]["verdict"] == "confirmed"
+    assert verdicts["PF", "Distillation"]["verdict"] != "confirmed"
+    assert found["split"] == "test"
+    assert found["teacher"] == pytest.approx(90.0)
+    assert len(found["scores"]) == 40
+    assert found["scores"][0]["budget"] == {"soft labels seen": 3_200}
+    assert json.loads(json.dumps(found))["scores"] == found["scores"]
+
+
+def test_the_other_way_round_nothing_is_confirmed(tmp_path: Path) -> None:
+    turned = dict(zip(LEVELS, reversed(LEVELS.values()), strict=True))
+    found = results(
+        _planned(
+            tmp_path,
+            STUDIES["methods"],
+            lambda arm, student, seed: _noisy(arm, student, seed) - LEVELS[arm.series] + turned[arm.series],
+        ),
+        ON_TOY,
+    )
+    assert "confirmed" not in {each["verdict"] for each in found["findings"]}
+    assert found["findings"][0]["verdict"] == "not confirmed"
+
+
+def test_arms_with_students_of_their_own_are_paired_by_seed(tmp_path: Path) -> None:
+    def score(arm: Arm, student: Student, seed: int) -> float:
+        return 70 + 3 * seed + student.layers * (arm.series == "PD") + 0.1 * (seed == 2)
+
+    planned = replace(_planned(tmp_path, STUDIES["depth-width"], score), name="depth-width")
+    deeper, flat = results(planned, ON_TOY)["findings"]
+    # 8 layers against 2.
+    assert deeper["mean"] == pytest.approx(6.0)
+    assert deeper["pairs"] == flat["pairs"] == 5
+    # Differences without any spread test nothing.
+    assert deeper["p_holm"] is None
+    assert deeper["verdict"] == flat["verdict"] == "not decidable"
+
+
+def test_a_finding_of_four_arms_is_a_difference_of_differences(tmp_path: Path) -> None:
+    more, less = ("PD", "Basic"), ("PF", "Distillation")
+    finding = Finding(text="gains differ", paper="none", more=more, less=less)
+    study = replace(STUDIES["methods"], findings=(finding,))
+    (found,) = results(_planned(tmp_path, study, _noisy), ON_TOY)["findings"]
+    assert found["mean"] == pytest.approx(85 + 75 - 82 - 81.8, abs=0.5)
+
+
+def test_runs_of_different_code_are_told_in_the_table(tmp_path: Path) -> None:
+    one = _planned(tmp_path / "one", STUDIES["methods"], _noisy)
+    assert len(code_versions(one)) == 1
+    assert "different code versions" not in page(results(one, ON_TOY))
+    two = _planned(
+        tmp_path / "two", STUDIES["methods"], _noisy, lambda seed: "def-dirty" if seed == 4 else "abc"
+    )
+    counted = code_versions(two)
+    assert [count for _, count in counted] == [33, 8]
+    told = page(results(two, ON_TOY))
+    assert "**the runs were made with different code versions**: 33 stages by wellread_hf 0.1.0 (abc)" in told
+    assert "8 stages by wellread_hf 0.1.0 (def-dirty)" in told
+
+
+def test_a_page_says_all_that_a_reader_needs(tmp_path: Path) -> None:
+    found = results(_planned(tmp_path, STUDIES["methods"], _noisy), ON_TOY)
+    text = page(found)
+    for line in [line for line in text.splitlines() if line.startswith("| ")]:
+        assert line.endswith(" |")
+    assert "**confirmed**" in text
+    assert "PD 91.5, PF 87.5 (SST-2, mean of 24 students, measured)" in text
+    assert "is confirmed: PD minus PF is +" in text
+    assert "labels seen 7,500" in text
+    assert "seeds 0, 1, 2, 3, 4" in text
+    assert "teacher: 90.0" in text
+    both = verdict_table([found, found | {"task": "sst2"}])
+    assert both.splitlines()[0].startswith("| study | task | the paper's finding | verdict |")
+    assert len(both.splitlines()) == 2 + 2 * 5
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_every_study_draws_its_picture(name: str, tmp_path: Path) -> None:
+    study = STUDIES[name]
+    planned = _planned(tmp_path / "runs", study, lambda arm, student, seed: 70 + seed + len(arm.name))
+    found = results(planned, ON_TOY) | {"rank_correlations": {"in": 0.95, "near": 0.8, "far": -0.1}}
+    draw(found, study, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_every_study_is_consistent(name: str) -> None:
+    study = STUDIES[name]
+    names = [arm.name for arm in study.arms]
+    assert len(set(names)) == len(names)
+    assert study.findings
+    for finding in study.findings:
+        assert {*finding.more, *finding.less} <= set(names)
+        assert len(finding.more) == len(finding.less)
+        assert finding.paper
+    assert study.every_student == all(arm.student is None for arm in study.arms)

@@ -1,0 +1,230 @@
+"""From arms, students and seeds to stages; what two runs share is planned alike, and so carried out once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from wellread_hf.chain import Chain
+from wellread_hf.errors import SettingsError
+from wellread_hf.graph import Stage
+from wellread_hf.inputs import TASK
+from wellread_hf.locations import each_found_once
+from wellread_hf.settings import Start, Transfer, Tuning
+from wellread_hf.students import Student
+from wellread_hf.study.arms import Arm, Domain, Study
+from wellread_hf.study.catalogue import STUDIES, StudyName
+from wellread_hf.study.likeness import likeness
+from wellread_hf.study.settings import ALL_STUDIES, StudySettings
+from wellread_hf.toy import TOY, Toy
+
+# On the command line, the sources of each domain.
+_OPTIONS: dict[Domain, str] = {"in": "--transfer", "near": "--near", "far": "--far"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """An arm with a student and a seed.
+
+    Attributes:
+        arm: What is trained, and how.
+        student: Which of the 24.
+        seed: Of the weights, of the order of rows and of dropout, in pre-training too.
+        steps: The stages that make it, from its weights on; the last one's score counts.
+    """
+
+    arm: Arm
+    student: Student
+    seed: int
+    steps: tuple[Stage, ...]
+
+    @property
+    def stage(self) -> Stage:
+        """The one that is scored."""
+        return self.steps[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStudy:
+    """A study with all its runs.
+
+    Attributes:
+        name: What the command line calls it.
+        study: Its arms and findings.
+        runs: In the order of arms, students, seeds.
+        teacher: The stage that made the teacher; None where one was given.
+        likenesses: Of each domain that the arms use, how like the task it is, where the study asks for it.
+    """
+
+    name: StudyName
+    study: Study
+    runs: tuple[PlannedRun, ...]
+    teacher: Stage | None
+    likenesses: dict[Domain, Stage]
+
+    @property
+    def stages(self) -> list[Stage]:
+        """All that has to be finished before its table can be written, needs of needs left out."""
+        return [
+            *([] if self.teacher is None else [self.teacher]),
+            *self.likenesses.values(),
+            *(run.stage for run in self.runs),
+        ]
+
+
+class Plan:
+    """Plans the studies that settings name.
+
+    Attributes:
+        studies: The studies.
+        first: Stages that all of them need.
+
+    Raises:
+        SettingsError: The budget or a text that they need is not named.
+    """
+
+    def __init__(self, settings: StudySettings) -> None:
+        if settings.scale == "toy" and settings.task.name != TOY:
+            raise SettingsError(
+                f"--task.name {settings.task.name} is real text, and --scale toy has the toy world's budget "
+                "and text: expected --scale text with it; add that, and name the budget"
+            )
+        with each_found_once():
+            planner = _Planner(settings)
+            self.first = list(planner.toy.after)
+            names = settings.studies or _possible(settings)
+            self.studies = tuple(planner.study(name) for name in names)
+
+
+def _possible(settings: StudySettings) -> Sequence[StudyName]:
+    """Lists the studies that the named texts allow."""
+    left_out: set[StudyName] = set()
+    if not (settings.near and settings.far):
+        left_out.add("domain")
+    if TASK in settings.transfer or settings.budget.mlm_steps is None:
+        left_out.add("compound")
+    if settings.weights is not None and "{" not in settings.weights:
+        left_out.add("depth-width")
+    return [name for name in ALL_STUDIES if name not in left_out]
+
+
+class _Planner:
+    def __init__(self, settings: StudySettings) -> None:
+        self.settings, self.budget = settings, settings.budget
+        self.toy = Toy(settings.toy, settings.running)
+        labelled = replace(settings.task, train_rows=self.budget.named("labelled_rows"))
+        self.chain = Chain(labelled, settings.corpus, self.toy, settings.running)
+        # A transfer set draws its own rows, of the task's text as well: the same ones, if they are as many.
+        self.soft = Chain(settings.task, settings.corpus, self.toy, settings.running)
+        self.made_teacher = None if settings.teacher is not None else self._teacher()
+
+    def study(self, name: StudyName) -> PlannedStudy:
+        study, s = STUDIES[name], self.settings
+        runs = []
+        for arm in study.arms:
+            students = [arm.student] if arm.student is not None else s.students
+            for student in map(Student.parse, students):
+                runs += [self._run(arm, student, seed) for seed in s.seeds]
+        self._check_sizes(runs)
+        domains = dict.fromkeys(arm.domain for arm in study.arms)
+        likenesses = {}
+        if study.axis == "rank correlation":
+            likenesses = {domain: self._likeness(domain) for domain in domains}
+        return PlannedStudy(
+            name=name, study=study, runs=tuple(runs), teacher=self.made_teacher, likenesses=likenesses
+        )
+
+    def _teacher(self) -> Stage:
+        s = self.settings
+        encoder = self.chain.pretrained(replace(s.teacher_pretrain, student=s.teacher_student))
+        return self.chain.fine_tuned(encoder, s.teacher_tuning)
+
+    def _run(self, arm: Arm, student: Student, seed: int) -> PlannedRun:
+        start = self._weights(arm, student, seed)
+        steps = [start] if isinstance(start, Stage) else []
+        for lesson in arm.lessons:
+            start = self._labels(arm, start, seed) if lesson == "labels" else self._soft(arm, start, seed)
+            steps.append(start)
+        return PlannedRun(arm=arm, student=student, seed=seed, steps=tuple(steps))
+
+    def _weights(self, arm: Arm, student: Student, seed: int) -> Start | Stage:
+        match arm.weights:
+            case "random":
+                return self._random(student)
+            case "pre-trained":
+                return self._pretrained(student, seed)
+            case "pre-trained on D_T":
+                return self._masked_lm(student, seed, self._transfer_text())
+
+    def _random(self, student: Student) -> Start:
+        weights = self.settings.weights
+        if weights is None:
+            return self.chain.random(student.name)
+        return Start(student=student.name, tokenizer=student.fill_in(weights))
+
+    def _check_sizes(self, runs: Sequence[PlannedRun]) -> None:
+        """Refuses one folder of weights for several sizes: all would be the same student."""
+        weights, students = self.settings.weights, dict.fromkeys(run.student for run in runs)
+        if weights is not None and len({each.fill_in(weights) for each in students}) < len(students):
+            raise SettingsError(
+                f"--weights {weights} is one student, but the study is over "
+                f"{', '.join(each.name for each in students)}; put {{student}}, {{layers}}, {{hidden}} or "
+                "{heads} into it, or name one of --students"
+            )
+
+    def _pretrained(self, student: Student, seed: int) -> Start | Stage:
+        weights = self.settings.weights
+        if weights is not None:
+            return Start(weights=student.fill_in(weights))
+        return self._masked_lm(student, seed)
+
+    def _masked_lm(self, student: Student, seed: int, sources: tuple[str, ...] | None = None) -> Stage:
+        steps = self.budget.named("mlm_steps")
+        settings = replace(self.settings.pretrain, student=student.name, seed=seed, steps=steps)
+        return self.chain.pretrained(settings, sources)
+
+    def _labels(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
+        seen = self.budget.named("soft_labels_seen" if arm.even else "labels_seen")
+        rows = self.budget.named("labelled_rows")
+        return self.chain.fine_tuned(start, _tuning(self.settings.labels, seen, rows, seed))
+
+    def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
+        s, transfer = self.settings, self._transfer(arm)
+        labels = self.soft.labelled(self.made_teacher or str(s.teacher), transfer, s.label)
+        seen = self.budget.named("soft_labels_seen")
+        assert transfer.rows is not None  # always drawn, so that the budget is known
+        tuning = _tuning(s.soft_labels, seen, transfer.rows, seed)
+        return self.soft.distilled(start, labels, transfer, arm.objective, tuning)
+
+    def _transfer(self, arm: Arm) -> Transfer:
+        if arm.transfer == TASK:
+            return Transfer(sources=(TASK,), rows=self.budget.named("labelled_rows"))
+        rows = max(1, round(arm.share * self.budget.named("transfer_rows")))
+        return Transfer(sources=self._sources(arm.domain), rows=rows)
+
+    def _sources(self, domain: Domain) -> tuple[str, ...]:
+        s = self.settings
+        sources = {"in": s.transfer, "near": s.near, "far": s.far}[domain]
+        if not sources:
+            raise SettingsError(
+                f"{_OPTIONS[domain]} is missing: expected sources of text for the teacher to label, e.g. "
+                "MY-REVIEWS,column=text, got none"
+            )
+        return sources
+
+    def _transfer_text(self) -> tuple[str, ...]:
+        sources = self._sources("in")
+        if TASK in sources:
+            raise SettingsError(
+                "the study `compound` pre-trains on the transfer set's text, and `task` is no source of a "
+                "corpus; name its text in --transfer instead, e.g. nyu-mll/glue,config=sst2,column=sentence"
+            )
+        return tuple(map(self.toy.text, sources))
+
+    def _likeness(self, domain: Domain) -> Stage:
+        transfer = self.toy.transfer(
+            Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
+        )
+        return likeness(self.chain.task, transfer, self.settings.running, list(self.toy.after))
+
+
+def _tuning(tuning: Tuning, seen: int, rows: int, seed: int) -> Tuning:
+    return replace(tuning, epochs=seen / rows, seed=seed)

@@ -1,0 +1,210 @@
+"""What studies go over, on which text, with which budget; the options of recipes/study.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+from typing import Annotated, Any, Literal, get_args
+
+from tyro.conf import Positional, arg
+
+from wellread_hf.data.toyworld import ToyWorldSettings
+from wellread_hf.errors import SettingsError
+from wellread_hf.settings import Corpus, Label, Optim, Pretrain, Running, Task, Tuning
+from wellread_hf.students import Student
+from wellread_hf.study.catalogue import StudyName
+from wellread_hf.sweep.settings import Engine
+from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING
+
+ALL_STUDIES: tuple[StudyName, ...] = get_args(StudyName)
+Scale = Literal["toy", "text"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What every arm of a study may use; arms differ in one thing, so this is the same for all."""
+
+    mlm_steps: int | None = None
+    """Optimizer steps of each pre-training of a student; not needed with `weights`."""
+    labelled_rows: int | None = None
+    """Labelled rows, drawn from the task's training rows."""
+    labels_seen: int | None = None
+    """Rows with labels that a student is trained on, counted once a pass."""
+    transfer_rows: int | None = None
+    """Rows that the teacher labels, drawn from the transfer set."""
+    soft_labels_seen: int | None = None
+    """Rows with soft labels that a student is trained on, counted once a pass."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None and value < 1:
+                raise SettingsError(f"{option(each.name)} must be at least 1, got {value}")
+
+    def named(self, name: str) -> int:
+        """Returns a part of the budget.
+
+        Raises:
+            SettingsError: It is not named.
+        """
+        value: int | None = getattr(self, name)
+        if value is None:
+            raise SettingsError(
+                f"a study compares arms under one budget, which has to be named: expected {option(name)} "
+                "and a number, got none"
+            )
+        return value
+
+
+def option(name: str) -> str:
+    """Spells a part of the budget as the command line does."""
+    return f"--budget.{name.replace('_', '-')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySettings:
+    """Studies by name, over students and seeds."""
+
+    studies: Positional[tuple[StudyName, ...]] = ()
+    """Which studies to run; none named: all eight on the toy world, those the text allows on `text`."""
+    scale: Scale = "toy"
+    """`toy` is the embedded toy world with a budget of its own; `text` is real text: SST-2 unless another
+    task is named, with teacher, transfer set and budget to be named."""
+    students: tuple[str, ...] = ("2-128", "4-128")
+    """Which of the 24, every arm with each; depth against width names its own."""
+    seeds: tuple[int, ...] = (0, 1)
+    """One run of every arm and student a seed; two at least, for an error bar."""
+    budget: Budget = field(default_factory=Budget)
+    """What every arm may use."""
+    task: Task = field(default_factory=Task)
+    """What to learn (`train_rows` is the budget's)."""
+    corpus: Corpus = field(default_factory=Corpus)
+    """Text to pre-train on."""
+    transfer: tuple[str, ...] = ()
+    """Text in the task's domain for the teacher to label: sources as in `corpus`, and `task`."""
+    near: tuple[str, ...] = ()
+    """The same from a domain close to the task's, for the study of domains."""
+    far: tuple[str, ...] = ()
+    """The same from far away."""
+    weights: str | None = None
+    """Pre-trained students for all seeds instead of `pretrain`: Hub id (`NAME@REVISION`) or folder;
+    `{student}`, `{layers}`, `{hidden}` and `{heads}` are filled in."""
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    """Pre-training of the students, one a seed (`student`, `seed` and the length are the study's)."""
+    labels: Tuning = field(
+        default_factory=lambda: Tuning(optim=Optim(learning_rate=5e-4, batch_size=32), max_length=64)
+    )
+    """Training on labels (`epochs` and `seed` are the study's)."""
+    soft_labels: Tuning = field(
+        default_factory=lambda: Tuning(optim=Optim(learning_rate=1e-3, batch_size=64), max_length=64)
+    )
+    """Training on soft labels (`epochs` and `seed` are the study's)."""
+    teacher: str | None = None
+    """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
+    teacher_student: str = "12-768"
+    """Size of the teacher made here."""
+    teacher_pretrain: Pretrain = field(default_factory=Pretrain)
+    """Its pre-training."""
+    teacher_tuning: Tuning = field(default_factory=lambda: Tuning(epochs=3, optim=Optim(learning_rate=3e-5)))
+    """Its fine-tuning, on the same labelled rows."""
+    label: Label = field(default_factory=Label)
+    """How the transfer set is labelled."""
+    engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
+    """Who carries out the runs."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
+    running: Running = field(default_factory=Running)
+    """How the runs are carried out."""
+
+    def __post_init__(self) -> None:
+        for name, values in (("studies", self.studies), ("students", self.students), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise SettingsError(f"--{name}: expected each once, got {' '.join(map(str, values))}")
+        if not self.students:
+            raise SettingsError("--students: expected at least one of the 24, got none")
+        for student in self.students:
+            Student.parse(student)
+        if len(self.seeds) < 2:
+            raise SettingsError(
+                f"--seeds: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
+                "run has no error bar, and decides nothing"
+            )
+        if self.engine.asha:
+            raise SettingsError("--asha stops poor runs early, but a study needs all of them; leave it out")
+        self._check_left_to_the_study()
+
+    def _check_left_to_the_study(self) -> None:
+        given: dict[str, tuple[Any, Any, str]] = {
+            "task.train-rows": (self.task.train_rows, None, option("labelled_rows")),
+            "pretrain.student": (self.pretrain.student, Pretrain().student, "--students"),
+            "pretrain.seed": (self.pretrain.seed, 0, "--seeds"),
+            "pretrain.steps": (self.pretrain.steps, None, option("mlm_steps")),
+            "pretrain.minutes": (self.pretrain.minutes, None, option("mlm_steps")),
+            "pretrain.epochs": (self.pretrain.epochs, Pretrain().epochs, option("mlm_steps")),
+            "labels.seed": (self.labels.seed, 0, "--seeds"),
+            "labels.epochs": (self.labels.epochs, Tuning().epochs, option("labels_seen")),
+            "soft-labels.seed": (self.soft_labels.seed, 0, "--seeds"),
+            "soft-labels.epochs": (self.soft_labels.epochs, Tuning().epochs, option("soft_labels_seen")),
+        }
+        for name, (value, unset, instead) in given.items():
+            if value != unset:
+                raise SettingsError(
+                    f"--{name}: the study decides it for all arms alike, so expected {instead} instead, got "
+                    f"{value}; leave it out"
+                )
+
+
+def real_text(words: Sequence[str]) -> bool:
+    """Tells whether a command line asks for real text, whose defaults are other ones than the toy world's."""
+    return "--scale=text" in words or any(pair == ("--scale", "text") for pair in pairwise(words))
+
+
+# A text of the toy world has 14 words, so a block of 17 tokens holds one. Dropout only slows down a student
+# that sees its corpus about once. At 2e-3 2-128 learns faster, but 4-128 not at all (docs/log.md).
+_TOY_PRETRAIN = Pretrain(
+    block_lengths=(17,), dropout=0.0, optim=Optim(learning_rate=1e-3, batch_size=64, beta2=0.98)
+)
+_TOY_LABELS = Tuning(max_length=32, optim=Optim(learning_rate=1e-3, batch_size=32))
+
+ON_TOY = StudySettings(
+    seeds=(0, 1, 2, 3, 4),
+    budget=Budget(
+        mlm_steps=1_000,
+        labelled_rows=500,
+        labels_seen=7_500,
+        transfer_rows=8_000,
+        soft_labels_seen=24_000,
+    ),
+    task=Task(name="toy"),
+    corpus=Corpus(sources=("toy",), tokenizer="toy"),
+    transfer=("toy",),
+    near=("toy-near",),
+    far=("toy-far",),
+    pretrain=_TOY_PRETRAIN,
+    labels=_TOY_LABELS,
+    soft_labels=replace(_TOY_LABELS, optim=Optim(learning_rate=1e-3, batch_size=64)),
+    teacher_student="2-256",
+    teacher_pretrain=replace(_TOY_PRETRAIN, steps=700),
+    teacher_tuning=replace(_TOY_LABELS, epochs=15),
+)
+
+
+def smoke_study(settings: StudySettings) -> StudySettings:
+    """Shrinks the studies to a tiny toy world and to seconds; two of them unless some are named."""
+    return replace(
+        ON_TOY,
+        studies=settings.studies or ("methods", "domain"),
+        students=("2-128",),
+        seeds=(0, 1),
+        budget=Budget(
+            mlm_steps=10, labelled_rows=64, labels_seen=64, transfer_rows=128, soft_labels_seen=128
+        ),
+        pretrain=replace(SMOKE_PRETRAIN, steps=None),
+        labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
+        soft_labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
+        teacher_student="2-128",
+        teacher_pretrain=SMOKE_PRETRAIN,
+        teacher_tuning=SMOKE_TUNING,
+        engine=settings.engine,
+        toy=SMOKE,
+        running=settings.running,
+    )

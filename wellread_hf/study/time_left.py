@@ -1,0 +1,51 @@
+"""What is left to do of studies, and how long it will take, going by what was measured."""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+from rich.console import Console
+
+from wellread_hf.graph import Stage, in_order
+from wellread_hf.study.planning import PlannedStudy
+
+# What takes its time; the rest is seconds.
+_TIMED = ("pretrain", "finetune", "distill", "init")
+
+
+def show_plan(studies: Sequence[PlannedStudy]) -> None:
+    """Prints each study's arms, what of it is done, and the time that the rest will take."""
+    console = Console()
+    lines = [""]
+    for each in studies:
+        states = Counter(stage.state for stage in in_order(each.stages))
+        told = ", ".join(f"{state} {count}" for state, count in states.items())
+        lines.append(f"{each.name}: {len(each.study.arms)} arms, {len(each.runs)} runs; stages: {told}")
+        lines += [f"  {arm.name}" for arm in each.study.arms]
+    lines.append(f"time: {estimate(in_order([stage for each in studies for stage in each.stages]))}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def estimate(stages: Sequence[Stage]) -> str:
+    """Says how long the stages left will take, one after another, by finished ones of their kind and size."""
+    left = [stage for stage in stages if stage.state != "done" and stage.kind in _TIMED]
+    if not left:
+        return "nothing is left to train"
+    seconds: dict[str, list[float]] = {}
+    for stage in stages:
+        if stage.state == "done" and stage.kind in _TIMED:
+            seconds.setdefault(_like(stage), []).append(stage.record.seconds)
+    known = [median(seconds[_like(stage)]) for stage in left if _like(stage) in seconds]
+    unknown = len(left) - len(known)
+    if not known:
+        return (
+            f"not known for any of the {len(left)} stages left to train; it is when one of each kind is done"
+        )
+    told = f"about {sum(known) / 60:.0f} min one after another for {len(known)} stages left to train"
+    return told + (f", not known for {unknown} more" if unknown else "")
+
+
+def _like(stage: Stage) -> str:
+    """Names the stages that take as long: kind and model, without the seed."""
+    return f"{stage.kind} {stage.name.rpartition('-seed')[0]}"
