@@ -20,11 +20,13 @@ BENCHMARKS = {
     "mlm": "benchmarks.mlm",
     "mlm-memory": "benchmarks.mlm_memory",
     "bare": "benchmarks.bare",
+    "vocabulary-head": "benchmarks.vocabulary_head",
     "distill": "benchmarks.distill",
     "distill-overhead": "benchmarks.distill_overhead",
     "label": "benchmarks.label",
     "finetune": "benchmarks.finetune",
     "pack": "benchmarks.pack",
+    "cohort": "benchmarks.cohort",
     "startup": "benchmarks.startup",
 }
 

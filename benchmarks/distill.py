@@ -27,7 +27,7 @@ NAME = "distill"
 EPOCHS = 3
 _BATCH = 32
 # The live teacher takes minutes; more rounds would take hours for the same picture.
-_ROUNDS = 3
+_ROUNDS = 5
 _ATOL = 1e-4
 
 

@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import limits
 from benchmarks.figures import Figure, compared
+from benchmarks.sides import SMALLEST
 from benchmarks.sst2 import classifier, encoded, in_turns, our_training, rows, step_clock, tokenizer
+from wellread_hf.data.order import whole_run
 
 NAME = "finetune"
 _BATCH = 32
@@ -49,7 +52,16 @@ def run(rounds: int, quick: bool) -> list[Figure]:
         side()
     seconds = in_turns(sides, rounds)
     per_row = {name: tuple(count / value for value in values) for name, values in seconds.items()}
-    return [
+    widths = data.lengths[whole_run(data.lengths, _BATCH, count // _BATCH, 0)].reshape(-1, _BATCH).max(axis=1)
+    utilisation = limits.utilisation(
+        NAME,
+        "2-128",
+        limits.classifier_products(SMALLEST, (int(width) for width in widths)),
+        lambda: 1 / sides["ours"](),
+        rounds,
+        None,
+    )
+    speeds = [
         Figure(
             benchmark=NAME,
             case=f"2-128, {name}",
@@ -66,6 +78,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
         )
         for name, target in (("padded to 128", 6.0), ("dynamic padding", 1.8))
     ]
+    return [*speeds, utilisation]
 
 
 def _trainer(model: Any, table: Any, folder: str, steps: int, callbacks: Any = None) -> Any:

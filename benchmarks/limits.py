@@ -1,10 +1,10 @@
-"""What the machine can do at most: its matrix products at a student's own shapes, and its memory."""
+"""What the machine can do at most: its matrix products at a student's own shapes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
-import torch.nn.functional as F
 
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
@@ -12,45 +12,60 @@ from benchmarks.sides import BATCH, LENGTH
 from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.students import HEAD_SIZE, VOCABULARY, Student
 
-TOKENS = BATCH * LENGTH
-SCORED = BATCH * masked_positions_per_block(LENGTH)
-FLOAT = 4
+# How often, batch, m, k, n: products [m, k] × [k, n].
+Product = tuple[int, int, int, int, int]
 
 
-def products(student: Student) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yields (how often, batch, m, k, n) of the products [m, k] × [k, n] of a forward pass as ours needs it.
+def products(student: Student, blocks: int = BATCH) -> Iterator[Product]:
+    """Yields the products of a forward pass of masked LM as ours needs it, on blocks of 128.
 
     The last layer's queries, attention output and feed-forward part exist at scored positions only.
     """
-    hidden, heads = student.hidden, student.heads * BATCH
-    whole = student.layers - 1
-    yield 4 * whole + 2, 1, TOKENS, hidden, hidden
-    yield whole, 1, TOKENS, hidden, 4 * hidden
-    yield whole, 1, TOKENS, 4 * hidden, hidden
-    # The last layer: query and attention output; the head's transform is of the same shape.
-    yield 3, 1, SCORED, hidden, hidden
-    yield 1, 1, SCORED, hidden, 4 * hidden
-    yield 1, 1, SCORED, 4 * hidden, hidden
-    yield 1, 1, SCORED, hidden, VOCABULARY
-    scored = SCORED // BATCH
-    for times, queries in ((whole, LENGTH), (1, scored)):
-        yield times, heads, queries, HEAD_SIZE, LENGTH
-        yield times, heads, queries, LENGTH, HEAD_SIZE
+    hidden, scored = student.hidden, masked_positions_per_block(LENGTH)
+    rows = blocks * scored
+    yield from _layers(student, student.layers - 1, blocks, LENGTH)
+    # The last layer: keys and values everywhere; the head's transform is of the shape of its two others.
+    yield 2, 1, blocks * LENGTH, hidden, hidden
+    yield 3, 1, rows, hidden, hidden
+    yield 1, 1, rows, hidden, 4 * hidden
+    yield 1, 1, rows, 4 * hidden, hidden
+    yield 1, student.heads * blocks, scored, HEAD_SIZE, LENGTH
+    yield 1, student.heads * blocks, scored, LENGTH, HEAD_SIZE
+    yield 1, 1, rows, hidden, VOCABULARY
 
 
-def flops(student: Student) -> float:
-    """Counts the floating-point operations of one step: forward, and twice that backward."""
-    return sum(6.0 * often * batch * m * k * n for often, batch, m, k, n in products(student))
+def classifier_products(student: Student, widths: Iterable[int]) -> Iterator[Product]:
+    """Yields the products of a classifier's forward passes over batches of 32 rows, padded to `widths`."""
+    for width in widths:
+        yield from _layers(student, student.layers, BATCH, width)
+        yield 1, 1, BATCH, student.hidden, student.hidden
 
 
-def matrix_rate(student: Student) -> Callable[[], float]:
-    """Returns what measures GFLOP/s over all products of a step, forward and backward, on warm memory."""
+def _layers(student: Student, layers: int, blocks: int, length: int) -> Iterator[Product]:
+    hidden, tokens, heads = student.hidden, blocks * length, student.heads * blocks
+    yield 4 * layers, 1, tokens, hidden, hidden
+    yield layers, 1, tokens, hidden, 4 * hidden
+    yield layers, 1, tokens, 4 * hidden, hidden
+    yield layers, heads, length, HEAD_SIZE, length
+    yield layers, heads, length, length, HEAD_SIZE
+
+
+def flops(needed: Iterable[Product]) -> float:
+    """Counts the floating-point operations of products: forward, and twice that backward."""
+    return sum(6.0 * often * batch * m * k * n for often, batch, m, k, n in needed)
+
+
+def matrix_rate(needed: Iterable[Product]) -> Callable[[], float]:
+    """Returns what measures GFLOP/s over products, forward and backward, on warm memory."""
+    shapes: Counter[tuple[int, int, int, int]] = Counter()
+    for often, *shape in needed:
+        batch, m, k, n = shape
+        shapes[batch, m, k, n] += often
     ready = []
-    for often, batch, m, k, n in products(student):
-        if not often:
-            continue
+    for (batch, m, k, n), often in shapes.items():
         left, right, out = torch.randn(batch, m, k), torch.randn(batch, n, k), torch.empty(batch, m, n)
         ready.append((often, left, right, out, torch.empty_like(left), torch.empty_like(right)))
+    work = flops((often, *shape) for shape, often in shapes.items())
 
     def measure() -> float:
         seconds = 0.0
@@ -60,7 +75,7 @@ def matrix_rate(student: Student) -> Callable[[], float]:
             _product(out, right, left_gradient)
             _product(out.mT, left, right_gradient)
             seconds += often * (time.perf_counter() - started)
-        return flops(student) / seconds / 1e9
+        return work / seconds / 1e9
 
     return measure
 
@@ -72,13 +87,30 @@ def _product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None
         torch.bmm(left, right, out=out)
 
 
-def utilisation(student: Student, train: Callable[[], float], rounds: int, target: float | None) -> Figure:
-    """Compares a trainer's rate, from its tokens a second, with the machine's at the same products."""
-    tokens_to_gflops = flops(student) / TOKENS / 1e9
-    training, machine = in_turn(lambda: train() * tokens_to_gflops, matrix_rate(student), rounds)
+def utilisation(
+    benchmark: str,
+    case: str,
+    needed: Iterable[Product],
+    train: Callable[[], float],
+    rounds: int,
+    target: float | None,
+) -> Figure:
+    """Compares a trainer's rate with the machine's at the same products.
+
+    Args:
+        benchmark: Whose figure it is.
+        case: The student.
+        needed: The products of one forward pass.
+        train: Trains; returns how often a second it did what `needed` is needed for.
+        rounds: Pairs.
+        target: Share of the machine's rate to reach.
+    """
+    needed = list(needed)
+    work = flops(needed) / 1e9
+    training, machine = in_turn(lambda: train() * work, matrix_rate(needed), rounds)
     return Figure(
-        benchmark="mlm",
-        case=f"{student.name.removeprefix('bert-')}, utilisation",
+        benchmark=benchmark,
+        case=f"{case}, utilisation",
         ours="training",
         theirs="matrix products alone",
         unit="GFLOP/s",
@@ -87,57 +119,5 @@ def utilisation(student: Student, train: Callable[[], float], rounds: int, targe
         ratios=compared(training, machine, "higher"),
         target=target,
         better="higher",
-        same=f"the products of one step: {flops(student) / 1e9:.1f} GFLOP, forward and backward",
-    )
-
-
-def vocabulary_head(student: Student, rounds: int) -> Figure:
-    """Sets the head's time (product, loss, and their gradients) against the roofline.
-
-    The least traffic: weights and their gradient once, and the scored positions' 30,522 numbers written and
-    read once in the forward product, the softmax and each of the two backward products.
-    """
-    hidden = torch.randn(SCORED, student.hidden, requires_grad=True)
-    weight = torch.randn(VOCABULARY, student.hidden, requires_grad=True)
-    labels = torch.randint(0, VOCABULARY, (SCORED,))
-    work = 6.0 * SCORED * student.hidden * VOCABULARY
-    traffic = FLOAT * VOCABULARY * (3.0 * student.hidden + 5 * SCORED)
-    square = torch.randn(1536, 1536)
-    there, back = torch.randn(1 << 25), torch.empty(1 << 25)
-    product = torch.empty_like(square)
-
-    def head() -> float:
-        started = time.perf_counter()
-        F.cross_entropy(F.linear(hidden, weight), labels).backward()
-        took = time.perf_counter() - started
-        hidden.grad = weight.grad = None
-        return work / took / 1e9
-
-    bandwidths, peaks = [], []
-
-    def roof() -> float:
-        started = time.perf_counter()
-        back.copy_(there)
-        bandwidths.append(2 * FLOAT * len(there) / (time.perf_counter() - started) / 1e9)
-        started = time.perf_counter()
-        torch.mm(square, square, out=product)
-        peaks.append(2 * len(square) ** 3 / (time.perf_counter() - started) / 1e9)
-        return work / max(work / peaks[-1], traffic / bandwidths[-1])
-
-    rates, roofs = in_turn(head, roof, rounds)
-    bandwidth, peak = sorted(bandwidths)[len(bandwidths) // 2], sorted(peaks)[len(peaks) // 2]
-    return Figure(
-        benchmark="mlm",
-        case=f"{student.name.removeprefix('bert-')}, vocabulary head",
-        ours="product and loss",
-        theirs="roofline",
-        unit="GFLOP/s",
-        ours_values=rates,
-        theirs_values=roofs,
-        ratios=compared(rates, roofs, "higher"),
-        target=None,
-        better="higher",
-        same=f"{work / 1e9:.1f} GFLOP and {traffic / 1e6:.0f} MB at least",
-        note=f"intensity {work / traffic:.0f} FLOP a byte; this machine has {peak:.0f} GFLOP/s and "
-        f"{bandwidth:.1f} GB/s, which balance at {peak / bandwidth:.0f} FLOP a byte",
+        same=f"the products alone: {work:.1f} GFLOP, forward and backward",
     )

@@ -3,7 +3,7 @@
 from benchmarks import limits
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
-from benchmarks.sides import SMALLEST, Side, same_loss
+from benchmarks.sides import BATCH, LENGTH, SMALLEST, Side, same_loss
 from wellread_hf.students import Student
 
 # Student: (tokens/s to reach over stock's, share of the machine's rate to reach, steps a turn, most rounds).
@@ -23,7 +23,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
         figures += _case(student, target, share, steps, min(rounds, most))
         if quick:
             return figures
-    return [*figures, limits.vocabulary_head(SMALLEST, rounds)]
+    return figures
 
 
 def _case(student: Student, target: float, share: float | None, steps: int, rounds: int) -> list[Figure]:
@@ -32,9 +32,10 @@ def _case(student: Student, target: float, share: float | None, steps: int, roun
     ours.train(), stock.train()
     fast, slow = in_turn(lambda: ours.steps(steps), lambda: stock.steps(steps), rounds)
     stock.close()
+    case = student.name.removeprefix("bert-")
     speed = Figure(
         benchmark="mlm",
-        case=student.name.removeprefix("bert-"),
+        case=case,
         ours="our Trainer",
         theirs="stock Trainer",
         unit="tokens/s",
@@ -45,6 +46,13 @@ def _case(student: Student, target: float, share: float | None, steps: int, roun
         better="higher",
         same=same,
     )
-    utilisation = limits.utilisation(student, lambda: ours.steps(steps), rounds, share)
+    utilisation = limits.utilisation(
+        "mlm",
+        case,
+        limits.products(student),
+        lambda: ours.steps(steps) / (BATCH * LENGTH),
+        rounds,
+        share,
+    )
     ours.close()
     return [speed, utilisation]

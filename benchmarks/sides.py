@@ -31,10 +31,11 @@ from transformers import (
 
 from benchmarks.pairs import Peak
 from wellread_hf.data.tokens import Blocks
-from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
+from wellread_hf.models.masked_lm import giving_losses, new_masked_lm, scoring_only
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.freed_memory import keep_freed_memory
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import HeldOutBlocks, MlmTrainer, RunBlocks
 from wellread_hf.training.watching import watch
@@ -120,6 +121,8 @@ class BareLoop:
 
     def train(self, turns: "Turns") -> None:
         """Trains until there are no more turns."""
+        # Not a trainer's doing: so both sides have it.
+        keep_freed_memory()
         optim, model = self.optim, self.model.train()
         data = RunBlocks([Blocks(random_blocks())], [STEPS], BATCH, seed=0)
         collator = MlmCollator(tokenizer(), settings().mask_share)
@@ -138,14 +141,19 @@ class BareLoop:
         for batch in DataLoader(data, batch_size=BATCH, collate_fn=collator):
             if not going:
                 return
-            with scoring_only(model, batch["positions"]):
-                logits = model(input_ids=batch["input_ids"]).logits
-            masked_lm_loss(logits, batch["labels"]).mean().backward()
+            bare_loss(model, batch).backward()
             nn.utils.clip_grad_norm_(model.parameters(), optim.max_grad_norm)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
             going = turns.step_done()
+
+
+def bare_loss(model: Any, batch: Any) -> torch.Tensor:
+    """Returns the loss of a masked batch as our trainer computes it."""
+    with scoring_only(model, batch["positions"]), giving_losses(model, batch["labels"]):
+        losses: torch.Tensor = model(input_ids=batch["input_ids"]).logits
+    return losses.mean()
 
 
 class Turns(TrainerCallback):
@@ -269,8 +277,7 @@ def _loss_and_norm(made: Any, way: str) -> tuple[float, float]:
     elif way == "ours":
         loss = made.compute_loss(model, batch)
     else:
-        with scoring_only(model, batch["positions"]):
-            loss = masked_lm_loss(model(input_ids=batch["input_ids"]).logits, batch["labels"]).mean()
+        loss = bare_loss(model, batch)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
     found = loss.item(), norm.item()

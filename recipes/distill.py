@@ -7,6 +7,8 @@ runs/distill-..., an ordinary sequence classifier folder.
       --start.weights google/bert_uncased_L-4_H-256_A-4
   python recipes/distill.py --teacher MY-TEACHER --task.name sst2 \\
       --start.weights None --start.student 4-256 --start.tokenizer google-bert/bert-base-uncased
+  python recipes/distill.py --teacher MY-12-LAYER-TEACHER --task.name sst2 --label.states 3 6 9 \\
+      --start.weights google/bert_uncased_L-4_H-256_A-4 --objective.method patient --objective.projection
 """
 
 from dataclasses import dataclass, field, replace

@@ -1,10 +1,12 @@
-"""Let a teacher label a transfer set, once for all students.
+"""Let a teacher, or several, label a transfer set, once for all students.
 
-Reads a fine-tuned classifier and unlabelled text; writes runs/label-..., shards of logits.
+Reads fine-tuned classifiers and unlabelled text; writes runs/label-..., shards of logits, of several teachers
+also those of their mean.
 
   python recipes/label.py --teacher runs/finetune-bert-large-uncased-sst2-seed0-... --task.name sst2
   accelerate launch recipes/label.py --teacher MY-ID --task.name sst2 \\
       --transfer.sources task more.jsonl,column=text
+  python recipes/label.py --teacher ONE ANOTHER --teacher-weights 0.7 0.3 --task.name sst2
 """
 
 from dataclasses import dataclass, field, replace
@@ -19,8 +21,11 @@ from wellread_hf.toy import SMOKE, Toy, smoke_teacher
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    teacher: str | None = None
-    """The classifier: Hub id (`NAME@REVISION`) or folder; `toy` trains a tiny one on the toy task."""
+    teacher: tuple[str, ...] | None = None
+    """The classifier: Hub id (`NAME@REVISION`) or folder; `toy` trains a tiny one on the toy task. Of several
+    the mean of their probabilities is taken."""
+    teacher_weights: tuple[float, ...] = ()
+    """Weights of several teachers in that mean, e.g. `0.7 0.3`; default: all alike."""
     task: Task = field(default_factory=Task)
     """The teacher's task: its text columns and class names."""
     transfer: Transfer = field(default_factory=Transfer)
@@ -36,13 +41,15 @@ class Settings:
 def plan(settings: Settings) -> list[Stage]:
     toy = Toy(settings.toy, settings.running)
     task, transfer = toy.task(settings.task), toy.transfer(settings.transfer)
-    teacher, after = smoke_teacher(settings.teacher, toy, settings.running)
-    return [stages.label(teacher, task, transfer, settings.label, settings.running, after)]
+    teachers = [smoke_teacher(name, toy, settings.running) for name in settings.teacher or (None,)]
+    weights, running = settings.teacher_weights, settings.running
+    return [stages.label_by_all(teachers, weights, task, transfer, settings.label, running)]
 
 
 def smoke(settings: Settings) -> Settings:
     transfer = Transfer(sources=("task", "toy"))
-    return replace(settings, teacher="toy", task=Task(name="toy"), transfer=transfer, toy=SMOKE)
+    teachers = ("toy",) * max(1, len(settings.teacher_weights))
+    return replace(settings, teacher=teachers, task=Task(name="toy"), transfer=transfer, toy=SMOKE)
 
 
 if __name__ == "__main__":

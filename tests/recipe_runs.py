@@ -16,6 +16,7 @@ RECIPES = (
     "tokenizer",
     "adopt",
     "pretrain",
+    "init",
     "teacher",
     "label",
     "distill",

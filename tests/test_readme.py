@@ -41,7 +41,7 @@ def test_readme_commands_are_makes_recipes_and_accelerate_config() -> None:
         "make test",
         "accelerate config",
     ]
-    assert len(RECIPE_COMMANDS) == 9
+    assert len(RECIPE_COMMANDS) == 13
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README))))

@@ -45,7 +45,7 @@ print("one of", PartialState().num_processes, "processes")
 
 def test_these_are_all_recipes() -> None:
     assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == set(RECIPES)
-    assert len(RECIPES) == 12
+    assert len(RECIPES) == 13
 
 
 def _squashed(text: str) -> str:

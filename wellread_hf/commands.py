@@ -1,7 +1,8 @@
 """The command `wellread`: one function a subcommand."""
 
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,28 +16,21 @@ from wellread_hf.hub.options import Publishing
 def main() -> None:
     """Runs the command `wellread`."""
     words = [word for word in sys.argv[1:] if word != "--debug"]
-    if words[:1] == ["sweep"]:
-        # Its options are those of many stages, which the other commands need not load.
+    # The first word is argparse's: tyro would read the options of all commands to list their names.
+    parser = ArgumentParser(
+        prog="wellread",
+        description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
+    )
+    listed = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for name, function in COMMANDS.items():
+        listed.add_parser(name, help=str(function.__doc__).partition("\n")[0], add_help=False)
+    name = parser.parse_args(words[:1]).command
+    if name == "sweep":
+        # Its options are those of a recipe's settings.
         return _sweep(words[1:])
     with_errors_told(
         "--debug" in sys.argv,
-        lambda: tyro.extras.subcommand_cli_from_dict(
-            {
-                "students": students,
-                "losses": losses,
-                "card": card,
-                "publish": publish,
-                "verify": verify,
-                "pull": pull,
-                "submission": submission,
-                "compare": compare,
-                "sweep": sweep,
-                "scores": scores,
-            },
-            prog="wellread",
-            description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
-            args=words,
-        ),
+        lambda: tyro.cli(COMMANDS[name], prog=f"wellread {name}", args=words[1:]),
     )
 
 
@@ -264,6 +258,12 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}); give another folder with --out") from error
     print(path)
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    function.__name__: function
+    for function in (students, losses, card, publish, verify, pull, submission, compare, sweep, scores)
+}
 
 
 if __name__ == "__main__":

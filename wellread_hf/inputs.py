@@ -1,7 +1,7 @@
 """What stages read: corpora, tasks and transfer sets, found and fingerprinted before anything runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,16 @@ from wellread_hf.progress import bar
 from wellread_hf.settings import Running, Task, Transfer
 
 TASK = "task"
+
+
+def identity_of(settings: Any, later: Sequence[str]) -> dict[str, Any]:
+    """Says what of a stage's settings decides its result.
+
+    Fields that came `later` are left out at their defaults, so that digests stay what they were before them.
+    """
+    defaults = {field.name: field.default for field in fields(settings) if field.name in later}
+    values = asdict(settings)
+    return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
 
 
 def find_sources(

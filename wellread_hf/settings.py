@@ -1,5 +1,6 @@
 """Typed, frozen settings of every stage; the string below a field is its help on the command line."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from wellread_hf.students import Student
 
 Precision = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["linear", "cosine"]
+Kept = Literal["first", "spread", "embeddings"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -142,6 +144,40 @@ class Corpus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Distil:
+    """DistilBERT: beside the text, a masked LM that has learnt more says what it would fill in."""
+
+    teacher: str | None = None
+    """Masked LM to learn from, with the student's tokenizer: Hub id (`NAME@REVISION`) or folder; default:
+    none, the student learns from the text alone."""
+    temperature: float = 2.0
+    """Softens both distributions over the vocabulary; that loss is multiplied by T²."""
+    mlm_weight: float = 2.0
+    """Weight of the masked-LM loss."""
+    soft_weight: float = 5.0
+    """Weight of the divergence from the teacher's distributions at the masked positions."""
+    cosine_weight: float = 1.0
+    """Weight of 1 - cosine between the last hidden states of all positions; 0 where the widths differ."""
+    trust_remote_code: bool = False
+    """Run model code that comes with `teacher`."""
+
+    def __post_init__(self) -> None:
+        _require(self.temperature > 0, f"--distil.temperature must be above 0, got {self.temperature}")
+        weights = self.mlm_weight, self.soft_weight, self.cosine_weight
+        _require(
+            min(weights) >= 0 and max(self.soft_weight, self.cosine_weight) > 0,
+            "--distil.mlm-weight, --distil.soft-weight and --distil.cosine-weight must be at least 0, and "
+            f"one of the last two above, got {', '.join(map(str, weights))}",
+        )
+        chosen = (self.temperature, *weights, self.trust_remote_code)
+        _require(
+            self.teacher is not None or chosen == (2.0, 2.0, 5.0, 1.0, False),
+            "options that begin with --distil mean nothing without a teacher, got none; give "
+            "--distil.teacher as well",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pretrain:
     """Masked-language-model pre-training."""
 
@@ -166,6 +202,11 @@ class Pretrain:
     """Share of a block's tokens that are predicted."""
     whole_word: bool = False
     """Mask all pieces of a word together."""
+    next_sentence: bool = False
+    """Predict as well whether the second half of a row follows the first (BERT's own pre-training, "MLM+");
+    a row of a source is a document. The result is a `BertForPreTraining` with a trained pooler."""
+    distil: Distil = field(default_factory=Distil)
+    """A masked LM to learn from as DistilBERT does."""
     optim: Optim = field(default_factory=lambda: Optim(learning_rate=1e-3, batch_size=32))
     """Optimizer of pre-training; `batch_size` counts blocks."""
     seed: int = 0
@@ -205,6 +246,51 @@ class Pretrain:
             self.dropout is None or self.start is None,
             f"--dropout {self.dropout} is for random weights, but --start {self.start} brings a dropout of "
             "its own; leave out one of the two",
+        )
+        _require(
+            not self.next_sentence or self.distil.teacher is None,
+            f"--next-sentence and --distil.teacher {self.distil.teacher} are two ways to pre-train: "
+            "DistilBERT has no next-sentence prediction; leave out one of the two",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Init:
+    """A student's first weights, taken from another BERT of the same width."""
+
+    source: str | None = None
+    """BERT to take from: Hub id (`NAME@REVISION`) or folder; a classifier will do."""
+    student: str | None = None
+    """Which of the 24 to make, as wide as the source; default: half as deep as the source."""
+    keep: Kept = "first"
+    """What to take: the `first` layers (truncated), layers `spread` evenly over the source, the first among
+    them (DistilBERT), or the word `embeddings` alone."""
+    layers: tuple[int, ...] = ()
+    """Take these layers of the source instead, by number from 1, e.g. `1 3 5`."""
+    tokenizer: str | None = None
+    """Hub id (`NAME@REVISION`) or folder of the tokenizer; default: the one that lies with `source`."""
+    seed: int = 0
+    """Seed of all weights that are not taken."""
+
+    def __post_init__(self) -> None:
+        student = None if self.student is None else Student.parse(self.student)
+        _require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}")
+        _require(
+            not self.layers or self.keep == "first",
+            f"--layers names layers and --keep {self.keep} chooses its own; leave out one of the two",
+        )
+        _require(
+            all(number > 0 for number in self.layers),
+            f"--layers are numbered from 1, got {' '.join(map(str, self.layers))}",
+        )
+        _require(
+            student is None or not self.layers or len(self.layers) == student.layers,
+            f"--student {self.student} and --layers {' '.join(map(str, self.layers))} differ in their "
+            "number of layers; leave out one of the two",
+        )
+        _require(
+            self.keep != "embeddings" or student is not None,
+            "--keep embeddings takes no layers, so it does not say how many the student gets; give --student",
         )
 
 
@@ -340,10 +426,16 @@ class Label:
     """Rows a shard; a killed pass loses one shard at most."""
     teacher_labels: tuple[str, ...] = ()
     """The teacher's label names in the order of its outputs, where its config has none."""
+    states: tuple[int, ...] = ()
+    """Layers of the teacher, counted from 1, whose [CLS] states are stored as well, e.g. `2 4` (fp16)."""
     trust_remote_code: bool = False
     """Run model code that comes with the teacher."""
 
     def __post_init__(self) -> None:
+        _require(
+            all(layer > 0 for layer in self.states) and len(set(self.states)) == len(self.states),
+            f"--states are layers of the teacher, counted from 1, each once, got {self.states}",
+        )
         _require(self.max_length >= 8, f"--max-length must be at least 8, got {self.max_length}")
         _require(self.shard_rows > 0, f"--shard-rows must be at least 1, got {self.shard_rows}")
         _require(
@@ -360,10 +452,30 @@ class Objective:
     """Softens both distributions; the loss is multiplied by T²."""
     hard_label_share: float = 0.0
     """Weight of the cross-entropy with the true labels, 0 to 1."""
+    method: str = "soft-labels"
+    """`soft-labels` (Turc et al. 2019) or `patient` (Sun et al. 2019: [CLS] states as well)."""
+    layers: tuple[str, ...] = ("skip",)
+    """Whose [CLS] states `patient` compares: `skip` (every k-th layer of the teacher), `last` (its last
+    ones), or pairs STUDENT:TEACHER counted from 1, e.g. `1:4 2:8`."""
+    states_weight: float = 1.0
+    """Weight (β) of the distance of [CLS] states."""
+    projection: bool = False
+    """Learn a projection of the student's states to the teacher's width (the method's paper has equal
+    widths)."""
 
     def __post_init__(self) -> None:
         _require(self.temperature > 0, f"--temperature must be above 0, got {self.temperature}")
         _require(
             0 <= self.hard_label_share <= 1,
             f"--hard-label-share must lie between 0 and 1, got {self.hard_label_share}",
+        )
+        pairs = bool(self.layers) and all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", pair) for pair in self.layers)
+        _require(
+            pairs or self.layers in (("skip",), ("last",)),
+            "--layers takes skip, last, or pairs STUDENT:TEACHER counted from 1, e.g. 1:4 2:8; got "
+            f"{' '.join(self.layers) or 'nothing'}",
+        )
+        _require(
+            0 <= self.states_weight < math.inf,
+            f"--states-weight must be at least 0 and finite, got {self.states_weight}",
         )

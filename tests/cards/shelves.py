@@ -68,7 +68,7 @@ class Root:
         outcome = {"block_length": 128, "tokens": 42_000_000}
         return self.stage("pack", "128", settings, outcome, model=False)
 
-    def pretrain(self, seed: int = 0) -> StageRecord:
+    def pretrain(self, seed: int = 0, **more: Any) -> StageRecord:
         settings = {
             "student": "bert-2-128", "start": None, "minutes": None, "steps": None, "epochs": 3.0,
             "packs": [digest({"kind": "pack", "identity": self.pack_settings()})], "seed": seed,
@@ -78,7 +78,7 @@ class Root:
         }  # fmt: skip
         outcome = {"tokens": 126_000_000, "steps": 10_000, "held_out_loss": 3.25, "unigram_loss": 6.8,
                    "seconds_training": 7200.0}  # fmt: skip
-        return self.stage("pretrain", f"bert-2-128-seed{seed}", settings, outcome)
+        return self.stage("pretrain", f"bert-2-128-seed{seed}", settings | more, outcome)
 
     def pack_settings(self) -> Mapping[str, Any]:
         (path,) = self.path.glob("pack-*/stage.json")

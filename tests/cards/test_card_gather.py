@@ -37,6 +37,18 @@ def test_a_pretrained_student_has_what_was_made_of_it_and_no_more(tmp_path: Path
     assert (facts.measured.weights, facts.measured.latency_ms) == (15, None)
 
 
+def test_a_card_says_what_else_was_learnt_than_masked_words(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.pack()
+    distil = {"temperature": 2.0, "mlm_weight": 2.0, "soft_weight": 5.0, "cosine_weight": 1.0}
+    ways = (root.pretrain(), root.pretrain(next_sentence=True), root.pretrain(distil=distil))
+    plain, pairs, taught = (dict(of(root, record).pretraining.schedule) for record in ways)  # type: ignore[union-attr]
+    assert pairs.items() - plain.items() == {("next-sentence prediction", "yes")}
+    assert taught.items() - plain.items() == {
+        ("masked LM learnt from (DistilBERT)", "T 2; weights: MLM 2, soft 5, cosine 1")
+    }
+
+
 def test_a_task_student_stands_beside_the_other_methods(tmp_path: Path) -> None:
     records = chain(tmp_path)
     facts = of(Root(tmp_path), records["pd"])

@@ -21,7 +21,15 @@ from wellread_hf.errors import LabelError, StoreError
 from wellread_hf.models.loading import new_classifier
 from wellread_hf.settings import Label
 from wellread_hf.students import Student
-from wellread_hf.training.soft_labels import SoftLabels, label_rows, match_labels, teacher_order, text_hashes
+from wellread_hf.training.soft_labels import (
+    SoftLabels,
+    StoredStates,
+    label_rows,
+    match_labels,
+    stored_states,
+    teacher_order,
+    text_hashes,
+)
 
 LABEL = Label(max_length=32, batch_tokens=512, shard_rows=32)
 
@@ -313,6 +321,65 @@ def test_a_teacher_of_another_task_is_refused(names, task, said):
 def test_default_names_of_a_teacher_are_refused_with_the_option():
     with pytest.raises(LabelError, match=r"LABEL_0, LABEL_1.*--label.teacher-labels"):
         teacher_order(config("LABEL_0", "LABEL_1"), ("negative", "positive"), ())
+
+
+def states_one_by_one(model, tokenizer, texts, layers):
+    with torch.inference_mode():
+        rows = [
+            model(**tokenizer(*row, return_tensors="pt"), output_hidden_states=True).hidden_states
+            for row in texts
+        ]
+    return np.stack([[row[layer][0, 0].numpy() for layer in layers] for row in rows])
+
+
+def test_states_of_named_layers_lie_beside_the_logits(store, teacher, toy_tokenizer, texts, tmp_path):
+    folder = tmp_path / "states"
+    folder.mkdir()
+    label = replace(LABEL, states=(2, 1))
+    label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], label, folder)
+    expected = states_one_by_one(teacher, toy_tokenizer, texts, [1, 2])
+    found = SoftLabels.open(folder, [1, 2])
+    assert found.states.dtype == np.float16
+    np.testing.assert_allclose(found.states, expected, atol=2e-3)
+    assert np.abs(expected[:, 0] - expected[:, 1]).max() > 0.1
+    # A map may use one layer twice, or leave one out; who asks for none gets what there was before.
+    assert np.array_equal(SoftLabels.open(folder, [2, 2]).states, found.states[:, [1, 1]])
+    plain = SoftLabels.open(folder)
+    assert plain.states is None
+    assert np.array_equal(plain.logits, SoftLabels.open(store).logits)
+    assert stored_states(folder) == StoredStates(layers=(2, 1), depth=2)
+    # Again: nothing is computed.
+    assert label_rows(None, toy_tokenizer, texts, [0, 1, 2], label, folder) == 4
+
+
+def test_a_store_without_the_states_is_told_how_to_get_them_and_is_made_anew(
+    store, teacher, toy_tokenizer, texts
+):
+    assert stored_states(store) is None
+    with pytest.raises(LabelError, match=r"layers 1, 2 .* got none; label again with --label\.states 1 2"):
+        SoftLabels.open(store, [1, 2])
+    assert label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], replace(LABEL, states=(2,)), store) == 0
+    with pytest.raises(LabelError, match=r"layers 1 .* got 2; label again with --label\.states 1 2"):
+        SoftLabels.open(store, [1])
+
+
+def test_a_flipped_bit_of_states_is_refused(teacher, toy_tokenizer, texts, tmp_path):
+    label_rows(teacher, toy_tokenizer, texts[:2], [0, 1, 2], replace(LABEL, states=(1,)), tmp_path)
+    (path,) = shards(tmp_path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(StoreError):
+            SoftLabels.open(tmp_path, [1])
+
+
+def test_states_too_large_for_sixteen_bits_are_refused(toy_tokenizer, texts, tmp_path):
+    teacher = new_classifier(Student(2, 128), len(toy_tokenizer), ("a", "b"), seed=0)
+    with torch.no_grad():
+        teacher.bert.encoder.layer[0].output.LayerNorm.bias += 1e5
+    with pytest.raises(LabelError, match="expected finite numbers"):
+        label_rows(teacher, toy_tokenizer, texts[:4], [0, 1], replace(LABEL, states=(1,)), tmp_path)
+    assert not shards(tmp_path)
 
 
 KILLED = """

@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertTokenizer,
+)
 
 from wellread_hf.models.encoding import EncodedRows
 
@@ -36,6 +42,11 @@ def tiny_config(**changes: Any) -> BertConfig:
 def tiny_masked_lm(seed: int = 0, **changes: Any) -> BertForMaskedLM:
     torch.manual_seed(seed)
     return BertForMaskedLM(tiny_config(**changes))
+
+
+def tiny_pretraining(seed: int = 0, **changes: Any) -> BertForPreTraining:
+    torch.manual_seed(seed)
+    return BertForPreTraining(tiny_config(**changes))
 
 
 def tiny_classifier(seed: int = 0, **changes: Any) -> BertForSequenceClassification:

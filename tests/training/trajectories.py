@@ -1,4 +1,4 @@
-"""Trains each of the three trainers for a few steps, under however many processes there are.
+"""Trains each of our trainers for a few steps, under however many processes there are.
 
 accelerate launch ... trajectories.py FOLDER    writes FOLDER/KIND.npz: losses and final weights
 """
@@ -8,42 +8,61 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiny import random_blocks, random_rows, tiny_classifier, tiny_masked_lm, weights_of, word_tokenizer
+from tiny import (
+    random_blocks,
+    random_rows,
+    tiny_classifier,
+    tiny_masked_lm,
+    tiny_pretraining,
+    weights_of,
+    word_tokenizer,
+)
 
+from wellread_hf.data.documents import Windows
 from wellread_hf.data.order import whole_run
 from wellread_hf.data.tokens import Blocks
 from wellread_hf.graph import processes
 from wellread_hf.models.encoding import PadCollator
-from wellread_hf.settings import Optim, Running
+from wellread_hf.settings import Distil, Objective, Optim, Running
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.distilbert import LearntFromTeacher
 from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
 from wellread_hf.training.masking import MlmCollator
+from wellread_hf.training.next_sentence import SentencePairs, with_next_sentence
 from wellread_hf.training.pretraining import MlmTrainer, RunBlocks
 from wellread_hf.training.tuning import TargetRows
 
-KINDS = ("mlm", "finetune", "distill")
+KINDS = ("mlm", "next-sentence", "distilbert", "finetune", "distill", "patient")
 STEPS, BATCH = 6, 32
 
 
 def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
     """The trainer of a kind, with its model, data and collator."""
-    if kind == "mlm":
-        blocks = Blocks(random_blocks(120, 24))
-        return MlmTrainer, {
-            "model": tiny_masked_lm(),
-            "train_dataset": RunBlocks([blocks], [STEPS], BATCH, seed=3),
-            "data_collator": MlmCollator(word_tokenizer(), seed=3),
-        }
+    if kind in ("mlm", "next-sentence", "distilbert"):
+        blocks: Any = Blocks(random_blocks(120, 24))
+        parts = {"model": tiny_masked_lm(), "data_collator": MlmCollator(word_tokenizer(), seed=3)}
+        if kind == "next-sentence":
+            windows = Windows(blocks.ids[:, 1:-2], np.arange(120, dtype=np.uint32))
+            blocks = SentencePairs(windows, word_tokenizer(), seed=3)
+            parts |= {"model": tiny_pretraining(), "objective": with_next_sentence}
+        elif kind == "distilbert":
+            teacher = tiny_masked_lm(1, num_hidden_layers=3)
+            parts["objective"] = LearntFromTeacher(teacher, parts["model"], Distil(teacher="there"))
+        return MlmTrainer, parts | {"train_dataset": RunBlocks([blocks], [STEPS], BATCH, seed=3)}
     rows = random_rows(100)
     draw = np.random.default_rng(1)
     targets = {"labels": draw.integers(0, 3, size=len(rows))}
-    if kind == "distill":
+    if kind in ("distill", "patient"):
         targets = {"teacher_logits": draw.normal(size=(len(rows), 3)).astype(np.float32) * 2}
-    parts = {
+    parts: dict[str, Any] = {
         "model": tiny_classifier(num_labels=3),
         "train_dataset": TargetRows(rows, targets, whole_run(rows.lengths, BATCH, STEPS, seed=3)),
         "data_collator": PadCollator(rows.pad_id),
     }
+    if kind == "patient":
+        targets["teacher_states"] = draw.normal(size=(len(rows), 1, 48)).astype(np.float16)
+        # With a projection, whose gradients processes must share as well.
+        parts["objective"] = Objective(method="patient", projection=True)
     return (ClassifierTrainer if kind == "finetune" else DistillationTrainer), parts
 
 

@@ -13,7 +13,17 @@ from wellread_hf.errors import CardError
 from wellread_hf.students import VOCABULARY, Student
 
 Split = Literal["dev", "test"]
-Method = Literal["Basic", "Distillation", "PF", "PD", "PD-F", "Fine-tuning", "Distillation, then fine-tuning"]
+Method = Literal[
+    "Basic",
+    "Distillation",
+    "PF",
+    "PD",
+    "PD-F",
+    "Patient KD",
+    "Another distillation",
+    "Fine-tuning",
+    "Distillation, then fine-tuning",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +132,7 @@ class Teaching:
         transfer: Sources of the transfer set; None stands for the task's own training text.
         rows: Rows labelled.
         metric: Metric of the teacher's own score; `score` is on the task's validation rows.
+        method: What was learnt from the teacher, by its name in `--objective.method`.
     """
 
     teacher: Origin
@@ -132,6 +143,7 @@ class Teaching:
     score: float | None
     temperature: float
     hard_label_share: float
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,6 +162,7 @@ def _schedule(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     dropout = settings["dropout"]
     # The first that is given decides, as in training.
     unit = next((unit for unit in ("minutes", "steps") if settings[unit] is not None), "epochs")
+    distil = settings.get("distil")
     phases = list(zip(settings["block_lengths"], settings["phase_shares"], strict=True))
     lengths = ", then ".join(f"{block} tokens for {share:.0%} of the run" for block, share in phases)
     return (
@@ -177,6 +178,15 @@ def _schedule(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ),
         ("precision", str(optim["precision"])),
         *([] if dropout is None else [("dropout", f"{dropout:g}")]),
+        *([("next-sentence prediction", "yes")] if settings.get("next_sentence") else []),
+        *([] if distil is None else [("masked LM learnt from (DistilBERT)", _weights_of(distil))]),
+    )
+
+
+def _weights_of(distil: Mapping[str, Any]) -> str:
+    return (
+        f"T {distil['temperature']:g}; weights: MLM {distil['mlm_weight']:g}, "
+        f"soft {distil['soft_weight']:g}, cosine {distil['cosine_weight']:g}"
     )
 
 

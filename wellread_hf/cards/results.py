@@ -86,4 +86,6 @@ def _teaching(shelf: Shelf, record: StageRecord) -> Teaching | None:
         score=scores.get(metric),
         temperature=float(objective["temperature"]),
         hard_label_share=float(objective["hard_label_share"]),
+        # Left out where it is the default.
+        method=str(objective.get("method", "soft-labels")),
     )

@@ -74,6 +74,10 @@ class Shelf:
         """Names a classifier's method as the paper does."""
         weights = record.settings["start"]["weights"]
         if record.kind == "distill":
+            # Left out where it is the default: soft labels alone.
+            other = record.settings["objective"].get("method")
+            if other is not None:
+                return "Patient KD" if other == "patient" else "Another distillation"
             return "Distillation" if weights is None else "PD"
         if weights is None:
             return "Basic"

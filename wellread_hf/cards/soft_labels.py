@@ -25,6 +25,7 @@ class SoftLabelFacts:
         transfer: Sources of the transfer set; None stands for the task's own training text.
         max_length: Tokens a row for the teacher.
         rows: Rows labelled.
+        states: Layers of the teacher whose [CLS] states are stored as well.
         digest: Digest of the stage.
     """
 
@@ -36,6 +37,7 @@ class SoftLabelFacts:
     transfer: tuple[Source | None, ...]
     max_length: int
     rows: int
+    states: tuple[int, ...]
     digest: str
 
 
@@ -58,6 +60,7 @@ def soft_labels_of(record: StageRecord) -> SoftLabelFacts:
         transfer=transfer_of(settings["transfer"]),
         max_length=int(settings["settings"]["max_length"]),
         rows=int(outcome["rows"]),
+        states=tuple(map(int, settings["settings"].get("states", ()))),
         digest=record.digest,
     )
 

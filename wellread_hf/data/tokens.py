@@ -86,7 +86,7 @@ def pack(
     Raises:
         DataError: The corpus is empty or fills less than two blocks (one is held out).
     """
-    dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+    dtype = id_dtype(tokenizer)
     beside = folder / f"{BLOCKS}.part"
     checksum = hashlib.sha256()
     count = Counts()
@@ -125,6 +125,11 @@ def pack(
     )
 
 
+def id_dtype(tokenizer: Any) -> np.dtype[Any]:
+    """Returns the narrowest type that holds a tokenizer's ids."""
+    return np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+
+
 @dataclass(slots=True)
 class Counts:
     """What has gone through the packer so far."""
@@ -140,21 +145,27 @@ def _id_stream(
     count: Counts,
 ) -> Iterator[npt.NDArray[Any]]:
     """Yields the ids of one batch of texts at a time, every text followed by the separator."""
+    separator = [tokenizer.sep_token_id]
+    for rows in encoded(texts, tokenizer):
+        ids = np.fromiter(chain.from_iterable(row + separator for row in rows if row), dtype=dtype)
+        count.texts += len(rows)
+        count.tokens += len(ids)
+        yield ids
+
+
+def encoded(texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast") -> Iterator[list[list[int]]]:
+    """Yields the ids of one batch of texts at a time, without special tokens; a bar counts them."""
     backend = tokenizer.backend_tokenizer
     # Both are left over from the last call, or from the one before saving; transformers sets them anew.
     backend.no_truncation()
     backend.no_padding()
-    separator = [tokenizer.sep_token_id]
     with bar("packing", "tokens", unit_scale=True) as shown:
         for batch in _batches(texts):
             # The fast path: no offsets, Rust threads on all cores.
             encodings = backend.encode_batch_fast(batch, add_special_tokens=False)
             rows = [encoding.ids for encoding in encodings]
-            ids = np.fromiter(chain.from_iterable(row + separator for row in rows if row), dtype=dtype)
-            count.texts += len(batch)
-            count.tokens += len(ids)
-            shown.update(len(ids))
-            yield ids
+            shown.update(sum(map(len, rows)))
+            yield rows
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -199,17 +210,17 @@ class Blocks:
         Raises:
             StoreError: The file has not the size that its record tells.
         """
-        path = folder / BLOCKS
-        dtype = np.dtype(packing.dtype)
-        expected = packing.blocks * packing.block_length * dtype.itemsize
-        found = path.stat().st_size if path.is_file() else 0
-        if found != expected:
-            raise StoreError(
-                f"{path}: expected {expected} bytes as recorded, found {found}; delete the folder, the "
-                "next run packs the corpus again"
-            )
         shape = (packing.blocks, packing.block_length)
-        return cls(np.memmap(path, dtype=dtype, mode="r", shape=shape))
+        return cls(mapped(folder / BLOCKS, np.dtype(packing.dtype), shape))
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row that a model is shown."""
+        return int(self.ids.shape[1])
+
+    def row(self, block: int, epoch: int) -> dict[str, Any]:
+        """Returns what a model is shown of a block before it is masked; the same in every epoch."""
+        return {"input_ids": self.ids[block]}
 
     @property
     def held_out(self) -> npt.NDArray[np.int64]:
@@ -222,3 +233,19 @@ class Blocks:
     def train(self) -> npt.NDArray[np.int64]:
         """Indices of the blocks to train on: all but the held-out ones."""
         return np.setdiff1d(np.arange(len(self.ids)), self.held_out, assume_unique=True)
+
+
+def mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Maps a file of packed numbers.
+
+    Raises:
+        StoreError: It has not the size that its record tells.
+    """
+    expected = int(np.prod(shape)) * dtype.itemsize
+    found = path.stat().st_size if path.is_file() else 0
+    if found != expected:
+        raise StoreError(
+            f"{path}: expected {expected} bytes as recorded, found {found}; delete the folder, the "
+            "next run packs the corpus again"
+        )
+    return np.memmap(path, dtype=dtype, mode="r", shape=shape)

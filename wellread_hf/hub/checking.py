@@ -26,7 +26,8 @@ config = transformers.AutoConfig.from_pretrained(name, revision=revision)
 model = getattr(transformers, config.architectures[0]).from_pretrained(name, revision=revision).eval()
 tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
 with torch.no_grad():
-    logits = model(**tokenizer("the quick brown fox is not lazy at all .", return_tensors="pt")).logits
+    # A BERT with two heads has no `.logits`; the first output of all is what they would be.
+    logits = model(**tokenizer("the quick brown fox is not lazy at all .", return_tensors="pt"))[0]
 print(json.dumps(logits.flatten().tolist()))
 """
 _TOLERANCE = 1e-5

@@ -1,11 +1,12 @@
-"""Logits of a classifier for many rows, in batches of rows of like length."""
+"""Logits (and [CLS] states) of a classifier for many rows, in batches of rows of like length."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from wellread_hf.models.encoding import EncodedRows, PadCollator
 from wellread_hf.progress import bar
@@ -37,10 +38,25 @@ def longest_first(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.argsort(-lengths, kind="stable")
 
 
+def cls_states(outputs: Any, layers: Sequence[int]) -> Tensor:
+    """Returns the first token's states [B, k, H] after `layers`, counted from 1.
+
+    Args:
+        outputs: Of a model that was run with `output_hidden_states`.
+        layers: k of the model's layers.
+    """
+    return torch.stack([outputs.hidden_states[layer][:, 0] for layer in layers], dim=1)
+
+
 @torch.inference_mode()
-def logits_of(
-    model: Any, encoded: EncodedRows, rows: npt.NDArray[np.int64], batch_tokens: int, shown: Any
-) -> npt.NDArray[np.float32]:
+def logits_and_states_of(
+    model: Any,
+    encoded: EncodedRows,
+    rows: npt.NDArray[np.int64],
+    batch_tokens: int,
+    shown: Any,
+    layers: Sequence[int] = (),
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float16] | None]:
     """Runs a classifier over some rows.
 
     Args:
@@ -49,21 +65,34 @@ def logits_of(
         rows: Which of them, longest first.
         batch_tokens: Tokens a batch, padding included; on a CPU no more than 2,048.
         shown: A progress bar that is told of rows done.
+        layers: Layers whose [CLS] states are wanted, counted from 1.
 
     Returns:
-        Logits [len(rows), classes] in fp32, in the order of `rows`.
+        Logits [len(rows), classes] in fp32 and, if there are layers, states [len(rows), k, H] in fp16,
+        in the order of `rows`.
     """
     model.eval()
     collate = PadCollator(encoded.pad_id)
     if model.device.type == "cpu":
         batch_tokens = min(batch_tokens, _CPU_BATCH_TOKENS)
-    parts = []
+    # Said only where it is wanted: not every classifier knows the argument.
+    more = {"output_hidden_states": True} if layers else {}
+    logits, states = [], []
     for batch in batches_by_length(rows, encoded.lengths, batch_tokens):
         inputs = collate([encoded.row(int(index)) for index in batch])
-        outputs = model(**{name: value.to(model.device) for name, value in inputs.items()})
-        parts.append(outputs.logits.float().cpu().numpy())
+        outputs = model(**{name: value.to(model.device) for name, value in inputs.items()}, **more)
+        logits.append(outputs.logits.float().cpu().numpy())
+        if layers:
+            states.append(cls_states(outputs, layers).half().cpu().numpy())
         shown.update(len(batch))
-    return np.concatenate(parts)
+    return np.concatenate(logits), np.concatenate(states) if layers else None
+
+
+def logits_of(
+    model: Any, encoded: EncodedRows, rows: npt.NDArray[np.int64], batch_tokens: int, shown: Any
+) -> npt.NDArray[np.float32]:
+    """Returns the logits [len(rows), classes] of some rows, as `logits_and_states_of` does."""
+    return logits_and_states_of(model, encoded, rows, batch_tokens, shown)[0]
 
 
 def logits_in_order(model: Any, encoded: EncodedRows) -> npt.NDArray[np.float32]:

@@ -44,12 +44,17 @@ def load_tokenizer(
 
 
 def load_masked_lm(
-    location: Location, option: str, seed: int = 0, trust_remote_code: bool = False
+    location: Location,
+    option: str,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    trained: bool = False,
 ) -> "PreTrainedModel":
     """Loads an encoder with its masked-LM head in fp32; a missing head is new, drawn with `seed`.
 
     Raises:
-        SourceError: There is none, it has no safetensors, or it needs code of its own.
+        SourceError: There is none, it has no safetensors, or it needs code of its own; or the source has no
+            head although it should be `trained`.
     """
     from transformers import AutoModelForMaskedLM
 
@@ -62,10 +67,17 @@ def load_masked_lm(
             use_safetensors=True,
             dtype=torch.float32,
             trust_remote_code=trust_remote_code,
+            output_loading_info=True,
         )
 
-    model: PreTrainedModel = loading_told(load, location, option, "model")
-    return model
+    model, info = loading_told(load, location, option, "model")
+    if trained and info["missing_keys"]:
+        raise SourceError(
+            f"{option} {location.name}: expected a trained masked LM, but it has no weights for "
+            f"{', '.join(sorted(info['missing_keys'])[:3])}; name one that was pre-trained, and not "
+            "fine-tuned since (recipes/pretrain.py)"
+        )
+    return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
 
 
 def load_classifier(

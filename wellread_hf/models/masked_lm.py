@@ -5,20 +5,22 @@ encoder's output is reduced to the masked positions before the stock head sees i
 a stock `BertForMaskedLM` (or any `AutoModelForMaskedLM`): same weights, same loss, same saved folder.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from transformers import BertForMaskedLM, BertModel, PreTrainedModel
+from transformers import BertForMaskedLM, BertForPreTraining, BertModel, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
 from wellread_hf.students import Student
+
+AnyBert = TypeVar("AnyBert", BertForMaskedLM, BertForPreTraining)
 
 
 def new_masked_lm(student: Student, vocabulary: int, dropout: float, seed: int) -> BertForMaskedLM:
@@ -30,42 +32,66 @@ def new_masked_lm(student: Student, vocabulary: int, dropout: float, seed: int) 
         dropout: Dropout probability of hidden states and attention.
         seed: Seed of the weights.
     """
+    return _fresh(BertForMaskedLM, student, vocabulary, dropout, seed)
+
+
+def new_pretraining(student: Student, vocabulary: int, dropout: float, seed: int) -> BertForPreTraining:
+    """Builds a student as `new_masked_lm` does, with a pooler and a next-sentence head as well."""
+    return _fresh(BertForPreTraining, student, vocabulary, dropout, seed)
+
+
+def _fresh(
+    kind: Callable[..., AnyBert], student: Student, vocabulary: int, dropout: float, seed: int
+) -> AnyBert:
     torch.manual_seed(seed)
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return BertForMaskedLM(student.fresh_config(vocabulary, **rates))
+    return kind(student.fresh_config(vocabulary, **rates))
 
 
 @contextmanager
-def scoring_only(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
-    """While open, `model` hands only the hidden states at `positions` to its head.
+def scoring_only(
+    model: PreTrainedModel, positions: Tensor, states: list[Tensor] | None = None
+) -> Iterator[None]:
+    """While open, `model` hands only the hidden states at `positions` to its masked-LM head.
 
-    A BERT's last layer then computes nothing else at other positions than their keys and values.
+    A BERT's last layer then computes nothing else at other positions than their keys and values, but for
+    the first position, which a pooler reads.
 
     Args:
-        model: An unwrapped `AutoModelForMaskedLM`; its wrapper (DDP) may be called inside. A BERT is called
-            without an attention mask.
+        model: An unwrapped `AutoModelForMaskedLM` or `BertForPreTraining`; its wrapper (DDP) may be called
+            inside. A BERT is called without an attention mask.
         positions: [B, K] indices into the sequence; the logits come out as [B, K, V].
+        states: Receives the last hidden states [B, T, H] of every call; the last layer is then computed
+            at all positions.
     """
-    last = _last_layer(model)
-    if last is not None:
-        with _replaced(last, partial(_layer_at, last, positions)):
-            yield
-        return
+    last = _last_layer(model) if states is None else None
+    pooled = last is not None and model.base_model.pooler is not None
 
     def keep_positions(module: nn.Module, args: Any, outputs: Any) -> Any:
-        outputs.last_hidden_state = _at(outputs.last_hidden_state, positions)
+        hidden = outputs.last_hidden_state
+        if states is not None:
+            states.append(hidden)
+        outputs.last_hidden_state = hidden[:, 1:] if pooled else _at(hidden, positions)
         return outputs
 
-    hook = model.base_model.register_forward_hook(keep_positions)
-    try:
+    with ExitStack() as stack:
+        if last is not None:
+            computed = F.pad(positions, (1, 0)) if pooled else positions
+            stack.enter_context(_replaced(last, partial(_layer_at, last, computed)))
+        if last is None or pooled:
+            stack.callback(model.base_model.register_forward_hook(keep_positions).remove)
         yield
-    finally:
-        hook.remove()
+
+
+def mlm_logits(outputs: Mapping[str, Any]) -> Tensor:
+    """Returns the masked-LM logits among a model's outputs, whatever the class calls them."""
+    logits: Tensor = outputs["prediction_logits" if "prediction_logits" in outputs else "logits"]
+    return logits
 
 
 @contextmanager
 def giving_losses(model: Any, labels: Tensor) -> Iterator[None]:
-    """While open, the logits of `model` are losses [B, K] in nats, inside `scoring_only`.
+    """While open, the masked-LM logits of `model` are losses [B, K] in nats, inside `scoring_only`.
 
     The same numbers as `F.cross_entropy` of the logits, with a third of its memory: `VocabularyLoss`.
 
@@ -151,9 +177,9 @@ def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _last_layer(model: PreTrainedModel) -> Any:
-    """Returns the last layer of a stock BERT encoder whose output nothing but the head reads, else None."""
+    """Returns the last layer of a stock BERT encoder whose output only head and pooler read, else None."""
     base: Any = model.base_model
-    if type(base) is not BertModel or base.pooler is not None or base.config.is_decoder:
+    if type(base) is not BertModel or base.config.is_decoder:
         return None
     last = base.encoder.layer[-1]
     # Checkpointing computes a layer again when this is over, and others may have replaced it too.

@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wellread_hf.data.tokens import masked_positions_per_block
+from wellread_hf.errors import TokenizerError
 from wellread_hf.graph import Stage, find, short_name
 from wellread_hf.inputs import find_sources, source_identity, texts_of
+from wellread_hf.locations import Location
 from wellread_hf.settings import Corpus, Pretrain, Running
 from wellread_hf.students import BERT_DROPOUT, Student
+
+if TYPE_CHECKING:
+    from wellread_hf.training.masked_words import ReadingObjective
+    from wellread_hf.training.pretraining import Rows
 
 
 def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Sequence[Stage] = ()) -> Stage:
@@ -32,14 +38,20 @@ def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Se
 
 
 def pack(
-    corpus: Corpus, block_length: int, mask_share: float, running: Running, after: Sequence[Stage] = ()
+    corpus: Corpus,
+    block_length: int,
+    mask_share: float,
+    running: Running,
+    after: Sequence[Stage] = (),
+    documents: bool = False,
 ) -> Stage:
-    """Packs a corpus into blocks of `block_length` tokens."""
+    """Packs a corpus into blocks of `block_length` tokens, or by `documents` for pairs of that length."""
     sources = find_sources(corpus.sources, "--corpus.sources", running, after)
     tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
     masked = masked_positions_per_block(block_length, mask_share)
 
     def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.data.documents import pack_documents
         from wellread_hf.data.tokens import check_tokenizer
         from wellread_hf.data.tokens import pack as pack_texts
         from wellread_hf.models.loading import load_tokenizer
@@ -47,17 +59,19 @@ def pack(
         tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
         check_tokenizer(tokenizer, corpus.tokenizer)
         texts = (" ".join(row) for row in texts_of(sources))
-        return asdict(pack_texts(texts, tokenizer, block_length, masked, stage.folder))
+        packed = pack_documents if documents else pack_texts
+        return asdict(packed(texts, tokenizer, block_length, masked, stage.folder))
 
     return Stage(
         kind="pack",
-        name=str(block_length),
+        name=f"{block_length}-pairs" if documents else str(block_length),
         root=running.runs,
         identity={
             "sources": source_identity(sources),
             "tokenizer": tokenizer_at.fingerprint,
             "block_length": block_length,
             "masked": masked,
+            **({"documents": True} if documents else {}),
         },
         after=after,
         work=work,
@@ -67,29 +81,28 @@ def pack(
 
 def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequence[Stage] = ()) -> Stage:
     """Packs the corpus for every phase and pre-trains a masked LM on it."""
-    packs = [pack(corpus, length, settings.mask_share, running, after) for length in settings.block_lengths]
+    packs = [
+        pack(corpus, length, settings.mask_share, running, after, settings.next_sentence)
+        for length in settings.block_lengths
+    ]
     tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
-    start_at = None
+    start_at = teacher_at = None
     if settings.start is not None:
         start_at = find(settings.start, "model", "--start", running.runs, after)
+    if settings.distil.teacher is not None:
+        teacher_at = find(settings.distil.teacher, "model", "--distil.teacher", running.runs, after)
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.data.tokens import Blocks, Packing
-        from wellread_hf.models.loading import check_fit, load_masked_lm, load_tokenizer
-        from wellread_hf.models.masked_lm import new_masked_lm
+        from wellread_hf.models.loading import check_fit, load_tokenizer
         from wellread_hf.models.saving import save_model
         from wellread_hf.training.pretraining import pretrain as train
 
         tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
-        if start_at is not None:
-            model = load_masked_lm(start_at, "--start", settings.seed, settings.trust_remote_code)
-        else:
-            student = Student.parse(settings.student)
-            dropout = BERT_DROPOUT if settings.dropout is None else settings.dropout
-            model = new_masked_lm(student, len(tokenizer), dropout, settings.seed)
+        model = _model(settings, start_at, len(tokenizer))
         check_fit(model, tokenizer, max(settings.block_lengths), "--block-lengths")
-        phases = [Blocks.open(packed.folder, Packing(**packed.record.outcome)) for packed in packs]
-        outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest)
+        phases = [_rows(settings, packed, tokenizer) for packed in packs]
+        objective = _objective(settings, teacher_at, model, tokenizer)
+        outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest, objective)
         if start_at is None:
             # Dropout while pre-training is a choice of this stage, not of those who use the model.
             model.config.update(
@@ -103,7 +116,7 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         kind="pretrain",
         name=f"{name}-seed{settings.seed}",
         root=running.runs,
-        identity=asdict(settings)
+        identity=_choices(settings, teacher_at)
         | {
             "start": None if start_at is None else start_at.fingerprint,
             "student": None if start_at is not None else name,
@@ -113,3 +126,70 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         after=[*after, *packs],
         work=work,
     )
+
+
+def _choices(settings: Pretrain, teacher_at: Location | None) -> dict[str, Any]:
+    """Says what of the settings decides a result; nothing of what is off: older digests stay valid."""
+    choices = asdict(settings)
+    if not settings.next_sentence:
+        del choices["next_sentence"]
+    if teacher_at is None:
+        del choices["distil"]
+    else:
+        choices["distil"]["teacher"] = teacher_at.fingerprint
+    return choices
+
+
+def _model(settings: Pretrain, start_at: Location | None, vocabulary: int) -> Any:
+    """Builds or loads what is trained: a masked LM, with a next-sentence head if that is asked for."""
+    from wellread_hf.models.loading import load_masked_lm
+    from wellread_hf.models.masked_lm import new_masked_lm, new_pretraining
+    from wellread_hf.models.stock_bert import load_bert
+
+    if start_at is None:
+        student = Student.parse(settings.student)
+        dropout = BERT_DROPOUT if settings.dropout is None else settings.dropout
+        new = new_pretraining if settings.next_sentence else new_masked_lm
+        return new(student, vocabulary, dropout, settings.seed)
+    if settings.next_sentence:
+        return load_bert(start_at, "--start", settings.seed, "BertForPreTraining")[0]
+    return load_masked_lm(start_at, "--start", settings.seed, settings.trust_remote_code)
+
+
+def _rows(settings: Pretrain, packed: Stage, tokenizer: Any) -> "Rows":
+    """Opens a packed corpus, as pairs if next sentences are predicted."""
+    from wellread_hf.data.documents import DocumentPacking, open_documents
+    from wellread_hf.data.tokens import Blocks, Packing
+    from wellread_hf.training.next_sentence import SentencePairs
+
+    if settings.next_sentence:
+        windows = open_documents(packed.folder, DocumentPacking(**packed.record.outcome))
+        return SentencePairs(windows, tokenizer, settings.seed)
+    return Blocks.open(packed.folder, Packing(**packed.record.outcome))
+
+
+def _objective(
+    settings: Pretrain, teacher_at: Location | None, student: Any, tokenizer: Any
+) -> "ReadingObjective":
+    """Chooses what is minimised, and loads the teacher if there is one.
+
+    Raises:
+        TokenizerError: The teacher has other words than the student.
+    """
+    from wellread_hf.models.loading import check_fit, load_masked_lm, load_tokenizer
+    from wellread_hf.training.distilbert import LearntFromTeacher
+    from wellread_hf.training.masked_words import masked_words
+    from wellread_hf.training.next_sentence import with_next_sentence
+
+    if teacher_at is None:
+        return with_next_sentence if settings.next_sentence else masked_words
+    option, own_code = "--distil.teacher", settings.distil.trust_remote_code
+    teacher = load_masked_lm(teacher_at, option, trust_remote_code=own_code, trained=True)
+    words = load_tokenizer(teacher_at, option, teacher.config)
+    if words.get_vocab() != tokenizer.get_vocab():
+        raise TokenizerError(
+            f"{option} {teacher_at.name}: expected the words of --corpus.tokenizer, which the student's "
+            "distributions are over, got another vocabulary; take the teacher's tokenizer for both"
+        )
+    check_fit(teacher, words, max(settings.block_lengths), "--block-lengths")
+    return LearntFromTeacher(teacher, student, settings.distil)

@@ -1,4 +1,4 @@
-"""From a pre-trained student to one that knows a task: fine-tuning, soft labels, distillation."""
+"""From a pre-trained student to one that knows a task: fine-tuning, distillation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import LabelError, SettingsError, StoreError
+from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.graph import Stage, find, on_main_process, short_name
 from wellread_hf.inputs import TransferSet, find_task, task_identity
 from wellread_hf.locations import Location
 from wellread_hf.records import RECORD, StageRecord
-from wellread_hf.settings import Label, Lora, Objective, Running, Start, Task, Transfer, Tuning
+from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
+from wellread_hf.stages.comparing import check_objective, objective_identity, resolve_layers
 from wellread_hf.students import Student
 
 
@@ -26,86 +27,6 @@ def finetune(
 ) -> Stage:
     """Trains a classifier on a task's labels: teachers, Basic, PF, the last step of PD-F."""
     return _tuned("finetune", start, task, tuning, running, after, lora=lora)
-
-
-def label(
-    teacher: str,
-    task: Task,
-    transfer: Transfer,
-    settings: Label,
-    running: Running,
-    after: Sequence[Stage] = (),
-) -> Stage:
-    """Passes a teacher over a transfer set once and stores its logits."""
-    teacher_at = find(teacher, "model", "--teacher", running.runs, after)
-    task_at = find_task(task, running, after)
-    transfer_set = TransferSet(transfer, running, after)
-
-    def work(stage: Stage) -> Mapping[str, Any]:
-        from accelerate import PartialState
-
-        from wellread_hf.data.rows import load_task
-        from wellread_hf.evaluation.metrics import scores
-        from wellread_hf.models.encoding import encode
-        from wellread_hf.models.inference import logits_in_order
-        from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer
-        from wellread_hf.training.soft_labels import label_rows, teacher_order
-
-        tokenizer = load_tokenizer(teacher_at, "--teacher")
-        model = load_classifier(teacher_at, "--teacher", trust_remote_code=settings.trust_remote_code)
-        check_fit(model, tokenizer, settings.max_length, "--label.max-length")
-        loaded = load_task(task, task_at)
-        texts = transfer_set.rows(loaded).texts
-        order = teacher_order(model.config, loaded.facts.labels, settings.teacher_labels)
-        model.to(PartialState().device)
-        reused = label_rows(model, tokenizer, texts, order, settings, stage.folder)
-        outcome = {
-            "rows": len(texts),
-            "labels": loaded.facts.labels,
-            "teacher_order": order,
-            "shards_reused": reused,
-        }
-        if PartialState().is_main_process:
-            validation = loaded.validation
-            logits = logits_in_order(model, encode(validation.texts, tokenizer, settings.max_length))
-            found = scores(loaded.facts.metrics, logits[:, order], validation.labels)
-            outcome |= {"metric": loaded.facts.metrics[0], "teacher_validation": found}
-        return outcome
-
-    return Stage(
-        kind="label",
-        name=task.name,
-        root=running.runs,
-        identity={
-            "teacher": teacher_at.fingerprint,
-            # However many labelled rows a student gets, the transfer set is the same.
-            "task": task_identity(replace(task, train_rows=None, train_seed=0), task_at),
-            "transfer": transfer_set.identity,
-            "settings": asdict(settings),
-        },
-        after=after,
-        work=work,
-    )
-
-
-def stored_labels(folder: Path) -> Stage:
-    """Takes the folder of a finished labelling stage, made here or pulled from the Hub.
-
-    Raises:
-        StoreError: It is none, or was renamed.
-    """
-    record = StageRecord.read(folder)
-
-    def work(stage: Stage) -> Mapping[str, Any]:
-        raise StoreError(f"{folder} was deleted while it was in use; label again (recipes/label.py)")
-
-    stage = Stage(kind=record.kind, name=record.name, root=folder.parent, identity=record.settings, work=work)
-    if record.kind != "label" or stage.folder.name != folder.resolve().name:
-        raise StoreError(
-            f"--labels {folder}: expected the folder of a labelling stage under its own name, label-...; "
-            f"got a stage {record.kind!r}, whose folder is {stage.folder.name}"
-        )
-    return stage
 
 
 def distill(
@@ -146,6 +67,8 @@ def _tuned(
         tokenizer_at = find(start.tokenizer, "model", "--start.tokenizer", running.runs, after)
     assert tokenizer_at is not None  # Start asks for a tokenizer where there are no weights
     transfer_set = None if soft is None else TransferSet(soft[1], running, after)
+    if soft is not None:
+        check_objective(soft[2], soft[0], lora)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.rows import draw_rows, load_task
@@ -178,9 +101,12 @@ def _tuned(
             labels, _, objective = soft
             _check_classes(labels.record.outcome["labels"], loaded.facts.labels)
             rows = transfer_set.rows(loaded)
-            store = SoftLabels.open(labels.folder)
+            objective, layers = resolve_layers(objective, model.config.num_hidden_layers, labels.folder)
+            store = SoftLabels.open(labels.folder, layers)
             store.check_belongs(rows.texts)
             targets = {"teacher_logits": store.logits}
+            if store.states is not None:
+                targets["teacher_states"] = store.states
             if objective.hard_label_share:
                 targets["labels"] = _hard_labels(rows, task)
         length, runs = tuning.max_length, running.runs
@@ -229,7 +155,7 @@ def _tuned(
         **lora_identity(lora),
     }
     if soft is not None:
-        identity |= {"labels": soft[0].digest, "objective": asdict(soft[2])}
+        identity |= {"labels": soft[0].digest, "objective": objective_identity(soft[2])}
     return Stage(
         kind=kind,
         name=f"{name}-{task.name}-seed{tuning.seed}",

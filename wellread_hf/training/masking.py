@@ -14,6 +14,8 @@ from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.errors import DataError, TokenizerError
 
 _MASKED, _RANDOM = 0.8, 0.9
+# What an example has that decides its masks.
+_BLOCK = ("input_ids", "epoch", "block")
 
 
 class MlmCollator:
@@ -23,7 +25,8 @@ class MlmCollator:
     on workers, processes or a resume. Special tokens (unknown words among them) are never masked
     and never the random word.
 
-    Called with a list of `{"input_ids": [T], "epoch": int, "block": int}`; returns
+    Called with a list of `{"input_ids": [T], "epoch": int, "block": int}`, and whatever else an example has,
+    which is stacked as it is; returns
         input_ids: [B, T] the blocks with their masks;
         positions: [B, K] the masked positions of each row, ascending;
         labels: [B, K] the original tokens at these positions.
@@ -72,10 +75,16 @@ class MlmCollator:
             shown[row, chosen] = np.select(
                 [fate < _MASKED, fate < _RANDOM], [self.mask_id, words], original[row, chosen]
             )
+        others = {
+            name: torch.from_numpy(np.array([example[name] for example in examples], dtype=np.int64))
+            for name in examples[0]
+            if name not in _BLOCK
+        }
         return {
             "input_ids": torch.from_numpy(shown),
             "positions": torch.from_numpy(positions),
             "labels": torch.from_numpy(np.take_along_axis(original, positions, axis=1)),
+            **others,
         }
 
     def _generator(self, epoch: int, block: int) -> np.random.Generator:

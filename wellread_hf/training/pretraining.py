@@ -1,6 +1,7 @@
 """Masked-LM pre-training on packed blocks (Devlin et al. 2019; Turc et al. 2019, Algorithm 1, step 1)."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
@@ -15,11 +17,12 @@ from transformers import PreTrainedModel
 
 from wellread_hf.data.order import shuffled
 from wellread_hf.data.tokens import Blocks
-from wellread_hf.models.masked_lm import gives_losses, giving_losses, masked_lm_loss, scoring_only
 from wellread_hf.records import write_atomically
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.masked_words import ReadingObjective, masked_words
 from wellread_hf.training.masking import MlmCollator
+from wellread_hf.training.next_sentence import SentencePairs
 from wellread_hf.training.row_mean import RowMeanTrainer
 from wellread_hf.training.time_budget import TimeBudget, steps_of
 from wellread_hf.training.watching import find_checkpoint, watch
@@ -28,30 +31,61 @@ from wellread_hf.training.watching import find_checkpoint, watch
 _HELD_OUT_EPOCH = 1 << 32
 _EVALUATIONS = 20
 
+# A packed corpus, as rows of a model's input.
+Rows = Blocks | SentencePairs
+
 
 class MlmTrainer(RowMeanTrainer):
     """Trains any `AutoModelForMaskedLM`, scoring the masked positions only.
 
-    Its batches are those of `MlmCollator`. With a `time_budget`, the learning rate follows the clock.
+    Its batches are those of `MlmCollator`. With a `time_budget`, the learning rate follows the clock. The
+    `objective` says what is minimised; its parts' means come into the metrics of an evaluation.
     """
 
-    def __init__(self, *args: Any, time_budget: TimeBudget | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        time_budget: TimeBudget | None = None,
+        objective: ReadingObjective = masked_words,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.objective: ReadingObjective = objective
+        self._parts: dict[str, list[Tensor]] = defaultdict(list)
         self.time_budget = time_budget
         if time_budget is not None:
             self.add_callback(time_budget)
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
-        """Returns each block's mean loss over its masked positions."""
-        labels = inputs["labels"]
-        stock: Any = self.accelerator.unwrap_model(model)
-        with scoring_only(stock, inputs["positions"]):
-            if not (model.training and gives_losses(stock)):
-                outputs = model(input_ids=inputs["input_ids"])
-                return masked_lm_loss(outputs.logits, labels), outputs
-            with giving_losses(stock, labels):
-                losses = model(input_ids=inputs["input_ids"]).logits
-        return losses.mean(dim=1), {}
+        """Returns each row's loss and its parts, as the objective says."""
+        losses, parts = self.objective(model, self.accelerator.unwrap_model(model), inputs)
+        if not model.training:
+            for name, rows in parts.items():
+                self._parts[name].append(self.accelerator.gather_for_metrics(rows.detach()))
+        return losses, parts
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> Any:
+        """Evaluates as the parent does, and adds the means of the loss's parts."""
+        self._parts.clear()
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        )
+        means = {f"{metric_key_prefix}_{name}": torch.cat(rows).mean() for name, rows in self._parts.items()}
+        if output.metrics is not None:
+            output.metrics.update({name: mean.item() for name, mean in means.items()})
+        return output
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts that the last evaluation added."""
+        return list(self._parts)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Builds the parent's schedule, or one over the time budget."""
@@ -73,8 +107,8 @@ class RunBlocks(Dataset[dict[str, Any]]):
         seed: Seed of the order.
     """
 
-    def __init__(self, phases: Sequence[Blocks], steps: Sequence[int], batch_size: int, seed: int) -> None:
-        self.phases = [(blocks.ids, blocks.train) for blocks in phases]
+    def __init__(self, phases: Sequence[Rows], steps: Sequence[int], batch_size: int, seed: int) -> None:
+        self.phases = [(blocks, blocks.train) for blocks in phases]
         self.batch_size = batch_size
         self.ends = np.cumsum(np.array(steps) * batch_size)
         self.newest = -1
@@ -86,10 +120,10 @@ class RunBlocks(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         self.newest = max(self.newest, index)
         phase = int(np.searchsorted(self.ends, index, side="right"))
-        ids, train = self.phases[phase]
+        blocks, train = self.phases[phase]
         epoch, position = divmod(index - (int(self.ends[phase - 1]) if phase else 0), len(train))
         block = int(train[_permutation(len(train), self.seed, epoch)[position]])
-        return {"input_ids": ids[block], "epoch": epoch, "block": block}
+        return {**blocks.row(block, epoch), "epoch": epoch, "block": block}
 
     def end_phase(self, phase: int, position: int | None = None) -> int:
         """Ends a phase at `position`, or with the batch that was fetched last; returns the position."""
@@ -101,7 +135,7 @@ class RunBlocks(Dataset[dict[str, Any]]):
     def tokens(self, steps: int) -> int:
         """Counts the tokens of the first `steps` steps."""
         seen = np.diff(np.minimum(self.ends, steps * self.batch_size), prepend=0)
-        return int(seen @ [ids.shape[1] for ids, _ in self.phases])
+        return int(seen @ [blocks.length for blocks, _ in self.phases])
 
 
 # An epoch is drawn once, and the one before it is still there for batches that straddle the two.
@@ -111,8 +145,8 @@ _permutation = lru_cache(maxsize=2)(shuffled)
 class HeldOutBlocks(Dataset[dict[str, Any]]):
     """The held-out blocks of a packed corpus, always with the same masks."""
 
-    def __init__(self, blocks: Blocks) -> None:
-        self.ids = blocks.ids
+    def __init__(self, blocks: Rows) -> None:
+        self.blocks = blocks
         self.indices = blocks.held_out
 
     def __len__(self) -> int:
@@ -120,17 +154,18 @@ class HeldOutBlocks(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         block = int(self.indices[index])
-        return {"input_ids": self.ids[block], "epoch": _HELD_OUT_EPOCH, "block": block}
+        return {**self.blocks.row(block, _HELD_OUT_EPOCH), "epoch": _HELD_OUT_EPOCH, "block": block}
 
 
 def pretrain(
     model: PreTrainedModel,
     tokenizer: Any,
-    phases: Sequence[Blocks],
+    phases: Sequence[Rows],
     settings: Pretrain,
     running: Running,
     folder: Path,
     run: str,
+    objective: ReadingObjective = masked_words,
 ) -> dict[str, Any]:
     """Trains a masked LM in place, from its last checkpoint if there is one.
 
@@ -142,9 +177,11 @@ def pretrain(
         running: How to carry it out.
         folder: Receives `checkpoints/` and `log.json`.
         run: Digest that the checkpoints must carry.
+        objective: What is minimised.
 
     Returns:
-        Losses in nats (held-out, and of the unigram model for comparison), steps, tokens, seconds.
+        Losses in nats (of held-out masked words, and of the unigram model for comparison), steps, tokens,
+        seconds; held-out means of the objective's other parts.
 
     Raises:
         NotFiniteError: The loss became NaN or infinite.
@@ -173,15 +210,19 @@ def pretrain(
         eval_dataset=HeldOutBlocks(phases[-1]),
         data_collator=collator,
         time_budget=budget,
+        objective=objective,
     )
     marks = watch(trainer, folder.name, run, seconds)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    loss = trainer.evaluate()["eval_loss"]
+    metrics = trainer.evaluate()
+    parts = {name: metrics[f"eval_{name}"] for name in trainer.parts}
     if trainer.is_world_process_zero():
         write_atomically(folder / "log.json", json.dumps(trainer.state.log_history, indent=1))
     done = trainer.state.global_step
     return {
-        "held_out_loss": loss,
+        # Whatever else is minimised, this is the loss that pre-trained students are compared by.
+        "held_out_loss": parts.pop("mlm_loss", metrics["eval_loss"]),
+        **{f"held_out_{name}": mean for name, mean in parts.items()},
         "unigram_loss": unigram_loss(phases[-1], tokenizer),
         "steps": done,
         "tokens": data.tokens(done),
@@ -191,7 +232,7 @@ def pretrain(
     }
 
 
-def unigram_loss(blocks: Blocks, tokenizer: Any) -> float:
+def unigram_loss(blocks: Rows, tokenizer: Any) -> float:
     """Returns the held-out cross-entropy in nats of the training text's word frequencies (add-one).
 
     A masked LM at this loss has learnt how frequent words are and nothing about their company. Special

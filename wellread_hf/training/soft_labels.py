@@ -1,12 +1,13 @@
 """The soft-label store: a teacher runs over a transfer set once, its logits are kept in shards.
 
+The [CLS] states [rows, k, H] of some of its layers may be kept beside them, in fp16.
+
 A shard is a slice of the rows sorted by length, written whole or not at all, so that a killed pass
 loses one shard at most and several processes share the work without talking. Every shard carries the
 numbers of its rows, a hash of each row's text, and a checksum of its own.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from accelerate import PartialState
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from scipy.special import log_softmax, logsumexp
 
 from wellread_hf.errors import LabelError, StoreError
 from wellread_hf.models.encoding import encode
-from wellread_hf.models.inference import logits_of, longest_first
+from wellread_hf.models.inference import logits_and_states_of, longest_first
 from wellread_hf.progress import bar
-from wellread_hf.records import commit
 from wellread_hf.settings import Label
-
-_CHECKSUM = "sha256"
+from wellread_hf.training.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
 
 
 def match_labels(teacher: Sequence[str], task: Sequence[str], option: str) -> list[int]:
@@ -103,21 +101,58 @@ def label_rows(
     with bar("labelling", "rows", len(texts)) as shown:
         for shard in range(state.process_index, shards, state.num_processes):
             rows = sorted_rows[shard * settings.shard_rows : (shard + 1) * settings.shard_rows]
-            path = folder / _shard_name(shard, shards)
-            if path.is_file() and _is_whole(path, rows, hashes[rows]):
+            path = folder / shard_name(shard, shards)
+            if path.is_file() and _is_whole(path, rows, hashes[rows], settings.states):
                 reused += 1
                 shown.update(len(rows))
                 continue
-            logits = logits_of(teacher, encoded, rows, settings.batch_tokens, shown)
-            if not np.isfinite(logits).all():
-                damaged = rows[~np.isfinite(logits).all(axis=1)]
-                raise LabelError(
-                    f"expected finite numbers, got NaN or infinite outputs of the teacher for row "
-                    f"{damaged[0] + 1}: its weights are damaged; take another teacher"
-                )
-            _write_shard(path, rows, logits[:, list(order)], hashes[rows])
+            logits, states = logits_and_states_of(
+                teacher, encoded, rows, settings.batch_tokens, shown, settings.states
+            )
+            _check_finite(rows, logits, states)
+            arrays: Arrays = {"rows": rows, "logits": logits[:, list(order)], "hashes": hashes[rows]}
+            if states is not None:
+                depth = np.int64(teacher.config.num_hidden_layers)
+                arrays |= {"states": states, "layers": np.array(settings.states), "depth": np.array([depth])}
+            write_shard(path, arrays)
     state.wait_for_everyone()
     return reused
+
+
+def write_rows(
+    folder: Path, logits: npt.NDArray[np.float32], hashes: npt.NDArray[np.uint64], shard_rows: int
+) -> None:
+    """Writes a whole store of logits [n, C] that are there already.
+
+    Args:
+        folder: Receives the shards.
+        logits: In the order of the transfer set and of the task's classes.
+        hashes: [n] hashes of the rows' texts.
+        shard_rows: Rows a shard.
+    """
+    shards = -(-len(logits) // shard_rows)
+    for shard in range(shards):
+        rows = np.arange(shard * shard_rows, min((shard + 1) * shard_rows, len(logits)))
+        arrays: Arrays = {"rows": rows, "logits": logits[rows], "hashes": hashes[rows]}
+        write_shard(folder / shard_name(shard, shards), arrays)
+
+
+def mean_logits(
+    teachers: Sequence[npt.NDArray[np.float32]], shares: Sequence[float]
+) -> npt.NDArray[np.float32]:
+    """Returns the logarithm of the weighted mean of teachers' probabilities [n, C]; of values for C = 1.
+
+    Args:
+        teachers: Logits [n, C], one array a teacher; C = 1 is regression.
+        shares: Weights that add up to 1.
+    """
+    logits = np.stack(teachers).astype(np.float64)
+    weights = np.asarray(shares)[:, None, None]
+    if logits.shape[-1] == 1:
+        mean = (weights * logits).sum(axis=0)
+    else:
+        mean = logsumexp(log_softmax(logits, axis=-1), axis=0, b=weights)
+    return np.asarray(mean, dtype=np.float32)
 
 
 def text_hashes(texts: Sequence[tuple[str, ...]]) -> npt.NDArray[np.uint64]:
@@ -127,39 +162,60 @@ def text_hashes(texts: Sequence[tuple[str, ...]]) -> npt.NDArray[np.uint64]:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredStates:
+    """What is known of a store's [CLS] states before they are read.
+
+    Attributes:
+        layers: Layers of the teacher that are stored, counted from 1.
+        depth: Layers that the teacher has.
+    """
+
+    layers: tuple[int, ...]
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
 class SoftLabels:
     """A whole store.
 
     Attributes:
         logits: [rows, classes] in fp32, in the order of the transfer set and of the task's classes.
         hashes: [rows] hashes of the rows' texts.
+        states: [rows, k, H] in fp16, the teacher's [CLS] states of the layers that were asked for.
     """
 
     logits: npt.NDArray[np.float32]
     hashes: npt.NDArray[np.uint64]
+    states: npt.NDArray[np.float16] | None = None
 
     @classmethod
-    def open(cls, folder: Path) -> "SoftLabels":
-        """Reads and checks all shards.
+    def open(cls, folder: Path, layers: Sequence[int] = ()) -> "SoftLabels":
+        """Reads and checks all shards, one at a time: of the states, only what is asked for is kept.
+
+        Args:
+            folder: The store's.
+            layers: Layers of the teacher whose states are wanted; one may come twice.
 
         Raises:
             StoreError: A shard is missing, truncated or damaged; the message names it.
+            LabelError: States are wanted of layers that none were stored of.
         """
-        paths = sorted(folder.glob("shard-*.safetensors"))
-        expected = int(paths[0].stem.split("-of-")[1]) if paths else 1
-        if len(paths) != expected:
-            raise StoreError(
-                f"{folder}: expected {expected} shards of soft labels, found {len(paths)}; delete the "
-                "folder, the next run of recipes/label.py makes it again"
-            )
-        shards = [_read_shard(path) for path in paths]
-        rows = np.concatenate([shard["rows"] for shard in shards])
-        logits = np.empty((len(rows), shards[0]["logits"].shape[1]), dtype=np.float32)
-        hashes = np.empty(len(rows), dtype=np.uint64)
-        for shard in shards:
-            logits[shard["rows"]] = shard["logits"]
-            hashes[shard["rows"]] = shard["hashes"]
-        return cls(logits=logits, hashes=hashes)
+        if layers:
+            _check_stored(folder, layers)
+        paths = shard_paths(folder)
+        total = sum(count_rows(path) for path in paths)
+        found: Arrays = {}
+        for path in paths:
+            shard = read_shard(path)
+            kept = {"logits": shard["logits"], "hashes": shard["hashes"]}
+            if layers:
+                columns = [shard["layers"].tolist().index(layer) for layer in layers]
+                kept["states"] = shard["states"][:, columns]
+            for name, values in kept.items():
+                if name not in found:
+                    found[name] = np.empty((total, *values.shape[1:]), dtype=values.dtype)
+                found[name][shard["rows"]] = values
+        return cls(logits=found["logits"], hashes=found["hashes"], states=found.get("states"))
 
     def check_belongs(self, texts: Sequence[tuple[str, ...]]) -> None:
         """Refuses texts that are not the ones the teacher read, row by row.
@@ -180,61 +236,60 @@ class SoftLabels:
             )
 
 
-def _shard_name(shard: int, shards: int) -> str:
-    return f"shard-{shard:05d}-of-{shards:05d}.safetensors"
+def stored_states(folder: Path) -> StoredStates | None:
+    """Tells which [CLS] states a store holds, by its first shard; None where it holds none.
+
+    Raises:
+        StoreError: A shard is missing or damaged.
+    """
+    shard = read_shard(shard_paths(folder)[0])
+    if "states" not in shard:
+        return None
+    return StoredStates(layers=tuple(shard["layers"].tolist()), depth=int(shard["depth"][0]))
 
 
-def _write_shard(
-    path: Path,
-    rows: npt.NDArray[np.int64],
-    logits: npt.NDArray[np.float32],
-    hashes: npt.NDArray[np.uint64],
-) -> None:
-    tensors: dict[str, npt.NDArray[Any]] = {
-        "rows": rows,
-        "logits": np.ascontiguousarray(logits),
-        "hashes": hashes,
-    }
-    beside = path.with_name(path.name + ".part")
-    save_file(tensors, beside, metadata={_CHECKSUM: _checksum(tensors)})
-    with beside.open("rb") as file:
-        os.fsync(file.fileno())
-    commit(beside, path)
+def _check_stored(folder: Path, layers: Sequence[int]) -> None:
+    stored = stored_states(folder)
+    there = () if stored is None else stored.layers
+    if missing := sorted(set(layers) - set(there)):
+        raise LabelError(
+            f"{folder}: expected [CLS] states of the teacher's layers {_listed(sorted(set(layers)))} beside "
+            f"the soft labels, got {_listed(there) or 'none'}; label again with --label.states "
+            f"{' '.join(map(str, sorted({*there, *missing})))}"
+        )
 
 
-def _read_shard(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _listed(layers: Sequence[int]) -> str:
+    return ", ".join(map(str, layers))
+
+
+def _is_whole(
+    path: Path, rows: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], layers: Sequence[int]
+) -> bool:
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in ("rows", "logits", "hashes")}
-            stored = (file.metadata() or {})[_CHECKSUM]
-    except (SafetensorError, KeyError, OSError) as error:
-        raise _damaged(path, str(error)) from error
-    if _checksum(tensors) != stored:
-        raise _damaged(path, "its checksum is wrong")
-    return tensors
-
-
-def _damaged(path: Path, why: str) -> StoreError:
-    return StoreError(
-        f"{path}: expected a whole shard of soft labels, but {why}; delete this file and the folder's "
-        "stage.json, then run recipes/label.py again: it makes the missing shard only"
+        shard = read_shard(path)
+    except StoreError:
+        return False
+    stored = shard.get("layers", np.array([])).tolist()
+    return (
+        np.array_equal(shard["rows"], rows)
+        and np.array_equal(shard["hashes"], hashes)
+        and stored == list(layers)
     )
 
 
-def _is_whole(path: Path, rows: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64]) -> bool:
-    try:
-        shard = _read_shard(path)
-    except StoreError:
-        return False
-    return np.array_equal(shard["rows"], rows) and np.array_equal(shard["hashes"], hashes)
-
-
-def _checksum(tensors: dict[str, npt.NDArray[Any]]) -> str:
-    checksum = hashlib.sha256()
-    for name in sorted(tensors):
-        checksum.update(name.encode())
-        checksum.update(np.ascontiguousarray(tensors[name]).tobytes())
-    return checksum.hexdigest()
+def _check_finite(
+    rows: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], states: npt.NDArray[np.float16] | None
+) -> None:
+    whole = np.isfinite(logits).all(axis=1)
+    if states is not None:
+        # In fp16 what is over 65,504 is infinite; the states of sound classifiers are far from it.
+        whole &= np.isfinite(states).all(axis=(1, 2))
+    if not whole.all():
+        raise LabelError(
+            f"expected finite numbers, got NaN or infinite outputs of the teacher for row "
+            f"{rows[~whole][0] + 1}: its weights are damaged; take another teacher"
+        )
 
 
 def _plain(name: str) -> str:

@@ -6,7 +6,6 @@ where the weights come from and whether an `Objective` with soft labels is given
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,8 @@ def tune(
 
     Args:
         model: The classifier; changed.
-        train: Rows with `labels`, or with `teacher_logits` (and `labels` for a hard-label share).
+        train: Rows with `labels`, or with `teacher_logits` (and `labels` for a hard-label share,
+            `teacher_states` for a method that compares states).
         validation: Rows with `labels`.
         metrics: Metric names; the first one tells which evaluation is best.
         settings: What to do.
@@ -86,9 +86,9 @@ def tune(
     every = -(-steps // settings.evaluations)
     checkpoint, seconds = find_checkpoint(folder, run)
     steps = steps_if_over(checkpoint) or steps
-    trainer_class, extra = (
-        (ClassifierTrainer, {}) if objective is None else (DistillationTrainer, asdict(objective))
-    )
+    trainer_class, extra = ClassifierTrainer, dict[str, Any]()
+    if objective is not None:
+        trainer_class, extra = DistillationTrainer, {"objective": objective}
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         return scores(metrics, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))

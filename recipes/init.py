@@ -1,0 +1,49 @@
+"""Take a student's first weights from another BERT: some of its layers, or its word embeddings alone.
+
+Reads a pre-trained BERT or a fine-tuned classifier; writes runs/init-..., an ordinary BertForMaskedLM folder
+for --start.weights of the other recipes (truncated and then fine-tuned it is the paper's TF) and for --start
+of recipes/pretrain.py.
+
+  python recipes/init.py --source google/bert_uncased_L-12_H-256_A-4 --student 4-256
+  python recipes/init.py --source google-bert/bert-base-uncased --layers 1 3 5 8 10 12
+  python recipes/init.py --source google/bert_uncased_L-4_H-256_A-4 --student 4-256 --keep embeddings
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from tyro.conf import arg
+
+from wellread_hf import stages
+from wellread_hf.cli import run_recipe
+from wellread_hf.data.toyworld import ToyWorldSettings
+from wellread_hf.graph import Stage
+from wellread_hf.settings import Init, Running, Start
+from wellread_hf.toy import SMOKE, TOY, Toy, smoke_encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    init: Annotated[Init, arg(name="")] = field(default_factory=Init)
+    """What to take, and from where; `--source toy` pre-trains a tiny source first."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
+    running: Running = field(default_factory=Running)
+    """How the run is carried out."""
+
+
+def plan(settings: Settings) -> list[Stage]:
+    init, running = settings.init, settings.running
+    if init.source != TOY:
+        return [stages.initialise(init, running)]
+    toy = Toy(settings.toy, running)
+    start, encoder = smoke_encoder(Start(weights=TOY), toy, running)
+    return [stages.initialise(replace(init, source=start.weights), running, [*toy.after, *encoder])]
+
+
+def smoke(settings: Settings) -> Settings:
+    return replace(settings, init=Init(source=TOY), toy=SMOKE)
+
+
+if __name__ == "__main__":
+    run_recipe(Settings, plan, smoke, description=__doc__)

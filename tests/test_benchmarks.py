@@ -1,0 +1,169 @@
+"""The benchmarks' harness: pairs, figures, their file and picture; masked LM, cohort and GPU run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import __main__ as bench
+from benchmarks import bare, cohort, gpu, limits, mlm, mlm_memory, report, vocabulary_head
+from benchmarks.figures import Figure, compared
+from benchmarks.pairs import Peak, in_own_process, in_turn
+from benchmarks.sst2 import classifier
+from wellread_hf.models.masked_lm import new_masked_lm, scoring_only
+from wellread_hf.students import VOCABULARY, Student
+
+
+def _figure(**changes):
+    fields = {
+        "benchmark": "mlm",
+        "case": "2-128",
+        "ours": "our Trainer",
+        "theirs": "stock Trainer",
+        "unit": "tokens/s",
+        "ours_values": (10.0, 12.0, 30.0),
+        "theirs_values": (5.0, 4.0, 6.0),
+        "ratios": (2.0, 3.0, 5.0),
+        "target": 2.5,
+        "better": "higher",
+        "same": "loss on one batch differs by 1e-07",
+    }
+    return Figure(**(fields | changes))
+
+
+def test_two_sides_are_measured_in_turn_after_a_warm_up_of_each():
+    calls = []
+
+    def side(name):
+        def measured():
+            calls.append(name)
+            return float(len(calls))
+
+        return measured
+
+    assert in_turn(side("ours"), side("theirs"), 2) == ((3.0, 5.0), (4.0, 6.0))
+    assert calls == ["ours", "theirs"] * 3
+
+
+def test_a_ratio_says_how_many_times_better_ours_is_pair_by_pair():
+    assert compared((10.0, 12.0), (5.0, 4.0), "higher") == (2.0, 3.0)
+    assert compared((5.0, 4.0), (10.0, 12.0), "lower") == (2.0, 3.0)
+
+
+def test_a_figure_is_its_median_and_reached_at_its_target():
+    figure = _figure()
+    assert (figure.median, figure.minimum, figure.maximum, figure.reached) == (3.0, 2.0, 5.0, True)
+    assert _figure(target=3.1).reached is False
+    assert _figure(target=None).reached is None
+    assert Figure.from_json(json.loads(json.dumps(figure.to_json()))) == figure
+
+
+def test_one_benchmark_keeps_the_figures_of_the_others(tmp_path):
+    report.merge(tmp_path, "mlm", [_figure()], {"rounds": 3})
+    report.merge(tmp_path, "bare", [_figure(benchmark="bare")], {"rounds": 1})
+    report.merge(tmp_path, "mlm", [_figure(case="4-256")], {"rounds": 5})
+    found = json.loads((tmp_path / report.RESULTS).read_text())
+    assert [(name, part["rounds"]) for name, part in found.items()] == [("bare", 1), ("mlm", 5)]
+    assert report.kept_figures(tmp_path) == [_figure(benchmark="bare"), _figure(case="4-256")]
+
+
+def test_the_table_marks_what_reached_its_target(capsys):
+    report.print_table([_figure(), _figure(target=4.0), _figure(target=None, note="beside it")])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "2-128" in line]
+    assert ["✓" in line for line in lines] == [True, False, False, False]
+    assert ["✗" in line for line in lines] == [False, True, False, False]
+    assert "3 (2 to 5)" in lines[0]
+    assert lines[-1] == "mlm, 2-128: beside it"
+
+
+def test_a_peak_is_what_was_needed_meanwhile_and_not_what_is_left():
+    assert 190 < in_own_process(_needs_200_megabytes) < 260
+
+
+def _needs_200_megabytes():
+    peak = Peak()
+    np.ones(25_000_000).sum()
+    return peak.megabytes
+
+
+@pytest.mark.parametrize("student", [Student(2, 128), Student(4, 256)])
+def test_the_products_of_a_step_are_those_that_torch_counts(student):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = new_masked_lm(student, VOCABULARY, 0.0, seed=0)
+    model.set_attn_implementation("eager")
+    ids = torch.ones(2, 128, dtype=torch.long)
+    positions = torch.arange(19).repeat(2, 1)
+    with FlopCounterMode(display=False) as counter, scoring_only(model, positions):
+        logits = model(input_ids=ids).logits
+    assert logits.shape == (2, 19, VOCABULARY)
+    assert limits.flops(limits.products(student, blocks=2)) == 3 * counter.get_total_flops()
+
+
+def test_the_products_of_a_classifier_are_those_that_torch_counts():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = classifier("4-256")
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter:
+        for width in (16, 24):
+            model(input_ids=torch.ones(limits.BATCH, width, dtype=torch.long))
+    found = limits.flops(limits.classifier_products(Student(4, 256), (16, 24)))
+    # Two classes from the pooled state are left out.
+    assert found == 3 * (counter.get_total_flops() - 2 * 2 * limits.BATCH * 256 * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("benchmark", [mlm, mlm_memory, bare, vocabulary_head, cohort])
+def test_a_quick_run_checks_both_sides_and_gives_figures(benchmark):
+    figures = benchmark.run(rounds=1, quick=True)
+    assert figures
+    for figure in figures:
+        assert len(figure.ratios) == len(figure.ours_values) == len(figure.theirs_values) == 1
+        assert figure.minimum > 0
+        assert figure.same
+
+
+@pytest.mark.slow
+def test_the_command_writes_figures_and_a_picture(tmp_path, capsys):
+    bench.main(["--only", "startup", "--rounds", "1", "--quick", "--out", str(tmp_path)])
+    assert "wellread students" in capsys.readouterr().out
+    found = json.loads((tmp_path / report.RESULTS).read_text())["startup"]
+    assert found["rounds"] == 1
+    assert str(tmp_path) not in found["command"]
+    assert (tmp_path / report.PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_takes_the_same_ways_without_a_gpu(tmp_path, capsys):
+    arguments = [
+        "--students",
+        "2-128",
+        "--compiled",
+        "--blocks",
+        "2",
+        "--seconds",
+        "0.01",
+        "--device",
+        "cpu",
+        "--out",
+    ]
+    gpu.main([*arguments, str(tmp_path)])
+    found = json.loads((tmp_path / gpu.RESULTS).read_text())
+    assert found["device"] == "CPU"
+    assert [(row["student"], row["way"]) for row in found["rows"]] == [
+        ("bert-2-128", "stock"),
+        ("bert-2-128", "ours"),
+    ]
+    for row in found["rows"]:
+        assert row["losses differ by"] < 1e-4
+        assert len(row["tokens/s"]) == 3
+        assert row["utilisation"] > 0
+    assert "tokens/s" in capsys.readouterr().out
+
+
+def test_every_benchmark_of_the_list_is_there():
+    for module in bench.BENCHMARKS.values():
+        assert Path(module.replace(".", "/") + ".py").is_file()

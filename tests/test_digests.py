@@ -1,0 +1,38 @@
+"""Finished stages of users keep their digests: what an option at its default adds is not in them."""
+
+from pathlib import Path
+
+from wellread_hf.settings import Corpus, Distil, Pretrain, Running
+from wellread_hf.stages import pack, pretrain
+
+# Of the version before there were next sentences and teachers of masked LMs.
+PACK = "eafc70d131da7d7775ffc5a9438e643d9be2d7d0ee8e9ca05219944335782625"
+PRETRAIN = "84caa31afa2d19a022df95142bb92b2dc5f272a13bde1300ee67ddfccb5cd88f"
+
+
+def _corpus(folder: Path) -> Corpus:
+    (folder / "corpus.txt").write_text("one text\nand another\n")
+    (folder / "tokenizer").mkdir(exist_ok=True)
+    (folder / "tokenizer/tokenizer_config.json").write_text("{}")
+    return Corpus(sources=(str(folder / "corpus.txt"),), tokenizer=str(folder / "tokenizer"))
+
+
+def test_pretraining_and_packing_have_the_digests_they_had(tmp_path: Path) -> None:
+    corpus, running = _corpus(tmp_path), Running(runs=tmp_path / "runs")
+    assert pack(corpus, 128, 0.15, running).digest == PACK
+    assert pretrain(Pretrain(steps=7, seed=1), corpus, running).digest == PRETRAIN
+
+
+def test_what_is_asked_for_changes_them(tmp_path: Path) -> None:
+    corpus, running = _corpus(tmp_path), Running(runs=tmp_path / "runs")
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher/config.json").write_text("{}")
+    teacher = str(tmp_path / "teacher")
+    chosen = [
+        Pretrain(steps=7, seed=1),
+        Pretrain(steps=7, seed=1, next_sentence=True),
+        Pretrain(steps=7, seed=1, distil=Distil(teacher=teacher)),
+        Pretrain(steps=7, seed=1, distil=Distil(teacher=teacher, temperature=1)),
+    ]
+    assert len({pretrain(settings, corpus, running).digest for settings in chosen}) == 4
+    assert pack(corpus, 128, 0.15, running, documents=True).digest != PACK

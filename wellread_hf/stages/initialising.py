@@ -1,0 +1,124 @@
+"""A student that starts from parts of another BERT: truncated, layers spread over it, word embeddings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from wellread_hf.errors import SettingsError, TokenizerError
+from wellread_hf.graph import Stage, find, short_name
+from wellread_hf.locations import Location, fetch
+from wellread_hf.settings import Init, Running
+from wellread_hf.students import Student
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
+
+
+def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) -> Stage:
+    """Takes a student's first weights from another BERT, and saves them as a `BertForMaskedLM` folder.
+
+    Raises:
+        SettingsError: No source is named.
+    """
+    if settings.source is None:
+        raise SettingsError(
+            "--source is missing: expected a BERT to take weights from, a folder (recipes/pretrain.py makes "
+            "one) or a Hub id"
+        )
+    source_at = find(settings.source, "model", "--source", running.runs, after)
+    tokenizer_at = None
+    if settings.tokenizer is not None:
+        tokenizer_at = find(settings.tokenizer, "model", "--tokenizer", running.runs, after)
+    student = None if settings.student is None else Student.parse(settings.student)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.models.initialisation import (
+            check_layers,
+            check_width,
+            places,
+            with_layers,
+            with_word_embeddings,
+        )
+        from wellread_hf.models.loading import check_fit
+        from wellread_hf.models.saving import save_model
+        from wellread_hf.models.stock_bert import load_bert
+
+        source, new, left_out = load_bert(source_at, "--source", settings.seed, "BertForMaskedLM")
+        words = _tokenizer(source_at, tokenizer_at, source.config)
+        words.model_max_length = min(words.model_max_length, source.config.max_position_embeddings)
+        check_fit(source, words, words.model_max_length, "--tokenizer")
+        numbers: Sequence[int] = ()
+        if settings.keep == "embeddings":
+            assert student is not None  # Init asks for one
+            model = with_word_embeddings(source, student, settings.seed)
+            taken = {"bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"}
+            new = [name for name in model.state_dict() if name not in taken]
+        else:
+            if student is not None:
+                check_width(source, student)
+            numbers = _numbers(settings, student, source)
+            check_layers(
+                numbers, source.config.num_hidden_layers, "--layers" if settings.layers else "--student"
+            )
+            model = with_layers(source, numbers)
+        save_model(model, words, stage.folder)
+        return {
+            "layers": list(numbers),
+            "source_layers": source.config.num_hidden_layers,
+            "new": places(new),
+            "left_out": left_out,
+            "parameters": sum(values.numel() for values in model.parameters()),
+        }
+
+    made = short_name(settings.source) if student is None else student.name
+    kept = "layers-" + "-".join(map(str, settings.layers)) if settings.layers else settings.keep
+    return Stage(
+        kind="init",
+        name=f"{made}-{kept}-seed{settings.seed}",
+        root=running.runs,
+        identity=asdict(settings)
+        | {
+            "source": source_at.fingerprint,
+            "student": None if student is None else student.name,
+            "tokenizer": None if tokenizer_at is None else tokenizer_at.fingerprint,
+        },
+        after=after,
+        work=work,
+        solo=True,
+    )
+
+
+def _numbers(settings: Init, student: Student | None, source: "BertForMaskedLM") -> Sequence[int]:
+    """Returns which layers of the source to take, from 1; some may not be there."""
+    from wellread_hf.models.initialisation import spread_layers
+
+    there = source.config.num_hidden_layers
+    wanted = max(1, there // 2) if student is None else student.layers
+    if settings.layers:
+        return settings.layers
+    if settings.keep == "spread" and wanted <= there:
+        return spread_layers(wanted, there)
+    return range(1, wanted + 1)
+
+
+def _tokenizer(source_at: Location, other_at: Location | None, config: Any) -> Any:
+    """Loads the source's tokenizer, or another one, which must have the same words.
+
+    Raises:
+        TokenizerError: The source has one of its own, with other words.
+    """
+    from wellread_hf.models.loading import load_tokenizer
+
+    if other_at is None:
+        return load_tokenizer(source_at, "--source", config)
+    other = load_tokenizer(other_at, "--tokenizer")
+    if any(fetch(source_at, file, "--source") for file in _TOKENIZER_FILES):
+        own = load_tokenizer(source_at, "--source", config)
+        if own.get_vocab() != other.get_vocab():
+            raise TokenizerError(
+                f"--tokenizer {other_at.name}: expected the words of the source, whose embeddings are "
+                f"taken, got another vocabulary than that of {source_at.name}; leave out --tokenizer"
+            )
+    return other

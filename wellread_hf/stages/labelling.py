@@ -1,0 +1,209 @@
+"""Soft labels: what one teacher says of a transfer set, the mean of several, and what is there already."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.errors import LabelError, SettingsError, StoreError
+from wellread_hf.graph import Stage, find
+from wellread_hf.inputs import TransferSet, find_task, identity_of, task_identity
+from wellread_hf.records import StageRecord
+from wellread_hf.settings import Label, Running, Task, Transfer
+
+
+def label(
+    teacher: str,
+    task: Task,
+    transfer: Transfer,
+    settings: Label,
+    running: Running,
+    after: Sequence[Stage] = (),
+) -> Stage:
+    """Passes a teacher over a transfer set once; stores its logits, and [CLS] states if asked for."""
+    teacher_at = find(teacher, "model", "--teacher", running.runs, after)
+    task_at = find_task(task, running, after)
+    transfer_set = TransferSet(transfer, running, after)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from accelerate import PartialState
+
+        from wellread_hf.data.rows import load_task
+        from wellread_hf.evaluation.metrics import scores
+        from wellread_hf.models.encoding import encode
+        from wellread_hf.models.inference import logits_in_order
+        from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer
+        from wellread_hf.training.soft_labels import label_rows, teacher_order
+
+        tokenizer = load_tokenizer(teacher_at, "--teacher")
+        model = load_classifier(teacher_at, "--teacher", trust_remote_code=settings.trust_remote_code)
+        check_fit(model, tokenizer, settings.max_length, "--label.max-length")
+        _check_depth(settings.states, model.config.num_hidden_layers)
+        loaded = load_task(task, task_at)
+        texts = transfer_set.rows(loaded).texts
+        order = teacher_order(model.config, loaded.facts.labels, settings.teacher_labels)
+        model.to(PartialState().device)
+        reused = label_rows(model, tokenizer, texts, order, settings, stage.folder)
+        outcome = {
+            "rows": len(texts),
+            "labels": loaded.facts.labels,
+            "teacher_order": order,
+            "shards_reused": reused,
+        }
+        if settings.states:
+            outcome |= {"states": settings.states, "teacher_layers": model.config.num_hidden_layers}
+        if PartialState().is_main_process:
+            validation = loaded.validation
+            logits = logits_in_order(model, encode(validation.texts, tokenizer, settings.max_length))
+            found = scores(loaded.facts.metrics, logits[:, order], validation.labels)
+            outcome |= {"metric": loaded.facts.metrics[0], "teacher_validation": found}
+        return outcome
+
+    return Stage(
+        kind="label",
+        name=task.name,
+        root=running.runs,
+        identity={
+            "teacher": teacher_at.fingerprint,
+            # However many labelled rows a student gets, the transfer set is the same.
+            "task": task_identity(replace(task, train_rows=None, train_seed=0), task_at),
+            "transfer": transfer_set.identity,
+            # What was stored before there was a choice keeps its digest.
+            "settings": identity_of(settings, later=("states",)),
+        },
+        after=after,
+        work=work,
+    )
+
+
+def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running) -> Stage:
+    """Makes one store of several teachers' soft labels: the logarithm of the weighted mean of probabilities.
+
+    Whatever reads soft labels reads these. Their softmax is the mean at temperature 1; at another one it is
+    the mean that is softened. For regression the weighted mean of values. [CLS] states are not kept.
+
+    Args:
+        labels: Labelling stages of one task and transfer set.
+        weights: One a teacher, in any unit; none: all alike.
+        running: How it is carried out.
+
+    Raises:
+        SettingsError: Weights and teachers are not of one number, or a weight is negative, or all are zero.
+    """
+    shares = _shares(weights, len(labels))
+    teachers = [str(stage.identity["teacher"]) for stage in labels]
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        from wellread_hf.training.soft_labels import SoftLabels, mean_logits, write_rows
+
+        records = [each.record for each in labels]
+        stores = [SoftLabels.open(each.folder) for each in labels]
+        first = stores[0]
+        for record, store in zip(records, stores, strict=True):
+            same = len(store.hashes) == len(first.hashes) and bool((store.hashes == first.hashes).all())
+            if not same or record.outcome["labels"] != records[0].outcome["labels"]:
+                raise LabelError(
+                    f"{labels[0].folder.name} and {record.kind}-{record.name}-{record.digest[:12]} hold soft "
+                    "labels of other texts or classes: their mean means nothing; label one transfer set with "
+                    "all teachers (recipes/label.py --teacher A B)"
+                )
+        logits = mean_logits([store.logits for store in stores], shares)
+        write_rows(stage.folder, logits, first.hashes, Label().shard_rows)
+        return {
+            "rows": len(logits),
+            "labels": records[0].outcome["labels"],
+            "teachers": [record.outcome.get("teacher_validation") for record in records],
+        }
+
+    return Stage(
+        kind="label",
+        name=labels[0].name,
+        root=running.runs,
+        identity={
+            "teacher": "mean of " + ", ".join(f"{s:g} {t}" for s, t in zip(shares, teachers, strict=True)),
+            "labels": [stage.digest for stage in labels],
+            "weights": shares,
+            "task": labels[0].identity["task"],
+            "transfer": labels[0].identity["transfer"],
+            "settings": {"max_length": max(stage.identity["settings"]["max_length"] for stage in labels)},
+        },
+        after=labels,
+        work=work,
+        solo=True,
+    )
+
+
+def label_by_all(
+    teachers: Sequence[tuple[str, Sequence[Stage]]],
+    weights: Sequence[float],
+    task: Task,
+    transfer: Transfer,
+    settings: Label,
+    running: Running,
+) -> Stage:
+    """Labels with one teacher, or with several whose probabilities are averaged.
+
+    Args:
+        teachers: Each one's name, and the stages that must come before it.
+        weights: One a teacher; none: all alike.
+        task: The task that all were trained for.
+        transfer: The transfer set.
+        settings: How each labels.
+        running: How it is carried out.
+
+    Raises:
+        SettingsError: As from `combine`; or several teachers' [CLS] states are asked for.
+    """
+    shares = _shares(weights, len(teachers))
+    if len(teachers) > 1 and settings.states:
+        raise SettingsError(
+            f"--label.states: expected one teacher whose [CLS] states are stored, got {len(teachers)}, and "
+            "states of several have no mean; name one teacher, or leave the states out"
+        )
+    stages = [label(name, task, transfer, settings, running, after) for name, after in teachers]
+    return combine(stages, shares, running) if len(stages) > 1 else stages[0]
+
+
+def stored_labels(folder: Path) -> Stage:
+    """Takes the folder of a finished labelling stage, made here or pulled from the Hub.
+
+    Raises:
+        StoreError: It is none, or was renamed.
+    """
+    record = StageRecord.read(folder)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        raise StoreError(f"{folder} was deleted while it was in use; label again (recipes/label.py)")
+
+    stage = Stage(kind=record.kind, name=record.name, root=folder.parent, identity=record.settings, work=work)
+    if record.kind != "label" or stage.folder.name != folder.resolve().name:
+        raise StoreError(
+            f"--labels {folder}: expected the folder of a labelling stage under its own name, label-...; "
+            f"got a stage {record.kind!r}, whose folder is {stage.folder.name}"
+        )
+    return stage
+
+
+def _shares(weights: Sequence[float], teachers: int) -> list[float]:
+    """Returns the weights as shares of 1, alike where none are given."""
+    weights = weights or [1.0] * teachers
+    if len(weights) != teachers:
+        raise SettingsError(
+            f"--teacher-weights: expected one weight a teacher, {teachers} in all, got {len(weights)}; give "
+            "as many, or none"
+        )
+    if not all(weight >= 0 and isfinite(weight) for weight in weights) or not sum(weights) > 0:
+        raise SettingsError(
+            "--teacher-weights: expected numbers of at least 0, not all of them 0, got "
+            f"{' '.join(f'{weight:g}' for weight in weights)}; mend them"
+        )
+    return [weight / sum(weights) for weight in weights]
+
+
+def _check_depth(layers: Sequence[int], depth: int) -> None:
+    if layers and max(layers) > depth:
+        raise SettingsError(
+            f"--label.states {' '.join(map(str, layers))}: the teacher has {depth} layers; name some of 1 to "
+            f"{depth}"
+        )

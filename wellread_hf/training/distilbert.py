@@ -1,0 +1,95 @@
+"""DistilBERT: masked-LM pre-training under a teacher that is a masked LM itself.
+
+Source: Sanh et al. 2019, sections 2 and 3. With student and teacher shown the same masked row, its loss is
+
+    a_mlm · MLM + a_soft · T² · KL(teacher at T ‖ student at T) + a_cos · (1 - cos(student, teacher))
+
+MLM and KL are means over the row's masked positions, the cosine's is over all positions (rows have no
+padding) of the last hidden states. KL is the paper's soft cross-entropy less the teacher's entropy: the
+gradient is the same, and a student that equals its teacher is at 0. The defaults, T = 2, a_mlm = 2,
+a_soft = 5 and a_cos = 1, are those of the authors' training command (`train.py` in the distillation examples
+of transformers), which takes the KL over all positions unless told `--restrict_ce_to_mask`. Here it is over
+the masked ones, where alone the heads are evaluated.
+
+The student's start, every other layer of the teacher, is `stages.initialise` (recipes/init.py).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wellread_hf.errors import SettingsError
+from wellread_hf.models.masked_lm import masked_lm_loss, mlm_logits, scoring_only
+from wellread_hf.settings import Distil
+
+
+class LearntFromTeacher:
+    """DistilBERT's loss; a `ReadingObjective`.
+
+    Args:
+        teacher: A masked LM; put into evaluation mode, its weights stay as they are.
+        student: The model to be trained, for its sizes.
+        settings: Temperature and weights.
+
+    Raises:
+        SettingsError: Teacher and student differ in their vocabulary's size, or, with a cosine, in width.
+    """
+
+    def __init__(self, teacher: Any, student: Any, settings: Distil) -> None:
+        given, learnt = student.config, teacher.config
+        if given.vocab_size != learnt.vocab_size:
+            raise SettingsError(
+                f"--distil.teacher {settings.teacher}: expected {given.vocab_size} words as the student has, "
+                f"got {learnt.vocab_size}; both must have one vocabulary"
+            )
+        if settings.cosine_weight and given.hidden_size != learnt.hidden_size:
+            raise SettingsError(
+                f"--distil.teacher {settings.teacher}: expected a teacher as wide as the student, H = "
+                f"{given.hidden_size}, since their hidden states are compared, got H = {learnt.hidden_size}; "
+                "give --distil.cosine-weight 0, or another of the two"
+            )
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.settings = settings
+
+    def __call__(
+        self, model: nn.Module, stock: Any, inputs: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Returns the rows' losses [B] and their unweighted parts [B]."""
+        ids, positions = inputs["input_ids"], inputs["positions"]
+        # On a machine with an accelerator the trainer has moved the student there, and nobody the teacher.
+        self.teacher.to(ids.device)
+        logits, states = self._outputs(model, stock, ids, positions)
+        with torch.no_grad():
+            taught, aims = self._outputs(self.teacher, self.teacher, ids, positions)
+        words = masked_lm_loss(logits, inputs["labels"])
+        soft = soft_loss(logits, taught, self.settings.temperature)
+        parts = {"mlm_loss": words, "soft_loss": soft}
+        losses = self.settings.mlm_weight * words + self.settings.soft_weight * soft
+        if states is not None and aims is not None:
+            parts["cosine_loss"] = cosine = cosine_loss(states, aims)
+            losses = losses + self.settings.cosine_weight * cosine
+        return losses, parts
+
+    def _outputs(
+        self, model: nn.Module, stock: Any, ids: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns logits [B, K, V] at the masked positions, and all last hidden states if they count."""
+        states: list[Tensor] | None = [] if self.settings.cosine_weight else None
+        with scoring_only(stock, positions, states):
+            logits = mlm_logits(model(input_ids=ids))
+        return logits, states[0] if states else None
+
+
+def soft_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Returns T² · KL(teacher ‖ student) at temperature T, each row's mean [B], of logits [B, K, V]."""
+    ours, theirs = (F.log_softmax(side.float() / temperature, dim=-1) for side in (logits, taught))
+    divergence = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1)
+    return divergence.mean(dim=1) * temperature**2
+
+
+def cosine_loss(states: Tensor, aims: Tensor) -> Tensor:
+    """Returns 1 - cosine of hidden states [B, T, H] and the teacher's, each row's mean [B]."""
+    return 1 - F.cosine_similarity(states.float(), aims.float(), dim=-1).mean(dim=1)

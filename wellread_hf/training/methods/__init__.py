@@ -1,0 +1,58 @@
+"""Ways to learn from a teacher, by name: each a module with a function `row_losses`, and a line in `METHODS`.
+
+docs/adding-a-method.md shows how to add one. Nothing here loads torch: plans are checked first.
+"""
+
+from dataclasses import dataclass, fields
+
+from wellread_hf.errors import SettingsError, UnknownNameError, nearest
+from wellread_hf.settings import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Where a method is, and what it looks at.
+
+    Attributes:
+        module: Module with `row_losses(lesson: Lesson, objective: Objective) -> Tensor`, one loss a row [B].
+        states: It compares [CLS] states of student and teacher, besides logits.
+    """
+
+    module: str
+    states: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "soft-labels": Method("wellread_hf.training.methods.soft_labels"),
+    "patient": Method("wellread_hf.training.methods.patient", states=True),
+}
+
+# What means something to methods that compare states alone.
+_OF_STATES = ("layers", "states_weight", "projection")
+
+
+def find_method(objective: Objective) -> Method:
+    """Finds an objective's method.
+
+    Raises:
+        UnknownNameError: There is none of this name.
+        SettingsError: The objective says something of [CLS] states, and the method compares none.
+    """
+    if objective.method not in METHODS:
+        raise UnknownNameError(
+            f"--objective.method: expected one of {', '.join(METHODS)}, got {objective.method!r}; the "
+            f"nearest is {nearest(objective.method, METHODS, count=1)}"
+        )
+    method = METHODS[objective.method]
+    changed = [
+        f"--objective.{field.name.replace('_', '-')}"
+        for field in fields(objective)
+        if field.name in _OF_STATES and getattr(objective, field.name) != field.default
+    ]
+    if changed and not method.states:
+        comparing = [name for name, known in METHODS.items() if known.states]
+        raise SettingsError(
+            f"{', '.join(changed)} means nothing to the method {objective.method}, which compares no [CLS] "
+            f"states; leave it out, or give --objective.method {' or '.join(comparing)}"
+        )
+    return method

@@ -1,0 +1,97 @@
+"""The shards of a soft-label store: files of arrays, whole or refused.
+
+Each is named by its number and that of all, and carries a checksum over its arrays and their names.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from wellread_hf.errors import StoreError
+from wellread_hf.records import commit
+
+_CHECKSUM = "sha256"
+_NEEDED = ("rows", "logits", "hashes")
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def shard_name(shard: int, shards: int) -> str:
+    """Names a shard of so many."""
+    return f"shard-{shard:05d}-of-{shards:05d}.safetensors"
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Finds the shards of a store.
+
+    Raises:
+        StoreError: One is missing.
+    """
+    paths = sorted(folder.glob("shard-*.safetensors"))
+    expected = int(paths[0].stem.split("-of-")[1]) if paths else 1
+    if len(paths) != expected:
+        raise StoreError(
+            f"{folder}: expected {expected} shards of soft labels, found {len(paths)}; delete the "
+            "folder, the next run of recipes/label.py makes it again"
+        )
+    return paths
+
+
+def write_shard(path: Path, arrays: Arrays) -> None:
+    """Writes a shard whole or not at all."""
+    arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    beside = path.with_name(path.name + ".part")
+    save_file(arrays, beside, metadata={_CHECKSUM: _checksum(arrays)})
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())
+    commit(beside, path)
+
+
+def count_rows(path: Path) -> int:
+    """Returns a shard's number of rows, which costs no more than reading its header.
+
+    Raises:
+        StoreError: It is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return int(file.get_slice("rows").get_shape()[0])
+    except (SafetensorError, OSError, IndexError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def read_shard(path: Path) -> Arrays:
+    """Reads a shard's arrays, and compares their checksum.
+
+    Raises:
+        StoreError: It is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in {*file.keys(), *_NEEDED}}
+            stored = (file.metadata() or {})[_CHECKSUM]
+    except (SafetensorError, KeyError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+    if _checksum(tensors) != stored:
+        raise _damaged(path, "its checksum is wrong")
+    return tensors
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"{path}: expected a whole shard of soft labels, but {why}; delete this file and the folder's "
+        "stage.json, then run recipes/label.py again: it makes the missing shard only"
+    )
+
+
+def _checksum(tensors: dict[str, npt.NDArray[Any]]) -> str:
+    checksum = hashlib.sha256()
+    for name in sorted(tensors):
+        checksum.update(name.encode())
+        checksum.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return checksum.hexdigest()
