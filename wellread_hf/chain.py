@@ -1,5 +1,6 @@
 """The stages of one task that methods, students and seeds share, each planned with what must come first."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from wellread_hf.graph import Stage
@@ -26,10 +27,15 @@ class Chain:
         self.task, self.corpus = toy.task(task), corpus
         self._tokenizer = tokenizer or corpus.tokenizer
 
-    def pretrained(self, settings: Pretrain, sources: tuple[str, ...] | None = None) -> Stage:
-        """Plans a masked LM on the corpus, or on other sources of text with the corpus' tokenizer."""
+    def pretrained(
+        self, settings: Pretrain, sources: tuple[str, ...] | None = None, after: Sequence[Stage] = ()
+    ) -> Stage:
+        """Plans a masked LM on the corpus, or on other sources of text with the corpus' tokenizer.
+
+        What stands in `settings` as the folder of a stage has that stage in `after`.
+        """
         corpus = self.toy.corpus(self.corpus if sources is None else replace(self.corpus, sources=sources))
-        return pretrain(settings, corpus, self.running, self.toy.after)
+        return pretrain(settings, corpus, self.running, [*self.toy.after, *after])
 
     def random(self, student: str) -> Start:
         """Starts from random weights."""

@@ -40,6 +40,9 @@ SMALL = (
         (("--engine", "ray", "--asha"), "a study needs all of them"),
         (("--budget.labelled-rows", "None"), "expected --budget.labelled-rows and a number, got none"),
         (("domain", "--far"), "--far is missing: expected sources of text"),
+        (("concurrent", "--label.states"), "--label.states is missing: Patient KD"),
+        (("initialisation", "--deep-layers", 2), "--deep-layers 2: expected at least as many"),
+        (("--deep-layers", 3), "expected one of the 24 students"),
         (("compound", "--transfer", "task"), "`task` is no source of a corpus"),
     ],
 )
@@ -76,9 +79,9 @@ def test_real_text_has_no_budget_unless_it_is_named(
     one = ("--students", "2-128", *BUDGET[:8], "--running.runs", tmp_path)
     planned = run_here(capfd, "study", *TEXT, *task, *one)
     assert planned.status == 0, planned.err
-    # What the text allows: no other domains are named, nor steps to read the transfer set in.
+    # What the text allows: no other domains are named, no steps to read in, and no deeper students.
     found = re.findall(r"^([a-z-]+): \d+ arms", planned.out, re.MULTILINE)
-    assert found == ["methods", "initialisation", "transfer-size", "concurrent", "temperature"]
+    assert found == ["methods", "transfer-size", "temperature"]
     assert "\nmethods: 4 arms, 8 runs" in planned.out
     several = run_here(capfd, "study", "methods", *TEXT, *task, *BUDGET)
     assert several.status == 2

@@ -8,7 +8,8 @@ from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.inputs import TASK
 from wellread_hf.locations import each_found_once
-from wellread_hf.settings import Start, Transfer, Tuning
+from wellread_hf.settings import Distil, Init, Kept, Start, Transfer, Tuning
+from wellread_hf.stages import initialise
 from wellread_hf.students import Student
 from wellread_hf.study.arms import Arm, Domain, Study
 from wellread_hf.study.catalogue import STUDIES, StudyName
@@ -96,11 +97,16 @@ class Plan:
 
 def _possible(settings: StudySettings) -> Sequence[StudyName]:
     """Lists the studies that the named texts allow."""
+    reads = settings.budget.mlm_steps is not None
     left_out: set[StudyName] = set()
     if not (settings.near and settings.far):
         left_out.add("domain")
-    if TASK in settings.transfer or settings.budget.mlm_steps is None:
+    if TASK in settings.transfer or not reads:
         left_out.add("compound")
+    if not reads and settings.deep is None:
+        left_out.add("initialisation")
+    if not reads or not settings.label.states:
+        left_out.add("concurrent")
     if settings.weights is not None and "{" not in settings.weights:
         left_out.add("depth-width")
     return [name for name in ALL_STUDIES if name not in left_out]
@@ -153,6 +159,12 @@ class _Planner:
                 return self._pretrained(student, seed)
             case "pre-trained on D_T":
                 return self._masked_lm(student, seed, self._transfer_text())
+            case "truncated":
+                return self._init(self._deep(student, seed), student, "first", seed)
+            case "word embeddings":
+                return self._init(self._pretrained(student, seed), student, "embeddings", seed)
+            case "distilled MLM":
+                return self._distilled_lm(student, seed)
 
     def _random(self, student: Student) -> Start:
         weights = self.settings.weights
@@ -181,6 +193,39 @@ class _Planner:
         settings = replace(self.settings.pretrain, student=student.name, seed=seed, steps=steps)
         return self.chain.pretrained(settings, sources)
 
+    def _deep(self, student: Student, seed: int) -> Start | Stage:
+        """Returns a deeper masked LM of the same width."""
+        if self.settings.deep is not None:
+            return Start(weights=student.fill_in(self.settings.deep))
+        deep = Student(self.settings.deep_layers, student.hidden)
+        if deep.layers < student.layers:
+            raise SettingsError(
+                f"--deep-layers {deep.layers}: expected at least as many as the students have, got "
+                f"{student.name} among them; give more, or leave it out"
+            )
+        return self._masked_lm(deep, seed)
+
+    def _init(self, source: Start | Stage, student: Student, keep: Kept, seed: int) -> Stage:
+        name, after = _place(source)
+        init = Init(source=name, student=student.name, keep=keep, seed=seed)
+        return initialise(init, self.settings.running, [*self.toy.after, *after])
+
+    def _distilled_lm(self, student: Student, seed: int) -> Stage:
+        deep = self._deep(student, seed)
+        first = self._init(deep, student, "spread", seed)
+        name, after = _place(deep)
+        settings = replace(
+            self.settings.pretrain,
+            student=student.name,
+            start=str(first.folder),
+            # A start brings its own.
+            dropout=None,
+            distil=Distil(teacher=name),
+            seed=seed,
+            steps=self.budget.named("mlm_steps"),
+        )
+        return self.chain.pretrained(settings, after=[*after, first])
+
     def _labels(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         seen = self.budget.named("soft_labels_seen" if arm.even else "labels_seen")
         rows = self.budget.named("labelled_rows")
@@ -188,11 +233,18 @@ class _Planner:
 
     def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         s, transfer = self.settings, self._transfer(arm)
-        labels = self.soft.labelled(self.made_teacher or str(s.teacher), transfer, s.label)
+        patient = arm.objective.method == s.patient.method
+        if patient and not s.label.states:
+            raise SettingsError(
+                "--label.states is missing: Patient KD compares [CLS] states of the teacher's layers; name "
+                "those that --patient.layers speaks of, e.g. 2 4"
+            )
+        label = s.label if patient else replace(s.label, states=())
+        labels = self.soft.labelled(self.made_teacher or str(s.teacher), transfer, label)
         seen = self.budget.named("soft_labels_seen")
         assert transfer.rows is not None  # always drawn, so that the budget is known
         tuning = _tuning(s.soft_labels, seen, transfer.rows, seed)
-        return self.soft.distilled(start, labels, transfer, arm.objective, tuning)
+        return self.soft.distilled(start, labels, transfer, s.patient if patient else arm.objective, tuning)
 
     def _transfer(self, arm: Arm) -> Transfer:
         if arm.transfer == TASK:
@@ -224,6 +276,11 @@ class _Planner:
             Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
         )
         return likeness(self.chain.task, transfer, self.settings.running, list(self.toy.after))
+
+
+def _place(source: Start | Stage) -> tuple[str, list[Stage]]:
+    """Returns where a model lies, or will, and the stage that makes it."""
+    return (str(source.folder), [source]) if isinstance(source, Stage) else (str(source.weights), [])
 
 
 def _tuning(tuning: Tuning, seen: int, rows: int, seed: int) -> Tuning:

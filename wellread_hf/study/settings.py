@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
-from wellread_hf.settings import Corpus, Label, Optim, Pretrain, Running, Task, Tuning
+from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
 from wellread_hf.students import Student
 from wellread_hf.study.catalogue import StudyName
 from wellread_hf.sweep.settings import Engine
@@ -90,6 +90,11 @@ class StudySettings:
     `{student}`, `{layers}`, `{hidden}` and `{heads}` are filled in."""
     pretrain: Pretrain = field(default_factory=Pretrain)
     """Pre-training of the students, one a seed (`student`, `seed` and the length are the study's)."""
+    deep: str | None = None
+    """Deeper masked LMs for truncated students and DistilBERT's, as wide as these: a pattern as in
+    `weights`; default: students of `deep_layers` layers are pre-trained."""
+    deep_layers: int = 12
+    """Layers of the deeper ones that are pre-trained here."""
     labels: Tuning = field(
         default_factory=lambda: Tuning(optim=Optim(learning_rate=5e-4, batch_size=32), max_length=64)
     )
@@ -107,7 +112,9 @@ class StudySettings:
     teacher_tuning: Tuning = field(default_factory=lambda: Tuning(epochs=3, optim=Optim(learning_rate=3e-5)))
     """Its fine-tuning, on the same labelled rows."""
     label: Label = field(default_factory=Label)
-    """How the transfer set is labelled."""
+    """How the transfer set is labelled; its `states` are stored for Patient KD alone."""
+    patient: Objective = field(default_factory=lambda: Objective(method="patient", hard_label_share=0.5))
+    """What Patient KD minimises; it reads the task's own labelled rows."""
     engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
     """Who carries out the runs."""
     toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
@@ -128,6 +135,8 @@ class StudySettings:
                 f"--seeds: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
                 "run has no error bar, and decides nothing"
             )
+        for student in self.students:
+            Student(self.deep_layers, Student.parse(student).hidden)
         if self.engine.asha:
             raise SettingsError("--asha stops poor runs early, but a study needs all of them; leave it out")
         self._check_left_to_the_study()
@@ -185,6 +194,11 @@ ON_TOY = StudySettings(
     teacher_student="2-256",
     teacher_pretrain=replace(_TOY_PRETRAIN, steps=700),
     teacher_tuning=replace(_TOY_LABELS, epochs=15),
+    # The deep one of the study of depth serves here as well.
+    deep_layers=8,
+    # The teacher has two layers, and is wider than the students.
+    label=Label(states=(1,)),
+    patient=Objective(method="patient", hard_label_share=0.5, layers=("1:1",), projection=True),
 )
 
 
@@ -201,6 +215,7 @@ def smoke_study(settings: StudySettings) -> StudySettings:
         pretrain=replace(SMOKE_PRETRAIN, steps=None),
         labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
         soft_labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
+        deep_layers=4,
         teacher_student="2-128",
         teacher_pretrain=SMOKE_PRETRAIN,
         teacher_tuning=SMOKE_TUNING,
