@@ -1,4 +1,4 @@
-"""Studies of a student's shape and of its text; figures of Turc et al. 2019, *measured* where read off a picture."""
+"""Studies of student shape and text; figures of Turc et al. 2019, *measured* where read off a picture."""
 
 from dataclasses import replace
 
