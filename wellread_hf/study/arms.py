@@ -6,11 +6,17 @@ from typing import Literal
 from wellread_hf.settings import Objective
 from wellread_hf.study.statistics import Claim
 
-# Where a student's weights come from: drawn; a masked LM of the corpus, or of the transfer set's own text;
-# the first layers of a deeper masked LM; a pre-trained student's word embeddings, the rest drawn; layers
-# spread over a deeper masked LM that then teaches it to read, as DistilBERT does.
+# Where a student's weights come from: drawn; a masked LM of the corpus, one that predicts next sentences too,
+# or one of the transfer set's own text; the first layers of a deeper masked LM; a pre-trained student's word
+# embeddings, the rest drawn; layers spread over a deeper masked LM that then teaches it to read (DistilBERT).
 Weights = Literal[
-    "random", "pre-trained", "pre-trained on D_T", "truncated", "word embeddings", "distilled MLM"
+    "random",
+    "pre-trained",
+    "pre-trained, MLM+",
+    "pre-trained on D_T",
+    "truncated",
+    "word embeddings",
+    "distilled MLM",
 ]
 # What it is trained on, one after the other.
 Lesson = Literal["labels", "soft labels"]

@@ -48,9 +48,10 @@ _RANDOM = replace(DISTILLATION, series="random weights")
 _EMBEDDINGS = replace(PD, series="word embeddings alone", weights="word embeddings")
 _TRUNCATED = replace(PD, series="first layers of a deeper one", weights="truncated")
 _PRETRAINED = replace(PD, series="pre-trained")
+_WITH_SENTENCES = replace(PD, series="pre-trained, next sentences too", weights="pre-trained, MLM+")
 INITIALISATION = Study(
     title="Initialisation, then distilled",
-    arms=(_RANDOM, _EMBEDDINGS, _TRUNCATED, _PRETRAINED),
+    arms=(_RANDOM, _EMBEDDINGS, _TRUNCATED, _PRETRAINED, _WITH_SENTENCES),
     findings=(
         Finding(
             text="a student pre-trained as it is beats a truncated one",
@@ -69,6 +70,13 @@ INITIALISATION = Study(
             paper="61.1 and 60.6 (Tiny), 68.5 and 66.0 (Mini; MNLI, measured)",
             more=(_EMBEDDINGS.name,),
             less=(_RANDOM.name,),
+        ),
+        Finding(
+            text="predicting next sentences as well (MLM+) does no harm",
+            paper="it pre-trains with MLM+ throughout, and compares no other",
+            more=(_WITH_SENTENCES.name,),
+            less=(_PRETRAINED.name,),
+            claim="no worse",
         ),
     ),
     axis="student",

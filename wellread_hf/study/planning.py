@@ -157,6 +157,8 @@ class _Planner:
                 return self._random(student)
             case "pre-trained":
                 return self._pretrained(student, seed)
+            case "pre-trained, MLM+":
+                return self._masked_lm(student, seed, next_sentence=True)
             case "pre-trained on D_T":
                 return self._masked_lm(student, seed, self._transfer_text())
             case "truncated":
@@ -188,9 +190,15 @@ class _Planner:
             return Start(weights=student.fill_in(weights))
         return self._masked_lm(student, seed)
 
-    def _masked_lm(self, student: Student, seed: int, sources: tuple[str, ...] | None = None) -> Stage:
-        steps = self.budget.named("mlm_steps")
-        settings = replace(self.settings.pretrain, student=student.name, seed=seed, steps=steps)
+    def _masked_lm(
+        self,
+        student: Student,
+        seed: int,
+        sources: tuple[str, ...] | None = None,
+        next_sentence: bool = False,
+    ) -> Stage:
+        settings = replace(self.settings.pretrain, student=student.name, seed=seed)
+        settings = replace(settings, steps=self.budget.named("mlm_steps"), next_sentence=next_sentence)
         return self.chain.pretrained(settings, sources)
 
     def _deep(self, student: Student, seed: int) -> Start | Stage:
