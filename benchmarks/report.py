@@ -78,6 +78,7 @@ def print_table(figures: Sequence[Figure]) -> None:
 def draw(figures: Sequence[Figure], path: Path) -> None:
     """Draws a bar a figure, with its range and its target, on one logarithmic axis."""
     from matplotlib.figure import Figure as Picture
+    from matplotlib.ticker import NullLocator
 
     picture = Picture(figsize=(7.5, 1.2 + 0.27 * len(figures)), layout="constrained")
     axes = picture.subplots()
@@ -94,6 +95,9 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
     )
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.set_xticks([digit * 10.0**power for power in (-1, 0, 1) for digit in (1, 2, 5)], minor=False)
+    axes.set_xlim(0.15, 1.3 * max(2.0, *(figure.maximum for figure in figures)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}×")
     axes.set_xlabel("how many times better ours is\ndot: median, thin line: range, upright stroke: target")
     beside = path.with_name(path.name + ".part")
