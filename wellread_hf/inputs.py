@@ -1,7 +1,7 @@
 """What stages read: corpora, tasks and transfer sets, found and fingerprinted before anything runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,13 @@ def identity_of(settings: Any, later: Sequence[str]) -> dict[str, Any]:
 
     Fields that came `later` are left out at their defaults, so that digests stay what they were before them.
     """
-    defaults = {field.name: field.default for field in fields(settings) if field.name in later}
-    values = asdict(settings)
-    return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+    known = {field.name: field for field in fields(settings)}
+    unsaid = {name for name in later if getattr(settings, name) == _default(known[name])}
+    return {name: value for name, value in asdict(settings).items() if name not in unsaid}
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def find_sources(
@@ -45,9 +49,8 @@ def source_identity(sources: Sequence[tuple[Source, Location]]) -> list[dict[str
     """Says what decides the text of sources: content and choice of rows, not where they lie."""
     identities = []
     for source, location in sources:
-        identity = asdict(source) | {"name": location.fingerprint, "revision": location.revision}
-        # All rows: the digest stays what it was before there was a choice.
-        identities.append({key: value for key, value in identity.items() if (key, value) != ("rows", None)})
+        said = identity_of(source, later=("rows",))
+        identities.append(said | {"name": location.fingerprint, "revision": location.revision})
     return identities
 
 

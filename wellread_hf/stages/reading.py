@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.errors import TokenizerError
 from wellread_hf.graph import Stage, find, short_name
-from wellread_hf.inputs import find_sources, source_identity, texts_of
+from wellread_hf.inputs import find_sources, identity_of, source_identity, texts_of
 from wellread_hf.locations import Location
 from wellread_hf.settings import Corpus, Pretrain, Running
 from wellread_hf.students import BERT_DROPOUT, Student
@@ -129,13 +129,9 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
 
 
 def _choices(settings: Pretrain, teacher_at: Location | None) -> dict[str, Any]:
-    """Says what of the settings decides a result; nothing of what is off: older digests stay valid."""
-    choices = asdict(settings)
-    if not settings.next_sentence:
-        del choices["next_sentence"]
-    if teacher_at is None:
-        del choices["distil"]
-    else:
+    """Says what of the settings decides a result."""
+    choices = identity_of(settings, later=("next_sentence", "distil"))
+    if teacher_at is not None:
         choices["distil"]["teacher"] = teacher_at.fingerprint
     return choices
 
