@@ -243,5 +243,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_layers_are_spread_from_the_first() -> None:
     assert spread_layers(6, 12) == (1, 3, 5, 7, 9, 11)
     assert spread_layers(4, 12) == (1, 4, 7, 10)
-    assert spread_layers(5, 12) == (1, 3, 5, 7, 9)
+    # Not the first eight, which would be truncated.
+    assert spread_layers(8, 12) == (1, 2, 4, 5, 7, 8, 10, 11)
+    assert spread_layers(5, 12) == (1, 3, 5, 8, 10)
     assert spread_layers(3, 3) == (1, 2, 3)

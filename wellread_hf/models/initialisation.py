@@ -22,9 +22,8 @@ _OF_CLASSES = ("architectures", "id2label", "label2id", "num_labels", "problem_t
 
 
 def spread_layers(wanted: int, there: int) -> tuple[int, ...]:
-    """Returns `wanted` of `there` layers by number, from 1: every (there // wanted)-th, from the first."""
-    step = there // wanted
-    return tuple(1 + step * place for place in range(wanted))
+    """Returns `wanted` of `there` layers by number, from 1, the first among them, as evenly as can be."""
+    return tuple(1 + place * there // wanted for place in range(wanted))
 
 
 def check_layers(numbers: Sequence[int], there: int, option: str) -> None:

@@ -59,9 +59,8 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
             if student is not None:
                 check_width(source, student)
             numbers = _numbers(settings, student, source)
-            check_layers(
-                numbers, source.config.num_hidden_layers, "--layers" if settings.layers else "--student"
-            )
+            option = "--layers" if settings.layers else f"--student {student}"
+            check_layers(numbers, source.config.num_hidden_layers, option)
             model = with_layers(source, numbers)
         save_model(model, words, stage.folder)
         return {
