@@ -107,6 +107,7 @@ class Root:
         learning_rate: float = 1e-3,
         test: float | None = None,
         lora_rank: int | None = None,
+        method: str | None = None,
         **tuning: Any,
     ) -> StageRecord:
         """A classifier: distilled where there are labels, else fine-tuned; `start` None is random weights."""
@@ -129,7 +130,9 @@ class Root:
                        "optim": OPTIM | {"learning_rate": learning_rate}} | tuning,
         }  # fmt: skip
         if labels is not None:
-            objective = {"temperature": 1.0, "hard_label_share": 0.0}
+            objective: dict[str, Any] = {"temperature": 1.0, "hard_label_share": 0.0}
+            if method is not None:
+                objective["method"] = method
             settings |= {"labels": labels.digest, "objective": objective}
         if lora_rank is not None:
             settings["lora"] = {

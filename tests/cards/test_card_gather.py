@@ -40,12 +40,54 @@ def test_a_pretrained_student_has_what_was_made_of_it_and_no_more(tmp_path: Path
 def test_a_card_says_what_else_was_learnt_than_masked_words(tmp_path: Path) -> None:
     root = Root(tmp_path)
     root.pack()
-    distil = {"temperature": 2.0, "mlm_weight": 2.0, "soft_weight": 5.0, "cosine_weight": 1.0}
+    distil = {
+        "teacher": f"hub:me/deep@{SHA}",
+        "temperature": 2.0,
+        "mlm_weight": 2.0,
+        "soft_weight": 5.0,
+        "cosine_weight": 1.0,
+    }
     ways = (root.pretrain(), root.pretrain(next_sentence=True), root.pretrain(distil=distil))
     plain, pairs, taught = (dict(of(root, record).pretraining.schedule) for record in ways)  # type: ignore[union-attr]
     assert pairs.items() - plain.items() == {("next-sentence prediction", "yes")}
     assert taught.items() - plain.items() == {
-        ("masked LM learnt from (DistilBERT)", "T 2; weights: MLM 2, soft 5, cosine 1")
+        ("DistilBERT's loss", "teacher me/deep; T 2; weights: MLM 2, soft 5, cosine 1")
+    }
+
+
+def test_a_card_of_patient_kd_says_so_and_counts_soft_labelled_rows(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.pack()
+    encoder, labels = root.pretrain(), root.label()
+    for method, words in (
+        ("patient", "**Patient KD** (Sun"),
+        ("logit-mse", "in another way than the paper's"),
+    ):
+        record = root.tuned(encoder, 0.8, labels=labels, method=method)
+        card = render(of(root, record), picture=False).markdown
+        assert words in card
+        assert "67,349 with soft labels" in card
+        assert "67,349 soft-labelled" in card
+        assert f"as the method `{method}` has it" in card
+
+
+def test_a_student_of_parts_of_another_model_is_tf_and_no_pd_and_starts_from_that_model(
+    tmp_path: Path,
+) -> None:
+    root = Root(tmp_path)
+    labels = root.label()
+    found = {}
+    for keep in ("first", "embeddings"):
+        start = root.stage("init", f"bert-2-128-{keep}", {"source": f"hub:me/deep@{SHA}", "keep": keep}, {})
+        tuned, taught = root.tuned(start, 0.8), root.tuned(start, 0.81, labels=labels)
+        for record in (tuned, taught):
+            facts = of(root, record, namespace="me")
+            assert facts.base == Origin(fingerprint=f"hub:me/deep@{SHA}")
+            assert "me/deep" in render(facts, picture=False).markdown
+        found[keep] = [of(root, record).results[0].method for record in (tuned, taught)]
+    assert found == {
+        "first": ["TF", "Another distillation"],
+        "embeddings": ["Fine-tuning", "Another distillation"],
     }
 
 

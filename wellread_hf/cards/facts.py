@@ -21,6 +21,7 @@ Method = Literal[
     "PD-F",
     "Patient KD",
     "Another distillation",
+    "TF",
     "Fine-tuning",
     "Distillation, then fine-tuning",
 ]
@@ -172,6 +173,11 @@ class Result:
     mlm_loss: float | None
     this_seed: int | None = None
     lora_rank: int | None = None
+
+    @property
+    def soft_labelled(self) -> bool:
+        """Whether the rows that it was trained on last had a teacher's soft labels."""
+        return self.method in ("Distillation", "PD", "Patient KD", "Another distillation")
 
     def __post_init__(self) -> None:
         if not self.scores or {len(score.values) for score in self.scores} != {len(self.seeds)}:

@@ -179,13 +179,14 @@ def _schedule(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("precision", str(optim["precision"])),
         *([] if dropout is None else [("dropout", f"{dropout:g}")]),
         *([("next-sentence prediction", "yes")] if settings.get("next_sentence") else []),
-        *([] if distil is None else [("masked LM learnt from (DistilBERT)", _weights_of(distil))]),
+        *([] if distil is None else [("DistilBERT's loss", _distilbert(distil))]),
     )
 
 
-def _weights_of(distil: Mapping[str, Any]) -> str:
+def _distilbert(distil: Mapping[str, Any]) -> str:
+    teacher = Origin(fingerprint=str(distil["teacher"])).hub_id or "a local masked LM"
     return (
-        f"T {distil['temperature']:g}; weights: MLM {distil['mlm_weight']:g}, "
+        f"teacher {teacher}; T {distil['temperature']:g}; weights: MLM {distil['mlm_weight']:g}, "
         f"soft {distil['soft_weight']:g}, cosine {distil['cosine_weight']:g}"
     )
 
@@ -250,9 +251,14 @@ def _start(shelf: Shelf, record: StageRecord) -> Origin | None:
 def _base(
     encoder: str | None, behind: StageRecord | None, student: Student, namespace: str | None
 ) -> Origin | None:
-    """Returns the repository of a task student's encoder: on the Hub already, or ours in this namespace."""
+    """Returns what a task student began with: a repository on the Hub or ours in this namespace, or a stage.
+
+    Of an encoder whose first weights are parts of another model, that model.
+    """
     if encoder is None:
         return None
+    if behind is not None and behind.kind == "init":
+        return Origin(fingerprint=str(behind.settings["source"]))
     if behind is not None and namespace is not None:
         return Origin(fingerprint=f"hub:{namespace}/{student.name}@")
     if behind is not None and behind.kind == "adopt":

@@ -73,18 +73,24 @@ class Shelf:
     def method(self, record: StageRecord) -> Method:
         """Names a classifier's method as the paper does."""
         weights = record.settings["start"]["weights"]
+        before = self.behind(weights)
+        # Parts of another model were taken, and the student itself has read nothing.
+        parts = before is not None and before.kind == "init"
         if record.kind == "distill":
             # Left out where it is the default: soft labels alone.
             other = record.settings["objective"].get("method")
             if other is not None:
                 return "Patient KD" if other == "patient" else "Another distillation"
+            if parts:
+                return "Another distillation"
             return "Distillation" if weights is None else "PD"
         if weights is None:
             return "Basic"
-        before = self.behind(weights)
         if before is None:
             # A stage that is gone may have been an encoder or a distilled student.
             return "Fine-tuning" if weights.startswith("stage:") else "PF"
+        if parts:
+            return "TF" if before.settings["keep"] == "first" else "Fine-tuning"
         if before.kind == "distill":
             return "PD-F" if self.method(before) == "PD" else "Distillation, then fine-tuning"
         return "PF" if before.kind in ENCODERS else "Fine-tuning"
