@@ -172,6 +172,12 @@ def test_states_of_a_wider_teacher_of_another_family_teach_through_a_projection(
 def test_patient_kd_runs_from_its_recipe(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     runs = ("--running.runs", tmp_path)
     patient = ("--label.states", 1, "--objective.method", "patient")
+    # Before the teacher has read anything.
+    early = run_here(
+        capfd, "distill", "--smoke", "--dry-run", *patient, "--objective.layers", "1:1", "1:2", *runs
+    )
+    assert early.status == 2
+    assert "layers 1 2, got those of 1; label with --label.states 1 2" in early.err
     ran = run_here(capfd, "distill", "--smoke", *patient, *runs)
     assert ran.status == 0, ran.err
     with_lora = run_here(capfd, "distill", "--smoke", *patient, "--lora-rank", 2, *runs)

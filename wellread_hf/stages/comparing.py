@@ -18,7 +18,8 @@ def check_objective(objective: Objective, labels: Stage, lora: Lora | None) -> N
     Raises:
         UnknownNameError: There is no such method.
         SettingsError: The method has no use for a setting; or a projection meets LoRA.
-        LabelError: The method compares [CLS] states, and the soft labels come without any.
+        LabelError: The method compares [CLS] states, and the soft labels come without any, or without those
+            of a layer that is named.
     """
     if not find_method(objective).states:
         return
@@ -27,11 +28,20 @@ def check_objective(objective: Objective, labels: Stage, lora: Lora | None) -> N
             "--objective.projection and --lora-rank do not go together: peft's checkpoints have no place for "
             "the projection; leave out one of the two"
         )
-    if not labels.identity["settings"].get("states"):
+    stored = labels.identity["settings"].get("states")
+    if not stored:
         raise LabelError(
             f"--objective.method {objective.method} compares the teacher's [CLS] states, and these soft "
             "labels are stored without any; label again with one teacher and its layers named, "
             "e.g. --label.states 2 4"
+        )
+    # Known before the teacher has read anything; what `skip` and `last` name depends on both depths.
+    named = {int(pair.split(":")[1]) for pair in objective.layers if ":" in pair}
+    if missing := sorted(named - set(stored)):
+        raise LabelError(
+            f"--objective.layers {' '.join(objective.layers)}: expected [CLS] states of the teacher's layers "
+            f"{' '.join(map(str, sorted(named)))}, got those of {' '.join(map(str, stored))}; label with "
+            f"--label.states {' '.join(map(str, sorted({*stored, *missing})))}"
         )
 
 

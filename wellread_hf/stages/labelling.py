@@ -155,14 +155,15 @@ def label_by_all(
     Raises:
         SettingsError: As from `combine`; or several teachers' [CLS] states are asked for.
     """
-    shares = _shares(weights, len(teachers))
+    # Before anything is planned, and for a single teacher too.
+    _shares(weights, len(teachers))
     if len(teachers) > 1 and settings.states:
         raise SettingsError(
             f"--label.states: expected one teacher whose [CLS] states are stored, got {len(teachers)}, and "
             "states of several have no mean; name one teacher, or leave the states out"
         )
     stages = [label(name, task, transfer, settings, running, after) for name, after in teachers]
-    return combine(stages, shares, running) if len(stages) > 1 else stages[0]
+    return combine(stages, weights, running) if len(stages) > 1 else stages[0]
 
 
 def stored_labels(folder: Path) -> Stage:
@@ -195,8 +196,8 @@ def _shares(weights: Sequence[float], teachers: int) -> list[float]:
         )
     if not all(weight >= 0 and isfinite(weight) for weight in weights) or not sum(weights) > 0:
         raise SettingsError(
-            "--teacher-weights: expected numbers of at least 0, not all of them 0, got "
-            f"{' '.join(f'{weight:g}' for weight in weights)}; mend them"
+            "--teacher-weights: expected finite numbers of at least 0, not all of them 0, got "
+            f"{' '.join(f'{weight:g}' for weight in weights)}; give the teachers' shares, e.g. 0.7 0.3"
         )
     return [weight / sum(weights) for weight in weights]
 
