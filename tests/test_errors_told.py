@@ -171,6 +171,8 @@ CASES: list[tuple[str, tuple[str, str], str, tuple[str, ...]]] = [
     ("temperature", DISTILL, "--objective.temperature 0", ("--objective.temperature must be above 0",)),
     ("an option by its whole name", DISTILL, "--tuning.optim.learning-rate 0",
      ("--tuning.optim.learning-rate must be above 0",)),
+    ("an infinite number", DISTILL, "--tuning.optim.learning-rate inf",
+     ("--tuning.optim.learning-rate: expected a finite number, got inf",)),
     ("an option of the chain by its whole name", ("pd", ""), "--task.name sst2 --pf.max-length 4",
      ("--pf.max-length must be at least 8, got 4",)),
     ("steps and minutes", PRETRAIN, "--minutes 1", ("--steps or --minutes", "not both")),

@@ -72,6 +72,7 @@ WRONG = [
     (Objective, {"layers": ()}, "--layers"),
     (Objective, {"states_weight": -1.0}, "--states-weight"),
     (Objective, {"states_weight": math.inf}, "--states-weight"),
+    (Objective, {"temperature": math.inf}, "--temperature must be above 0 and finite"),
     (Objective, {"temperature": 0.0}, "--temperature"),
     (Objective, {"hard_label_share": 1.5}, "--hard-label-share"),
     (Objective, {"hard_label_share": math.nan}, "--hard-label-share"),

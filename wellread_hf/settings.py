@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -162,18 +162,25 @@ class Distil:
     """Run model code that comes with `teacher`."""
 
     def __post_init__(self) -> None:
-        _require(self.temperature > 0, f"--distil.temperature must be above 0, got {self.temperature}")
+        _require(
+            0 < self.temperature < math.inf,
+            f"--distil.temperature must be above 0 and finite, got {self.temperature}",
+        )
         weights = self.mlm_weight, self.soft_weight, self.cosine_weight
         _require(
-            min(weights) >= 0 and max(self.soft_weight, self.cosine_weight) > 0,
-            "--distil.mlm-weight, --distil.soft-weight and --distil.cosine-weight must be at least 0, and "
-            f"one of the last two above, got {', '.join(map(str, weights))}",
+            all(0 <= weight < math.inf for weight in weights)
+            and max(self.soft_weight, self.cosine_weight) > 0,
+            "--distil.mlm-weight, --distil.soft-weight and --distil.cosine-weight must be at least 0 and "
+            f"finite, and one of the last two above 0, got {', '.join(map(str, weights))}",
         )
-        chosen = (self.temperature, *weights, self.trust_remote_code)
+        chosen = [
+            f"--distil.{each.name.replace('_', '-')}"
+            for each in fields(self)
+            if getattr(self, each.name) != each.default
+        ]
         _require(
-            self.teacher is not None or chosen == (2.0, 2.0, 5.0, 1.0, False),
-            "options that begin with --distil mean nothing without a teacher, got none; give "
-            "--distil.teacher as well",
+            self.teacher is not None or not chosen,
+            f"{', '.join(chosen)} means nothing without a teacher, got none; give --distil.teacher as well",
         )
 
 
@@ -434,7 +441,8 @@ class Label:
     def __post_init__(self) -> None:
         _require(
             all(layer > 0 for layer in self.states) and len(set(self.states)) == len(self.states),
-            f"--states are layers of the teacher, counted from 1, each once, got {self.states}",
+            "--states names layers of the teacher, counted from 1, each once, got "
+            f"{' '.join(map(str, self.states))}",
         )
         _require(self.max_length >= 8, f"--max-length must be at least 8, got {self.max_length}")
         _require(self.shard_rows > 0, f"--shard-rows must be at least 1, got {self.shard_rows}")
@@ -455,8 +463,8 @@ class Objective:
     method: str = "soft-labels"
     """`soft-labels` (Turc et al. 2019) or `patient` (Sun et al. 2019: [CLS] states as well)."""
     layers: tuple[str, ...] = ("skip",)
-    """Whose [CLS] states `patient` compares: `skip` (every k-th layer of the teacher), `last` (its last
-    ones), or pairs STUDENT:TEACHER counted from 1, e.g. `1:4 2:8`."""
+    """Whose [CLS] states `patient` compares: `skip` (layer j of the student's S with floor(j · T / S) of the
+    teacher's T), `last` (with T - S + j), both but for layer S; or pairs STUDENT:TEACHER, e.g. `1:4 2:8`."""
     states_weight: float = 1.0
     """Weight (β) of the distance of [CLS] states."""
     projection: bool = False
@@ -464,7 +472,10 @@ class Objective:
     widths)."""
 
     def __post_init__(self) -> None:
-        _require(self.temperature > 0, f"--temperature must be above 0, got {self.temperature}")
+        _require(
+            0 < self.temperature < math.inf,
+            f"--temperature must be above 0 and finite, got {self.temperature}",
+        )
         _require(
             0 <= self.hard_label_share <= 1,
             f"--hard-label-share must lie between 0 and 1, got {self.hard_label_share}",

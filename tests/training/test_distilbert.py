@@ -1,6 +1,7 @@
 """DistilBERT's loss is its formula computed densely by hand, and nothing where the student is the teacher."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,12 @@ def test_a_teacher_with_another_number_of_words_is_refused() -> None:
     ("values", "words"),
     [
         ({"temperature": 0}, "--distil.temperature must be above 0"),
+        ({"temperature": math.inf}, "and finite, got inf"),
         ({"soft_weight": -1}, "at least 0"),
+        ({"soft_weight": math.nan}, "finite, and one"),
+        ({"cosine_weight": math.inf}, "finite, and one"),
         ({"soft_weight": 0, "cosine_weight": 0}, "one of the last two above"),
-        ({"teacher": None, "soft_weight": 1}, "options that begin with --distil"),
+        ({"teacher": None, "soft_weight": 1}, "--distil.soft-weight means nothing without a teacher"),
     ],
 )
 def test_settings_that_no_run_can_have_are_refused(values: dict[str, Any], words: str) -> None:
