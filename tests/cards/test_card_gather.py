@@ -71,6 +71,15 @@ def test_a_card_of_patient_kd_says_so_and_counts_soft_labelled_rows(tmp_path: Pa
         assert f"as the method `{method}` has it" in card
 
 
+def test_tf_stands_beside_basic_with_the_tokenizer_of_its_source(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.pack()
+    source = {"source": f"stage:{root.pretrain().digest}:.", "keep": "first", "tokenizer": None}
+    student = root.tuned(root.stage("init", "bert-2-128-first", source, {}), 0.8)
+    root.tuned(None, 0.7)
+    assert rows(of(root, student)) == {"TF": (0.8,), "Basic": (0.7,)}
+
+
 def test_a_student_of_parts_of_another_model_is_tf_and_no_pd_and_starts_from_that_model(
     tmp_path: Path,
 ) -> None:
@@ -78,7 +87,8 @@ def test_a_student_of_parts_of_another_model_is_tf_and_no_pd_and_starts_from_tha
     labels = root.label()
     found = {}
     for keep in ("first", "embeddings"):
-        start = root.stage("init", f"bert-2-128-{keep}", {"source": f"hub:me/deep@{SHA}", "keep": keep}, {})
+        said = {"source": f"hub:me/deep@{SHA}", "keep": keep, "tokenizer": None}
+        start = root.stage("init", f"bert-2-128-{keep}", said, {})
         tuned, taught = root.tuned(start, 0.8), root.tuned(start, 0.81, labels=labels)
         for record in (tuned, taught):
             facts = of(root, record, namespace="me")

@@ -66,9 +66,11 @@ class Shelf:
     def tokenizer(self, record: StageRecord) -> str:
         """Returns the fingerprint of the tokenizer itself, not that of a model it was saved with."""
         held = record.settings["start"] if record.kind in TUNED else record.settings
-        fingerprint: str = held["tokenizer"]
+        # Without one of its own, a student of parts of another model has that model's.
+        fingerprint: str = held["tokenizer"] or held["source"]
         step = self.behind(fingerprint)
-        return self.tokenizer(step) if step is not None and step.kind in (*TUNED, "pretrain") else fingerprint
+        saved = step is not None and step.kind in (*TUNED, "pretrain", "init")
+        return self.tokenizer(step) if step is not None and saved else fingerprint
 
     def method(self, record: StageRecord) -> Method:
         """Names a classifier's method as the paper does."""
