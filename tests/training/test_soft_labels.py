@@ -25,11 +25,10 @@ from wellread_hf.training.soft_labels import (
     SoftLabels,
     StoredStates,
     label_rows,
-    match_labels,
     stored_states,
-    teacher_order,
     text_hashes,
 )
+from wellread_hf.training.teacher_classes import match_labels, teacher_order
 
 LABEL = Label(max_length=32, batch_tokens=512, shard_rows=32)
 
@@ -265,13 +264,13 @@ def test_the_real_teacher_is_stored_as_it_answers(shared, tmp_path):
 @given(st.permutations(["entailment", "neutral", "contradiction", "other thing"]))
 def test_labels_are_matched_by_name_in_any_order(teacher):
     task = ["neutral", "contradiction", "other thing", "entailment"]
-    order = match_labels(teacher, task, "--x")
+    order = match_labels(teacher, task)
     assert [teacher[index] for index in order] == task
 
 
 def test_case_spaces_and_dashes_do_not_matter_in_names():
-    assert match_labels(["NOT_ENTAILMENT", "Entailment"], ["entailment", "not entailment"], "--x") == [1, 0]
-    assert match_labels(["Very-Good", "bad"], ["very_good", "bad"], "--x") == [0, 1]
+    assert match_labels(["NOT_ENTAILMENT", "Entailment"], ["entailment", "not entailment"]) == [1, 0]
+    assert match_labels(["Very-Good", "bad"], ["very_good", "bad"]) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -285,7 +284,7 @@ def test_case_spaces_and_dashes_do_not_matter_in_names():
 )
 def test_names_that_do_not_match_are_refused_with_both_lists(teacher, task):
     with pytest.raises(LabelError) as refusal:
-        match_labels(teacher, task, "--label.teacher-labels")
+        match_labels(teacher, task)
     message = str(refusal.value)
     assert f"({', '.join(teacher)})" in message
     assert f"({', '.join(task)})" in message
@@ -301,6 +300,13 @@ def test_a_teachers_order_is_found_by_its_names_or_the_given_ones():
     assert teacher_order(config("POSITIVE", "NEGATIVE"), task, ()) == [1, 0]
     assert teacher_order(config("LABEL_0", "LABEL_1"), task, ("positive", "negative")) == [1, 0]
     assert teacher_order(config("LABEL_0"), (), ()) == [0]
+
+
+def test_names_that_are_given_do_not_turn_round_what_a_teacher_says_of_itself():
+    task, sure = ("negative", "positive"), config("positive", "negative")
+    assert teacher_order(sure, task, ("Positive", "negative")) == [1, 0]
+    with pytest.raises(LabelError, match=r"negative positive: A says of itself .* positive, negative; leave"):
+        teacher_order(sure, task, ("negative", "positive"), "A")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ def label(
         from wellread_hf.models.encoding import encode
         from wellread_hf.models.inference import logits_in_order
         from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer
-        from wellread_hf.training.soft_labels import label_rows, teacher_order
+        from wellread_hf.training.soft_labels import label_rows
+        from wellread_hf.training.teacher_classes import teacher_order
 
         tokenizer = load_tokenizer(teacher_at, "--teacher")
         model = load_classifier(teacher_at, "--teacher", trust_remote_code=settings.trust_remote_code)
@@ -42,7 +43,8 @@ def label(
         _check_depth(settings.states, model.config.num_hidden_layers)
         loaded = load_task(task, task_at)
         texts = transfer_set.rows(loaded).texts
-        order = teacher_order(model.config, loaded.facts.labels, settings.teacher_labels)
+        who = f"the teacher {teacher_at.name}"
+        order = teacher_order(model.config, loaded.facts.labels, settings.teacher_labels, who)
         model.to(PartialState().device)
         reused = label_rows(model, tokenizer, texts, order, settings, stage.folder)
         outcome = {

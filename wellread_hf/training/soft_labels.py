@@ -26,49 +26,6 @@ from wellread_hf.settings import Label
 from wellread_hf.training.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
 
 
-def match_labels(teacher: Sequence[str], task: Sequence[str], option: str) -> list[int]:
-    """Finds, for each of the task's classes, the teacher's output of the same name.
-
-    Names are compared without regard to case, spaces, `_` and `-`.
-
-    Raises:
-        LabelError: The names are not the same set; the message shows both lists.
-    """
-    plain_teacher, plain_task = [_plain(name) for name in teacher], [_plain(name) for name in task]
-    if sorted(plain_teacher) != sorted(plain_task) or len(set(plain_task)) < len(plain_task):
-        raise LabelError(
-            f"the teacher's classes ({', '.join(teacher)}) and the task's ({', '.join(task)}) cannot be "
-            f"matched by name; name the teacher's outputs in their order with {option}"
-        )
-    return [plain_teacher.index(name) for name in plain_task]
-
-
-def teacher_order(config: Any, task: Sequence[str], named: Sequence[str]) -> list[int]:
-    """Returns which output of a teacher belongs to each class of the task.
-
-    Args:
-        config: The teacher's config.
-        task: Class names of the task; empty for regression.
-        named: The teacher's class names, where its config has none.
-
-    Raises:
-        LabelError: Numbers of labels differ, a regression teacher meets a classification task (or
-            the other way round), or names cannot be matched.
-    """
-    outputs = config.num_labels
-    if outputs != max(1, len(task)):
-        what = "regression" if outputs == 1 else f"{outputs} classes"
-        ours = f"{len(task)} classes ({', '.join(task)})" if task else "regression"
-        raise LabelError(
-            f"the teacher was trained for {what}, the task is {ours}; take a teacher that was fine-tuned "
-            "on this task (recipes/teacher.py)"
-        )
-    if not task:
-        return [0]
-    found = named or [config.id2label[number] for number in range(outputs)]
-    return match_labels(found, task, "--label.teacher-labels")
-
-
 def label_rows(
     teacher: Any,
     tokenizer: Any,
@@ -85,7 +42,7 @@ def label_rows(
         teacher: A sequence classifier, on its device.
         tokenizer: The teacher's own.
         texts: The transfer set.
-        order: For each class of the task, the teacher's output (`teacher_order`).
+        order: For each class of the task, the teacher's output (`teacher_classes.teacher_order`).
         settings: Lengths and sizes.
         folder: Receives the shards.
 
@@ -290,7 +247,3 @@ def _check_finite(
             f"expected finite numbers, got NaN or infinite outputs of the teacher for row "
             f"{rows[~whole][0] + 1}: its weights are damaged; take another teacher"
         )
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter not in " _-")

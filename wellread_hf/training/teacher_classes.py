@@ -1,0 +1,70 @@
+"""Which output of a teacher stands for which class of the task: matched by name, never by place."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from wellread_hf.errors import LabelError
+
+_OPTION = "--label.teacher-labels"
+
+
+def teacher_order(
+    config: Any, task: Sequence[str], named: Sequence[str], who: str = "the teacher"
+) -> list[int]:
+    """Returns which output of a teacher belongs to each class of the task.
+
+    Args:
+        config: The teacher's config.
+        task: Class names of the task; empty for regression.
+        named: The teacher's class names, where its config has none of the task's.
+        who: What errors call it.
+
+    Raises:
+        LabelError: Numbers of labels differ, a regression teacher meets a classification task (or
+            the other way round), or names cannot be matched, or `named` turns round what the config says.
+    """
+    outputs = config.num_labels
+    if outputs != max(1, len(task)):
+        what = "regression" if outputs == 1 else f"{outputs} classes"
+        ours = f"{len(task)} classes ({', '.join(task)})" if task else "regression"
+        raise LabelError(
+            f"{who} was trained for {what}, the task is {ours}; take a teacher that was fine-tuned "
+            "on this task (recipes/teacher.py)"
+        )
+    if not task:
+        return [0]
+    said = [config.id2label[number] for number in range(outputs)]
+    order = match_labels(named or said, task, who)
+    # Of several teachers one may have the task's names, while the option is for another.
+    if _are_matched(said, task) and match_labels(said, task, who) != order:
+        raise LabelError(
+            f"{_OPTION} {' '.join(named)}: {who} says of itself that its outputs are {', '.join(said)}; "
+            "leave the option out, or mend id2label in its config.json"
+        )
+    return order
+
+
+def match_labels(teacher: Sequence[str], task: Sequence[str], who: str = "the teacher") -> list[int]:
+    """Finds, for each of the task's classes, the teacher's output of the same name.
+
+    Names are compared without regard to case, spaces, `_` and `-`.
+
+    Raises:
+        LabelError: The names are not the same set; the message shows both lists.
+    """
+    if not _are_matched(teacher, task):
+        raise LabelError(
+            f"{who}'s classes ({', '.join(teacher)}) and the task's ({', '.join(task)}) cannot be "
+            f"matched by name; name the teacher's outputs in their order with {_OPTION}"
+        )
+    plain = [_plain(name) for name in teacher]
+    return [plain.index(_plain(name)) for name in task]
+
+
+def _are_matched(teacher: Sequence[str], task: Sequence[str]) -> bool:
+    theirs, ours = sorted(map(_plain, teacher)), sorted(map(_plain, task))
+    return theirs == ours and len(set(ours)) == len(ours)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter not in " _-")
