@@ -9,9 +9,9 @@ import pytest
 import torch
 from hub_server import HubServer
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
-from pushes import parcel, push, states
+from pushes import CARD, parcel, push, states
 from safetensors.numpy import load, save
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertForSequenceClassification
 
 from wellread_hf.errors import HubError, SourceError, StoreError
 from wellread_hf.hub.checking import check_loads
@@ -80,6 +80,29 @@ def test_a_model_that_loads_with_other_logits_is_noticed(
     assert push(api, model, verify="load").status == 0
     weights = load(hub.repository(NAME).read("model.safetensors"))
     name = next(name for name in weights if name.endswith("cls.predictions.transform.dense.weight"))
+    other = hub.repository(NAME).commit_directly(
+        {"model.safetensors": save(weights | {name: -weights[name]})}
+    )
+    with pytest.raises(HubError, match="logits differ"):
+        check_loads(api, NAME, model, other)
+
+
+@pytest.mark.slow
+def test_of_a_model_with_two_heads_both_are_compared(
+    hub: HubServer, api: HfApi, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in hub.environment(tmp_path / "home", "alice").items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "model"
+    torch.manual_seed(0)
+    BertForPreTraining.from_pretrained(finished).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(finished).save_pretrained(folder)
+    files: dict[str, Path | bytes] = {path.name: path for path in folder.iterdir()}
+    files["README.md"] = CARD
+    model = Parcel("bert-2-128", {name: LocalFile(name, content) for name, content in files.items()})
+    assert push(api, model, verify="load").status == 0
+    weights = load(hub.repository(NAME).read("model.safetensors"))
+    name = "cls.seq_relationship.weight"
     other = hub.repository(NAME).commit_directly(
         {"model.safetensors": save(weights | {name: -weights[name]})}
     )

@@ -26,9 +26,9 @@ config = transformers.AutoConfig.from_pretrained(name, revision=revision)
 model = getattr(transformers, config.architectures[0]).from_pretrained(name, revision=revision).eval()
 tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
 with torch.no_grad():
-    # A BERT with two heads has no `.logits`; the first output of all is what they would be.
-    logits = model(**tokenizer("the quick brown fox is not lazy at all .", return_tensors="pt"))[0]
-print(json.dumps(logits.flatten().tolist()))
+    outputs = model(**tokenizer("the quick brown fox is not lazy at all .", return_tensors="pt"))
+# Of a BERT with two heads those of both.
+print(json.dumps(torch.cat([logits.flatten() for logits in outputs.to_tuple()]).tolist()))
 """
 _TOLERANCE = 1e-5
 
