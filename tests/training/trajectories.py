@@ -73,6 +73,9 @@ def trajectory(kind: str, micro: int | None, folder: Path) -> dict[str, np.ndarr
     arguments = training_arguments(
         folder, optim, Running(micro_batch_size=micro), STEPS, seed=0, checkpoint_steps=1_000
     )
+    if kind == "patient":
+        # As in a user's script, where DDP looks for parameters that the model's forward does not use.
+        arguments.ddp_find_unused_parameters = None
     trainer = trainer_class(args=arguments, **parts)
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]

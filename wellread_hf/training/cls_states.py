@@ -64,9 +64,15 @@ class ComparedStates:
             self._check_width(theirs)
 
     def of_student(self, outputs: Any) -> Tensor:
-        """Returns the student's states [B, k, H] in fp32, H the teacher's width if there is a projection."""
-        states = cls_states(outputs, self.layers).float()
-        return states if self.projection is None else self.projection(states).float()
+        """Returns the student's states [B, k, H] in fp32, H the teacher's width if there is a projection.
+
+        Args:
+            outputs: Of the student; with a projection, of one that it is a `part_of`.
+        """
+        if self.projection is None:
+            return cls_states(outputs, self.layers).float()
+        states: Tensor = outputs.hidden_states[0]
+        return states
 
     def of_teacher(self, outputs: Any | None, stored: Tensor | None) -> Tensor:
         """Returns the teacher's states [B, k, H] in fp32: of a live teacher's outputs, or those stored.
@@ -94,13 +100,23 @@ class ComparedStates:
         So it has the model's optimizer and lies in its checkpoints, and its gradients are averaged over
         processes; afterwards the model is what it was, and is saved so.
         """
-        if self.projection is not None:
-            model.add_module(PROJECTION, self.projection)
+        if self.projection is None:
+            yield
+            return
+        model.add_module(PROJECTION, self.projection)
+        # In the model's forward: DDP may take for unused whatever the loss uses beside it.
+        hook = model.register_forward_hook(self._project)
         try:
             yield
         finally:
-            if self.projection is not None:
-                delattr(model, PROJECTION)
+            hook.remove()
+            delattr(model, PROJECTION)
+
+    def _project(self, model: nn.Module, _: Any, outputs: Any) -> None:
+        """Puts the projected states in the place of the hidden ones."""
+        if model.training and self.projection is not None:
+            states = cls_states(outputs, self.layers).float()
+            outputs.hidden_states = (self.projection(states).float(),)
 
     def _check_width(self, theirs: int) -> None:
         if theirs != self.width:
