@@ -148,7 +148,7 @@ CASES: list[tuple[str, tuple[str, str], str, tuple[str, ...]]] = [
     ("layer of the student", DISTILL, "--objective.method patient --label.states 1 --objective.layers 3:1",
      ("--objective.layers 3:1", "student, 1 to 2")),
     ("layer of the teacher", DISTILL, "--objective.method patient --label.states 1 --objective.layers 1:3",
-     ("--objective.layers 1:3", "teacher, 1 to 2")),
+     ("--objective.layers 1:3", "layers 3, got those of 1;", "if the teacher is as deep")),
     ("shallow teacher", DISTILL, "--objective.method patient --label.states 1 --start.weights None "
      "--start.student 4-128 --start.tokenizer tokenizer", ("4 layers", "teacher 2", "name pairs")),
     ("other width", DISTILL, "--objective.method patient --label.states 1 --start.weights None "

@@ -99,7 +99,8 @@ def test_of_a_model_with_two_heads_both_are_compared(
     AutoTokenizer.from_pretrained(finished).save_pretrained(folder)
     files: dict[str, Path | bytes] = {path.name: path for path in folder.iterdir()}
     files["README.md"] = CARD
-    model = Parcel("bert-2-128", {name: LocalFile(name, content) for name, content in files.items()})
+    pushed = {name: LocalFile(name, content) for name, content in files.items()}
+    model = Parcel(name="bert-2-128", files=pushed)
     assert push(api, model, verify="load").status == 0
     weights = load(hub.repository(NAME).read("model.safetensors"))
     name = "cls.seq_relationship.weight"

@@ -38,10 +38,13 @@ def check_objective(objective: Objective, labels: Stage, lora: Lora | None) -> N
     # Known before the teacher has read anything; what `skip` and `last` name depends on both depths.
     named = {int(pair.split(":")[1]) for pair in objective.layers if ":" in pair}
     if missing := sorted(named - set(stored)):
+        asked, found, needed = (
+            " ".join(map(str, layers)) for layers in (sorted(named), stored, sorted({*stored, *missing}))
+        )
         raise LabelError(
             f"--objective.layers {' '.join(objective.layers)}: expected [CLS] states of the teacher's layers "
-            f"{' '.join(map(str, sorted(named)))}, got those of {' '.join(map(str, stored))}; label with "
-            f"--label.states {' '.join(map(str, sorted({*stored, *missing})))}"
+            f"{asked}, got those of {found}; label with --label.states {needed} if the teacher is as deep, "
+            "or name other pairs"
         )
 
 
