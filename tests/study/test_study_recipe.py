@@ -37,6 +37,8 @@ SMALL = (
         (("--task.train-rows", 100), "--task.train-rows: the study decides it"),
         (("--labels.epochs", 9), "expected --budget.labels-seen instead, got 9"),
         (("--pretrain.steps", 9), "expected --budget.mlm-steps instead, got 9"),
+        (("--patient.method", "soft-labels"), "expected `patient` instead, got soft-labels"),
+        (("--pretrain.next-sentence",), "--pretrain.next-sentence: the study decides it"),
         (("--engine", "ray", "--asha"), "a study needs all of them"),
         (("--budget.labelled-rows", "None"), "expected --budget.labelled-rows and a number, got none"),
         (("domain", "--far"), "--far is missing: expected sources of text"),

@@ -149,6 +149,8 @@ class StudySettings:
             "pretrain.steps": (self.pretrain.steps, None, option("mlm_steps")),
             "pretrain.minutes": (self.pretrain.minutes, None, option("mlm_steps")),
             "pretrain.epochs": (self.pretrain.epochs, Pretrain().epochs, option("mlm_steps")),
+            "pretrain.next-sentence": (self.pretrain.next_sentence, False, "the study `initialisation`"),
+            "patient.method": (self.patient.method, "patient", "`patient`"),
             "labels.seed": (self.labels.seed, 0, "--seeds"),
             "labels.epochs": (self.labels.epochs, Tuning().epochs, option("labels_seen")),
             "soft-labels.seed": (self.soft_labels.seed, 0, "--seeds"),
