@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import bare, cohort, gpu, limits, mlm, mlm_memory, report, vocabulary_head
+from benchmarks import cohort, gpu, limits, mlm, report, vocabulary_head
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import Peak, in_own_process, in_turn
 from benchmarks.sst2 import classifier
@@ -115,8 +115,9 @@ def test_the_products_of_a_classifier_are_those_that_torch_counts():
     assert found == 3 * (counter.get_total_flops() - 2 * 2 * limits.BATCH * 256 * 2)
 
 
+# Of the benchmarks in processes of their own this is the longest; `mlm-memory` and `bare` share its parts.
 @pytest.mark.slow
-@pytest.mark.parametrize("benchmark", [mlm, mlm_memory, bare, vocabulary_head, cohort])
+@pytest.mark.parametrize("benchmark", [mlm, vocabulary_head, cohort])
 def test_a_quick_run_checks_both_sides_and_gives_figures(benchmark):
     figures = benchmark.run(rounds=1, quick=True)
     assert figures

@@ -21,9 +21,13 @@ def main() -> None:
         prog="wellread",
         description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
     )
-    listed = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    listed = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, function in COMMANDS.items():
         listed.add_parser(name, help=str(function.__doc__).partition("\n")[0], add_help=False)
+    if not words:
+        # Whoever types the name alone wants to know what there is.
+        parser.print_help(sys.stderr)
+        sys.exit(2)
     name = parser.parse_args(words[:1]).command
     if name == "sweep":
         # Its options are those of a recipe's settings.

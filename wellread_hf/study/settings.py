@@ -205,10 +205,10 @@ ON_TOY = StudySettings(
 
 
 def smoke_study(settings: StudySettings) -> StudySettings:
-    """Shrinks the studies to a tiny toy world and to seconds; two of them unless some are named."""
+    """Shrinks the studies to a tiny toy world and to seconds; one of them unless some are named."""
     return replace(
         ON_TOY,
-        studies=settings.studies or ("methods", "domain"),
+        studies=settings.studies or ("methods",),
         students=("2-128",),
         seeds=(0, 1),
         budget=Budget(
