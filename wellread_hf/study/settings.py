@@ -214,7 +214,8 @@ def smoke_study(settings: StudySettings) -> StudySettings:
         budget=Budget(
             mlm_steps=10, labelled_rows=64, labels_seen=64, transfer_rows=128, soft_labels_seen=128
         ),
-        pretrain=replace(SMOKE_PRETRAIN, steps=None),
+        # Documents of the toy world are single texts, which fill blocks of 17.
+        pretrain=replace(SMOKE_PRETRAIN, steps=None, block_lengths=(17,), phase_shares=(1.0,)),
         labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
         soft_labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
         deep_layers=4,
