@@ -9,22 +9,11 @@ from typing import Literal
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not in its __all__
 
+from wellread_hf.cards.shelf import Method
 from wellread_hf.errors import CardError
 from wellread_hf.students import VOCABULARY, Student
 
 Split = Literal["dev", "test"]
-Method = Literal[
-    "Basic",
-    "Distillation",
-    "PF",
-    "PD",
-    "PD-F",
-    "Patient KD",
-    "Another distillation",
-    "TF",
-    "Fine-tuning",
-    "Distillation, then fine-tuning",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,23 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from wellread_hf.cards.facts import Method
 from wellread_hf.errors import StoreError
 from wellread_hf.records import RECORD, StageRecord, canonical_json
+
+Method = Literal[
+    "Basic",
+    "Distillation",
+    "PF",
+    "PD",
+    "PD-F",
+    "Patient KD",
+    "Another distillation",
+    "TF",
+    "Fine-tuning",
+    "Distillation, then fine-tuning",
+]
 
 TUNED = ("finetune", "distill")
 ENCODERS = ("pretrain", "adopt")
