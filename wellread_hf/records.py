@@ -50,6 +50,17 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     commit(beside, path)
 
 
+@contextmanager
+def removed_if_failed(*paths: Path) -> Iterator[None]:
+    """Removes half-written files when the block fails: they are of no use, and a full disk needs the room."""
+    try:
+        yield
+    except Exception:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+
+
 def commit(beside: Path, path: Path) -> None:
     """Renames a finished, fsynced file or folder into its place, and makes the renaming durable."""
     beside.replace(path)

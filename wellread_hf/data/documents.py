@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from wellread_hf.data.tokens import BLOCKS, Blocks, Packing, encoded, id_dtype, mapped
 from wellread_hf.errors import DataError
-from wellread_hf.records import commit
+from wellread_hf.records import commit, removed_if_failed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -87,7 +87,7 @@ def pack_documents(
     checksum = hashlib.sha256()
     written = left_out = 0
     beside = [folder / f"{name}.part" for name in (BLOCKS, DOCUMENTS)]
-    try:
+    with removed_if_failed(*beside):
         with ExitStack() as stack:
             files = [stack.enter_context(path.open("wb")) for path in beside]
             for rows, numbers in _windows(texts, tokenizer, window, dtype, count):
@@ -108,11 +108,6 @@ def pack_documents(
                 f"({left_out} windows were mostly unknown words); give a source with a document a row, or "
                 "smaller --block-lengths"
             )
-    except Exception:
-        # Half a corpus is of no use, and a full disk needs the room.
-        for path in beside:
-            path.unlink(missing_ok=True)
-        raise
     for path, name in zip(beside, (BLOCKS, DOCUMENTS), strict=True):
         commit(path, folder / name)
     return DocumentPacking(

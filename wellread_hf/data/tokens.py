@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from wellread_hf.errors import DataError, StoreError, TokenizerError
 from wellread_hf.progress import bar
-from wellread_hf.records import commit
+from wellread_hf.records import commit, removed_if_failed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -91,7 +91,7 @@ def pack(
     checksum = hashlib.sha256()
     count = Counts()
     written = left_out = 0
-    try:
+    with removed_if_failed(beside):
         with beside.open("wb") as file:
             stream = _id_stream(texts, tokenizer, dtype, count)
             for blocks in _blocks(stream, block_length, tokenizer.cls_token_id, tokenizer.sep_token_id):
@@ -109,10 +109,6 @@ def pack(
                 f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
                 f"{count.texts} texts with {count.tokens} tokens; give more text or a smaller --block-lengths"
             )
-    except Exception:
-        # Half a corpus is of no use, and a full disk needs the room.
-        beside.unlink(missing_ok=True)
-        raise
     commit(beside, folder / BLOCKS)
     return Packing(
         blocks=written,
