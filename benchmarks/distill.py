@@ -33,7 +33,7 @@ _ATOL = 1e-4
 
 def run(rounds: int, quick: bool) -> list[Figure]:
     """Distils the same student from the same teacher by all ways in turn."""
-    teacher_size, count = ("4-128", 64) if quick else ("12-768", 96)
+    teacher_size, count = ("4-128", 64) if quick else ("12-768", 192)
     texts, _ = rows(count)
     data = encoded(texts)
     teacher, student = classifier(teacher_size).eval(), classifier("2-128")

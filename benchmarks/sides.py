@@ -35,6 +35,7 @@ from wellread_hf.models.masked_lm import giving_losses, new_masked_lm, scoring_o
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.cheap_dropout import cheap_dropout
 from wellread_hf.training.freed_memory import keep_freed_memory
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import HeldOutBlocks, MlmTrainer, RunBlocks
@@ -123,6 +124,10 @@ class BareLoop:
         """Trains until there are no more turns."""
         # Not a trainer's doing: so both sides have it.
         keep_freed_memory()
+        with cheap_dropout(self.model):
+            self._train(turns)
+
+    def _train(self, turns: "Turns") -> None:
         optim, model = self.optim, self.model.train()
         data = RunBlocks([Blocks(random_blocks())], [STEPS], BATCH, seed=0)
         collator = MlmCollator(tokenizer(), settings().mask_share)

@@ -30,6 +30,7 @@ from wellread_hf.data.tokens import Blocks
 from wellread_hf.models.masked_lm import giving_losses, masked_lm_loss, new_masked_lm, scoring_only
 from wellread_hf.records import write_atomically
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
+from wellread_hf.training.cheap_dropout import cheap_dropout
 from wellread_hf.training.freed_memory import keep_freed_memory
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import RunBlocks
@@ -49,6 +50,8 @@ class Step:
         optimizer: Options of AdamW in place of `fused=True`.
         changed: Changes the model once.
         around: Opened around each turn.
+        dropout: Rate of dropout.
+        dropping: Opened around each turn with the model: how it drops.
     """
 
     def __init__(
@@ -59,11 +62,12 @@ class Step:
         changed: Callable[[Any], Any] = lambda model: model,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
         dropout: float = BERT_DROPOUT,
+        dropping: Callable[[Any], AbstractContextManager[Any]] = cheap_dropout,
     ) -> None:
         model = new_masked_lm(student, VOCABULARY, dropout, seed=0).train()
         self.weights = list(model.parameters())
         self.model = changed(model)
-        self.loss, self.around = loss or our_loss, around
+        self.loss, self.around, self.dropping = loss or our_loss, around, dropping
         self.optimizer = torch.optim.AdamW(self.weights, lr=1e-4, **(optimizer or {"fused": True}))
 
     def loss_on(self, batch: Any) -> float:
@@ -76,7 +80,7 @@ class Step:
 
     def turn(self, batches: Any) -> float:
         """Trains some steps; returns steps a second."""
-        with self.around():
+        with self.around(), self.dropping(self.model):
             started, done = time.perf_counter(), 0
             for batch in batches:
                 self.loss(self.model, batch).backward()
@@ -194,8 +198,10 @@ TRIES: dict[str, dict[str, Any]] = {
     "linear_cross_entropy, one chunk": {"loss": linear_cross_entropy(chunking_method=None)},
     "last layer at all positions": {"loss": whole_last_layer},
     "freed memory given back": {"around": _given_back},
-    "step compiled": {"loss": plain_loss, "changed": torch.compile},
-    "GELU and layer norm compiled": {"changed": compiled_parts},
+    # Inductor draws for dropout in its own kernels.
+    "step compiled": {"loss": plain_loss, "changed": torch.compile, "dropping": nullcontext},
+    "GELU and layer norm compiled": {"changed": compiled_parts, "dropping": nullcontext},
+    "torch's dropout": {"dropping": nullcontext},
     "no dropout": {"dropout": 0.0},
     "one gather of embeddings": {"changed": one_gather},
     "without oneDNN": {"around": lambda: torch.backends.mkldnn.flags(enabled=False)},

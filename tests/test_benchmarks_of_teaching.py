@@ -27,7 +27,9 @@ def test_the_rows_are_as_long_as_those_of_sst2():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("benchmark", [distill, distill_overhead, finetune, label, pack])
+@pytest.mark.parametrize(
+    "benchmark", [distill, distill_overhead, finetune, label, pytest.param(pack, marks=pytest.mark.long)]
+)
 def test_a_quick_run_checks_both_sides_and_gives_figures(benchmark):
     figures = benchmark.run(rounds=1, quick=True)
     assert figures

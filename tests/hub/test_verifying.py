@@ -87,7 +87,7 @@ def test_a_model_that_loads_with_other_logits_is_noticed(
         check_loads(api, NAME, model, other)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_of_a_model_with_two_heads_both_are_compared(
     hub: HubServer, api: HfApi, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

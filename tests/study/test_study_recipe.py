@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_and_a_second_does_nothing(
         assert sum(seen.values()) == 64, score
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_failed_stage_leaves_the_others_going_and_is_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

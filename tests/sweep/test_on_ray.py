@@ -52,7 +52,7 @@ def _same(runs: Path, undisturbed: Path) -> None:
         assert json.loads(ours)[entry] == {"stsb": json.loads(all_tasks)[entry]["stsb"]}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_of_two_machines_is_lost_and_the_table_is_the_same(
     undisturbed: Path, encoder: Path, tmp_path: Path
 ) -> None:
@@ -73,7 +73,7 @@ def test_one_of_two_machines_is_lost_and_the_table_is_the_same(
     _same(tmp_path, undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_driver_is_killed_and_the_table_is_the_same(
     undisturbed: Path, encoder: Path, tmp_path: Path
 ) -> None:

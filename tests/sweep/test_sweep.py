@@ -281,7 +281,7 @@ def test_what_a_failed_pretraining_was_for_fails_with_it(
     assert "none with all its seeds" in next(tmp_path.glob("sweep-*/table.md")).read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_that_another_sweep_works_on_is_waited_for(encoder: Path, tmp_path: Path) -> None:
     long = ("--tasks", "sst2", "--seeds", 1, "--tuning.epochs", 40)
     with started(*options(encoder, tmp_path, *long, "--learning-rates", 1e-3)) as first:

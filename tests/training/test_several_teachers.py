@@ -143,6 +143,11 @@ def test_two_teachers_of_two_families_label_and_a_student_learns_their_mean(
     labels = ("--labels", _mean_of(runs))
     distilled = run_here(capfd, "distill", *labels, *student, *TUNING, *TOY, "--running.runs", runs)
     assert distilled.status == 0, distilled.err
+    # The same labels with other text are another run, though this one is done; and they do not belong to it.
+    fewer = ("--transfer.rows", 100)
+    elsewhere = run_here(capfd, "distill", *labels, *student, *TUNING, *TOY, *fewer, "--running.runs", runs)
+    assert elsewhere.status == 2
+    assert "the soft labels have 128 rows, the data set has 100" in elsewhere.err
     refused = run_here(
         capfd, "distill", *labels, "--objective.method", "patient", *student, *TOY, "--running.runs", runs
     )

@@ -77,7 +77,7 @@ def scoring_only(
     with ExitStack() as stack:
         if last is not None:
             computed = F.pad(positions, (1, 0)) if pooled else positions
-            stack.enter_context(_replaced(last, partial(_layer_at, last, computed)))
+            stack.enter_context(replaced(last, partial(_layer_at, last, computed)))
         if last is None or pooled:
             stack.callback(model.base_model.register_forward_hook(keep_positions).remove)
         yield
@@ -111,7 +111,7 @@ def giving_losses(model: Any, labels: Tensor) -> Iterator[None]:
     # The head's gradient of the tied weights is dense already; the words' own is added to their rows alone.
     embeddings.sparse = embeddings.weight is decoder.weight
     try:
-        with _replaced(decoder, losses):
+        with replaced(decoder, losses):
             yield
     finally:
         embeddings.sparse = sparse
@@ -218,7 +218,7 @@ def _at(hidden: Tensor, positions: Tensor) -> Tensor:
 
 
 @contextmanager
-def _replaced(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+def replaced(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
     """Lets a module compute something else for a while; its hooks are called as ever."""
     module.forward = forward
     try:

@@ -10,7 +10,7 @@ from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.graph import Stage, find, on_main_process, short_name
 from wellread_hf.inputs import TransferSet, find_task, task_identity
 from wellread_hf.locations import Location
-from wellread_hf.records import RECORD, StageRecord
+from wellread_hf.records import RECORD, StageRecord, digest
 from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
 from wellread_hf.stages.comparing import check_objective, objective_identity, resolve_layers
@@ -156,6 +156,9 @@ def _tuned(
     }
     if soft is not None:
         identity |= {"labels": soft[0].digest, "objective": objective_identity(soft[2])}
+        # As a rule the labels tell it. Where they are of other text by their record, it is another run.
+        if transfer_set is not None and digest(transfer_set.identity) != digest(soft[0].identity["transfer"]):
+            identity["transfer"] = transfer_set.identity
     return Stage(
         kind=kind,
         name=f"{name}-{task.name}-seed{tuning.seed}",

@@ -124,6 +124,8 @@ class _Sitting:
                     self._fails(stage, f"it needs {unfinished[0].folder.name}, which did not come to its end")
                 else:
                     jobs.append(self._job(stage))
+            # The long ones first: a short one is the last that others wait for.
+            jobs.sort(key=_weight, reverse=True)
             # A table is no more than a look at records.
             engine_of = in_this_process if jobs and jobs[0].stage is study else run
             engine_of(jobs, self._ended)
@@ -144,6 +146,12 @@ class _Sitting:
     def _fails(self, stage: Stage, why: str) -> None:
         self.failed[stage.digest] = f"{stage.folder.name}: {why}"
         say(f"failed: {self.failed[stage.digest]}")
+
+
+def _weight(job: Job) -> int:
+    """Says how long a job takes beside others of its level, in multiplications of its student's layers."""
+    assert job.student is not None
+    return job.student.layers * job.student.hidden**2
 
 
 def _students(planned: Sequence[PlannedStudy], settings: StudySettings) -> dict[str, Student]:

@@ -8,6 +8,7 @@ weighs the same: 32x1, 8x4 and two processes of 16 give one trajectory.
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from wellread_hf.errors import NotFiniteError
+from wellread_hf.training.cheap_dropout import cheap_dropout
 from wellread_hf.training.freed_memory import keep_freed_memory
+from wellread_hf.training.word_gradients import clip_gradients, sparse_word_gradients
 
 
 class RowMeanTrainer(Trainer):
@@ -31,10 +34,22 @@ class RowMeanTrainer(Trainer):
         """Returns the losses [B] of a micro-batch and the model's outputs (a mapping)."""
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains as the parent does."""
-        if self.args.device.type == "cpu":
-            keep_freed_memory()
-        return super().train(*args, **kwargs)
+        """Trains as the parent does; on a CPU with less work for dropout, gradients and memory."""
+        if self.args.device.type != "cpu":
+            return super().train(*args, **kwargs)
+        keep_freed_memory()
+        model: Any = self.model
+        with ExitStack() as stack:
+            stack.enter_context(cheap_dropout(model))
+            # Several processes average whole gradients.
+            if self.args.world_size == 1 and self.args.max_grad_norm > 0:
+                stack.enter_context(sparse_word_gradients(model))
+            return super().train(*args, **kwargs)
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if self.args.device.type != "cpu" or self.args.world_size > 1:
+            return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+        return clip_gradients(model.parameters(), self.args.max_grad_norm)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
