@@ -29,6 +29,10 @@ class RowMeanTrainer(Trainer):
     # Losses [rows] of an evaluation's batches so far, of all processes.
     _evaluated: list[Tensor] | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._operations: dict[int, int] = {}
+
     @abstractmethod
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns the losses [B] of a micro-batch and the model's outputs (a mapping)."""
@@ -50,6 +54,15 @@ class RowMeanTrainer(Trainer):
         if self.args.device.type != "cpu" or self.args.world_size > 1:
             return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
         return clip_gradients(model.parameters(), self.args.max_grad_norm)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Counts as the parent does, which goes through all modules, once for each size of a batch."""
+        if "input_ids" not in inputs:
+            return super().floating_point_ops(inputs)
+        size = inputs["input_ids"].numel()
+        if size not in self._operations:
+            self._operations[size] = super().floating_point_ops(inputs)
+        return self._operations[size]
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
