@@ -117,7 +117,14 @@ def test_the_products_of_a_classifier_are_those_that_torch_counts():
 
 # Of the benchmarks in processes of their own this is the longest; `mlm-memory` and `bare` share its parts.
 @pytest.mark.slow
-@pytest.mark.parametrize("benchmark", [mlm, vocabulary_head, cohort])
+@pytest.mark.parametrize(
+    "benchmark",
+    [
+        pytest.param(mlm, marks=pytest.mark.long),
+        vocabulary_head,
+        pytest.param(cohort, marks=pytest.mark.long),
+    ],
+)
 def test_a_quick_run_checks_both_sides_and_gives_figures(benchmark):
     figures = benchmark.run(rounds=1, quick=True)
     assert figures

@@ -114,8 +114,10 @@ def test_it_trains_like_a_plain_loop_with_the_loss_written_out(
 def test_other_architectures_are_taught_as_well(tmp_path: Path) -> None:
     torch.manual_seed(0)
     sizes = {"dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64, "num_labels": CLASSES}
-    model = DistilBertForSequenceClassification(DistilBertConfig(vocab_size=VOCABULARY, dropout=0.0, **sizes))
-    trainer = _trainer(tmp_path, _rows(), model, _arguments(tmp_path, num_train_epochs=8))
+    silent = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
+    config = DistilBertConfig(vocab_size=VOCABULARY, **silent, **sizes)
+    model = DistilBertForSequenceClassification(config)
+    trainer = _trainer(tmp_path, _rows(), model, _arguments(tmp_path, num_train_epochs=16))
     trainer.train()
     losses = _losses(trainer)
     assert np.mean(losses[-6:]) < np.mean(losses[:6]) - 0.1
