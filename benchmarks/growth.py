@@ -138,10 +138,11 @@ CURVES: dict[str, tuple[str, Callable[[float], Point], tuple[float, ...]]] = {
 _QUICK = {"corpus": (0.5, 2), "transfer set": (64, 128), "students": (1, 2), "processes": (1, 2)}
 
 
-def measure(rounds: int, quick: bool) -> dict[str, Any]:
-    """Measures all curves, all sizes of a curve in turn; returns points and exponents by name."""
+def measure(names: Sequence[str], rounds: int, quick: bool) -> dict[str, Any]:
+    """Measures curves, all sizes of a curve in turn; returns points and exponents by name."""
     found = {}
-    for name, (axis, side, sizes) in CURVES.items():
+    for name in names:
+        axis, side, sizes = CURVES[name]
         sizes = _QUICK[name] if quick else sizes
         points = [[side(size) for size in sizes] for _ in range(rounds)]
         seconds, memory = np.median(np.array(points), axis=0).T.tolist()
@@ -196,16 +197,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--only", nargs="+", choices=CURVES, default=list(CURVES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="two small sizes a curve, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of the results")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
-    found = measure(given.rounds, given.quick)
-    command = f"python -m benchmarks.growth --rounds {given.rounds}{' --quick' * given.quick}"
-    results = circumstances(given.rounds, command) | {"curves": found}
-    write_atomically(given.out / "growth.json", json.dumps(results, indent=1) + "\n")
-    draw(found, given.out / "growth.png")
+    found = measure(given.only, given.rounds, given.quick)
+    path = given.out / "growth.json"
+    # Curves that were not measured again keep what was found of them.
+    curves = json.loads(path.read_text()) if path.is_file() else {}
+    for name, curve in found.items():
+        command = f"python -m benchmarks.growth --only '{name}' --rounds {given.rounds}"
+        curves[name] = circumstances(given.rounds, command + " --quick" * given.quick) | curve
+    write_atomically(path, json.dumps(curves, indent=1) + "\n")
+    draw(curves, given.out / "growth.png")
 
 
 if __name__ == "__main__":

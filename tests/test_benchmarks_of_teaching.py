@@ -66,11 +66,18 @@ def test_the_exponent_is_the_power_that_made_the_values(power):
 
 
 @pytest.mark.slow
-def test_growth_writes_its_figures_and_a_picture(tmp_path, monkeypatch):
-    # The corpus' curve is measured; the others take the same way.
-    monkeypatch.setattr(growth, "CURVES", {"corpus": growth.CURVES["corpus"]})
-    growth.main(["--rounds", "1", "--quick", "--out", str(tmp_path)])
-    found = json.loads((tmp_path / "growth.json").read_text())["curves"]
-    assert list(found) == ["corpus"]
+def test_growth_writes_its_figures_and_a_picture(tmp_path):
+    one = [1.0, 0.9, 1.1]
+    kept = {
+        "axis": "students", "sizes": [1, 2], "seconds": [1.0, 2.0], "MB": [3.0, 3.0],
+        "exponents of time": one, "exponents of memory": one,
+    }  # fmt: skip
+    # The corpus' curve is measured; the others take the same way, and stay as they were found.
+    (tmp_path / "growth.json").write_text(json.dumps({"students": kept}))
+    growth.main(["--only", "corpus", "--rounds", "1", "--quick", "--out", str(tmp_path)])
+    found = json.loads((tmp_path / "growth.json").read_text())
+    assert list(found) == ["students", "corpus"]
+    assert found["students"] == kept
+    assert found["corpus"]["rounds"] == 1
     assert len(found["corpus"]["exponents of time"]) == 3
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")

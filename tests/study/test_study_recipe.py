@@ -8,9 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recipe_runs import Ran, recipe, run_here
+from transformers import AutoTokenizer
+
+from wellread_hf.data.toyworld import LABEL_NAMES
+from wellread_hf.models.loading import new_classifier
+from wellread_hf.students import Student
 
 TEXT = ("--scale", "text", "--dry-run")
 BUDGET = (
@@ -90,9 +96,9 @@ def test_real_text_has_no_budget_unless_it_is_named(
     assert "is one student, but the study is over bert-2-128, bert-4-128" in several.err
 
 
-def _study(folder: Path, name: str) -> dict[str, object]:
+def _study(folder: Path, name: str) -> dict[str, Any]:
     (found,) = folder.glob(f"study-{name}-*/results.json")
-    results: dict[str, object] = json.loads(found.read_text())
+    results: dict[str, Any] = json.loads(found.read_text())
     return results
 
 
@@ -131,6 +137,20 @@ def test_a_killed_run_goes_on_and_a_second_does_nothing(
     for score in found["scores"]:  # type: ignore[attr-defined]
         seen = {name: amount for name, amount in score["budget"].items() if name.endswith("seen")}
         assert sum(seen.values()) == 64, score
+
+
+@pytest.mark.slow
+def test_a_given_teacher_labels_whatever_its_size(
+    tmp_path: Path, toy_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    teacher = tmp_path / "teacher"
+    tokenizer = AutoTokenizer.from_pretrained(toy_folder / "tokenizer")
+    new_classifier(Student(2, 128), len(tokenizer), LABEL_NAMES, seed=1).save_pretrained(teacher)
+    tokenizer.save_pretrained(teacher)
+    runs = tmp_path / "runs"
+    ran = run_here(capfd, "study", "methods", *SMALL, "--teacher", teacher, "--running.runs", runs)
+    assert ran.status == 0, ran.err
+    assert len(_study(runs, "methods")["findings"]) == 5
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 import copy
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from scipy.stats import binomtest
 from tiny import tiny_classifier, tiny_masked_lm
 from torch.nn.utils import clip_grad_norm_
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from wellread_hf.training.cheap_dropout import cheap_dropout, drop
 from wellread_hf.training.distillation import ClassifierTrainer
@@ -36,7 +37,7 @@ def test_the_share_of_zeros_is_the_rate_and_the_others_are_scaled(rate: float) -
 
 
 def test_what_is_dropped_depends_on_torchs_random_state_alone() -> None:
-    values = torch.ones(7, 13)
+    values = torch.ones(67, 333)
     torch.manual_seed(3)
     state, first, second = torch.get_rng_state(), drop(values, 0.5), drop(values, 0.5)
     assert not first.equal(second)
@@ -46,6 +47,25 @@ def test_what_is_dropped_depends_on_torchs_random_state_alone() -> None:
     assert drop(values, 1.0).eq(0).all()
 
 
+@pytest.mark.parametrize("shape", [(), (0, 5), (7, 13)])
+def test_few_numbers_are_left_to_torch(shape: tuple[int, ...]) -> None:
+    values = torch.ones(shape)
+    torch.manual_seed(0)
+    found = drop(values, 0.5)
+    torch.manual_seed(0)
+    assert found.equal(torch.nn.functional.dropout(values, 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_type_stays_and_a_transposed_array_is_dropped_in_its_own_order(dtype: torch.dtype) -> None:
+    values = torch.randn(200, 301, dtype=dtype).t()
+    torch.manual_seed(0)
+    found = drop(values, 0.25)
+    torch.manual_seed(0)
+    assert found.dtype == dtype
+    assert found.equal(drop(values.contiguous(), 0.25))
+
+
 def test_a_model_drops_in_training_alone_and_is_afterwards_as_it_was() -> None:
     model = tiny_classifier(hidden_dropout_prob=0.2)
     before = {name: set(vars(module)) for name, module in model.named_modules()}
@@ -53,12 +73,14 @@ def test_a_model_drops_in_training_alone_and_is_afterwards_as_it_was() -> None:
     with cheap_dropout(model):
         assert model.eval()(IDS).logits.equal(expected)
         model.train()
+        # So many numbers that they are not left to torch.
+        ids = IDS.repeat(60, 1)
         torch.manual_seed(0)
-        many = torch.stack([model(IDS).logits for _ in range(3)])
+        many = torch.stack([model(ids).logits for _ in range(3)])
         assert not many[0].equal(many[1])
     assert {name: set(vars(module)) for name, module in model.named_modules()} == before
     torch.manual_seed(0)
-    assert not model(IDS).logits.equal(many[0])
+    assert not model(ids).logits.equal(many[0])
 
 
 @pytest.mark.parametrize("most", [0.01, 1e6])
@@ -82,8 +104,75 @@ def test_gradients_are_clipped_as_torch_clips_them(make: Any, most: float) -> No
     torch.testing.assert_close(found[0], found[1])
 
 
+def test_a_norm_that_is_no_number_makes_all_gradients_so_as_in_torch() -> None:
+    found = []
+    for clip in (clip_gradients, clip_grad_norm_):
+        weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+        for weight, gradient in zip(weights, ([1.0, 2.0], [float("nan"), 1.0]), strict=True):
+            weight.grad = torch.tensor(gradient)
+        clip(weights, 1.0)
+        found.append([weight.grad for weight in weights])
+    assert all(
+        gradient is not None and gradient.isnan().all() for gradients in found for gradient in gradients
+    )
+
+
+class _NoWords(torch.nn.Module):
+    """What a Trainer takes though it has no word embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(9, 2)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        return SimpleNamespace(logits=self.layer(input_ids.float() / 60))
+
+
+def _in_half() -> Any:
+    return tiny_classifier().half()
+
+
+def _by_frequency() -> Any:
+    model = tiny_classifier()
+    model.get_input_embeddings().scale_grad_by_freq = True
+    return model
+
+
+@pytest.mark.parametrize("make", [_NoWords, _in_half, _by_frequency])
+def test_what_torch_has_no_sparse_gradients_for_trains_as_ever(
+    make: Any, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    model = make()
+    before = copy.deepcopy(model.state_dict())
+    args = TrainingArguments(
+        str(tmp_path), use_cpu=True, optim="sgd", max_steps=2, per_device_train_batch_size=4, report_to=[],
+        gradient_accumulation_steps=2, save_strategy="no", disable_tqdm=True, learning_rate=0.1,
+        remove_unused_columns=False,
+    )  # fmt: skip
+    trainer = ClassifierTrainer(model=model, args=args, train_dataset=rows)
+    trainer.train()
+    assert any(not weight.equal(before[name]) for name, weight in trainer.model.state_dict().items())
+
+
+def test_an_interrupted_run_leaves_the_model_as_it_was(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    class Interrupts(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+    model = tiny_classifier(hidden_dropout_prob=0.1)
+    args = TrainingArguments(str(tmp_path), use_cpu=True, save_strategy="no", report_to=[], disable_tqdm=True)
+    trainer = ClassifierTrainer(model=model, args=args, train_dataset=rows, callbacks=[Interrupts()])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert not model.get_input_embeddings().sparse
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
 class _Stock(ClassifierTrainer):
-    """Trains and clips as stock does."""
+    """Trains, clips and counts as stock does."""
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return Trainer.floating_point_ops(self, inputs)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         return Trainer.train(self, *args, **kwargs)
@@ -109,7 +198,7 @@ def rows() -> list[dict[str, Any]]:
 def test_a_run_ends_with_the_weights_of_a_stock_run(
     most: float, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    start, ends, norms = tiny_classifier(), [], []
+    start, ends, norms, counted = tiny_classifier(), [], [], []
     for trainer_class in (ClassifierTrainer, _Stock):
         # Adam would make much of rounding where a gradient is 0.
         args = TrainingArguments(
@@ -120,7 +209,9 @@ def test_a_run_ends_with_the_weights_of_a_stock_run(
         trainer = trainer_class(model=copy.deepcopy(start), args=args, train_dataset=rows)
         trainer.train()
         ends.append(trainer.model.state_dict())
+        counted.append(trainer.state.total_flos)
         norms.append([log["grad_norm"] for log in trainer.state.log_history if "grad_norm" in log])
     torch.testing.assert_close(ends[0], ends[1])
     assert len(norms[0]) == 6
+    assert counted[0] == counted[1] > 0
     np.testing.assert_allclose(norms[0], norms[1], rtol=1e-4)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import inf
 from typing import Any
 
 from wellread_hf.errors import SettingsError, TrialsFailedError
@@ -148,10 +149,9 @@ class _Sitting:
         say(f"failed: {self.failed[stage.digest]}")
 
 
-def _weight(job: Job) -> int:
+def _weight(job: Job) -> float:
     """Says how long a job takes beside others of its level, in multiplications of its student's layers."""
-    assert job.student is not None
-    return job.student.layers * job.student.hidden**2
+    return inf if job.student is None else job.student.layers * job.student.hidden**2
 
 
 def _students(planned: Sequence[PlannedStudy], settings: StudySettings) -> dict[str, Student]:

@@ -196,7 +196,7 @@ ON_TOY = StudySettings(
     soft_labels=_TOY_LABELS,
     teacher_student="2-256",
     teacher_pretrain=replace(
-        _TOY_PRETRAIN, steps=700, optim=Optim(learning_rate=1e-3, batch_size=64, beta2=0.98)
+        _TOY_PRETRAIN, steps=700, optim=replace(_TOY_PRETRAIN.optim, batch_size=64, warmup=0.1)
     ),
     teacher_tuning=replace(_TOY_LABELS, epochs=15),
     # The deep one of the study of depth serves here as well.

@@ -42,16 +42,25 @@ class RowMeanTrainer(Trainer):
         if self.args.device.type != "cpu":
             return super().train(*args, **kwargs)
         keep_freed_memory()
+        # Another model may take the place of the last one.
+        self._operations.clear()
         model: Any = self.model
         with ExitStack() as stack:
-            stack.enter_context(cheap_dropout(model))
-            # Several processes average whole gradients.
-            if self.args.world_size == 1 and self.args.max_grad_norm > 0:
+            # A compiled model has dropout in its own kernels.
+            if not self.args.torch_compile:
+                stack.enter_context(cheap_dropout(model))
+            if self._clips_rows and self.args.max_grad_norm > 0:
                 stack.enter_context(sparse_word_gradients(model))
             return super().train(*args, **kwargs)
 
+    @property
+    def _clips_rows(self) -> bool:
+        # Several processes average whole gradients.
+        return bool(self.args.device.type == "cpu" and self.args.world_size == 1)
+
     def _clip_grad_norm(self, model: nn.Module) -> Any:
-        if self.args.device.type != "cpu" or self.args.world_size > 1:
+        """Clips as the parent does, whose private method this is in transformers 5."""
+        if not self._clips_rows:
             return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
         return clip_gradients(model.parameters(), self.args.max_grad_norm)
 
