@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from transformers import AutoTokenizer
 from wellread_hf.data.toyworld import LABEL_NAMES
 from wellread_hf.models.loading import new_classifier
 from wellread_hf.students import Student
+from wellread_hf.study.planning import Plan
+from wellread_hf.study.settings import ON_TOY
 
 TEXT = ("--scale", "text", "--dry-run")
 BUDGET = (
@@ -94,6 +97,19 @@ def test_real_text_has_no_budget_unless_it_is_named(
     several = run_here(capfd, "study", "methods", *TEXT, *task, *BUDGET)
     assert several.status == 2
     assert "is one student, but the study is over bert-2-128, bert-4-128" in several.err
+
+
+def test_a_study_of_one_student_is_over_the_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ("--students", "4-128", "2-128", "--one-student", "compound", *BUDGET)
+    ran = run_here(capfd, "study", "methods", "compound", *words, "--dry-run", "--running.runs", tmp_path)
+    assert ran.status == 0, ran.err
+    # Five seeds on the toy world.
+    assert "\nmethods: 4 arms, 40 runs" in ran.out
+    assert "\ncompound: 3 arms, 15 runs" in ran.out
+    settings = replace(ON_TOY, students=("4-128", "2-128"), one_student=("compound",))
+    methods, compound, *_ = Plan(replace(settings, studies=("methods", "compound"))).studies
+    assert {run.student.name for run in methods.runs} == {"bert-2-128", "bert-4-128"}
+    assert {run.student.name for run in compound.runs} == {"bert-4-128"}
 
 
 def _study(folder: Path, name: str) -> dict[str, Any]:

@@ -124,9 +124,10 @@ class _Planner:
 
     def study(self, name: StudyName) -> PlannedStudy:
         study, s = STUDIES[name], self.settings
+        common = s.students[:1] if name in s.one_student else s.students
         runs = []
         for arm in study.arms:
-            students = [arm.student] if arm.student is not None else s.students
+            students = [arm.student] if arm.student is not None else common
             for student in map(Student.parse, students):
                 runs += [self._run(arm, student, seed) for seed in s.seeds]
         self._check_sizes(runs)

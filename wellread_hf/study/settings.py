@@ -71,6 +71,8 @@ class StudySettings:
     task is named, with teacher, transfer set and budget to be named."""
     students: tuple[str, ...] = ("2-128", "4-128")
     """Which of the 24, every arm with each; depth against width names its own."""
+    one_student: tuple[StudyName, ...] = ()
+    """Studies over the first of `students` alone, for the sake of time."""
     seeds: tuple[int, ...] = (0, 1)
     """One run of every arm and student a seed; two at least, for an error bar."""
     budget: Budget = field(default_factory=Budget)
