@@ -52,7 +52,10 @@ SMALL = (
         (("--budget.labelled-rows", "None"), "expected --budget.labelled-rows and a number, got none"),
         (("domain", "--far"), "--far is missing: expected sources of text"),
         (("concurrent", "--label.states"), "--label.states is missing: Patient KD"),
-        (("initialisation", "--deep-layers", 2), "--deep-layers 2: expected at least as many"),
+        (
+            ("initialisation", "--one-student", "--deep-layers", 2),
+            "--deep-layers 2: expected at least as many",
+        ),
         (("--deep-layers", 3), "expected one of the 24 students"),
         (("compound", "--transfer", "task"), "`task` is no source of a corpus"),
     ],

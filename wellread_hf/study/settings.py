@@ -172,17 +172,21 @@ def real_text(words: Sequence[str]) -> bool:
 
 
 # A text of the toy world has 14 words, so a block of 17 tokens holds one. Dropout only slows down a student
-# that sees its corpus about once. At 2e-3 2-128 learns faster, but 4-128 not at all; with a short warm-up
-# 8-128 does not either (docs/log.md).
+# that sees its corpus about once. What it takes to read within minutes: docs/log.md.
 _TOY_PRETRAIN = Pretrain(
-    block_lengths=(17,), dropout=0.0, optim=Optim(learning_rate=1e-3, batch_size=32, beta2=0.98, warmup=0.3)
+    block_lengths=(17,),
+    dropout=0.0,
+    mask_share=0.3,
+    optim=Optim(learning_rate=2e-3, batch_size=32, beta2=0.98, warmup=0.3),
 )
 _TOY_LABELS = Tuning(max_length=32, optim=Optim(learning_rate=1e-3, batch_size=32))
 
 ON_TOY = StudySettings(
+    # So that eight studies take no more than 90 minutes on two cores.
+    one_student=("initialisation", "transfer-size", "domain", "compound", "concurrent", "temperature"),
     seeds=(0, 1, 2, 3, 4),
     budget=Budget(
-        mlm_steps=800,
+        mlm_steps=1_500,
         labelled_rows=500,
         labels_seen=7_500,
         transfer_rows=6_000,
@@ -198,11 +202,14 @@ ON_TOY = StudySettings(
     soft_labels=_TOY_LABELS,
     teacher_student="2-256",
     teacher_pretrain=replace(
-        _TOY_PRETRAIN, steps=700, optim=replace(_TOY_PRETRAIN.optim, batch_size=64, warmup=0.1)
+        _TOY_PRETRAIN,
+        mask_share=Pretrain().mask_share,
+        steps=700,
+        optim=Optim(learning_rate=1e-3, batch_size=64, beta2=0.98),
     ),
     teacher_tuning=replace(_TOY_LABELS, epochs=15),
-    # The deep one of the study of depth serves here as well.
-    deep_layers=8,
+    # Twice the layers of the first student, and pre-trained for the study of methods anyway.
+    deep_layers=4,
     # The teacher has two layers, and is wider than the students.
     label=Label(states=(1,)),
     patient=Objective(method="patient", hard_label_share=0.5, layers=("1:1",), projection=True),
