@@ -71,6 +71,17 @@ def test_a_bit_that_flips_on_the_way_down_is_noticed_when_downloads_are_checked(
     assert len(hub.repository(NAME).commits) == 2
 
 
+def _negated_is_noticed(hub: HubServer, api: HfApi, model: Parcel, ending: str) -> None:
+    """Commits the pushed model with one weight negated, and sees that it is refused for its logits."""
+    weights = load(hub.repository(NAME).read("model.safetensors"))
+    (name,) = (name for name in weights if name.endswith(ending))
+    other = hub.repository(NAME).commit_directly(
+        {"model.safetensors": save(weights | {name: -weights[name]})}
+    )
+    with pytest.raises(HubError, match="logits differ"):
+        check_loads(api, NAME, model, other)
+
+
 @pytest.mark.slow
 def test_a_model_that_loads_with_other_logits_is_noticed(
     hub: HubServer, api: HfApi, model: Parcel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -78,13 +89,7 @@ def test_a_model_that_loads_with_other_logits_is_noticed(
     for name, value in hub.environment(tmp_path / "home", "alice").items():
         monkeypatch.setenv(name, value)
     assert push(api, model, verify="load").status == 0
-    weights = load(hub.repository(NAME).read("model.safetensors"))
-    name = next(name for name in weights if name.endswith("cls.predictions.transform.dense.weight"))
-    other = hub.repository(NAME).commit_directly(
-        {"model.safetensors": save(weights | {name: -weights[name]})}
-    )
-    with pytest.raises(HubError, match="logits differ"):
-        check_loads(api, NAME, model, other)
+    _negated_is_noticed(hub, api, model, "cls.predictions.transform.dense.weight")
 
 
 @pytest.mark.long
@@ -102,13 +107,7 @@ def test_of_a_model_with_two_heads_both_are_compared(
     pushed = {name: LocalFile(name, content) for name, content in files.items()}
     model = Parcel(name="bert-2-128", files=pushed)
     assert push(api, model, verify="load").status == 0
-    weights = load(hub.repository(NAME).read("model.safetensors"))
-    name = "cls.seq_relationship.weight"
-    other = hub.repository(NAME).commit_directly(
-        {"model.safetensors": save(weights | {name: -weights[name]})}
-    )
-    with pytest.raises(HubError, match="logits differ"):
-        check_loads(api, NAME, model, other)
+    _negated_is_noticed(hub, api, model, "cls.seq_relationship.weight")
 
 
 def test_verify_downloads_compares_and_loads(
