@@ -201,13 +201,13 @@ ON_TOY = StudySettings(
     labels=_TOY_LABELS,
     soft_labels=_TOY_LABELS,
     teacher_student="2-256",
+    # Better than any student that is fine-tuned on the same labels, as the paper's teacher is.
     teacher_pretrain=replace(
         _TOY_PRETRAIN,
-        mask_share=Pretrain().mask_share,
-        steps=700,
-        optim=Optim(learning_rate=1e-3, batch_size=64, beta2=0.98),
+        steps=2_000,
+        optim=Optim(learning_rate=1e-3, batch_size=32, beta2=0.98),
     ),
-    teacher_tuning=replace(_TOY_LABELS, epochs=15),
+    teacher_tuning=replace(_TOY_LABELS, epochs=15, optim=Optim(learning_rate=5e-4, batch_size=32)),
     # Twice the layers of the first student, and pre-trained for the study of methods anyway.
     deep_layers=4,
     # The teacher has two layers, and is wider than the students.
