@@ -144,11 +144,11 @@ CASES: list[tuple[str, tuple[str, str], str, tuple[str, ...]]] = [
     ("a map for nothing", DISTILL, "--objective.layers last", ("--objective.layers means", "patient")),
     ("no states", DISTILL, "--objective.method patient", ("[CLS] states", "label again", "one teacher")),
     ("other states", DISTILL, "--objective.method patient --label.states 2",
-     ("layers 1", "got 2", "--label.states 1 2")),
+     ("layers 1, got those of 2", "--label.states 1 2")),
     ("layer of the student", DISTILL, "--objective.method patient --label.states 1 --objective.layers 3:1",
      ("--objective.layers 3:1", "student, 1 to 2")),
     ("layer of the teacher", DISTILL, "--objective.method patient --label.states 1 --objective.layers 1:3",
-     ("--objective.layers 1:3", "layers 3, got those of 1;", "if the teacher is as deep")),
+     ("--objective.layers 1:3", "one of the teacher, 1 to 2")),
     ("shallow teacher", DISTILL, "--objective.method patient --label.states 1 --start.weights None "
      "--start.student 4-128 --start.tokenizer tokenizer", ("4 layers", "teacher 2", "name pairs")),
     ("other width", DISTILL, "--objective.method patient --label.states 1 --start.weights None "
@@ -250,6 +250,30 @@ def test_one_sentence_tells_what_came_and_what_to_do(
     for word in words:
         assert word in told
     _nothing_half_written(tmp_path / "runs", ran.out)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "--objective.layers 3:1",
+        "--objective.layers 1:3",
+        "--start.weights None --start.student 4-128 --start.tokenizer tokenizer",
+        "--start.weights None --start.student 2-256 --start.tokenizer tokenizer",
+    ],
+    ids=["layer of the student", "layer of the teacher", "shallow teacher", "width"],
+)
+def test_states_that_cannot_be_compared_are_refused_before_anything_is_labelled(
+    changes: str,
+    place: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(place)
+    patient = f"--objective.method patient --label.states 1 {changes}"
+    ran = run_here(capfd, "distill", *_merged(DISTILL[1], patient), "--running.runs", tmp_path / "runs")
+    _told(ran)
+    assert not list((tmp_path / "runs").glob("label-*"))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class Stage:
         after: Stages that must be finished first.
         work: Does the job in the folder it is given, on every process; returns the outcome.
         solo: The job is done by the main process alone while the others wait.
+        known: What its outcome is going to say, as far as that is known before.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Stage:
     after: Sequence["Stage"] = field(default=())
     work: Callable[["Stage"], Mapping[str, Any]]
     solo: bool = False
+    known: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:

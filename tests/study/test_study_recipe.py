@@ -52,6 +52,10 @@ SMALL = (
         (("--budget.labelled-rows", "None"), "expected --budget.labelled-rows and a number, got none"),
         (("domain", "--far"), "--far is missing: expected sources of text"),
         (("concurrent", "--label.states"), "--label.states is missing: Patient KD"),
+        (("concurrent", "--patient.layers", "5:1"), "--patient.layers 5:1: expected a layer of the student"),
+        (("concurrent", "--patient.layers", "1:3"), "--patient.layers 1:3: expected a layer of the student"),
+        (("concurrent", "--patient.layers", "1:2"), "got those of 1; label with --label.states 1 2"),
+        (("concurrent", "--patient.no-projection"), "128 numbers, the teacher's 256"),
         (
             ("initialisation", "--one-student", "--deep-layers", 2),
             "--deep-layers 2: expected at least as many",

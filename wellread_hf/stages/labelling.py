@@ -11,6 +11,7 @@ from wellread_hf.graph import Stage, find
 from wellread_hf.inputs import TransferSet, find_task, identity_of, task_identity
 from wellread_hf.records import StageRecord
 from wellread_hf.settings import Label, Running, Task, Transfer
+from wellread_hf.stages.comparing import Shape, known_of, shape_of
 
 
 def label(
@@ -25,6 +26,9 @@ def label(
     teacher_at = find(teacher, "model", "--teacher", running.runs, after)
     task_at = find_task(task, running, after)
     transfer_set = TransferSet(transfer, running, after)
+    shape = shape_of(teacher_at, "--teacher") if settings.states else None
+    if shape is not None:
+        _check_depth(settings.states, shape.layers)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
@@ -54,7 +58,9 @@ def label(
             "shards_reused": reused,
         }
         if settings.states:
-            outcome |= {"states": settings.states, "teacher_layers": model.config.num_hidden_layers}
+            config = model.config
+            outcome |= {"states": settings.states}
+            outcome |= known_of(Shape(config.num_hidden_layers, config.hidden_size))
         if PartialState().is_main_process:
             validation = loaded.validation
             logits = logits_in_order(model, encode(validation.texts, tokenizer, settings.max_length))
@@ -76,6 +82,7 @@ def label(
         },
         after=after,
         work=work,
+        known={} if shape is None else known_of(shape),
     )
 
 

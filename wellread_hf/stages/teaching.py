@@ -68,7 +68,7 @@ def _tuned(
     assert tokenizer_at is not None  # Start asks for a tokenizer where there are no weights
     transfer_set = None if soft is None else TransferSet(soft[1], running, after)
     if soft is not None:
-        check_objective(soft[2], soft[0], lora)
+        check_objective(soft[2], soft[0], start, weights_at, lora)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.rows import draw_rows, load_task

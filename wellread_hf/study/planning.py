@@ -1,15 +1,17 @@
 """From arms, students and seeds to stages; what two runs share is planned alike, and so carried out once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from wellread_hf.chain import Chain
-from wellread_hf.errors import SettingsError
+from wellread_hf.errors import SettingsError, WellreadError
 from wellread_hf.graph import Stage
 from wellread_hf.inputs import TASK
 from wellread_hf.locations import each_found_once
 from wellread_hf.settings import Distil, Init, Kept, Start, Transfer, Tuning
 from wellread_hf.stages import initialise
+from wellread_hf.stages.comparing import Shape, check_shapes, teacher_of
 from wellread_hf.students import Student
 from wellread_hf.study.arms import Arm, Domain, Study
 from wellread_hf.study.catalogue import STUDIES, StudyName
@@ -148,7 +150,8 @@ class _Planner:
         start = self._weights(arm, student, seed)
         steps = [start] if isinstance(start, Stage) else []
         for lesson in arm.lessons:
-            start = self._labels(arm, start, seed) if lesson == "labels" else self._soft(arm, start, seed)
+            taught = self._labels if lesson == "labels" else self._soft
+            start = taught(arm, student, start, seed)
             steps.append(start)
         return PlannedRun(arm=arm, student=student, seed=seed, steps=tuple(steps))
 
@@ -235,12 +238,12 @@ class _Planner:
         )
         return self.chain.pretrained(settings, after=[*after, first])
 
-    def _labels(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
+    def _labels(self, arm: Arm, student: Student, start: Start | Stage, seed: int) -> Stage:
         seen = self.budget.named("soft_labels_seen" if arm.even else "labels_seen")
         rows = self.budget.named("labelled_rows")
         return self.chain.fine_tuned(start, _tuning(self.settings.labels, seen, rows, seed))
 
-    def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
+    def _soft(self, arm: Arm, student: Student, start: Start | Stage, seed: int) -> Stage:
         s, transfer = self.settings, self._transfer(arm)
         patient = arm.objective.method == s.patient.method
         if patient and not s.label.states:
@@ -253,7 +256,15 @@ class _Planner:
         seen = self.budget.named("soft_labels_seen")
         assert transfer.rows is not None  # always drawn, so that the budget is known
         tuning = _tuning(s.soft_labels, seen, transfer.rows, seed)
-        return self.soft.distilled(start, labels, transfer, s.patient if patient else arm.objective, tuning)
+        if not patient:
+            return self.soft.distilled(start, labels, transfer, arm.objective, tuning)
+        with _spelt("--objective", "--patient"):
+            # Before there are weights to look at.
+            made = Shape.of(Student.parse(s.teacher_student))
+            teacher = made if s.teacher is None else teacher_of(labels)
+            if teacher is not None:
+                check_shapes(s.patient, Shape.of(student), teacher)
+            return self.soft.distilled(start, labels, transfer, s.patient, tuning)
 
     def _transfer(self, arm: Arm) -> Transfer:
         if arm.transfer == TASK:
@@ -285,6 +296,15 @@ class _Planner:
             Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
         )
         return likeness(self.chain.task, transfer, self.settings.running, list(self.toy.after))
+
+
+@contextmanager
+def _spelt(before: str, here: str) -> Iterator[None]:
+    """Has errors name an option as this command line does."""
+    try:
+        yield
+    except WellreadError as error:
+        raise type(error)(str(error).replace(before, here)) from error
 
 
 def _place(source: Start | Stage) -> tuple[str, list[Stage]]:

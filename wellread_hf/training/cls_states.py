@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.models.inference import cls_states
 from wellread_hf.settings import Objective
-from wellread_hf.training.methods.layers import layer_pairs, student_layers
+from wellread_hf.training.methods.layers import check_widths, layer_pairs, student_layers
 
 STATES = "teacher_states"
 # The projection's name in the model, while it is trained as a part of it.
@@ -61,7 +61,7 @@ class ComparedStates:
             self.projection = _new_projection(self.width, theirs, seed).to(device)
             self.width = self.projection.out_features
         elif theirs is not None:
-            self._check_width(theirs)
+            check_widths(self.width, theirs)
 
     def of_student(self, outputs: Any) -> Tensor:
         """Returns the student's states [B, k, H] in fp32, H the teacher's width if there is a projection.
@@ -90,7 +90,7 @@ class ComparedStates:
                 "those of the map's layers (recipes/label.py --label.states), and keep the column through "
                 "your collator"
             )
-        self._check_width(stored.size(2))
+        check_widths(self.width, stored.size(2))
         return stored.float()
 
     @contextmanager
@@ -117,14 +117,6 @@ class ComparedStates:
         if model.training and self.projection is not None:
             states = cls_states(outputs, self.layers).float()
             outputs.hidden_states = (self.projection(states).float(),)
-
-    def _check_width(self, theirs: int) -> None:
-        if theirs != self.width:
-            raise LabelError(
-                f"the student's [CLS] states have {self.width} numbers, the teacher's {theirs}, and they are "
-                "compared number by number; learn a projection (--objective.projection), or take a student "
-                f"of width {theirs}"
-            )
 
 
 def _width(teacher: Any | None, row: Any | None) -> int | None:

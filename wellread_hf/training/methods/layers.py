@@ -1,8 +1,8 @@
-"""Layer maps: which layer of the student is compared with which of the teacher, both counted from 1."""
+"""Which layer of the student is compared with which of the teacher, both counted from 1."""
 
 from collections.abc import Sequence
 
-from wellread_hf.errors import SettingsError
+from wellread_hf.errors import LabelError, SettingsError
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -59,3 +59,17 @@ def student_layers(layers: Sequence[str], student: int) -> tuple[int, ...]:
     """
     deepest = max((int(pair.split(":")[1]) for pair in layers if ":" in pair), default=student)
     return tuple(ours for ours, _ in layer_pairs(layers, student, deepest))
+
+
+def check_widths(student: int, teacher: int) -> None:
+    """Refuses states of different widths.
+
+    Raises:
+        LabelError: They differ.
+    """
+    if student != teacher:
+        raise LabelError(
+            f"the student's [CLS] states have {student} numbers, the teacher's {teacher}, and they are "
+            "compared number by number; learn a projection (--objective.projection), or take a student "
+            f"of width {teacher}"
+        )
