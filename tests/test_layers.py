@@ -26,7 +26,8 @@ LEVELS = (
     ("toy",),
     ("chain", "cli", "glue_runs"),
     ("sweep",),
-    ("commands", "study"),
+    ("study",),
+    ("commands",),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 

@@ -63,6 +63,19 @@ def losses(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("lo
     print(out)
 
 
+def verdicts(studies: tyro.conf.Positional[tuple[Path, ...]], page: Path) -> None:
+    """Show finished studies in a page: verdicts and pictures between two comments, their own pages beside.
+
+    Args:
+        studies: Folders of finished studies: runs/studies-..., runs/study-...
+        page: Markdown file with the lines <!-- studies: begin --> and <!-- studies: end -->.
+    """
+    from wellread_hf.study.collecting import collect
+
+    collect(studies, page)
+    print(page)
+
+
 def publish(
     runs: tyro.conf.Positional[tuple[Path, ...]],
     publishing: Annotated[Publishing, tyro.conf.arg(name="")],
@@ -266,7 +279,10 @@ def _write(path: Path, content: bytes) -> None:
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     function.__name__: function
-    for function in (students, losses, card, publish, verify, pull, submission, compare, sweep, scores)
+    for function in (
+        *(students, losses, verdicts, card, publish, verify),
+        *(pull, submission, compare, sweep, scores),
+    )
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 import pytest
 
-from wellread_hf.graph import Stage
+from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.graph import Stage, carry_out
 from wellread_hf.records import StageRecord
 from wellread_hf.students import Student
 from wellread_hf.study.arms import Arm, Finding, Study
 from wellread_hf.study.catalogue import STUDIES
+from wellread_hf.study.collecting import BEGIN, END, collect, overview
 from wellread_hf.study.drawing import draw
 from wellread_hf.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.study.results import code_versions, results
+from wellread_hf.study.running import study_stage
 from wellread_hf.study.settings import ON_TOY
 from wellread_hf.study.writing import page, verdict_table
 
@@ -173,3 +177,69 @@ def test_every_study_is_consistent(name: str) -> None:
         assert len(finding.more) == len(finding.less)
         assert finding.paper
     assert study.every_student == all(arm.student is None for arm in study.arms)
+
+
+def _page(folder: Path) -> Path:
+    page = folder / "page.md"
+    folder.mkdir(parents=True, exist_ok=True)
+    page.write_text(f"# Mine\n\n{BEGIN}\nof yesterday\n{END}\n\nMore.\n")
+    return page
+
+
+def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
+    runs, docs = tmp_path / "runs", tmp_path / "docs"
+    planned, running = _planned(runs, STUDIES["methods"], _noisy), replace(ON_TOY.running, runs=runs)
+    toy, text = (
+        study_stage(planned, replace(ON_TOY, running=running, task=replace(ON_TOY.task, name=name)))
+        for name in ("toy", "mine")
+    )
+    carry_out([toy, text])
+    several = _finished(runs, "studies", "toy", {"studies": [toy.folder.name]}, "abc")
+    place = _page(docs)
+    for _ in range(2):
+        collect([several.folder, text.folder], place)
+    shown = place.read_text()
+    assert shown.startswith("# Mine\n\n")
+    assert shown.endswith("\n\nMore.\n")
+    assert "of yesterday" not in shown
+    assert shown.count(BEGIN) == shown.count(END) == 1
+    assert "| study | toy | mine |" in shown
+    (row,) = (line for line in shown.splitlines() if line.startswith("| Methods against student size |"))
+    assert row.count("**[4 of 5 confirmed](studies/methods-") == 2
+    assert "; not decidable at this scale: “pre-training is worth more than a teacher" in row
+    for name, stage in (("methods-toy", toy), ("methods-mine", text)):
+        assert f'src="studies/{name}/chart.png"' in shown
+        for file in ("table.md", "chart.png", "results.json"):
+            assert (docs / "studies" / name / file).read_bytes() == (stage.folder / file).read_bytes()
+
+
+def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    other = _finished(runs, "distill", "one", {}, "abc").folder
+    running = replace(ON_TOY.running, runs=runs)
+    study = study_stage(_planned(runs, STUDIES["methods"], _noisy), replace(ON_TOY, running=running))
+    carry_out([study])
+    place = _page(tmp_path)
+    with pytest.raises(StoreError, match=r"expected a finished study, .* got a stage 'distill'"):
+        collect([other], place)
+    with pytest.raises(SettingsError, match="got methods-toy twice"):
+        collect([study.folder, study.folder], place)
+    for bad in ("nothing here\n", f"{END}\n{BEGIN}\n"):
+        place.write_text(bad)
+        with pytest.raises(SettingsError, match="expected a Markdown file with the lines"):
+            collect([study.folder], place)
+        assert place.read_text() == bad
+    with pytest.raises(SettingsError, match="expected a Markdown file"):
+        collect([study.folder], tmp_path / "missing.md")
+    assert not (tmp_path / "studies").exists()
+
+
+def test_what_the_documentation_shows_is_what_its_numbers_say() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "reproduction.md").read_text()
+    shown = text.partition(BEGIN)[2].partition(END)[0].strip()
+    names = dict.fromkeys(re.findall(r'href="studies/([a-z0-9-]+)/table.md"', shown))
+    found = {name: json.loads((docs / "studies" / name / "results.json").read_text()) for name in names}
+    assert shown == overview(found)
+    for name, numbers in found.items():
+        assert (docs / "studies" / name / "table.md").read_text() == page(numbers)

@@ -35,7 +35,7 @@ def verdict_table(studies: Sequence[Mapping[str, Any]]) -> str:
                     each["paper"],
                 ]
             )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def paragraph(found: Mapping[str, Any]) -> str:
@@ -86,7 +86,7 @@ def _score_table(found: Mapping[str, Any]) -> str:
                 f"{mean(run['seconds'] for run in runs):.0f}",
             ]
         )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _notes(found: Mapping[str, Any]) -> str:
@@ -116,7 +116,8 @@ def _notes(found: Mapping[str, Any]) -> str:
     return "\n".join(f"- {note}" for note in notes)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Writes a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
