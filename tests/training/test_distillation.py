@@ -157,6 +157,15 @@ def test_a_live_teacher_gives_the_trajectory_of_its_stored_logits(temperature: f
     assert not any(weight.requires_grad or weight.grad is not None for weight in teacher.parameters())
 
 
+def test_a_live_teacher_computes_as_the_student_does(tmp_path: Path) -> None:
+    kinds = []
+    teacher = _student(5)
+    teacher.classifier.register_forward_hook(lambda module, given, logits: kinds.append(logits.dtype))
+    args = _arguments(tmp_path, bf16=True, max_steps=1)
+    _trainer(tmp_path, _rows().remove_columns("teacher_logits"), args=args, teacher=teacher).train()
+    assert set(kinds) == {torch.bfloat16}
+
+
 def test_a_live_teacher_of_other_classes_or_words_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="num_labels: expected 3, got 2"):
         _trainer(tmp_path, _rows(), teacher=tiny_classifier(num_labels=2))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny import SPECIAL, VOCABULARY, random_blocks, tiny_masked_lm, word_tokenizer
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
@@ -202,6 +203,27 @@ def test_trackers_are_passed_through(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     _pretrain(tmp_path, [Blocks(random_blocks(40, 16))], Running(report_to=("tensorboard",)), steps=4)
     assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+def test_a_teacher_in_the_objective_computes_as_the_student_does(tmp_path: Path) -> None:
+    from wellread_hf.settings import Distil
+    from wellread_hf.training.arguments import training_arguments
+    from wellread_hf.training.distilbert import LearntFromTeacher
+    from wellread_hf.training.masking import MlmCollator
+
+    kinds = []
+    student, teacher = tiny_masked_lm(0), tiny_masked_lm(1)
+    inside = teacher.bert.encoder.layer[0].intermediate.dense
+    inside.register_forward_hook(lambda module, given, states: kinds.append(states.dtype))
+    trainer = MlmTrainer(
+        model=student,
+        args=training_arguments(tmp_path, Optim(batch_size=8, precision="bf16"), Running(), 1, 0, 10),
+        eval_dataset=HeldOutBlocks(Blocks(random_blocks(16, 16))),
+        data_collator=MlmCollator(word_tokenizer(), seed=5),
+        objective=LearntFromTeacher(teacher, student, Distil(teacher="there")),
+    )
+    trainer.evaluate()
+    assert set(kinds) == {torch.bfloat16}
 
 
 def test_held_out_blocks_always_carry_the_same_masks(tmp_path: Path) -> None:

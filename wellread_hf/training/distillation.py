@@ -115,7 +115,8 @@ class DistillationTrainer(ClassifierTrainer):
         logits = outputs.logits.float()
         live = None
         if self.teacher is not None:
-            with torch.no_grad():
+            # Accelerate puts the student's forward under autocast, and no other model's.
+            with torch.no_grad(), self.accelerator.autocast():
                 live = self.teacher(**inputs, **more)
         teacher_logits = self._targets(stored[SOFT_LABELS] if live is None else live.logits, logits)
         lesson = Lesson(logits, teacher_logits, labels)

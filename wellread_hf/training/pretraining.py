@@ -58,7 +58,9 @@ class MlmTrainer(RowMeanTrainer):
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss and its parts, as the objective says."""
-        losses, parts = self.objective(model, self.accelerator.unwrap_model(model), inputs)
+        # Accelerate puts the student's forward under autocast, but not a teacher's in the objective.
+        with self.accelerator.autocast():
+            losses, parts = self.objective(model, self.accelerator.unwrap_model(model), inputs)
         if not model.training:
             for name, rows in parts.items():
                 self._parts[name].append(self.accelerator.gather_for_metrics(rows.detach()))
