@@ -197,6 +197,7 @@ def draw_lines(
     axes_names: tuple[str, str],
     path: Path,
     logarithmic: bool = False,
+    joined: bool = True,
 ) -> None:
     """Draws a line with error bars for each of several series.
 
@@ -207,6 +208,7 @@ def draw_lines(
         axes_names: Names of the horizontal and of the vertical axis.
         path: The PNG.
         logarithmic: The horizontal axis is.
+        joined: A series' marks are, which says that places have an order.
     """
     figure = _figure()
     axes = figure.subplots()
@@ -220,7 +222,7 @@ def draw_lines(
             at,
             [mark.mean for mark in marks],
             yerr=[mark.spread for mark in marks],
-            fmt=f"{'osDv^P*'[number % 7]}{'-' if len(marks) > 1 else ''}",
+            fmt=f"{'osDv^P*'[number % 7]}{'-' if joined and len(marks) > 1 else ''}",
             markersize=5,
             capsize=3,
             linewidth=1,

@@ -203,7 +203,7 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
     assert shown.endswith("\n\nMore.\n")
     assert "of yesterday" not in shown
     assert shown.count(BEGIN) == shown.count(END) == 1
-    assert "| study | toy | mine |" in shown
+    assert "| study | toy, 5 seeds | mine, 5 seeds |" in shown
     (row,) = (line for line in shown.splitlines() if line.startswith("| Methods against student size |"))
     assert row.count("**[4 of 5 confirmed](studies/methods-") == 2
     assert "; not decidable at this scale: “pre-training is worth more than a teacher" in row

@@ -49,7 +49,7 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         found: What stands in each `results.json`, by the name of its folder.
     """
-    tasks = list(dict.fromkeys(study["task"] for study in found.values()))
+    tasks = {study["task"]: f"{study['task']}, {len(study['seeds'])} seeds" for study in found.values()}
     rows = []
     for name, title in {study["study"]: study["title"] for study in found.values()}.items():
         cells = [_verdicts(f"{name}-{task}", found.get(f"{name}-{task}")) for task in tasks]
@@ -60,7 +60,7 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
         f'<img src="studies/{name}/{CHART}" width="{width}%" alt="{study["title"]}: {study["task"]}"></a>'
         for name, study in found.items()
     ]
-    return table(["study", *tasks], rows) + "\n\n" + "\n".join(shown)
+    return table(["study", *tasks.values()], rows) + "\n\n" + "\n".join(shown)
 
 
 def _verdicts(name: str, study: Mapping[str, Any] | None) -> str:

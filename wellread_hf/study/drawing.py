@@ -50,4 +50,6 @@ def draw(found: Mapping[str, Any], study: Study, path: Path) -> None:
         (_LABELS[study.axis], f"{found['metric']}, {found['split']} (%)"),
         path,
         logarithmic=study.axis == "transfer rows",
+        # Methods have no order.
+        joined=study.axis != "arm" or any(arm.at for arm in study.arms),
     )
