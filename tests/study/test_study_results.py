@@ -189,10 +189,11 @@ def _page(folder: Path) -> Path:
 def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
     runs, docs = tmp_path / "runs", tmp_path / "docs"
     planned, running = _planned(runs, STUDIES["methods"], _noisy), replace(ON_TOY.running, runs=runs)
-    toy, text = (
-        study_stage(planned, replace(ON_TOY, running=running, task=replace(ON_TOY.task, name=name)))
-        for name in ("toy", "mine")
-    )
+    settings = replace(ON_TOY, running=running)
+    toy = study_stage(planned, settings)
+    # Of another task, and so of another budget.
+    mine, budget = replace(ON_TOY.task, name="mine"), replace(ON_TOY.budget, mlm_steps=7)
+    text = study_stage(planned, replace(settings, task=mine, budget=budget))
     carry_out([toy, text])
     several = _finished(runs, "studies", "toy", {"studies": [toy.folder.name]}, "abc")
     place = _page(docs)
@@ -206,7 +207,7 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
     assert "| study | toy, 5 seeds | mine, 5 seeds |" in shown
     (row,) = (line for line in shown.splitlines() if line.startswith("| Methods against student size |"))
     assert row.count("**[4 of 5 confirmed](studies/methods-") == 2
-    assert "; not decidable at this scale: “pre-training is worth more than a teacher" in row
+    assert "; not confirmed: “pre-training is worth more than a teacher" in row
     for name, stage in (("methods-toy", toy), ("methods-mine", text)):
         assert f'src="studies/{name}/chart.png"' in shown
         for file in ("table.md", "chart.png", "results.json"):
