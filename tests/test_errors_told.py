@@ -256,7 +256,7 @@ def test_one_sentence_tells_what_came_and_what_to_do(
     "changes",
     [
         "--objective.layers 3:1",
-        "--objective.layers 1:3",
+        "--label.states 1 2 --objective.layers 1:3",
         "--start.weights None --start.student 4-128 --start.tokenizer tokenizer",
         "--start.weights None --start.student 2-256 --start.tokenizer tokenizer",
     ],
@@ -270,8 +270,8 @@ def test_states_that_cannot_be_compared_are_refused_before_anything_is_labelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(place)
-    patient = f"--objective.method patient --label.states 1 {changes}"
-    ran = run_here(capfd, "distill", *_merged(DISTILL[1], patient), "--running.runs", tmp_path / "runs")
+    base = " ".join(_merged(DISTILL[1], "--objective.method patient --label.states 1"))
+    ran = run_here(capfd, "distill", *_merged(base, changes), "--running.runs", tmp_path / "runs")
     _told(ran)
     assert not list((tmp_path / "runs").glob("label-*"))
 

@@ -28,6 +28,7 @@ from wellread_hf.errors import BusyError, DiskFullError, WellreadError
 from wellread_hf.locations import Location, RepoType, locate
 from wellread_hf.progress import tell
 from wellread_hf.records import RECORD, StageRecord, digest
+from wellread_hf.students import Shape
 
 _DISTRIBUTIONS = ("torch", "transformers", "datasets", "accelerate", "tokenizers")
 
@@ -44,7 +45,8 @@ class Stage:
         after: Stages that must be finished first.
         work: Does the job in the folder it is given, on every process; returns the outcome.
         solo: The job is done by the main process alone while the others wait.
-        known: What its outcome is going to say, as far as that is known before.
+        shape: Tells depth and width of the model that it makes, or of the teacher whose labels it stores;
+            None where they are not known before it has run.
     """
 
     kind: str
@@ -54,7 +56,7 @@ class Stage:
     after: Sequence["Stage"] = field(default=())
     work: Callable[["Stage"], Mapping[str, Any]]
     solo: bool = False
-    known: Mapping[str, Any] = field(default_factory=dict)
+    shape: Callable[[], Shape | None] = lambda: None
 
     @cached_property
     def digest(self) -> str:

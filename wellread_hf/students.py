@@ -6,7 +6,7 @@ Source: Turc et al. 2019, section 4 and Table 1a; names of the release at `googl
 import re
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from wellread_hf.errors import UnknownNameError, nearest
 
@@ -33,6 +33,13 @@ _PATTERNS = (
 )
 
 
+class Shape(NamedTuple):
+    """How many layers a model has, and how wide its states are."""
+
+    layers: int
+    width: int
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Student:
     """One of the paper's 24 architectures.
@@ -51,6 +58,11 @@ class Student:
     def __post_init__(self) -> None:
         if self.layers not in LAYERS or self.hidden not in HIDDEN:
             raise UnknownNameError(_refusal(f"{self.layers}-{self.hidden}", self.layers, self.hidden))
+
+    @property
+    def shape(self) -> Shape:
+        """Depth and width, which other models have as well."""
+        return Shape(self.layers, self.hidden)
 
     @classmethod
     def parse(cls, name: str) -> "Student":

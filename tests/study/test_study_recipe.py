@@ -55,7 +55,16 @@ SMALL = (
         (("concurrent", "--patient.layers", "5:1"), "--patient.layers 5:1: expected a layer of the student"),
         (("concurrent", "--patient.layers", "1:3"), "--patient.layers 1:3: expected a layer of the student"),
         (("concurrent", "--patient.layers", "1:2"), "got those of 1; label with --label.states 1 2"),
+        (("concurrent", "--label.states", 2), "--patient.layers 1:1: expected [CLS] states of the teacher's"),
+        (("concurrent", "--patient.layers", "skip", "--label.states", 2), "--label.states 1 2, or name"),
+        (("concurrent", "--label.states", 1, 3), "--label.states 1 3: the teacher has 2 layers"),
         (("concurrent", "--patient.no-projection"), "128 numbers, the teacher's 256"),
+        (
+            ("concurrent", "--one-student", "--students", "2-128", "--weights", "no/such/place"),
+            "--weights no/",
+        ),
+        (("initialisation", "--deep", "no/such/place"), "--deep no/such/place: there is no such file"),
+        (("domain", "--near", "no/such/place"), "--near no/such/place: there is no such file"),
         (
             ("initialisation", "--one-student", "--deep-layers", 2),
             "--deep-layers 2: expected at least as many",

@@ -153,7 +153,7 @@ def test_a_page_says_all_that_a_reader_needs(tmp_path: Path) -> None:
     assert "seeds 0, 1, 2, 3, 4" in text
     assert "teacher: 90.0" in text
     both = verdict_table([found, found | {"task": "sst2"}])
-    assert both.splitlines()[0].startswith("| study | task | the paper's finding | verdict |")
+    assert both.splitlines()[0].startswith("| study | task | finding | verdict |")
     assert len(both.splitlines()) == 2 + 2 * 5
 
 
@@ -204,9 +204,9 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
     assert shown.endswith("\n\nMore.\n")
     assert "of yesterday" not in shown
     assert shown.count(BEGIN) == shown.count(END) == 1
-    assert "| study | toy, 5 seeds | mine, 5 seeds |" in shown
+    assert "| study | toy | mine |" in shown
     (row,) = (line for line in shown.splitlines() if line.startswith("| Methods against student size |"))
-    assert row.count("**[4 of 5 confirmed](studies/methods-") == 2
+    assert row.count("**[4 of 5 confirmed](studies/methods-") == row.count("(5 seeds)") == 2
     assert "; not confirmed: “pre-training is worth more than a teacher" in row
     for name, stage in (("methods-toy", toy), ("methods-mine", text)):
         assert f'src="studies/{name}/chart.png"' in shown
@@ -230,8 +230,20 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
         with pytest.raises(SettingsError, match="expected a Markdown file with the lines"):
             collect([study.folder], place)
         assert place.read_text() == bad
-    with pytest.raises(SettingsError, match="expected a Markdown file"):
+    with pytest.raises(SettingsError, match="expected a Markdown file that can be read and written"):
         collect([study.folder], tmp_path / "missing.md")
+    (tmp_path / "latin.md").write_bytes(b"sch\xf6n")
+    with pytest.raises(SettingsError, match=r"--page .*latin\.md: .* can't decode"):
+        collect([study.folder], tmp_path / "latin.md")
+    with pytest.raises(SettingsError, match="expected folders of finished studies"):
+        collect([], place)
+    place = _page(tmp_path)
+    for missing in (tmp_path / "nothing", place):
+        with pytest.raises(StoreError, match="found no folder; check the name"):
+            collect([missing], place)
+    (study.folder / "chart.png").unlink()
+    with pytest.raises(StoreError, match=r"expected chart.png in the folder of a finished study"):
+        collect([study.folder], place)
     assert not (tmp_path / "studies").exists()
 
 

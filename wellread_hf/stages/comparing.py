@@ -1,82 +1,68 @@
 """Objectives of distillation: what is refused before anything runs, and which layers are compared."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.inputs import identity_of
 from wellread_hf.locations import Location, fetch
-from wellread_hf.settings import Lora, Objective, Start
-from wellread_hf.students import Student
+from wellread_hf.settings import Lora, Objective
+from wellread_hf.students import Shape
 from wellread_hf.training.methods import find_method
-from wellread_hf.training.methods.layers import Pairs, check_widths, layer_pairs
+from wellread_hf.training.methods.layers import check_widths, layer_pairs
 
 
-class Shape(NamedTuple):
-    """How many layers a model has, and how wide its states are."""
+def shape_of(model: Location | None, option: str, after: Sequence[Stage] = ()) -> Shape | None:
+    """Returns a model's shape: by its config, or if a stage is still to make it, by what is known of that.
 
-    layers: int
-    width: int
+    Args:
+        model: Where it lies, or will.
+        option: The command-line option that named it.
+        after: Stages that may make it.
 
-    @classmethod
-    def of(cls, student: Student) -> "Shape":
-        """Returns the shape of one of the 24."""
-        return cls(student.layers, student.hidden)
-
-
-def shape_of(model: Location | None, option: str) -> Shape | None:
-    """Reads a model's shape from its config; None where it is not there yet, or does not say."""
-    path = None if model is None else fetch(model, "config.json", option)
+    Returns:
+        None where nothing tells it.
+    """
+    if model is None:
+        return None
+    path = fetch(model, "config.json", option)
+    if path is None:
+        makers = [stage for stage in after if str(stage.folder) == model.name]
+        return makers[0].shape() if makers else None
     try:
-        config = {} if path is None else json.loads(path.read_text())
+        config = json.loads(path.read_text())
     except ValueError:
+        config = None
+    if not isinstance(config, dict):
         # Whoever loads the model tells what is wrong with it.
-        config = {}
+        return None
     # DistilBERT has names of its own.
     layers = config.get("num_hidden_layers", config.get("n_layers"))
     width = config.get("hidden_size", config.get("dim"))
-    return None if layers is None or width is None else Shape(layers, width)
-
-
-def check_shapes(objective: Objective, student: Shape, teacher: Shape) -> Pairs:
-    """Returns the pairs of layers that are compared.
-
-    Raises:
-        SettingsError: A layer is not there.
-        LabelError: Widths differ, and no projection was asked for.
-    """
-    if not objective.projection:
-        check_widths(student.width, teacher.width)
-    return layer_pairs(objective.layers, student.layers, teacher.layers)
-
-
-def known_of(teacher: Shape) -> dict[str, int]:
-    """Says in a labelling stage's outcome, or before there is one, what shape its teacher has."""
-    return {"teacher_layers": teacher.layers, "teacher_width": teacher.width}
+    return Shape(layers, width) if isinstance(layers, int) and isinstance(width, int) else None
 
 
 def teacher_of(labels: Stage) -> Shape | None:
-    """Returns the shape of the teacher behind soft labels, where it is known already."""
-    outcome = labels.record.outcome if labels.state == "done" else labels.known
-    try:
+    """Returns the shape of the teacher behind soft labels, where it is known."""
+    outcome = labels.record.outcome if labels.state == "done" else {}
+    if "teacher_layers" in outcome and "teacher_width" in outcome:
         return Shape(outcome["teacher_layers"], outcome["teacher_width"])
-    except KeyError:
-        return None
+    return labels.shape()
 
 
 def check_objective(
-    objective: Objective, labels: Stage, start: Start, weights: Location | None, lora: Lora | None
+    objective: Objective, labels: Stage, student: Callable[[], Shape | None], lora: Lora | None
 ) -> None:
     """Refuses what no training can carry out, before the teacher has read anything.
 
     Args:
         objective: Any.
         labels: The labelling stage.
-        start: The student.
-        weights: Where its weights lie, if it has some.
+        student: Tells the student's shape, where it is known.
         lora: LoRA, if it is wanted.
 
     Raises:
@@ -100,20 +86,19 @@ def check_objective(
             "e.g. --label.states 2 4"
         )
     named = {int(pair.split(":")[1]) for pair in objective.layers if ":" in pair}
-    teacher, student = teacher_of(labels), shape_of(weights, "--start.weights")
-    if start.student is not None:
-        student = Shape.of(Student.parse(start.student))
-    if student is not None and teacher is not None:
+    ours, theirs = student(), teacher_of(labels)
+    if ours is not None and theirs is not None:
+        if not objective.projection:
+            check_widths(ours.width, theirs.width)
         # What `skip` and `last` name depends on both depths.
-        named = {theirs for _, theirs in check_shapes(objective, student, teacher)}
+        named = {layer for _, layer in layer_pairs(objective.layers, ours.layers, theirs.layers)}
     if missing := sorted(named - set(stored)):
         asked, found, needed = (
             " ".join(map(str, layers)) for layers in (sorted(named), stored, sorted({*stored, *missing}))
         )
         raise LabelError(
             f"--objective.layers {' '.join(objective.layers)}: expected [CLS] states of the teacher's layers "
-            f"{asked}, got those of {found}; label with --label.states {needed} if the teacher is as deep, "
-            "or name other pairs"
+            f"{asked}, got those of {found}; label with --label.states {needed}, or name other pairs"
         )
 
 

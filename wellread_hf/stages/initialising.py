@@ -86,6 +86,7 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
         after=after,
         work=work,
         solo=True,
+        shape=lambda: None if student is None else student.shape,
     )
 
 

@@ -11,7 +11,8 @@ from wellread_hf.graph import Stage, find
 from wellread_hf.inputs import TransferSet, find_task, identity_of, task_identity
 from wellread_hf.records import StageRecord
 from wellread_hf.settings import Label, Running, Task, Transfer
-from wellread_hf.stages.comparing import Shape, known_of, shape_of
+from wellread_hf.stages.comparing import shape_of
+from wellread_hf.students import Shape
 
 
 def label(
@@ -26,9 +27,12 @@ def label(
     teacher_at = find(teacher, "model", "--teacher", running.runs, after)
     task_at = find_task(task, running, after)
     transfer_set = TransferSet(transfer, running, after)
-    shape = shape_of(teacher_at, "--teacher") if settings.states else None
-    if shape is not None:
-        _check_depth(settings.states, shape.layers)
+
+    def shape() -> Shape | None:
+        return shape_of(teacher_at, "--teacher", after)
+
+    if settings.states and (expected := shape()) is not None:
+        _check_depth(settings.states, expected.layers)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
@@ -44,7 +48,9 @@ def label(
         tokenizer = load_tokenizer(teacher_at, "--teacher")
         model = load_classifier(teacher_at, "--teacher", trust_remote_code=settings.trust_remote_code)
         check_fit(model, tokenizer, settings.max_length, "--label.max-length")
-        _check_depth(settings.states, model.config.num_hidden_layers)
+        if settings.states:
+            depth, width = model.config.num_hidden_layers, model.config.hidden_size
+            _check_depth(settings.states, depth)
         loaded = load_task(task, task_at)
         texts = transfer_set.rows(loaded).texts
         who = f"the teacher {teacher_at.name}"
@@ -58,9 +64,7 @@ def label(
             "shards_reused": reused,
         }
         if settings.states:
-            config = model.config
-            outcome |= {"states": settings.states}
-            outcome |= known_of(Shape(config.num_hidden_layers, config.hidden_size))
+            outcome |= {"states": settings.states, "teacher_layers": depth, "teacher_width": width}
         if PartialState().is_main_process:
             validation = loaded.validation
             logits = logits_in_order(model, encode(validation.texts, tokenizer, settings.max_length))
@@ -82,7 +86,7 @@ def label(
         },
         after=after,
         work=work,
-        known={} if shape is None else known_of(shape),
+        shape=shape,
     )
 
 
@@ -212,7 +216,7 @@ def _shares(weights: Sequence[float], teachers: int) -> list[float]:
 
 
 def _check_depth(layers: Sequence[int], depth: int) -> None:
-    if layers and max(layers) > depth:
+    if max(layers) > depth:
         raise SettingsError(
             f"--label.states {' '.join(map(str, layers))}: the teacher has {depth} layers; name some of 1 to "
             f"{depth}"

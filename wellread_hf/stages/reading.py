@@ -10,6 +10,7 @@ from wellread_hf.graph import Stage, find, short_name
 from wellread_hf.inputs import find_sources, identity_of, source_identity, texts_of
 from wellread_hf.locations import Location
 from wellread_hf.settings import Corpus, Pretrain, Running
+from wellread_hf.stages.comparing import shape_of
 from wellread_hf.students import BERT_DROPOUT, Student
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         save_model(model, tokenizer, stage.folder)
         return outcome
 
-    name = Student.parse(settings.student).name if start_at is None else short_name(settings.start)
+    student = Student.parse(settings.student)
+    name = student.name if start_at is None else short_name(settings.start)
     return Stage(
         kind="pretrain",
         name=f"{name}-seed{settings.seed}",
@@ -125,6 +127,7 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         },
         after=[*after, *packs],
         work=work,
+        shape=lambda: student.shape if start_at is None else shape_of(start_at, "--start", after),
     )
 
 

@@ -13,8 +13,8 @@ from wellread_hf.locations import Location
 from wellread_hf.records import RECORD, StageRecord, digest
 from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
-from wellread_hf.stages.comparing import check_objective, objective_identity, resolve_layers
-from wellread_hf.students import Student
+from wellread_hf.stages.comparing import check_objective, objective_identity, resolve_layers, shape_of
+from wellread_hf.students import Shape, Student
 
 
 def finetune(
@@ -67,8 +67,14 @@ def _tuned(
         tokenizer_at = find(start.tokenizer, "model", "--start.tokenizer", running.runs, after)
     assert tokenizer_at is not None  # Start asks for a tokenizer where there are no weights
     transfer_set = None if soft is None else TransferSet(soft[1], running, after)
+
+    def shape() -> Shape | None:
+        if start.student is not None:
+            return Student.parse(start.student).shape
+        return shape_of(weights_at, "--start.weights", after)
+
     if soft is not None:
-        check_objective(soft[2], soft[0], start, weights_at, lora)
+        check_objective(soft[2], soft[0], shape, lora)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.rows import draw_rows, load_task
@@ -166,6 +172,7 @@ def _tuned(
         identity=identity,
         after=[*after, *([] if soft is None else [soft[0]])],
         work=work,
+        shape=shape,
     )
 
 

@@ -71,6 +71,7 @@ class Finding:
         more: Names of the arms that should score more.
         less: Names of as many arms that should score less.
         claim: Whether `more` is better, alike, or no worse.
+        ours: The paper does not compare these; the question is ours.
     """
 
     text: str
@@ -78,6 +79,7 @@ class Finding:
     more: tuple[str, ...]
     less: tuple[str, ...]
     claim: Claim = "better"
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class Study:
         findings: All findings; their tests are corrected together.
         axis: What the picture's axis shows.
         every_student: Train every arm with every student; else each arm names its own.
+        remarks: What a reader of its scores has to know.
     """
 
     title: str
@@ -97,6 +100,7 @@ class Study:
     findings: tuple[Finding, ...]
     axis: Axis
     every_student: bool = True
+    remarks: tuple[str, ...] = ()
 
     def arm(self, name: str) -> Arm:
         """Returns the arm of a name."""

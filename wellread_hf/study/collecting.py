@@ -23,24 +23,32 @@ def collect(folders: Sequence[Path], page: Path) -> None:
         page: A Markdown file with the lines `BEGIN` and `END`.
 
     Raises:
-        StoreError: A folder is none of a finished study.
-        SettingsError: The page is not there, or has no such lines; or two studies share name and task.
+        StoreError: A folder is none of a finished study, or lacks a file.
+        SettingsError: No study is named, or two that share name and task; or the page is not there, has no
+            such lines, or cannot be written.
     """
-    found: dict[str, Mapping[str, Any]] = {}
-    studies = [study for folder in folders for study in _studies(folder)]
-    before, after = _around(page)
-    for folder in studies:
-        study = json.loads((folder / RESULTS).read_text())
-        name = f"{study['study']}-{study['task']}"
-        if name in found:
-            raise SettingsError(f"{folder}: expected each study once a task, got {name} twice; leave one out")
-        found[name] = study
-    for name, folder in zip(found, studies, strict=True):
-        there = page.parent / "studies" / name
-        there.mkdir(parents=True, exist_ok=True)
-        for file in (TABLE, CHART, RESULTS):
-            write_atomically(there / file, (folder / file).read_bytes())
-    write_atomically(page, f"{before}{BEGIN}\n\n{overview(found)}\n\n{END}{after}")
+    studies = [study for folder in folders for study in _studies(folder.resolve())]
+    if not studies:
+        raise SettingsError(
+            "expected folders of finished studies, runs/study-... or runs/studies-..., got none; name what "
+            "recipes/study.py wrote"
+        )
+    # Through a link its target is changed.
+    page = page.resolve()
+    try:
+        before, after = _around(page)
+        found, files = _read(studies)
+        for name, contents in files.items():
+            there = page.parent / "studies" / name
+            there.mkdir(parents=True, exist_ok=True)
+            for file, content in contents.items():
+                write_atomically(there / file, content)
+        write_atomically(page, f"{before}{BEGIN}\n\n{overview(found)}\n\n{END}{after}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"--page {page}: expected a Markdown file that can be read and written, with room for a folder "
+            f"`studies` beside it, but {error}; name another, or mend that"
+        ) from error
 
 
 def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -49,7 +57,7 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         found: What stands in each `results.json`, by the name of its folder.
     """
-    tasks = {study["task"]: f"{study['task']}, {len(study['seeds'])} seeds" for study in found.values()}
+    tasks = list(dict.fromkeys(study["task"] for study in found.values()))
     rows = []
     for name, title in {study["study"]: study["title"] for study in found.values()}.items():
         cells = [_verdicts(f"{name}-{task}", found.get(f"{name}-{task}")) for task in tasks]
@@ -60,24 +68,38 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
         f'<img src="studies/{name}/{CHART}" width="{width}%" alt="{study["title"]}: {study["task"]}"></a>'
         for name, study in found.items()
     ]
-    return table(["study", *tasks.values()], rows) + "\n\n" + "\n".join(shown)
+    return table(["study", *tasks], rows) + "\n\n" + "\n".join(shown)
 
 
 def _verdicts(name: str, study: Mapping[str, Any] | None) -> str:
     if study is None:
         return "not run"
-    found = [(each["finding"], in_words(each["verdict"])) for each in study["findings"]]
-    confirmed = sum(verdict == "confirmed" for _, verdict in found)
-    others = dict.fromkeys(verdict for _, verdict in found if verdict != "confirmed")
-    said = [f"**[{confirmed} of {len(found)} confirmed](studies/{name}/{TABLE})**"]
-    said += [
-        f"{other}: {', '.join(f'“{finding}”' for finding, verdict in found if verdict == other)}"
-        for other in others
+    counts = [
+        f"{_confirmed(asked)} of {len(asked)} {what}confirmed"
+        for what, asked in (
+            ("", [each for each in study["findings"] if not each["ours"]]),
+            ("of our own questions ", [each for each in study["findings"] if each["ours"]]),
+        )
+        if asked
     ]
+    others = dict.fromkeys(each["verdict"] for each in study["findings"] if each["verdict"] != "confirmed")
+    said = [f"**[{', '.join(counts)}](studies/{name}/{TABLE})** ({len(study['seeds'])} seeds)"]
+    for other in others:
+        these = [f"“{each['finding']}”" for each in study["findings"] if each["verdict"] == other]
+        said.append(f"{in_words(other)}: {', '.join(these)}")
     return "; ".join(said)
 
 
+def _confirmed(findings: Sequence[Mapping[str, Any]]) -> int:
+    return sum(each["verdict"] == "confirmed" for each in findings)
+
+
 def _studies(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise StoreError(
+            f"{folder}: expected the folder of a finished study, study-... or studies-..., found no folder; "
+            "check the name"
+        )
     record = StageRecord.read(folder)
     if record.kind == "studies":
         return [folder.parent / name for name in record.outcome["studies"]]
@@ -89,9 +111,31 @@ def _studies(folder: Path) -> list[Path]:
     return [folder]
 
 
+def _read(
+    studies: Sequence[Path],
+) -> tuple[dict[str, Mapping[str, Any]], dict[str, Mapping[str, bytes]]]:
+    """Returns each study's numbers and its files, by name and task."""
+    found: dict[str, Mapping[str, Any]] = {}
+    files: dict[str, Mapping[str, bytes]] = {}
+    for folder in studies:
+        for file in (TABLE, CHART, RESULTS):
+            if not (folder / file).is_file():
+                raise StoreError(
+                    f"{folder}: expected {file} in the folder of a finished study, found none; delete the "
+                    "folder and run recipes/study.py again, nothing is trained twice"
+                )
+        study = json.loads((folder / RESULTS).read_text())
+        name = f"{study['study']}-{study['task']}"
+        if name in found:
+            raise SettingsError(f"{folder}: expected each study once a task, got {name} twice; leave one out")
+        found[name] = study
+        files[name] = {file: (folder / file).read_bytes() for file in (TABLE, CHART, RESULTS)}
+    return found, files
+
+
 def _around(page: Path) -> tuple[str, str]:
     """Returns what stands before and after the place of the studies."""
-    text = page.read_text() if page.is_file() else ""
+    text = page.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

@@ -77,9 +77,14 @@ INITIALISATION = Study(
             more=(_WITH_SENTENCES.name,),
             less=(_PRETRAINED.name,),
             claim="no worse",
+            ours=True,
         ),
     ),
     axis="student",
+    remarks=(
+        "the first layers are those of a deeper masked LM, the word embeddings those of the pre-trained "
+        "student; the cost of making these is not counted",
+    ),
 )
 
 # Labels are seen as often as soft labels: one budget for all.
@@ -114,6 +119,10 @@ CONCURRENT = Study(
         ),
     ),
     axis="arm",
+    remarks=(
+        "here labels are seen as often as soft labels, whatever the budget of labels is in other studies",
+        "the cost of the deeper masked LM that TF and DistilBERT start from is not counted",
+    ),
 )
 
 _OWN = "The paper has T = 1 and no hard labels, and compares no others"
@@ -141,6 +150,7 @@ TEMPERATURE = Study(
                 more=("PD, T = 1",),
                 less=(f"PD, {other}",),
                 claim="no worse",
+                ours=True,
             )
             for other in ("T = 2", "T = 4")
         ),
@@ -151,9 +161,14 @@ TEMPERATURE = Study(
                 more=("PD on the task's rows, hard labels 0%",),
                 less=(f"PD on the task's rows, {other}",),
                 claim="no worse",
+                ours=True,
             )
             for other in ("hard labels 50%", "hard labels 100%")
         ),
     ),
     axis="arm",
+    remarks=(
+        "hard labels are true ones, of the task's own rows; at 100% no soft label counts, though rows are "
+        "called so in the column of what was seen",
+    ),
 )

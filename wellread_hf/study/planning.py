@@ -1,5 +1,6 @@
 """From arms, students and seeds to stages; what two runs share is planned alike, and so carried out once."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,6 @@ from wellread_hf.inputs import TASK
 from wellread_hf.locations import each_found_once
 from wellread_hf.settings import Distil, Init, Kept, Start, Transfer, Tuning
 from wellread_hf.stages import initialise
-from wellread_hf.stages.comparing import Shape, check_shapes, teacher_of
 from wellread_hf.students import Student
 from wellread_hf.study.arms import Arm, Domain, Study
 from wellread_hf.study.catalogue import STUDIES, StudyName
@@ -131,7 +131,8 @@ class _Planner:
         for arm in study.arms:
             students = [arm.student] if arm.student is not None else common
             for student in map(Student.parse, students):
-                runs += [self._run(arm, student, seed) for seed in s.seeds]
+                with _spelt_as_typed(arm):
+                    runs += [self._run(arm, student, seed) for seed in s.seeds]
         self._check_sizes(runs)
         domains = dict.fromkeys(arm.domain for arm in study.arms)
         likenesses = {}
@@ -150,8 +151,7 @@ class _Planner:
         start = self._weights(arm, student, seed)
         steps = [start] if isinstance(start, Stage) else []
         for lesson in arm.lessons:
-            taught = self._labels if lesson == "labels" else self._soft
-            start = taught(arm, student, start, seed)
+            start = self._labels(arm, start, seed) if lesson == "labels" else self._soft(arm, start, seed)
             steps.append(start)
         return PlannedRun(arm=arm, student=student, seed=seed, steps=tuple(steps))
 
@@ -238,12 +238,12 @@ class _Planner:
         )
         return self.chain.pretrained(settings, after=[*after, first])
 
-    def _labels(self, arm: Arm, student: Student, start: Start | Stage, seed: int) -> Stage:
+    def _labels(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         seen = self.budget.named("soft_labels_seen" if arm.even else "labels_seen")
         rows = self.budget.named("labelled_rows")
         return self.chain.fine_tuned(start, _tuning(self.settings.labels, seen, rows, seed))
 
-    def _soft(self, arm: Arm, student: Student, start: Start | Stage, seed: int) -> Stage:
+    def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         s, transfer = self.settings, self._transfer(arm)
         patient = arm.objective.method == s.patient.method
         if patient and not s.label.states:
@@ -256,15 +256,8 @@ class _Planner:
         seen = self.budget.named("soft_labels_seen")
         assert transfer.rows is not None  # always drawn, so that the budget is known
         tuning = _tuning(s.soft_labels, seen, transfer.rows, seed)
-        if not patient:
-            return self.soft.distilled(start, labels, transfer, arm.objective, tuning)
-        with _spelt("--objective", "--patient"):
-            # Before there are weights to look at.
-            made = Shape.of(Student.parse(s.teacher_student))
-            teacher = made if s.teacher is None else teacher_of(labels)
-            if teacher is not None:
-                check_shapes(s.patient, Shape.of(student), teacher)
-            return self.soft.distilled(start, labels, transfer, s.patient, tuning)
+        objective = s.patient if patient else arm.objective
+        return self.soft.distilled(start, labels, transfer, objective, tuning)
 
     def _transfer(self, arm: Arm) -> Transfer:
         if arm.transfer == TASK:
@@ -299,12 +292,21 @@ class _Planner:
 
 
 @contextmanager
-def _spelt(before: str, here: str) -> Iterator[None]:
-    """Has errors name an option as this command line does."""
+def _spelt_as_typed(arm: Arm) -> Iterator[None]:
+    """Has errors of single stages name options as this command line does."""
+    here = {
+        "--objective": "--patient",
+        "--start.weights": "--weights",
+        "--source": "--deep",
+        "--transfer.sources": _OPTIONS[arm.domain],
+    }
     try:
         yield
     except WellreadError as error:
-        raise type(error)(str(error).replace(before, here)) from error
+        message = str(error)
+        for stages, studies in here.items():
+            message = re.sub(rf"(?<![\w-]){stages}(?![\w-])", studies, message)
+        raise type(error)(message) from error
 
 
 def _place(source: Start | Stage) -> tuple[str, list[Stage]]:

@@ -126,6 +126,7 @@ def results(planned: PlannedStudy, settings: StudySettings) -> dict[str, Any]:
         "split": split,
         "seeds": list(settings.seeds),
         "budget": asdict(settings.budget),
+        "remarks": list(planned.study.remarks),
         "pre-training": "one a seed" if settings.weights is None else "one for all seeds",
         "teacher": _teacher(planned, metric, split),
         "rank_correlations": {
@@ -151,6 +152,7 @@ def _numbers(each: Tested) -> dict[str, Any]:
     return {
         "finding": each.finding.text,
         "paper": each.finding.paper,
+        "ours": each.finding.ours,
         "claim": each.finding.claim,
         "more": list(each.finding.more),
         "less": list(each.finding.less),

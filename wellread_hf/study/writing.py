@@ -19,15 +19,15 @@ def page(found: Mapping[str, Any]) -> str:
 def verdict_table(studies: Sequence[Mapping[str, Any]]) -> str:
     """Writes a table of findings, the paper's beside ours; of several studies with their names and tasks."""
     several = len(studies) > 1
-    head = [*(["study", "task"] if several else []), "the paper's finding", "verdict"]
-    head += ["ours: mean difference, points [95 % interval]", "pairs", "p (Holm)", "the paper's numbers"]
+    head = [*(["study", "task"] if several else []), "finding", "verdict"]
+    head += ["ours: mean difference, points [95 % interval]", "pairs", "p (one-sided, Holm)", "the paper"]
     rows = []
     for found in studies:
         for each in found["findings"]:
             rows.append(
                 [
                     *([found["study"], found["task"]] if several else []),
-                    each["finding"],
+                    f"{each['finding']} (our own question)" if each["ours"] else each["finding"],
                     f"**{in_words(each['verdict'])}**",
                     f"{_points(each['mean'])} [{_points(each['low'])}, {_points(each['high'])}]",
                     str(each["pairs"]),
@@ -99,7 +99,9 @@ def _notes(found: Mapping[str, Any]) -> str:
         f"budget of every arm: {budget}; seeds {', '.join(map(str, found['seeds']))}; pre-training: "
         f"{found['pre-training']}",
         "± is the standard deviation over seeds (n - 1); pairs are a student and a seed each; paired "
-        f"t-tests, corrected over the {len(found['findings'])} findings of this study (Holm)",
+        f"t-tests, corrected over the {len(found['findings'])} findings of this study (Holm); intervals are "
+        "two-sided and not corrected",
+        *found["remarks"],
     ]
     if found["teacher"] is not None:
         notes.append(f"teacher: {found['teacher']:.1f}")
@@ -127,4 +129,4 @@ def _points(value: float) -> str:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
