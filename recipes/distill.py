@@ -22,7 +22,16 @@ from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
-from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy, smoke_encoder, smoke_start, smoke_teacher
+from wellread_hf.toy import (
+    SMOKE,
+    SMOKE_TUNING,
+    Toy,
+    smoke_encoder,
+    smoke_label,
+    smoke_objective,
+    smoke_start,
+    smoke_teacher,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +82,8 @@ def smoke(settings: Settings) -> Settings:
         start=smoke_start(settings.lora),
         task=Task(name="toy"),
         transfer=Transfer(sources=("toy",)),
+        label=smoke_label(settings.label),
+        objective=smoke_objective(settings.objective),
         tuning=SMOKE_TUNING,
         toy=SMOKE,
     )

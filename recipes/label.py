@@ -16,7 +16,7 @@ from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Label, Running, Task, Transfer
-from wellread_hf.toy import SMOKE, Toy, smoke_teacher
+from wellread_hf.toy import SMOKE, Toy, smoke_label, smoke_teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,10 @@ def plan(settings: Settings) -> list[Stage]:
 def smoke(settings: Settings) -> Settings:
     transfer = Transfer(sources=("task", "toy"))
     teachers = ("toy",) * max(1, len(settings.teacher_weights))
-    return replace(settings, teacher=teachers, task=Task(name="toy"), transfer=transfer, toy=SMOKE)
+    label = smoke_label(settings.label)
+    return replace(
+        settings, teacher=teachers, task=Task(name="toy"), transfer=transfer, label=label, toy=SMOKE
+    )
 
 
 if __name__ == "__main__":

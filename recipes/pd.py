@@ -34,7 +34,7 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
-from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy
+from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy, smoke_label, smoke_objective
 
 Method = Literal["basic", "distillation", "pf", "pd", "pdf"]
 TITLES = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD", "pdf": "PD-F"}
@@ -195,6 +195,8 @@ def smoke(settings: Settings) -> Settings:
         corpus=Corpus(sources=("toy",), tokenizer="toy"),
         task=Task(name="toy"),
         transfer=Transfer(sources=("toy",)),
+        label=smoke_label(settings.label),
+        objective=smoke_objective(settings.objective),
         pretrain=SMOKE_PRETRAIN,
         weights=None,
         teacher=None,

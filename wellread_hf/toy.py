@@ -9,12 +9,26 @@ from wellread_hf.data.toyglue import write_toy_glue
 from wellread_hf.data.toyworld import LABEL_NAMES, ToyWorldSettings, write_toy_world
 from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
-from wellread_hf.settings import Corpus, Lora, Optim, Pretrain, Running, Start, Task, Transfer, Tuning
+from wellread_hf.settings import (
+    Corpus,
+    Label,
+    Lora,
+    Objective,
+    Optim,
+    Pretrain,
+    Running,
+    Start,
+    Task,
+    Transfer,
+    Tuning,
+)
 from wellread_hf.stages import finetune, pretrain
 from wellread_hf.students import Student
 
 TOY = "toy"
 TOY_DOMAINS = {"toy-near": "near.jsonl", "toy-far": "far.jsonl"}
+SMOKE_STUDENT = "2-128"
+SMOKE_LAYERS = Student.parse(SMOKE_STUDENT).layers
 # A world that is written and learnt in seconds; too small to teach anything.
 SMOKE = ToyWorldSettings(corpus_texts=2_000, train_rows=64, validation_rows=64, test_rows=64, pool_rows=128)
 
@@ -146,14 +160,28 @@ def smoke_teacher(
         )
     if name != TOY:
         return name, list(toy.after)
-    start = toy.start(Start(student="2-128", tokenizer=TOY))
+    start = toy.start(Start(student=SMOKE_STUDENT, tokenizer=TOY))
     teacher = finetune(start, task or toy.task(Task(name=TOY)), SMOKE_TUNING, running, toy.after)
     return str(teacher.folder), [*toy.after, teacher]
 
 
 def smoke_start(lora: Lora) -> Start:
     """Returns what a smoke test starts from: random weights, or with LoRA the encoder named `toy`."""
-    return Start(student="2-128", tokenizer=TOY) if lora.lora_rank is None else Start(weights=TOY)
+    return Start(student=SMOKE_STUDENT, tokenizer=TOY) if lora.lora_rank is None else Start(weights=TOY)
+
+
+def smoke_label(label: Label) -> Label:
+    """Returns how a smoke test labels: with the states of those of its teacher's layers that are named."""
+    fitting = tuple(layer for layer in label.states if layer <= SMOKE_LAYERS)
+    return replace(label, states=fitting or (label.states and (1,)))
+
+
+def smoke_objective(objective: Objective) -> Objective:
+    """Returns what a smoke test minimises: the default layer map where the one named needs deeper models."""
+    named = (int(layer) for pair in objective.layers if ":" in pair for layer in pair.split(":"))
+    return (
+        replace(objective, layers=Objective().layers) if max(named, default=0) > SMOKE_LAYERS else objective
+    )
 
 
 def smoke_encoder(start: Start, toy: Toy, running: Running) -> tuple[Start, list[Stage]]:
@@ -174,7 +202,7 @@ def toy_release(toy: Toy, running: Running) -> tuple[str, list[Stage]]:
     Returns:
         Its folder, and the stages that must come first.
     """
-    start = toy.start(Start(student="2-128", tokenizer=TOY))
+    start = toy.start(Start(student=SMOKE_STUDENT, tokenizer=TOY))
 
     def work(stage: Stage) -> dict[str, object]:
         import torch

@@ -182,7 +182,7 @@ def test_patient_kd_runs_from_its_recipe(tmp_path: Path, capfd: pytest.CaptureFi
         capfd, "distill", "--smoke", "--dry-run", *patient, "--objective.layers", "1:1", "1:2", *runs
     )
     assert early.status == 2
-    assert "layers 1 2, got those of 1; label with --label.states 1 2 if" in early.err
+    assert "layers 1 2, got those of 1; label with --label.states 1 2, or" in early.err
     ran = run_here(capfd, "distill", "--smoke", *patient, *runs)
     assert ran.status == 0, ran.err
     with_lora = run_here(capfd, "distill", "--smoke", *patient, "--lora-rank", 2, *runs)
