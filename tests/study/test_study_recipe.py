@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 
 from wellread_hf.data.toyworld import LABEL_NAMES
 from wellread_hf.models.loading import new_classifier
+from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.students import Student
 from wellread_hf.study.planning import Plan
 from wellread_hf.study.settings import ON_TOY
@@ -64,6 +65,10 @@ SMALL = (
             "--weights no/",
         ),
         (("initialisation", "--deep", "no/such/place"), "--deep no/such/place: there is no such file"),
+        (
+            ("initialisation", "--one-student", "--mlm-plus", "no/{student}"),
+            "--mlm-plus no/bert-2-128: there is no",
+        ),
         (("domain", "--near", "no/such/place"), "--near no/such/place: there is no such file"),
         (
             ("initialisation", "--one-student", "--deep-layers", 2),
@@ -110,6 +115,9 @@ def test_real_text_has_no_budget_unless_it_is_named(
     found = re.findall(r"^([a-z-]+): \d+ arms", planned.out, re.MULTILINE)
     assert found == ["methods", "transfer-size", "temperature"]
     assert "\nmethods: 4 arms, 8 runs" in planned.out
+    given = ("--deep", toy_folder / "tokenizer", "--mlm-plus", toy_folder / "tokenizer")
+    planned = run_here(capfd, "study", *TEXT, *task, *one, *given)
+    assert "\ninitialisation: 5 arms, 10 runs" in planned.out, planned.err
     several = run_here(capfd, "study", "methods", *TEXT, *task, *BUDGET)
     assert several.status == 2
     assert "is one student, but the study is over bert-2-128, bert-4-128" in several.err
@@ -126,6 +134,24 @@ def test_a_study_of_one_student_is_over_the_first(tmp_path: Path, capfd: pytest.
     methods, compound, *_ = Plan(replace(settings, studies=("methods", "compound"))).studies
     assert {run.student.name for run in methods.runs} == {"bert-2-128", "bert-4-128"}
     assert {run.student.name for run in compound.runs} == {"bert-4-128"}
+
+
+def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None:
+    new_masked_lm(Student(2, 128), 100, dropout=0.1, seed=0).save_pretrained(tmp_path / "given")
+    given, running = str(tmp_path / "given"), replace(ON_TOY.running, runs=tmp_path)
+    places = {"weights": given, "deep": given, "mlm_plus": given}
+    settings = replace(
+        ON_TOY, studies=("initialisation",), students=("2-128",), seeds=(0, 1), running=running, **places
+    )
+    (study,) = Plan(settings).studies
+    kinds = {run.arm.name: [stage.kind for stage in run.steps] for run in study.runs}
+    assert kinds == {
+        "random weights": ["distill"],
+        "word embeddings alone": ["init", "distill"],
+        "first layers of a deeper one": ["init", "distill"],
+        "pre-trained": ["distill"],
+        "pre-trained, next sentences too": ["distill"],
+    }
 
 
 def _study(folder: Path, name: str) -> dict[str, Any]:

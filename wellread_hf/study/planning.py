@@ -105,7 +105,7 @@ def _possible(settings: StudySettings) -> Sequence[StudyName]:
         left_out.add("domain")
     if TASK in settings.transfer or not reads:
         left_out.add("compound")
-    if not reads and settings.deep is None:
+    if not reads and None in (settings.deep, settings.mlm_plus):
         left_out.add("initialisation")
     if not reads or not settings.label.states:
         left_out.add("concurrent")
@@ -162,7 +162,9 @@ class _Planner:
             case "pre-trained":
                 return self._pretrained(student, seed)
             case "pre-trained, MLM+":
-                return self._masked_lm(student, seed, next_sentence=True)
+                return self._given(self.settings.mlm_plus, student) or self._masked_lm(
+                    student, seed, next_sentence=True
+                )
             case "pre-trained on D_T":
                 return self._masked_lm(student, seed, self._transfer_text())
             case "truncated":
@@ -189,10 +191,10 @@ class _Planner:
             )
 
     def _pretrained(self, student: Student, seed: int) -> Start | Stage:
-        weights = self.settings.weights
-        if weights is not None:
-            return Start(weights=student.fill_in(weights))
-        return self._masked_lm(student, seed)
+        return self._given(self.settings.weights, student) or self._masked_lm(student, seed)
+
+    def _given(self, pattern: str | None, student: Student) -> Start | None:
+        return None if pattern is None else Start(weights=student.fill_in(pattern))
 
     def _masked_lm(
         self,
@@ -207,8 +209,9 @@ class _Planner:
 
     def _deep(self, student: Student, seed: int) -> Start | Stage:
         """Returns a deeper masked LM of the same width."""
-        if self.settings.deep is not None:
-            return Start(weights=student.fill_in(self.settings.deep))
+        given = self._given(self.settings.deep, student)
+        if given is not None:
+            return given
         deep = Student(self.settings.deep_layers, student.hidden)
         if deep.layers < student.layers:
             raise SettingsError(
@@ -296,7 +299,7 @@ def _spelt_as_typed(arm: Arm) -> Iterator[None]:
     """Has errors of single stages name options as this command line does."""
     here = {
         "--objective": "--patient",
-        "--start.weights": "--weights",
+        "--start.weights": "--mlm-plus" if arm.weights == "pre-trained, MLM+" else "--weights",
         "--source": "--deep",
         "--transfer.sources": _OPTIONS[arm.domain],
     }

@@ -95,6 +95,9 @@ class StudySettings:
     deep: str | None = None
     """Deeper masked LMs for truncated students and DistilBERT's, as wide as these: a pattern as in
     `weights`; default: students of `deep_layers` layers are pre-trained."""
+    mlm_plus: str | None = None
+    """Students pre-trained with next sentences too (MLM+), for the study of initialisation: a pattern as in
+    `weights`; default: they are pre-trained here, one a seed."""
     deep_layers: int = 12
     """Layers of the deeper ones that are pre-trained here."""
     labels: Tuning = field(
