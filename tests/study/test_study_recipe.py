@@ -16,6 +16,7 @@ from recipe_runs import Ran, recipe, run_here
 from transformers import AutoTokenizer
 
 from wellread_hf.data.toyworld import LABEL_NAMES
+from wellread_hf.errors import SettingsError
 from wellread_hf.models.loading import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.students import Student
@@ -66,15 +67,22 @@ SMALL = (
         ),
         (("initialisation", "--deep", "no/such/place"), "--deep no/such/place: there is no such file"),
         (
-            ("initialisation", "--one-student", "--mlm-plus", "no/{student}"),
+            ("initialisation", "--students", "2-128", "--mlm-plus", "no/{student}"),
             "--mlm-plus no/bert-2-128: there is no",
         ),
         (("domain", "--near", "no/such/place"), "--near no/such/place: there is no such file"),
         (
-            ("initialisation", "--one-student", "--deep-layers", 2),
-            "--deep-layers 2: expected at least as many",
+            ("initialisation", "--one-student", "--deep-layers", 4),
+            "--deep-layers 4: expected more than the students have, got bert-4-128 among them",
         ),
-        (("--deep-layers", 3), "expected one of the 24 students"),
+        (("--deep-layers", 3), "--deep-layers: expected one of 2, 4, 6, 8, 10, 12, got 3"),
+        (("--students", "tiny", "2-128"), "--students: expected each once, got tiny 2-128"),
+        (
+            ("--scale", "text", "--pretrain.start", "x"),
+            "--pretrain.start: the study decides it for all arms alike, so expected --w",
+        ),
+        (("--pretrain.distil.teacher", "x"), "--pretrain.distil.teacher: the study decides it"),
+        (("--teacher-pretrain.student", "12-768"), "expected --teacher-student instead, got 12-768"),
         (("compound", "--transfer", "task"), "`task` is no source of a corpus"),
     ],
 )
@@ -115,12 +123,18 @@ def test_real_text_has_no_budget_unless_it_is_named(
     found = re.findall(r"^([a-z-]+): \d+ arms", planned.out, re.MULTILINE)
     assert found == ["methods", "transfer-size", "temperature"]
     assert "\nmethods: 4 arms, 8 runs" in planned.out
+    assert re.findall(r"^left out: (.*)", planned.out, re.MULTILINE) == [
+        "initialisation, which needs --budget.mlm-steps, or --deep and --mlm-plus",
+        "depth-width, which needs --weights of every size, with {student} in its name",
+        "domain, which needs --near and --far",
+        "compound, which needs --budget.mlm-steps, and --transfer without task",
+        "concurrent, which needs --budget.mlm-steps and --label.states",
+    ]
     given = ("--deep", toy_folder / "tokenizer", "--mlm-plus", toy_folder / "tokenizer")
     planned = run_here(capfd, "study", *TEXT, *task, *one, *given)
     assert "\ninitialisation: 5 arms, 10 runs" in planned.out, planned.err
-    several = run_here(capfd, "study", "methods", *TEXT, *task, *BUDGET)
-    assert several.status == 2
-    assert "is one student, but the study is over bert-2-128, bert-4-128" in several.err
+    named = run_here(capfd, "study", "methods", *TEXT, *task, *one)
+    assert "left out" not in named.out
 
 
 def test_a_study_of_one_student_is_over_the_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -136,12 +150,22 @@ def test_a_study_of_one_student_is_over_the_first(tmp_path: Path, capfd: pytest.
     assert {run.student.name for run in compound.runs} == {"bert-4-128"}
 
 
+def _given(folder: Path, *students: Student) -> None:
+    for student in students:
+        new_masked_lm(student, 100, dropout=0.1, seed=0).save_pretrained(folder / student.name)
+
+
 def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None:
-    new_masked_lm(Student(2, 128), 100, dropout=0.1, seed=0).save_pretrained(tmp_path / "given")
-    given, running = str(tmp_path / "given"), replace(ON_TOY.running, runs=tmp_path)
-    places = {"weights": given, "deep": given, "mlm_plus": given}
+    _given(tmp_path, Student(2, 128), Student(4, 128))
+    running, given = replace(ON_TOY.running, runs=tmp_path), f"{tmp_path}/{{student}}"
+    # `--deep` is filled in for --deep-layers, which are four: one of two layers would be refused.
     settings = replace(
-        ON_TOY, studies=("initialisation",), students=("2-128",), seeds=(0, 1), running=running, **places
+        ON_TOY,
+        studies=("initialisation",),
+        students=("2-128",),
+        seeds=(0, 1),
+        running=running,
+        **{"weights": given, "deep": given, "mlm_plus": given},
     )
     (study,) = Plan(settings).studies
     kinds = {run.arm.name: [stage.kind for stage in run.steps] for run in study.runs}
@@ -152,6 +176,40 @@ def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None
         "pre-trained": ["distill"],
         "pre-trained, next sentences too": ["distill"],
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"weights": "bert-4-128"},
+            "--weights {}/bert-4-128: expected bert-2-128, 2 layers 128 wide, got 4 layers 128 wide; put",
+        ),
+        (
+            {"mlm_plus": "bert-2-256"},
+            "--mlm-plus {}/bert-2-256: expected bert-2-128, 2 layers 128 wide, got 2 layers 256 wide",
+        ),
+        (
+            {"deep": "bert-2-128"},
+            "--deep {}/bert-2-128: expected more layers than bert-2-128 has and its width",
+        ),
+        (
+            {"deep": "bert-2-256"},
+            "--deep {}/bert-2-256: expected more layers than bert-2-128 has and its width",
+        ),
+    ],
+)
+def test_students_of_another_size_are_refused(tmp_path: Path, options: dict[str, str], told: str) -> None:
+    _given(tmp_path, Student(2, 128), Student(4, 128), Student(2, 256))
+    settings = replace(
+        ON_TOY,
+        studies=("initialisation",),
+        students=("2-128",),
+        running=replace(ON_TOY.running, runs=tmp_path),
+        **{name: f"{tmp_path}/{student}" for name, student in options.items()},
+    )
+    with pytest.raises(SettingsError, match="^" + re.escape(told.format(tmp_path))):
+        Plan(settings)
 
 
 def _study(folder: Path, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The methods as arms, for studies to take up; adding a method to them is an entry here."""
+"""The methods as arms, for studies to take up: docs/adding-a-method.md shows how one is added."""
 
 from wellread_hf.settings import Objective
 from wellread_hf.study.arms import Arm
@@ -14,3 +14,9 @@ TF = Arm(series="TF", weights="truncated", lessons=("labels",))
 DISTILBERT = Arm(series="DistilBERT", weights="distilled MLM", lessons=("labels",))
 # Its labels are the task's own: hard labels are part of it. The rest of the objective is `--patient`'s.
 PATIENT = Arm(series="Patient KD", transfer="task", objective=Objective(method="patient"))
+
+# What a reader has to know where some arms learn labels and others soft labels.
+TWO_BUDGETS = (
+    "labels and soft labels have budgets of their own, as in the paper: what a teacher labels needs no "
+    "labels, and so there is more of it"
+)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from wellread_hf.study.arms import Finding, Study
-from wellread_hf.study.known import DISTILLATION, PD, PDF, PF
+from wellread_hf.study.known import DISTILLATION, PD, PDF, PF, TWO_BUDGETS
 
 # Their layers have equally many weights: 8 x 12 x 128^2 = 2 x 12 x 256^2.
 _DEEP, _WIDE = "8-128", "2-256"
@@ -110,6 +110,7 @@ DOMAIN = Study(
         ),
     ),
     axis="rank correlation",
+    remarks=("PD-F sees labels after its soft labels, and so more rows than PD",),
 )
 
 COMPOUND = Study(
@@ -134,4 +135,5 @@ COMPOUND = Study(
         ),
     ),
     axis="student",
+    remarks=(TWO_BUDGETS,),
 )

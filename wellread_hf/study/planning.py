@@ -1,23 +1,24 @@
 """From arms, students and seeds to stages; what two runs share is planned alike, and so carried out once."""
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from wellread_hf.chain import Chain
-from wellread_hf.errors import SettingsError, WellreadError
+from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.inputs import TASK
 from wellread_hf.locations import each_found_once
 from wellread_hf.settings import Distil, Init, Kept, Start, Transfer, Tuning
 from wellread_hf.stages import initialise
 from wellread_hf.students import Student
+from wellread_hf.study.allowed import left_out
 from wellread_hf.study.arms import Arm, Domain, Study
 from wellread_hf.study.catalogue import STUDIES, StudyName
+from wellread_hf.study.given import Given
 from wellread_hf.study.likeness import likeness
 from wellread_hf.study.settings import ALL_STUDIES, StudySettings
+from wellread_hf.study.spelling import errors_spelt_as_typed
 from wellread_hf.toy import TOY, Toy
+from wellread_hf.training.methods import find_method
 
 # On the command line, the sources of each domain.
 _OPTIONS: dict[Domain, str] = {"in": "--transfer", "near": "--near", "far": "--far"}
@@ -78,6 +79,7 @@ class Plan:
 
     Attributes:
         studies: The studies.
+        left_out: Those that were not named, and need what was not named either.
         first: Stages that all of them need.
 
     Raises:
@@ -93,25 +95,9 @@ class Plan:
         with each_found_once():
             planner = _Planner(settings)
             self.first = list(planner.toy.after)
-            names = settings.studies or _possible(settings)
+            self.left_out = {} if settings.studies else left_out(settings)
+            names = settings.studies or [name for name in ALL_STUDIES if name not in self.left_out]
             self.studies = tuple(planner.study(name) for name in names)
-
-
-def _possible(settings: StudySettings) -> Sequence[StudyName]:
-    """Lists the studies that the named texts allow."""
-    reads = settings.budget.mlm_steps is not None
-    left_out: set[StudyName] = set()
-    if not (settings.near and settings.far):
-        left_out.add("domain")
-    if TASK in settings.transfer or not reads:
-        left_out.add("compound")
-    if not reads and None in (settings.deep, settings.mlm_plus):
-        left_out.add("initialisation")
-    if not reads or not settings.label.states:
-        left_out.add("concurrent")
-    if settings.weights is not None and "{" not in settings.weights:
-        left_out.add("depth-width")
-    return [name for name in ALL_STUDIES if name not in left_out]
 
 
 class _Planner:
@@ -131,9 +117,8 @@ class _Planner:
         for arm in study.arms:
             students = [arm.student] if arm.student is not None else common
             for student in map(Student.parse, students):
-                with _spelt_as_typed(arm):
+                with errors_spelt_as_typed(_OPTIONS[arm.domain]):
                     runs += [self._run(arm, student, seed) for seed in s.seeds]
-        self._check_sizes(runs)
         domains = dict.fromkeys(arm.domain for arm in study.arms)
         likenesses = {}
         if study.axis == "rank correlation":
@@ -162,9 +147,8 @@ class _Planner:
             case "pre-trained":
                 return self._pretrained(student, seed)
             case "pre-trained, MLM+":
-                return self._given(self.settings.mlm_plus, student) or self._masked_lm(
-                    student, seed, next_sentence=True
-                )
+                given = self._given("--mlm-plus", self.settings.mlm_plus)
+                return given.like(student) if given else self._masked_lm(student, seed, next_sentence=True)
             case "pre-trained on D_T":
                 return self._masked_lm(student, seed, self._transfer_text())
             case "truncated":
@@ -175,26 +159,19 @@ class _Planner:
                 return self._distilled_lm(student, seed)
 
     def _random(self, student: Student) -> Start:
-        weights = self.settings.weights
-        if weights is None:
+        given = self._given("--weights", self.settings.weights)
+        if given is None:
             return self.chain.random(student.name)
-        return Start(student=student.name, tokenizer=student.fill_in(weights))
-
-    def _check_sizes(self, runs: Sequence[PlannedRun]) -> None:
-        """Refuses one folder of weights for several sizes: all would be the same student."""
-        weights, students = self.settings.weights, dict.fromkeys(run.student for run in runs)
-        if weights is not None and len({each.fill_in(weights) for each in students}) < len(students):
-            raise SettingsError(
-                f"--weights {weights} is one student, but the study is over "
-                f"{', '.join(each.name for each in students)}; put {{student}}, {{layers}}, {{hidden}} or "
-                "{heads} into it, or name one of --students"
-            )
+        return Start(student=student.name, tokenizer=given.like(student).weights)
 
     def _pretrained(self, student: Student, seed: int) -> Start | Stage:
-        return self._given(self.settings.weights, student) or self._masked_lm(student, seed)
+        given = self._given("--weights", self.settings.weights)
+        return given.like(student) if given else self._masked_lm(student, seed)
 
-    def _given(self, pattern: str | None, student: Student) -> Start | None:
-        return None if pattern is None else Start(weights=student.fill_in(pattern))
+    def _given(self, option: str, pattern: str | None) -> Given | None:
+        if pattern is None:
+            return None
+        return Given(option=option, pattern=pattern, runs=self.settings.running.runs, after=self.toy.after)
 
     def _masked_lm(
         self,
@@ -209,15 +186,15 @@ class _Planner:
 
     def _deep(self, student: Student, seed: int) -> Start | Stage:
         """Returns a deeper masked LM of the same width."""
-        given = self._given(self.settings.deep, student)
+        layers, given = self.settings.deep_layers, self._given("--deep", self.settings.deep)
         if given is not None:
-            return given
-        deep = Student(self.settings.deep_layers, student.hidden)
-        if deep.layers < student.layers:
+            return given.deeper(student, layers)
+        if layers <= student.layers:
             raise SettingsError(
-                f"--deep-layers {deep.layers}: expected at least as many as the students have, got "
-                f"{student.name} among them; give more, or leave it out"
+                f"--deep-layers {layers}: expected more than the students have, got {student.name} among "
+                "them; give more, or leave it out"
             )
+        deep = Student(layers, student.hidden)
         return self._masked_lm(deep, seed)
 
     def _init(self, source: Start | Stage, student: Student, keep: Kept, seed: int) -> Stage:
@@ -248,23 +225,24 @@ class _Planner:
 
     def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         s, transfer = self.settings, self._transfer(arm)
-        patient = arm.objective.method == s.patient.method
-        if patient and not s.label.states:
+        objective = s.patient if arm.objective.method == s.patient.method else arm.objective
+        states = find_method(objective).states
+        if states and not s.label.states:
             raise SettingsError(
-                "--label.states is missing: Patient KD compares [CLS] states of the teacher's layers; name "
-                "those that --patient.layers speaks of, e.g. 2 4"
+                f"--label.states is missing: {arm.series} compares [CLS] states of the teacher's layers; "
+                "name those that its layer map speaks of, e.g. 2 4"
             )
-        label = s.label if patient else replace(s.label, states=())
+        label = s.label if states else replace(s.label, states=())
         labels = self.soft.labelled(self.made_teacher or str(s.teacher), transfer, label)
         seen = self.budget.named("soft_labels_seen")
         assert transfer.rows is not None  # always drawn, so that the budget is known
         tuning = _tuning(s.soft_labels, seen, transfer.rows, seed)
-        objective = s.patient if patient else arm.objective
         return self.soft.distilled(start, labels, transfer, objective, tuning)
 
     def _transfer(self, arm: Arm) -> Transfer:
         if arm.transfer == TASK:
-            return Transfer(sources=(TASK,), rows=self.budget.named("labelled_rows"))
+            rows, seed = self.budget.named("labelled_rows"), self.settings.task.train_seed
+            return Transfer(sources=(TASK,), rows=rows, seed=seed)
         rows = max(1, round(arm.share * self.budget.named("transfer_rows")))
         return Transfer(sources=self._sources(arm.domain), rows=rows)
 
@@ -292,24 +270,6 @@ class _Planner:
             Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
         )
         return likeness(self.chain.task, transfer, self.settings.running, list(self.toy.after))
-
-
-@contextmanager
-def _spelt_as_typed(arm: Arm) -> Iterator[None]:
-    """Has errors of single stages name options as this command line does."""
-    here = {
-        "--objective": "--patient",
-        "--start.weights": "--mlm-plus" if arm.weights == "pre-trained, MLM+" else "--weights",
-        "--source": "--deep",
-        "--transfer.sources": _OPTIONS[arm.domain],
-    }
-    try:
-        yield
-    except WellreadError as error:
-        message = str(error)
-        for stages, studies in here.items():
-            message = re.sub(rf"(?<![\w-]){stages}(?![\w-])", studies, message)
-        raise type(error)(message) from error
 
 
 def _place(source: Start | Stage) -> tuple[str, list[Stage]]:

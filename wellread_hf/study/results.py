@@ -6,10 +6,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from wellread_hf.graph import Stage, in_order
-from wellread_hf.study.arms import Finding
+from wellread_hf.study.arms import Finding, Weights
 from wellread_hf.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.study.settings import StudySettings
 from wellread_hf.study.statistics import Difference, Verdict, difference, holm, verdict
+
+# The option that names pre-trained students, by where an arm's weights come from.
+_GIVEN_BY: dict[Weights, str] = {
+    "pre-trained": "--weights",
+    "word embeddings": "--weights",
+    "truncated": "--deep",
+    "distilled MLM": "--deep",
+    "pre-trained, MLM+": "--mlm-plus",
+}
+# These are pre-trained after it, too.
+_READ_ON: tuple[Weights, ...] = ("distilled MLM",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +138,9 @@ def results(planned: PlannedStudy, settings: StudySettings) -> dict[str, Any]:
         "seeds": list(settings.seeds),
         "budget": asdict(settings.budget),
         "remarks": list(planned.study.remarks),
-        "pre-training": "one a seed" if settings.weights is None else "one for all seeds",
+        "pre-training": _pretraining(planned, settings),
         "teacher": _teacher(planned, metric, split),
+        "teacher_given": planned.teacher is None,
         "rank_correlations": {
             domain: stage.record.outcome["rank_correlation"] for domain, stage in planned.likenesses.items()
         },
@@ -136,6 +148,21 @@ def results(planned: PlannedStudy, settings: StudySettings) -> dict[str, Any]:
         "findings": [_numbers(each) for each in tested(planned, scores)],
         "code_versions": code_versions(planned),
     }
+
+
+def _pretraining(planned: PlannedStudy, settings: StudySettings) -> str:
+    """Says which students came pre-trained."""
+    given = {"--weights": settings.weights, "--deep": settings.deep, "--mlm-plus": settings.mlm_plus}
+    arms = [arm.weights for arm in planned.study.arms if arm.weights != "random"]
+    named = dict.fromkeys(_GIVEN_BY[arm] for arm in arms if arm in _GIVEN_BY)
+    told = [name for name in named if given[name] is not None]
+    if not told:
+        return "one a seed"
+    made = len(told) < len(named) or any(arm not in _GIVEN_BY or arm in _READ_ON for arm in arms)
+    return (
+        f"one for all seeds, in students given by {', '.join(told)}; what these have read is not counted"
+        + ("; what is read on top of it, or without it, is one a seed" if made else "")
+    )
 
 
 def _teacher(planned: PlannedStudy, metric: str, split: str) -> float | None:

@@ -15,6 +15,7 @@ from wellread_hf.study.drawing import draw
 from wellread_hf.study.planning import PlannedStudy
 from wellread_hf.study.results import results
 from wellread_hf.study.settings import StudySettings
+from wellread_hf.study.spelling import spelt_as_typed
 from wellread_hf.study.writing import in_words, page, verdict_table
 from wellread_hf.sweep.engine import engine, in_this_process
 from wellread_hf.sweep.grid import levels
@@ -145,7 +146,7 @@ class _Sitting:
             say(f"{job.stage.name}: {said} ({job.stage.folder / TABLE})")
 
     def _fails(self, stage: Stage, why: str) -> None:
-        self.failed[stage.digest] = f"{stage.folder.name}: {why}"
+        self.failed[stage.digest] = f"{stage.folder.name}: {spelt_as_typed(why)}"
         say(f"failed: {self.failed[stage.digest]}")
 
 

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
-from wellread_hf.students import Student
+from wellread_hf.students import LAYERS, Student
 from wellread_hf.study.catalogue import StudyName
 from wellread_hf.sweep.settings import Engine
 from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING
@@ -24,7 +24,8 @@ class Budget:
     """What every arm of a study may use; arms differ in one thing, so this is the same for all."""
 
     mlm_steps: int | None = None
-    """Optimizer steps of each pre-training of a student; not needed with `weights`."""
+    """Optimizer steps of each pre-training; with `weights` that of DistilBERT, of D_LM = D_T, and, without
+    `deep` and `mlm_plus`, of these students."""
     labelled_rows: int | None = None
     """Labelled rows, drawn from the task's training rows."""
     labels_seen: int | None = None
@@ -68,7 +69,7 @@ class StudySettings:
     """Which studies to run; none named: all eight on the toy world, those the text allows on `text`."""
     scale: Scale = "toy"
     """`toy` is the embedded toy world with a budget of its own; `text` is real text: SST-2 unless another
-    task is named, with teacher, transfer set and budget to be named."""
+    task is named, with transfer set and budget to be named."""
     students: tuple[str, ...] = ("2-128", "4-128")
     """Which of the 24, every arm with each; depth against width names its own."""
     one_student: tuple[StudyName, ...] = ()
@@ -93,13 +94,13 @@ class StudySettings:
     pretrain: Pretrain = field(default_factory=Pretrain)
     """Pre-training of the students, one a seed (`student`, `seed` and the length are the study's)."""
     deep: str | None = None
-    """Deeper masked LMs for truncated students and DistilBERT's, as wide as these: a pattern as in
-    `weights`; default: students of `deep_layers` layers are pre-trained."""
+    """Deeper masked LMs for truncated students and DistilBERT's, as wide as these: a pattern as in `weights`,
+    filled in for `deep_layers` layers; default: such students are pre-trained."""
     mlm_plus: str | None = None
     """Students pre-trained with next sentences too (MLM+), for the study of initialisation: a pattern as in
     `weights`; default: they are pre-trained here, one a seed."""
     deep_layers: int = 12
-    """Layers of the deeper ones that are pre-trained here."""
+    """Layers of the deeper ones."""
     labels: Tuning = field(
         default_factory=lambda: Tuning(optim=Optim(learning_rate=5e-4, batch_size=32), max_length=64)
     )
@@ -129,19 +130,21 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         for name, values in (("studies", self.studies), ("students", self.students), ("seeds", self.seeds)):
-            if len(set(values)) < len(values):
+            # One of the 24 has several names.
+            known = map(Student.parse, self.students) if name == "students" else values
+            if len(set(known)) < len(values):
                 raise SettingsError(f"--{name}: expected each once, got {' '.join(map(str, values))}")
         if not self.students:
             raise SettingsError("--students: expected at least one of the 24, got none")
-        for student in self.students:
-            Student.parse(student)
         if len(self.seeds) < 2:
             raise SettingsError(
                 f"--seeds: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
                 "run has no error bar, and decides nothing"
             )
-        for student in self.students:
-            Student(self.deep_layers, Student.parse(student).hidden)
+        if self.deep_layers not in LAYERS:
+            raise SettingsError(
+                f"--deep-layers: expected one of {', '.join(map(str, LAYERS))}, got {self.deep_layers}"
+            )
         if self.engine.asha:
             raise SettingsError("--asha stops poor runs early, but a study needs all of them; leave it out")
         self._check_left_to_the_study()
@@ -155,6 +158,13 @@ class StudySettings:
             "pretrain.minutes": (self.pretrain.minutes, None, option("mlm_steps")),
             "pretrain.epochs": (self.pretrain.epochs, Pretrain().epochs, option("mlm_steps")),
             "pretrain.next-sentence": (self.pretrain.next_sentence, False, "the study `initialisation`"),
+            "pretrain.start": (self.pretrain.start, None, "--weights"),
+            "pretrain.distil.teacher": (self.pretrain.distil.teacher, None, "the study `concurrent`"),
+            "teacher-pretrain.student": (
+                self.teacher_pretrain.student,
+                Pretrain().student,
+                "--teacher-student",
+            ),
             "patient.method": (self.patient.method, "patient", "`patient`"),
             "labels.seed": (self.labels.seed, 0, "--seeds"),
             "labels.epochs": (self.labels.epochs, Tuning().epochs, option("labels_seen")),

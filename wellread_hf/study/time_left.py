@@ -7,31 +7,35 @@ from statistics import median
 from rich.console import Console
 
 from wellread_hf.graph import Stage, in_order
-from wellread_hf.study.planning import PlannedStudy
+from wellread_hf.study.planning import Plan
 
-# What takes its time; the rest is seconds.
-_TIMED = ("pretrain", "finetune", "distill", "init")
+# What is alike for all seeds; labelling takes as long as its teacher and text want, the rest is seconds.
+_TIMED = ("pretrain", "finetune", "distill")
 
 
-def show_plan(studies: Sequence[PlannedStudy]) -> None:
-    """Prints each study's arms, what of it is done, and the time that the rest will take."""
+def show_plan(plan: Plan) -> None:
+    """Prints each study's arms, what of it is done, the time for the rest, and studies left out."""
     console = Console()
     lines = [""]
-    for each in studies:
+    for each in plan.studies:
         states = Counter(stage.state for stage in in_order(each.stages))
         told = ", ".join(f"{state} {count}" for state, count in states.items())
         lines.append(f"{each.name}: {len(each.study.arms)} arms, {len(each.runs)} runs; stages: {told}")
         lines += [f"  {arm.name}" for arm in each.study.arms]
-    lines.append(f"time: {estimate(in_order([stage for each in studies for stage in each.stages]))}")
+    lines.append(f"time: {estimate(in_order([stage for each in plan.studies for stage in each.stages]))}")
+    lines += [f"left out: {name}, which needs {lacking}" for name, lacking in plan.left_out.items()]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def estimate(stages: Sequence[Stage]) -> str:
     """Says how long the stages left will take, one after another, by finished ones of their kind and size."""
-    left = [stage for stage in stages if stage.state != "done" and stage.kind in _TIMED]
+    unfinished = [stage for stage in stages if stage.state != "done"]
+    labelling = sum(stage.kind == "label" for stage in unfinished)
+    besides = f", and {labelling} transfer sets to label" if labelling else ""
+    left = [stage for stage in unfinished if stage.kind in _TIMED]
     if not left:
-        return "nothing is left to train"
+        return f"nothing is left to train{besides}"
     seconds: dict[str, list[float]] = {}
     for stage in stages:
         if stage.state == "done" and stage.kind in _TIMED:
@@ -39,11 +43,11 @@ def estimate(stages: Sequence[Stage]) -> str:
     known = [median(seconds[_like(stage)]) for stage in left if _like(stage) in seconds]
     unknown = len(left) - len(known)
     if not known:
-        return (
-            f"not known for any of the {len(left)} stages left to train; it is when one of each kind is done"
-        )
-    told = f"about {sum(known) / 60:.0f} min one after another for {len(known)} stages left to train"
-    return told + (f", not known for {unknown} more" if unknown else "")
+        told = f"not known for any of the {len(left)} stages left to train; it is when one of each is done"
+    else:
+        told = f"about {sum(known) / 60:.0f} min one after another for {len(known)} stages left to train"
+        told += f", not known for {unknown} more" if unknown else ""
+    return told + besides
 
 
 def _like(stage: Stage) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from wellread_hf.evaluation.average import mean_and_spread
 
 _CLAIMS = {"better": "above 0", "no worse": "not a point below 0", "alike": "within a point of 0"}
+# Parts of the budget, and what a run is said to have used of them.
+_SPENT_AS = {"mlm_steps": "MLM steps", "labels_seen": "labels seen", "soft_labels_seen": "soft labels seen"}
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -90,10 +92,11 @@ def _score_table(found: Mapping[str, Any]) -> str:
 
 
 def _notes(found: Mapping[str, Any]) -> str:
+    used = {part for score in found["scores"] for part in score["budget"]}
     budget = ", ".join(
         f"{name.replace('_', ' ')} {amount:,}"
         for name, amount in found["budget"].items()
-        if amount is not None
+        if amount is not None and (name not in _SPENT_AS or _SPENT_AS[name] in used)
     )
     notes = [
         f"budget of every arm: {budget}; seeds {', '.join(map(str, found['seeds']))}; pre-training: "
@@ -103,8 +106,9 @@ def _notes(found: Mapping[str, Any]) -> str:
         "two-sided and not corrected",
         *found["remarks"],
     ]
-    if found["teacher"] is not None:
-        notes.append(f"teacher: {found['teacher']:.1f}")
+    told = "not scored on these rows" if found["teacher"] is None else f"{found['teacher']:.1f}"
+    labels = "given; it may have seen other labels" if found["teacher_given"] else "of the same labelled rows"
+    notes.append(f"teacher: {told}, {labels}")
     for domain, correlation in found["rank_correlations"].items():
         notes.append(
             f"domain {domain}: rank correlation S = {correlation:.2f} with the task's word frequencies"
