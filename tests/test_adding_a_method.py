@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,17 @@ import pytest
 import torch
 from recipe_runs import ROOT, run_here
 
-from wellread_hf.settings import Objective
+from wellread_hf.settings import Objective, Running
+from wellread_hf.study.arms import Arm, Finding
+from wellread_hf.study.catalogue import STUDIES
+from wellread_hf.study.planning import Plan
+from wellread_hf.study.settings import ON_TOY
 from wellread_hf.training import methods
 from wellread_hf.training.methods import METHODS, Method
 from wellread_hf.training.methods.lesson import Lesson
 
 PAGE = (ROOT / "docs" / "adding-a-method.md").read_text()
-FILE, LINE = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+FILE, LINE, ARM, STUDY = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 
 
 @pytest.fixture
@@ -68,6 +73,29 @@ def test_the_example_is_reached_by_its_name_and_trains(
     # It knows no temperature.
     assert mse == softer
     assert mse != soft
+
+
+@pytest.mark.usefixtures("added")
+def test_the_example_takes_part_in_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(STUDIES, "methods", STUDIES["methods"])
+    exec(
+        ARM + STUDY,
+        {"Arm": Arm, "Finding": Finding, "Objective": Objective, "replace": replace}
+        | {"STUDIES": STUDIES, "METHODS": STUDIES["methods"]},
+    )
+    ran = run_here(capfd, "study", "methods", "--dry-run", "--running.runs", tmp_path / "runs")
+    assert ran.status == 0, ran.err
+    # With each student and seed.
+    assert "\nmethods: 5 arms, 50 runs" in ran.out
+    assert "\n  Logit MSE\n" in ran.out
+    (study,) = Plan(replace(ON_TOY, studies=("methods",), running=Running(runs=tmp_path))).studies
+    learnt = {
+        run.stage.identity["objective"]["method"] for run in study.runs if run.arm.series == "Logit MSE"
+    }
+    assert learnt == {"logit-mse"}
+    assert study.study.findings[-1].less == ("Logit MSE",)
 
 
 def test_the_page_names_files_that_are_there_and_no_method_twice() -> None:

@@ -165,14 +165,14 @@ def test_what_no_arm_used_of_the_budget_is_not_told(tmp_path: Path) -> None:
     text = page(found)
     assert "budget of every arm: labelled rows 500, transfer rows 6,000, soft labels seen 12,000;" in text
     found["scores"][0]["budget"]["MLM steps"] = 1_500
-    assert "budget of every arm: mlm steps 1,500, labelled rows 500," in page(found)
+    assert "budget of every arm: MLM steps 1,500, labelled rows 500," in page(found)
 
 
 def test_a_teacher_that_was_given_is_told(tmp_path: Path) -> None:
     planned = _planned(tmp_path, STUDIES["methods"], _noisy)
-    assert "teacher: 90.0, of the same labelled rows" in page(results(planned, ON_TOY))
+    assert "teacher: 90.0; taught by the same labelled rows" in page(results(planned, ON_TOY))
     given = page(results(replace(planned, teacher=None), ON_TOY))
-    assert "teacher: not scored on these rows, given; it may have seen other labels" in given
+    assert "teacher: not scored on these rows; given, with labels of its own" in given
 
 
 def test_a_page_says_all_that_a_reader_needs(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def _score_table(found: Mapping[str, Any]) -> str:
 def _notes(found: Mapping[str, Any]) -> str:
     used = {part for score in found["scores"] for part in score["budget"]}
     budget = ", ".join(
-        f"{name.replace('_', ' ')} {amount:,}"
+        f"{_SPENT_AS.get(name, name.replace('_', ' '))} {amount:,}"
         for name, amount in found["budget"].items()
         if amount is not None and (name not in _SPENT_AS or _SPENT_AS[name] in used)
     )
@@ -107,8 +107,8 @@ def _notes(found: Mapping[str, Any]) -> str:
         *found["remarks"],
     ]
     told = "not scored on these rows" if found["teacher"] is None else f"{found['teacher']:.1f}"
-    labels = "given; it may have seen other labels" if found["teacher_given"] else "of the same labelled rows"
-    notes.append(f"teacher: {told}, {labels}")
+    labels = "given, with labels of its own" if found["teacher_given"] else "taught by the same labelled rows"
+    notes.append(f"teacher: {told}; {labels}")
     for domain, correlation in found["rank_correlations"].items():
         notes.append(
             f"domain {domain}: rank correlation S = {correlation:.2f} with the task's word frequencies"
