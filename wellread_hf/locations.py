@@ -99,11 +99,10 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    if constants.HF_HUB_OFFLINE:
-        pinned = _cached_commit(repo_id, repo_type, revision)
-        found = pinned or revision
-        return Location(name=repo_id, revision=found, fingerprint=f"hub:{repo_id}@{found or 'cached'}")
     try:
+        if constants.HF_HUB_OFFLINE:
+            found = _cached_commit(repo_id, repo_type, revision) or revision
+            return Location(name=repo_id, revision=found, fingerprint=f"hub:{repo_id}@{found or 'cached'}")
         info = HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision)
     except HFValidationError:
         raise SourceError(
@@ -169,14 +168,14 @@ def fetch(location: Location, file: str, option: str) -> Path | None:
 def _cached_commit(repo_id: str, repo_type: RepoType, revision: str | None) -> str | None:
     """Returns the commit that the Hub's cache here holds of a revision; None where it holds none."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         # No file matches: nothing is asked for but the name of the folder.
         folder = snapshot_download(
             repo_id, repo_type=repo_type, revision=revision, local_files_only=True, allow_patterns=[]
         )
-    except (LocalEntryNotFoundError, HFValidationError):
+    except LocalEntryNotFoundError:
         # What is missing is told by whoever loads it, with the same words as ever.
         return None
     return Path(folder).name

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,18 @@ import pytest
 from recipe_runs import Ran, recipe, run_here
 from transformers import AutoTokenizer
 
+from wellread_hf.data.rows import load_task
 from wellread_hf.data.toyworld import LABEL_NAMES
 from wellread_hf.errors import SettingsError
+from wellread_hf.graph import carry_out, in_order
+from wellread_hf.inputs import TransferSet, find_task
 from wellread_hf.models.loading import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
+from wellread_hf.settings import Running, Task, Transfer
 from wellread_hf.students import Student
 from wellread_hf.study.planning import Plan
 from wellread_hf.study.settings import ON_TOY
+from wellread_hf.study.transfer_text import FILE, transfer_text
 
 TEXT = ("--scale", "text", "--dry-run")
 BUDGET = (
@@ -41,10 +47,24 @@ SMALL = (
     ("options", "told"),
     [
         (("--seeds", 3), "--seeds: expected two or more, got 3; a single run has no error bar"),
+        (("--seeds", 0, -1), "--seeds: expected none below 0, got 0 -1"),
         (("--seeds", 1, 1), "--seeds: expected each once, got 1 1"),
         (("--students", "3-128"), "expected one of the 24 students"),
         (("--task.name", "sst2"), "expected --scale text"),
         (("--budget.labels-seen", 0), "--budget.labels-seen must be at least 1, got 0"),
+        (("--budget.labels-seen", 499), "499: expected at least the 500 of --budget.labelled-rows"),
+        (("--budget.soft-labels-seen", 99), "99: expected at least the 6000 of --budget.transfer-rows"),
+        (("--toy.train-rows", 499), "--budget.labelled-rows 500: the toy world has 499 of them"),
+        (("--toy.pool-rows", 100), "--budget.transfer-rows 6000: the toy world has 100 of them"),
+        (("--labels.patience", 1), "--labels.patience: the study decides it"),
+        (("--soft-labels.patience", 1), "--soft-labels.patience: the study decides it"),
+        (
+            ("transfer-size", "--budget.transfer-rows", 10),
+            "--budget.transfer-rows 10: Distillation, 2 % has 2% of them, which is not one row",
+        ),
+        (("--teacher", "no/such/place"), "--teacher no/such/place: there is no such file"),
+        (("--teacher", Path(__file__).parent), ": expected a fine-tuned classifier, with a config.json"),
+        (("--weights", Path(__file__).parent), ": expected a pre-trained model, whose config.json tells"),
         (("--task.train-rows", 100), "--task.train-rows: the study decides it"),
         (("--labels.epochs", 9), "expected --budget.labels-seen instead, got 9"),
         (("--pretrain.steps", 9), "expected --budget.mlm-steps instead, got 9"),
@@ -83,7 +103,6 @@ SMALL = (
         ),
         (("--pretrain.distil.teacher", "x"), "--pretrain.distil.teacher: the study decides it"),
         (("--teacher-pretrain.student", "12-768"), "expected --teacher-student instead, got 12-768"),
-        (("compound", "--transfer", "task"), "`task` is no source of a corpus"),
     ],
 )
 def test_what_is_refused(
@@ -108,9 +127,12 @@ def test_real_text_has_no_budget_unless_it_is_named(
             "--task.columns",
             "sentence",
         ),
-        *("--task.validation", toy_folder / "task/validation.jsonl", "--weights", toy_folder / "tokenizer"),
-        *("--teacher", toy_folder / "tokenizer", "--transfer", f"{toy_folder}/pool.jsonl,column=sentence"),
+        *("--task.validation", toy_folder / "task/validation.jsonl", "--weights", f"{tmp_path}/{{student}}"),
+        *("--teacher", tmp_path / "teacher", "--transfer", f"{toy_folder}/pool.jsonl,column=sentence"),
     )
+    _given(tmp_path, Student(2, 128), Student(4, 128))
+    _given_plus(tmp_path / "plus", Student(2, 128))
+    new_classifier(Student(2, 128), 100, LABEL_NAMES, seed=1).save_pretrained(tmp_path / "teacher")
     for given in range(0, 8, 2):
         ran = run_here(capfd, "study", "methods", *TEXT, *task, *BUDGET[:given])
         assert ran.status == 2, ran.out
@@ -125,12 +147,12 @@ def test_real_text_has_no_budget_unless_it_is_named(
     assert "\nmethods: 4 arms, 8 runs" in planned.out
     assert re.findall(r"^left out: (.*)", planned.out, re.MULTILINE) == [
         "initialisation, which needs --budget.mlm-steps, or --deep and --mlm-plus",
-        "depth-width, which needs --weights of every size, with {student} in its name",
+        "depth-width, which needs --weights of 2-256 and 8-128",
         "domain, which needs --near and --far",
-        "compound, which needs --budget.mlm-steps, and --transfer without task",
+        "compound, which needs --budget.mlm-steps",
         "concurrent, which needs --budget.mlm-steps and --label.states",
     ]
-    given = ("--deep", toy_folder / "tokenizer", "--mlm-plus", toy_folder / "tokenizer")
+    given = ("--deep", tmp_path / "bert-4-128", "--mlm-plus", tmp_path / "plus")
     planned = run_here(capfd, "study", *TEXT, *task, *one, *given)
     assert "\ninitialisation: 5 arms, 10 runs" in planned.out, planned.err
     named = run_here(capfd, "study", "methods", *TEXT, *task, *one)
@@ -155,8 +177,13 @@ def _given(folder: Path, *students: Student) -> None:
         new_masked_lm(student, 100, dropout=0.1, seed=0).save_pretrained(folder / student.name)
 
 
+def _given_plus(folder: Path, student: Student) -> None:
+    student.config(100, architectures=["BertForPreTraining"]).save_pretrained(folder)
+
+
 def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None:
     _given(tmp_path, Student(2, 128), Student(4, 128))
+    _given_plus(tmp_path / "plus", Student(2, 128))
     running, given = replace(ON_TOY.running, runs=tmp_path), f"{tmp_path}/{{student}}"
     # `--deep` is filled in for --deep-layers, which are four: one of two layers would be refused.
     settings = replace(
@@ -165,7 +192,7 @@ def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None
         students=("2-128",),
         seeds=(0, 1),
         running=running,
-        **{"weights": given, "deep": given, "mlm_plus": given},
+        **{"weights": given, "deep": given, "mlm_plus": f"{tmp_path}/plus"},
     )
     (study,) = Plan(settings).studies
     kinds = {run.arm.name: [stage.kind for stage in run.steps] for run in study.runs}
@@ -186,8 +213,16 @@ def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None
             "--weights {}/bert-4-128: expected bert-2-128, 2 layers 128 wide, got 4 layers 128 wide; put",
         ),
         (
-            {"mlm_plus": "bert-2-256"},
-            "--mlm-plus {}/bert-2-256: expected bert-2-128, 2 layers 128 wide, got 2 layers 256 wide",
+            {"mlm_plus": "plus"},
+            "--mlm-plus {}/plus: expected bert-2-128, 2 layers 128 wide, got 2 layers 256 wide",
+        ),
+        (
+            {"weights": "classifier"},
+            "--weights {}/classifier: expected a pre-trained model, got a classifier (BertForSequence",
+        ),
+        (
+            {"mlm_plus": "bert-2-128"},
+            "--mlm-plus {}/bert-2-128: expected a model with a next-sentence head (BertForPreTraining), got",
         ),
         (
             {"deep": "bert-2-128"},
@@ -199,8 +234,10 @@ def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None
         ),
     ],
 )
-def test_students_of_another_size_are_refused(tmp_path: Path, options: dict[str, str], told: str) -> None:
+def test_students_of_another_kind_are_refused(tmp_path: Path, options: dict[str, str], told: str) -> None:
     _given(tmp_path, Student(2, 128), Student(4, 128), Student(2, 256))
+    _given_plus(tmp_path / "plus", Student(2, 256))
+    new_classifier(Student(2, 128), 100, LABEL_NAMES, seed=1).save_pretrained(tmp_path / "classifier")
     settings = replace(
         ON_TOY,
         studies=("initialisation",),
@@ -210,6 +247,54 @@ def test_students_of_another_size_are_refused(tmp_path: Path, options: dict[str,
     )
     with pytest.raises(SettingsError, match="^" + re.escape(told.format(tmp_path))):
         Plan(settings)
+
+
+def test_students_of_other_words_are_refused(tmp_path: Path, toy_folder: Path) -> None:
+    _given(tmp_path, Student(2, 128), Student(4, 128))
+    shutil.copy(toy_folder / "tokenizer/tokenizer.json", tmp_path / "bert-2-128")
+    (tmp_path / "bert-4-128/vocab.txt").write_text("[PAD]\na\nb\n")
+    settings = replace(
+        ON_TOY,
+        studies=("concurrent",),
+        students=("2-128",),
+        running=replace(ON_TOY.running, runs=tmp_path),
+        weights=f"{tmp_path}/bert-2-128",
+        deep=f"{tmp_path}/bert-4-128",
+    )
+    with pytest.raises(SettingsError, match=r"^--deep .* and --weights .*: expected the same words"):
+        Plan(settings)
+
+
+def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_folder: Path) -> None:
+    train, validation = (str(toy_folder / f"task/{split}.jsonl") for split in ("train", "validation"))
+    task = Task(name="mine", data=train, validation=validation, columns=("sentence",))
+    transfer = Transfer(sources=(f"{toy_folder}/pool.jsonl,column=sentence", "task"), rows=40)
+    running = Running(runs=tmp_path)
+    stage = transfer_text(task, transfer, running, [])
+    carry_out([stage])
+    written = [json.loads(line)["text"] for line in (stage.folder / FILE).read_text().splitlines()]
+    loaded = load_task(task, find_task(task, running, []))
+    assert written == [text for (text,) in TransferSet(transfer, running, []).rows(loaded).texts]
+    assert len(written) == 40
+    # Students read what they are taught by.
+    (compound,) = Plan(replace(ON_TOY, studies=("compound",), running=running)).studies
+    stages = in_order(compound.stages)
+    read = [stage.identity["transfer"] for stage in stages if stage.kind == "text"]
+    labelled = [stage.identity["transfer"] for stage in stages if stage.kind == "label"]
+    assert read == labelled
+    assert read[0]["rows"] == 6_000
+
+
+def test_a_deleted_study_is_written_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ("compound", *SMALL, "--one-student", "compound", "--running.runs", tmp_path)
+    ran = run_here(capfd, "study", *words)
+    assert ran.status == 0, ran.err
+    (folder,) = tmp_path.glob("study-compound-*")
+    before = (folder / "table.md").read_text()
+    shutil.rmtree(folder)
+    ran = run_here(capfd, "study", *words)
+    assert ran.status == 0, ran.err
+    assert (folder / "table.md").read_text() == before
 
 
 def _study(folder: Path, name: str) -> dict[str, Any]:

@@ -114,6 +114,7 @@ def test_arms_with_students_of_their_own_are_paired_by_seed(tmp_path: Path) -> N
     # 8 layers against 2.
     assert deeper["mean"] == pytest.approx(6.0)
     assert deeper["pairs"] == flat["pairs"] == 5
+    assert "; pairs are a seed each; " in page(results(planned, ON_TOY))
     # Differences without any spread test nothing.
     assert deeper["p_holm"] is None
     assert deeper["verdict"] == flat["verdict"] == "not decidable"
@@ -166,6 +167,12 @@ def test_what_no_arm_used_of_the_budget_is_not_told(tmp_path: Path) -> None:
     assert "budget of every arm: labelled rows 500, transfer rows 6,000, soft labels seen 12,000;" in text
     found["scores"][0]["budget"]["MLM steps"] = 1_500
     assert "budget of every arm: MLM steps 1,500, labelled rows 500," in page(found)
+
+
+def test_labels_seen_as_often_as_soft_labels_are_told(tmp_path: Path) -> None:
+    planned = _planned(tmp_path, STUDIES["concurrent"], lambda arm, student, seed: seed)
+    found = results(planned, ON_TOY)
+    assert found["budget"]["labels_seen"] == found["budget"]["soft_labels_seen"] == 12_000
 
 
 def test_a_teacher_that_was_given_is_told(tmp_path: Path) -> None:
@@ -258,7 +265,8 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
         collect([other], place)
     with pytest.raises(SettingsError, match="got methods-toy twice"):
         collect([study.folder, study.folder], place)
-    for bad in ("nothing here\n", f"{END}\n{BEGIN}\n"):
+    twice = f"{BEGIN}\n{END}\n" * 2
+    for bad in ("nothing here\n", f"{END}\n{BEGIN}\n", f"Write `{BEGIN}` and `{END}`.\n", twice):
         place.write_text(bad)
         with pytest.raises(SettingsError, match="expected a Markdown file with the lines"):
             collect([study.folder], place)
@@ -274,6 +282,12 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
     for missing in (tmp_path / "nothing", place):
         with pytest.raises(StoreError, match="found no folder; check the name"):
             collect([missing], place)
+    kept = (study.folder / "results.json").read_text()
+    for damaged in ("{bad", "{}", "[]"):
+        (study.folder / "results.json").write_text(damaged)
+        with pytest.raises(StoreError, match=r"results.json as this version writes it, got one that is dam"):
+            collect([study.folder], place)
+    (study.folder / "results.json").write_text(kept)
     (study.folder / "chart.png").unlink()
     with pytest.raises(StoreError, match=r"expected chart.png in the folder of a finished study"):
         collect([study.folder], place)

@@ -29,21 +29,25 @@ def shape_of(model: Location | None, option: str, after: Sequence[Stage] = ()) -
     """
     if model is None:
         return None
-    path = fetch(model, "config.json", option)
-    if path is None:
+    config = config_of(model, option)
+    if config is None:
         makers = [stage for stage in after if str(stage.folder) == model.name]
         return makers[0].shape() if makers else None
-    try:
-        config = json.loads(path.read_text())
-    except ValueError:
-        config = None
-    if not isinstance(config, dict):
-        # Whoever loads the model tells what is wrong with it.
-        return None
     # DistilBERT has names of its own.
     layers = config.get("num_hidden_layers", config.get("n_layers"))
     width = config.get("hidden_size", config.get("dim"))
     return Shape(layers, width) if isinstance(layers, int) and isinstance(width, int) else None
+
+
+def config_of(model: Location, option: str) -> dict[str, Any] | None:
+    """Returns what a model's config.json says; None where there is none, or none that can be read."""
+    path = fetch(model, "config.json", option)
+    try:
+        config = None if path is None else json.loads(path.read_text())
+    except ValueError:
+        config = None
+    # Whoever loads the model tells what is wrong with it.
+    return config if isinstance(config, dict) else None
 
 
 def teacher_of(labels: Stage) -> Shape | None:

@@ -9,6 +9,7 @@ from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.records import RECORD, StageRecord, write_atomically
 from wellread_hf.study.running import CHART, RESULTS, TABLE
 from wellread_hf.study.writing import in_words, table
+from wellread_hf.study.writing import page as written
 
 # What stands between these two lines is replaced; the rest of the page is its author's.
 BEGIN, END = "<!-- studies: begin -->", "<!-- studies: end -->"
@@ -43,7 +44,7 @@ def collect(folders: Sequence[Path], page: Path) -> None:
             there.mkdir(parents=True, exist_ok=True)
             for file, content in contents.items():
                 write_atomically(there / file, content)
-        write_atomically(page, f"{before}{BEGIN}\n\n{overview(found)}\n\n{END}{after}")
+        write_atomically(page, f"{before}{BEGIN}\n\n{overview(found)}\n\n{END}\n{after}")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"--page {page}: expected a Markdown file that can be read and written, with room for a folder "
@@ -124,7 +125,7 @@ def _read(
                     f"{folder}: expected {file} in the folder of a finished study, found none; delete the "
                     "folder and run recipes/study.py again, nothing is trained twice"
                 )
-        study = json.loads((folder / RESULTS).read_text())
+        study = _numbers(folder)
         name = f"{study['study']}-{study['task']}"
         if name in found:
             raise SettingsError(f"{folder}: expected each study once a task, got {name} twice; leave one out")
@@ -133,14 +134,27 @@ def _read(
     return found, files
 
 
+def _numbers(folder: Path) -> Mapping[str, Any]:
+    try:
+        study: Mapping[str, Any] = json.loads((folder / RESULTS).read_text())
+        # What this version cannot write down, it cannot show.
+        written(study)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{folder}: expected a {RESULTS} as this version writes it, got one that is damaged or of "
+            f"another version ({type(error).__name__}: {error}); delete the folder and run recipes/study.py "
+            "again, nothing is trained twice"
+        ) from error
+    return study
+
+
 def _around(page: Path) -> tuple[str, str]:
     """Returns what stands before and after the place of the studies."""
-    text = page.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
+    lines = page.read_text().splitlines(keepends=True)
+    begins, ends = ([at for at, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END))
+    if not (len(begins) == len(ends) == 1 and begins[0] < ends[0]):
         raise SettingsError(
-            f"--page {page}: expected a Markdown file with the lines {BEGIN} and {END}, between which the "
-            "studies go, got none of that kind; write them where you want the studies"
+            f"--page {page}: expected a Markdown file with the lines {BEGIN} and {END}, once each in this "
+            "order, between which the studies go, got none of that kind; write them where the studies belong"
         )
-    return before, after
+    return "".join(lines[: begins[0]]), "".join(lines[ends[0] + 1 :])

@@ -8,7 +8,7 @@ from rich.markdown import Markdown
 
 from wellread_hf.graph import Stage
 from wellread_hf.study.planning import Plan
-from wellread_hf.study.running import TABLE, studies_stage
+from wellread_hf.study.running import TABLE, studies_stages
 from wellread_hf.study.settings import ON_TOY, StudySettings, real_text, smoke_study
 from wellread_hf.study.time_left import show_plan
 from wellread_hf.sweep.engine import check_engine
@@ -28,10 +28,10 @@ def ready(settings: StudySettings) -> None:
 
 
 def plan(settings: StudySettings) -> list[Stage]:
-    """Plans all studies: one stage."""
+    """Plans all studies: one stage carries them out, the last."""
     _plan.cache_clear()
     planned = _plan(settings)
-    return [studies_stage(planned.studies, settings, planned.first)]
+    return studies_stages(planned.studies, settings, planned.first)
 
 
 def preview(settings: StudySettings, stages: Sequence[Stage]) -> None:
@@ -41,7 +41,7 @@ def preview(settings: StudySettings, stages: Sequence[Stage]) -> None:
 
 def show(settings: StudySettings, stages: Sequence[Stage]) -> None:
     """Prints the verdicts of finished studies, and where their pages and pictures lie."""
-    (stage,) = stages
+    stage = stages[-1]
     console = Console(width=None if Console().is_terminal else 140)
     console.print(Markdown((stage.folder / TABLE).read_text()))
     for name in stage.record.outcome["studies"]:

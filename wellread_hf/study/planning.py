@@ -7,21 +7,19 @@ from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.inputs import TASK
 from wellread_hf.locations import each_found_once
-from wellread_hf.settings import Distil, Init, Kept, Start, Transfer, Tuning
-from wellread_hf.stages import initialise
+from wellread_hf.settings import Start, Transfer, Tuning
 from wellread_hf.students import Student
 from wellread_hf.study.allowed import left_out
 from wellread_hf.study.arms import Arm, Domain, Study
 from wellread_hf.study.catalogue import STUDIES, StudyName
-from wellread_hf.study.given import Given
+from wellread_hf.study.given import check_teacher
 from wellread_hf.study.likeness import likeness
 from wellread_hf.study.settings import ALL_STUDIES, StudySettings
-from wellread_hf.study.spelling import errors_spelt_as_typed
+from wellread_hf.study.spelling import SOURCES, errors_spelt_as_typed
+from wellread_hf.study.starts import Starts
+from wellread_hf.study.transfer_text import transfer_text
 from wellread_hf.toy import TOY, Toy
 from wellread_hf.training.methods import find_method
-
-# On the command line, the sources of each domain.
-_OPTIONS: dict[Domain, str] = {"in": "--transfer", "near": "--near", "far": "--far"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +106,21 @@ class _Planner:
         self.chain = Chain(labelled, settings.corpus, self.toy, settings.running)
         # A transfer set draws its own rows, of the task's text as well: the same ones, if they are as many.
         self.soft = Chain(settings.task, settings.corpus, self.toy, settings.running)
-        self.made_teacher = None if settings.teacher is not None else self._teacher()
+        self.made_teacher = self._teacher() if settings.teacher is None else None
+        if settings.teacher is not None:
+            check_teacher(settings.teacher, settings.running.runs)
 
     def study(self, name: StudyName) -> PlannedStudy:
         study, s = STUDIES[name], self.settings
         common = s.students[:1] if name in s.one_student else s.students
         runs = []
+        self.starts = Starts(s, self.chain, self.toy)
         for arm in study.arms:
             students = [arm.student] if arm.student is not None else common
             for student in map(Student.parse, students):
-                with errors_spelt_as_typed(_OPTIONS[arm.domain]):
+                with errors_spelt_as_typed(s, arm):
                     runs += [self._run(arm, student, seed) for seed in s.seeds]
+        self.starts.check_words()
         domains = dict.fromkeys(arm.domain for arm in study.arms)
         likenesses = {}
         if study.axis == "rank correlation":
@@ -133,90 +135,12 @@ class _Planner:
         return self.chain.fine_tuned(encoder, s.teacher_tuning)
 
     def _run(self, arm: Arm, student: Student, seed: int) -> PlannedRun:
-        start = self._weights(arm, student, seed)
+        start = self.starts.of(arm, student, seed, self._transfer_text)
         steps = [start] if isinstance(start, Stage) else []
         for lesson in arm.lessons:
             start = self._labels(arm, start, seed) if lesson == "labels" else self._soft(arm, start, seed)
             steps.append(start)
         return PlannedRun(arm=arm, student=student, seed=seed, steps=tuple(steps))
-
-    def _weights(self, arm: Arm, student: Student, seed: int) -> Start | Stage:
-        match arm.weights:
-            case "random":
-                return self._random(student)
-            case "pre-trained":
-                return self._pretrained(student, seed)
-            case "pre-trained, MLM+":
-                given = self._given("--mlm-plus", self.settings.mlm_plus)
-                return given.like(student) if given else self._masked_lm(student, seed, next_sentence=True)
-            case "pre-trained on D_T":
-                return self._masked_lm(student, seed, self._transfer_text())
-            case "truncated":
-                return self._init(self._deep(student, seed), student, "first", seed)
-            case "word embeddings":
-                return self._init(self._pretrained(student, seed), student, "embeddings", seed)
-            case "distilled MLM":
-                return self._distilled_lm(student, seed)
-
-    def _random(self, student: Student) -> Start:
-        given = self._given("--weights", self.settings.weights)
-        if given is None:
-            return self.chain.random(student.name)
-        return Start(student=student.name, tokenizer=given.like(student).weights)
-
-    def _pretrained(self, student: Student, seed: int) -> Start | Stage:
-        given = self._given("--weights", self.settings.weights)
-        return given.like(student) if given else self._masked_lm(student, seed)
-
-    def _given(self, option: str, pattern: str | None) -> Given | None:
-        if pattern is None:
-            return None
-        return Given(option=option, pattern=pattern, runs=self.settings.running.runs, after=self.toy.after)
-
-    def _masked_lm(
-        self,
-        student: Student,
-        seed: int,
-        sources: tuple[str, ...] | None = None,
-        next_sentence: bool = False,
-    ) -> Stage:
-        settings = replace(self.settings.pretrain, student=student.name, seed=seed)
-        settings = replace(settings, steps=self.budget.named("mlm_steps"), next_sentence=next_sentence)
-        return self.chain.pretrained(settings, sources)
-
-    def _deep(self, student: Student, seed: int) -> Start | Stage:
-        """Returns a deeper masked LM of the same width."""
-        layers, given = self.settings.deep_layers, self._given("--deep", self.settings.deep)
-        if given is not None:
-            return given.deeper(student, layers)
-        if layers <= student.layers:
-            raise SettingsError(
-                f"--deep-layers {layers}: expected more than the students have, got {student.name} among "
-                "them; give more, or leave it out"
-            )
-        deep = Student(layers, student.hidden)
-        return self._masked_lm(deep, seed)
-
-    def _init(self, source: Start | Stage, student: Student, keep: Kept, seed: int) -> Stage:
-        name, after = _place(source)
-        init = Init(source=name, student=student.name, keep=keep, seed=seed)
-        return initialise(init, self.settings.running, [*self.toy.after, *after])
-
-    def _distilled_lm(self, student: Student, seed: int) -> Stage:
-        deep = self._deep(student, seed)
-        first = self._init(deep, student, "spread", seed)
-        name, after = _place(deep)
-        settings = replace(
-            self.settings.pretrain,
-            student=student.name,
-            start=str(first.folder),
-            # A start brings its own.
-            dropout=None,
-            distil=Distil(teacher=name),
-            seed=seed,
-            steps=self.budget.named("mlm_steps"),
-        )
-        return self.chain.pretrained(settings, after=[*after, first])
 
     def _labels(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         seen = self.budget.named("soft_labels_seen" if arm.even else "labels_seen")
@@ -243,7 +167,12 @@ class _Planner:
         if arm.transfer == TASK:
             rows, seed = self.budget.named("labelled_rows"), self.settings.task.train_seed
             return Transfer(sources=(TASK,), rows=rows, seed=seed)
-        rows = max(1, round(arm.share * self.budget.named("transfer_rows")))
+        rows = round(arm.share * self.budget.named("transfer_rows"))
+        if rows < 1:
+            raise SettingsError(
+                f"--budget.transfer-rows {self.budget.transfer_rows}: {arm.name} has {arm.share:.0%} of "
+                "them, which is not one row; give more"
+            )
         return Transfer(sources=self._sources(arm.domain), rows=rows)
 
     def _sources(self, domain: Domain) -> tuple[str, ...]:
@@ -251,30 +180,21 @@ class _Planner:
         sources = {"in": s.transfer, "near": s.near, "far": s.far}[domain]
         if not sources:
             raise SettingsError(
-                f"{_OPTIONS[domain]} is missing: expected sources of text for the teacher to label, e.g. "
+                f"{SOURCES[domain]} is missing: expected sources of text for the teacher to label, e.g. "
                 "MY-REVIEWS,column=text, got none"
             )
         return sources
 
-    def _transfer_text(self) -> tuple[str, ...]:
-        sources = self._sources("in")
-        if TASK in sources:
-            raise SettingsError(
-                "the study `compound` pre-trains on the transfer set's text, and `task` is no source of a "
-                "corpus; name its text in --transfer instead, e.g. nyu-mll/glue,config=sst2,column=sentence"
-            )
-        return tuple(map(self.toy.text, sources))
+    def _transfer_text(self, arm: Arm) -> Stage:
+        """Returns the text of the rows that the teacher labels."""
+        transfer = self.toy.transfer(self._transfer(arm))
+        return transfer_text(self.soft.task, transfer, self.settings.running, list(self.toy.after))
 
     def _likeness(self, domain: Domain) -> Stage:
         transfer = self.toy.transfer(
             Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
         )
         return likeness(self.chain.task, transfer, self.settings.running, list(self.toy.after))
-
-
-def _place(source: Start | Stage) -> tuple[str, list[Stage]]:
-    """Returns where a model lies, or will, and the stage that makes it."""
-    return (str(source.folder), [source]) if isinstance(source, Stage) else (str(source.weights), [])
 
 
 def _tuning(tuning: Tuning, seen: int, rows: int, seed: int) -> Tuning:

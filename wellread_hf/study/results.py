@@ -136,8 +136,9 @@ def results(planned: PlannedStudy, settings: StudySettings) -> dict[str, Any]:
         "metric": metric,
         "split": split,
         "seeds": list(settings.seeds),
-        "budget": asdict(settings.budget),
+        "budget": _budget(planned, settings),
         "remarks": list(planned.study.remarks),
+        "pairs": "a student and a seed each" if planned.study.every_student else "a seed each",
         "pre-training": _pretraining(planned, settings),
         "teacher": _teacher(planned, metric, split),
         "teacher_given": planned.teacher is None,
@@ -148,6 +149,14 @@ def results(planned: PlannedStudy, settings: StudySettings) -> dict[str, Any]:
         "findings": [_numbers(each) for each in tested(planned, scores)],
         "code_versions": code_versions(planned),
     }
+
+
+def _budget(planned: PlannedStudy, settings: StudySettings) -> dict[str, int | None]:
+    """Returns what each arm may use; where labels are seen as often as soft labels, it says so."""
+    budget = asdict(settings.budget)
+    if all(arm.even for arm in planned.study.arms if "labels" in arm.lessons):
+        budget["labels_seen"] = budget["soft_labels_seen"]
+    return budget
 
 
 def _pretraining(planned: PlannedStudy, settings: StudySettings) -> str:

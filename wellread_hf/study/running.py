@@ -11,6 +11,7 @@ from wellread_hf.graph import Stage, in_order, processes
 from wellread_hf.progress import bar, say
 from wellread_hf.records import write_atomically
 from wellread_hf.students import STUDENTS, Student
+from wellread_hf.study.arms import Arm
 from wellread_hf.study.drawing import draw
 from wellread_hf.study.planning import PlannedStudy
 from wellread_hf.study.results import results
@@ -53,8 +54,13 @@ def study_stage(planned: PlannedStudy, settings: StudySettings) -> Stage:
     )
 
 
-def studies_stage(planned: Sequence[PlannedStudy], settings: StudySettings, after: Sequence[Stage]) -> Stage:
+def studies_stages(
+    planned: Sequence[PlannedStudy], settings: StudySettings, after: Sequence[Stage]
+) -> list[Stage]:
     """Builds the stage that carries out studies, one after another, and writes a table of all verdicts.
+
+    It is the last; where it is done, and the folder of a study has been deleted since, that study comes
+    before it.
 
     Args:
         planned: The studies.
@@ -62,7 +68,7 @@ def studies_stage(planned: Sequence[PlannedStudy], settings: StudySettings, afte
         after: What all of them need first.
     """
     written = [study_stage(each, settings) for each in planned]
-    return Stage(
+    together = Stage(
         kind="studies",
         name=settings.task.name,
         root=settings.running.runs,
@@ -71,6 +77,8 @@ def studies_stage(planned: Sequence[PlannedStudy], settings: StudySettings, afte
         work=lambda stage: _Sitting(planned, written, settings, stage).outcome(),
         solo=True,
     )
+    deleted = [each for each in written if each.state != "done"] if together.state == "done" else []
+    return [*deleted, together]
 
 
 class _Sitting:
@@ -90,7 +98,7 @@ class _Sitting:
                 "--engine ray"
             )
         self.planned, self.written, self.settings, self.folder = planned, written, settings, stage.folder
-        self.students = _students(planned, settings)
+        self.students, self.arms = _students(planned, settings), _arms(planned)
         self.failed: dict[str, str] = {}
 
     def outcome(self) -> Mapping[str, Any]:
@@ -146,8 +154,18 @@ class _Sitting:
             say(f"{job.stage.name}: {said} ({job.stage.folder / TABLE})")
 
     def _fails(self, stage: Stage, why: str) -> None:
-        self.failed[stage.digest] = f"{stage.folder.name}: {spelt_as_typed(why)}"
+        told = spelt_as_typed(why, self.settings, self.arms.get(stage.digest))
+        self.failed[stage.digest] = f"{stage.folder.name}: {told}"
         say(f"failed: {self.failed[stage.digest]}")
+
+
+def _arms(planned: Sequence[PlannedStudy]) -> dict[str, Arm]:
+    """Tells what arm a stage is part of, the first of several, by the stage's digest."""
+    arms: dict[str, Arm] = {}
+    for run in (run for each in planned for run in each.runs):
+        for stage in in_order(run.steps):
+            arms.setdefault(stage.digest, run.arm)
+    return arms
 
 
 def _weight(job: Job) -> float:

@@ -40,6 +40,13 @@ class Budget:
             value = getattr(self, each.name)
             if value is not None and value < 1:
                 raise SettingsError(f"{option(each.name)} must be at least 1, got {value}")
+        for seen, rows in (("labels_seen", "labelled_rows"), ("soft_labels_seen", "transfer_rows")):
+            most, there = getattr(self, seen), getattr(self, rows)
+            if most is not None and there is not None and most < there:
+                raise SettingsError(
+                    f"{option(seen)} {most}: expected at least the {there} of {option(rows)}, or some rows "
+                    "are never seen; give more of the one or less of the other"
+                )
 
     def named(self, name: str) -> int:
         """Returns a part of the budget.
@@ -98,7 +105,8 @@ class StudySettings:
     filled in for `deep_layers` layers; default: such students are pre-trained."""
     mlm_plus: str | None = None
     """Students pre-trained with next sentences too (MLM+), for the study of initialisation: a pattern as in
-    `weights`; default: they are pre-trained here, one a seed."""
+    `weights`, whose students should then have seen none (Google's have); default: they are pre-trained here,
+    one a seed."""
     deep_layers: int = 12
     """Layers of the deeper ones."""
     labels: Tuning = field(
@@ -141,6 +149,8 @@ class StudySettings:
                 f"--seeds: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
                 "run has no error bar, and decides nothing"
             )
+        if min(self.seeds) < 0:
+            raise SettingsError(f"--seeds: expected none below 0, got {' '.join(map(str, self.seeds))}")
         if self.deep_layers not in LAYERS:
             raise SettingsError(
                 f"--deep-layers: expected one of {', '.join(map(str, LAYERS))}, got {self.deep_layers}"
@@ -148,6 +158,17 @@ class StudySettings:
         if self.engine.asha:
             raise SettingsError("--asha stops poor runs early, but a study needs all of them; leave it out")
         self._check_left_to_the_study()
+        if self.scale == "toy":
+            self._check_rows_of_the_toy_world()
+
+    def _check_rows_of_the_toy_world(self) -> None:
+        for part, there in (("labelled_rows", "train_rows"), ("transfer_rows", "pool_rows")):
+            asked, most = getattr(self.budget, part), getattr(self.toy, there)
+            if asked is not None and asked > most:
+                raise SettingsError(
+                    f"{option(part)} {asked}: the toy world has {most} of them; give at most that many, or "
+                    f"more --toy.{there.replace('_', '-')}"
+                )
 
     def _check_left_to_the_study(self) -> None:
         given: dict[str, tuple[Any, Any, str]] = {
@@ -166,6 +187,8 @@ class StudySettings:
                 "--teacher-student",
             ),
             "patient.method": (self.patient.method, "patient", "`patient`"),
+            "labels.patience": (self.labels.patience, None, option("labels_seen")),
+            "soft-labels.patience": (self.soft_labels.patience, None, option("soft_labels_seen")),
             "labels.seed": (self.labels.seed, 0, "--seeds"),
             "labels.epochs": (self.labels.epochs, Tuning().epochs, option("labels_seen")),
             "soft-labels.seed": (self.soft_labels.seed, 0, "--seeds"),

@@ -5,32 +5,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wellread_hf.errors import WellreadError
+from wellread_hf.inputs import TASK
+from wellread_hf.study.arms import Arm, Domain
+from wellread_hf.study.settings import StudySettings, option
 
-# Options of the stages, and what they come from here.
-_HERE = {
-    "--objective": "--patient",
-    "--start.tokenizer": "--corpus.tokenizer",
-    "--task.train-rows": "--budget.labelled-rows",
-    "--transfer.rows": "--budget.transfer-rows",
-}
+# The sources of each domain.
+SOURCES: dict[Domain, str] = {"in": "--transfer", "near": "--near", "far": "--far"}
 
 
-def spelt_as_typed(message: str, domain: str = "--transfer") -> str:
+def spelt_as_typed(message: str, settings: StudySettings, arm: Arm | None = None) -> str:
     """Has a message name options as this command line does.
 
     Args:
         message: Any.
-        domain: The option that named the text to label.
+        settings: What was typed.
+        arm: What it is about, where it is about one arm.
     """
-    for stages, studies in {**_HERE, "--transfer.sources": domain}.items():
+    sources = SOURCES["in" if arm is None else arm.domain]
+    of_task = arm is not None and arm.transfer == TASK
+    rows = option("labelled_rows") if of_task else f"{option('transfer_rows')} (of {sources})"
+    here = {
+        "--objective": "--patient",
+        "--distil.teacher": "--deep",
+        "--start.tokenizer": "--corpus.tokenizer" if settings.weights is None else "--weights",
+        "--task.train-rows": option("labelled_rows"),
+        "--transfer.rows": rows,
+        "--transfer.sources": sources,
+    }
+    for stages, studies in here.items():
         message = re.sub(rf"(?<![\w-]){stages}(?![\w-])", studies, message)
     return message
 
 
 @contextmanager
-def errors_spelt_as_typed(domain: str) -> Iterator[None]:
-    """Has errors name options as this command line does; `domain` is the option that named the text."""
+def errors_spelt_as_typed(settings: StudySettings, arm: Arm) -> Iterator[None]:
+    """Has errors about an arm name options as this command line does."""
     try:
         yield
     except WellreadError as error:
-        raise type(error)(spelt_as_typed(str(error), domain)) from error
+        raise type(error)(spelt_as_typed(str(error), settings, arm)) from error

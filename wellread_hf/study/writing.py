@@ -101,7 +101,7 @@ def _notes(found: Mapping[str, Any]) -> str:
     notes = [
         f"budget of every arm: {budget}; seeds {', '.join(map(str, found['seeds']))}; pre-training: "
         f"{found['pre-training']}",
-        "± is the standard deviation over seeds (n - 1); pairs are a student and a seed each; paired "
+        f"± is the standard deviation over seeds (n - 1); pairs are {found['pairs']}; paired "
         f"t-tests, corrected over the {len(found['findings'])} findings of this study (Holm); intervals are "
         "two-sided and not corrected",
         *found["remarks"],
@@ -133,4 +133,4 @@ def _points(value: float) -> str:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
