@@ -285,18 +285,6 @@ def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_
     assert read[0]["rows"] == 6_000
 
 
-def test_a_deleted_study_is_written_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ("compound", *SMALL, "--one-student", "compound", "--running.runs", tmp_path)
-    ran = run_here(capfd, "study", *words)
-    assert ran.status == 0, ran.err
-    (folder,) = tmp_path.glob("study-compound-*")
-    before = (folder / "table.md").read_text()
-    shutil.rmtree(folder)
-    ran = run_here(capfd, "study", *words)
-    assert ran.status == 0, ran.err
-    assert (folder / "table.md").read_text() == before
-
-
 def _study(folder: Path, name: str) -> dict[str, Any]:
     (found,) = folder.glob(f"study-{name}-*/results.json")
     results: dict[str, Any] = json.loads(found.read_text())

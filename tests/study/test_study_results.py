@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from wellread_hf.study.collecting import BEGIN, END, collect, overview
 from wellread_hf.study.drawing import draw
 from wellread_hf.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.study.results import code_versions, results
-from wellread_hf.study.running import study_stage
+from wellread_hf.study.running import studies_stages, study_stage
 from wellread_hf.study.settings import ON_TOY
 from wellread_hf.study.writing import page, verdict_table
 
@@ -252,6 +253,19 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
         assert f'src="studies/{name}/chart.png"' in shown
         for file in ("table.md", "chart.png", "results.json"):
             assert (docs / "studies" / name / file).read_bytes() == (stage.folder / file).read_bytes()
+
+
+def test_a_deleted_study_is_written_again(tmp_path: Path) -> None:
+    settings = replace(ON_TOY, running=replace(ON_TOY.running, runs=tmp_path))
+    planned = [_planned(tmp_path, STUDIES["methods"], _noisy)]
+    (together,) = studies_stages(planned, settings, [])
+    carry_out([together])
+    (study,) = (tmp_path / name for name in together.record.outcome["studies"])
+    before = (study / "table.md").read_bytes()
+    assert studies_stages(planned, settings, [])[:-1] == []
+    shutil.rmtree(study)
+    carry_out(studies_stages(planned, settings, []))
+    assert (study / "table.md").read_bytes() == before
 
 
 def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path) -> None:
