@@ -25,8 +25,11 @@ from wellread_hf.models.loading import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.settings import Running, Task, Transfer
 from wellread_hf.students import Student
+from wellread_hf.study.catalogue import STUDIES
+from wellread_hf.study.known import PATIENT, PD
 from wellread_hf.study.planning import Plan
 from wellread_hf.study.settings import ON_TOY
+from wellread_hf.study.spelling import spelt_as_typed
 from wellread_hf.study.transfer_text import FILE, transfer_text
 
 TEXT = ("--scale", "text", "--dry-run")
@@ -54,6 +57,13 @@ SMALL = (
         (("--budget.labels-seen", 0), "--budget.labels-seen must be at least 1, got 0"),
         (("--budget.labels-seen", 499), "499: expected at least the 500 of --budget.labelled-rows"),
         (("--budget.soft-labels-seen", 99), "99: expected at least the 6000 of --budget.transfer-rows"),
+        (
+            (
+                *("concurrent", "--budget.labelled-rows", 7_000, "--budget.labels-seen", 7_000),
+                *("--toy.train-rows", 7_000, "--budget.soft-labels-seen", 6_000),
+            ),
+            "6000: expected at least the 7000 of --budget.labelled-rows, which TF sees as often",
+        ),
         (("--toy.train-rows", 499), "--budget.labelled-rows 500: the toy world has 499 of them"),
         (("--toy.pool-rows", 100), "--budget.transfer-rows 6000: the toy world has 100 of them"),
         (("--labels.patience", 1), "--labels.patience: the study decides it"),
@@ -263,6 +273,34 @@ def test_students_of_other_words_are_refused(tmp_path: Path, toy_folder: Path) -
     )
     with pytest.raises(SettingsError, match=r"^--deep .* and --weights .*: expected the same words"):
         Plan(settings)
+    # What cannot be read is told by whoever loads it.
+    for damaged in ("{", "{}", '{"model": {"vocab": [["a", 0]]}}'):
+        (tmp_path / "bert-2-128/tokenizer.json").write_text(damaged)
+        assert Plan(settings).studies
+
+
+def test_a_teacher_that_is_no_classifier_is_refused(tmp_path: Path) -> None:
+    _given(tmp_path, Student(2, 128))
+    with pytest.raises(
+        SettingsError, match=r"--teacher .*: expected a fine-tuned classifier.*, got BertForM"
+    ):
+        Plan(replace(ON_TOY, teacher=f"{tmp_path}/bert-2-128"))
+
+
+def test_errors_of_stages_are_spelt_as_typed(tmp_path: Path) -> None:
+    arms = {arm.weights: arm for study in STUDIES.values() for arm in study.arms}
+    told = "--start.weights X: no; --start.weights-only; --transfer.rows 9"
+    given = replace(ON_TOY, weights="W")
+    assert spelt_as_typed(told, given, arms["pre-trained, MLM+"]).startswith(
+        "--mlm-plus X: no; --start.weights-o"
+    )
+    assert spelt_as_typed("--source X", given, arms["truncated"]) == "--deep X"
+    assert spelt_as_typed("--start.tokenizer X", given, arms["random"]) == "--weights X"
+    assert spelt_as_typed("--start.tokenizer X", ON_TOY, arms["random"]) == "--corpus.tokenizer X"
+    assert spelt_as_typed(told, given, replace(PATIENT)).endswith("; --budget.labelled-rows 9")
+    assert spelt_as_typed(told, given, replace(PD, domain="far")).endswith(
+        "; --budget.transfer-rows (of --far) 9"
+    )
 
 
 def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_folder: Path) -> None:
@@ -276,6 +314,15 @@ def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_
     loaded = load_task(task, find_task(task, running, []))
     assert written == [text for (text,) in TransferSet(transfer, running, []).rows(loaded).texts]
     assert len(written) == 40
+    # A row of two texts is two of them.
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [{"first": f"a{i}", "second": f"b{i}", "label": i % 2} for i in range(4)]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    two = Task(name="two", data=str(pairs), validation=str(pairs), columns=("first", "second"))
+    stage = transfer_text(two, Transfer(sources=("task",), rows=4), running, [])
+    carry_out([stage])
+    told = [json.loads(line)["text"] for line in (stage.folder / FILE).read_text().splitlines()]
+    assert told == ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"]
     # Students read what they are taught by.
     (compound,) = Plan(replace(ON_TOY, studies=("compound",), running=running)).studies
     stages = in_order(compound.stages)

@@ -23,6 +23,7 @@ from wellread_hf.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.study.results import code_versions, results
 from wellread_hf.study.running import studies_stages, study_stage
 from wellread_hf.study.settings import ON_TOY
+from wellread_hf.study.time_left import estimate
 from wellread_hf.study.writing import page, verdict_table
 
 Scorer = Callable[[Arm, Student, int], float]
@@ -174,6 +175,8 @@ def test_labels_seen_as_often_as_soft_labels_are_told(tmp_path: Path) -> None:
     planned = _planned(tmp_path, STUDIES["concurrent"], lambda arm, student, seed: seed)
     found = results(planned, ON_TOY)
     assert found["budget"]["labels_seen"] == found["budget"]["soft_labels_seen"] == 12_000
+    other = _planned(tmp_path / "other", STUDIES["transfer-size"], lambda arm, student, seed: seed)
+    assert results(other, ON_TOY)["budget"]["labels_seen"] == 7_500
 
 
 def test_a_teacher_that_was_given_is_told(tmp_path: Path) -> None:
@@ -255,6 +258,11 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
             assert (docs / "studies" / name / file).read_bytes() == (stage.folder / file).read_bytes()
 
 
+def test_labelling_that_is_left_is_told(tmp_path: Path) -> None:
+    left = Stage(kind="label", name="toy", root=tmp_path, identity={}, work=lambda stage: {})
+    assert estimate([left]) == "nothing is left to train; transfer sets to label: 1"
+
+
 def test_a_deleted_study_is_written_again(tmp_path: Path) -> None:
     settings = replace(ON_TOY, running=replace(ON_TOY.running, runs=tmp_path))
     planned = [_planned(tmp_path, STUDIES["methods"], _noisy)]
@@ -297,7 +305,9 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
         with pytest.raises(StoreError, match="found no folder; check the name"):
             collect([missing], place)
     kept = (study.folder / "results.json").read_text()
-    for damaged in ("{bad", "{}", "[]"):
+    lacking = json.loads(kept)
+    del lacking["study"]
+    for damaged in ("{bad", "{}", "[]", json.dumps(lacking)):
         (study.folder / "results.json").write_text(damaged)
         with pytest.raises(StoreError, match=r"results.json as this version writes it, got one that is dam"):
             collect([study.folder], place)

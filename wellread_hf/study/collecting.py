@@ -139,7 +139,8 @@ def _numbers(folder: Path) -> Mapping[str, Any]:
         study: Mapping[str, Any] = json.loads((folder / RESULTS).read_text())
         # What this version cannot write down, it cannot show.
         written(study)
-    except (ValueError, KeyError, TypeError) as error:
+        overview({study["study"]: study})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"{folder}: expected a {RESULTS} as this version writes it, got one that is damaged or of "
             f"another version ({type(error).__name__}: {error}); delete the folder and run recipes/study.py "

@@ -11,7 +11,16 @@ from wellread_hf.locations import Location, fetch
 from wellread_hf.settings import Start
 from wellread_hf.stages.comparing import config_of, shape_of
 from wellread_hf.students import Shape, Student
+from wellread_hf.study.arms import Weights
 
+# The option that names models to start from, by where an arm's weights come from.
+GIVEN_BY: dict[Weights, str] = {
+    "pre-trained": "--weights",
+    "word embeddings": "--weights",
+    "truncated": "--deep",
+    "distilled MLM": "--deep",
+    "pre-trained, MLM+": "--mlm-plus",
+}
 _CLASSIFIER, _WITH_SENTENCES = "ForSequenceClassification", "ForPreTraining"
 
 
@@ -104,11 +113,15 @@ def check_teacher(name: str, runs: Path) -> None:
 
 def words_of(model: Location, option: str) -> frozenset[str] | None:
     """Returns the words of a model's tokenizer; None where its files do not tell them."""
-    if (path := fetch(model, "tokenizer.json", option)) is not None:
-        vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"].get("vocab", {})
-        return frozenset(vocabulary) if isinstance(vocabulary, dict) else None
-    path = fetch(model, "vocab.txt", option)
-    return None if path is None else frozenset(path.read_text(encoding="utf-8").splitlines())
+    try:
+        if (path := fetch(model, "tokenizer.json", option)) is not None:
+            vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
+            return frozenset(vocabulary) if isinstance(vocabulary, dict) else None
+        path = fetch(model, "vocab.txt", option)
+        return None if path is None else frozenset(path.read_text(encoding="utf-8").splitlines())
+    except (ValueError, KeyError, TypeError):
+        # Whoever loads the tokenizer tells what is wrong with it.
+        return None
 
 
 def check_words(told: Mapping[str, frozenset[str] | None]) -> None:
@@ -133,7 +146,7 @@ def check_words(told: Mapping[str, frozenset[str] | None]) -> None:
 
 def _heads(found: Location, option: str) -> str:
     """Returns the names of a model's classes, empty where its config tells none."""
-    return ", ".join((config_of(found, option) or {}).get("architectures") or [])
+    return ", ".join(map(str, (config_of(found, option) or {}).get("architectures") or []))
 
 
 def _told(shape: Shape) -> str:

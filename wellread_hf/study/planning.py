@@ -14,7 +14,7 @@ from wellread_hf.study.arms import Arm, Domain, Study
 from wellread_hf.study.catalogue import STUDIES, StudyName
 from wellread_hf.study.given import check_teacher
 from wellread_hf.study.likeness import likeness
-from wellread_hf.study.settings import ALL_STUDIES, StudySettings
+from wellread_hf.study.settings import ALL_STUDIES, StudySettings, option
 from wellread_hf.study.spelling import SOURCES, errors_spelt_as_typed
 from wellread_hf.study.starts import Starts
 from wellread_hf.study.transfer_text import transfer_text
@@ -145,6 +145,7 @@ class _Planner:
     def _labels(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         seen = self.budget.named("soft_labels_seen" if arm.even else "labels_seen")
         rows = self.budget.named("labelled_rows")
+        _check_all_seen(arm, seen, rows)
         return self.chain.fine_tuned(start, _tuning(self.settings.labels, seen, rows, seed))
 
     def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
@@ -160,6 +161,7 @@ class _Planner:
         labels = self.soft.labelled(self.made_teacher or str(s.teacher), transfer, label)
         seen = self.budget.named("soft_labels_seen")
         assert transfer.rows is not None  # always drawn, so that the budget is known
+        _check_all_seen(arm, seen, transfer.rows)
         tuning = _tuning(s.soft_labels, seen, transfer.rows, seed)
         return self.soft.distilled(start, labels, transfer, objective, tuning)
 
@@ -195,6 +197,16 @@ class _Planner:
             Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
         )
         return likeness(self.chain.task, transfer, self.settings.running, list(self.toy.after))
+
+
+def _check_all_seen(arm: Arm, seen: int, rows: int) -> None:
+    # The budget's own parts fit each other; these arms read labelled rows as often as others soft labels.
+    if seen < rows:
+        raise SettingsError(
+            f"{option('soft_labels_seen')} {seen}: expected at least the {rows} of "
+            f"{option('labelled_rows')}, which {arm.name} sees as often; give more of the one or less of "
+            "the other"
+        )
 
 
 def _tuning(tuning: Tuning, seen: int, rows: int, seed: int) -> Tuning:

@@ -7,18 +7,11 @@ from typing import Any
 
 from wellread_hf.graph import Stage, in_order
 from wellread_hf.study.arms import Finding, Weights
+from wellread_hf.study.given import GIVEN_BY
 from wellread_hf.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.study.settings import StudySettings
 from wellread_hf.study.statistics import Difference, Verdict, difference, holm, verdict
 
-# The option that names pre-trained students, by where an arm's weights come from.
-_GIVEN_BY: dict[Weights, str] = {
-    "pre-trained": "--weights",
-    "word embeddings": "--weights",
-    "truncated": "--deep",
-    "distilled MLM": "--deep",
-    "pre-trained, MLM+": "--mlm-plus",
-}
 # These are pre-trained after it, too.
 _READ_ON: tuple[Weights, ...] = ("distilled MLM",)
 
@@ -154,7 +147,8 @@ def results(planned: PlannedStudy, settings: StudySettings) -> dict[str, Any]:
 def _budget(planned: PlannedStudy, settings: StudySettings) -> dict[str, int | None]:
     """Returns what each arm may use; where labels are seen as often as soft labels, it says so."""
     budget = asdict(settings.budget)
-    if all(arm.even for arm in planned.study.arms if "labels" in arm.lessons):
+    learning = [arm for arm in planned.study.arms if "labels" in arm.lessons]
+    if learning and all(arm.even for arm in learning):
         budget["labels_seen"] = budget["soft_labels_seen"]
     return budget
 
@@ -163,11 +157,11 @@ def _pretraining(planned: PlannedStudy, settings: StudySettings) -> str:
     """Says which students came pre-trained."""
     given = {"--weights": settings.weights, "--deep": settings.deep, "--mlm-plus": settings.mlm_plus}
     arms = [arm.weights for arm in planned.study.arms if arm.weights != "random"]
-    named = dict.fromkeys(_GIVEN_BY[arm] for arm in arms if arm in _GIVEN_BY)
+    named = dict.fromkeys(GIVEN_BY[arm] for arm in arms if arm in GIVEN_BY)
     told = [name for name in named if given[name] is not None]
     if not told:
         return "one a seed"
-    made = len(told) < len(named) or any(arm not in _GIVEN_BY or arm in _READ_ON for arm in arms)
+    made = len(told) < len(named) or any(arm not in GIVEN_BY or arm in _READ_ON for arm in arms)
     return (
         f"one for all seeds, in students given by {', '.join(told)}; what these have read is not counted"
         + ("; what is read on top of it, or without it, is one a seed" if made else "")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from wellread_hf.errors import WellreadError
 from wellread_hf.inputs import TASK
 from wellread_hf.study.arms import Arm, Domain
+from wellread_hf.study.given import GIVEN_BY
 from wellread_hf.study.settings import StudySettings, option
 
 # The sources of each domain.
@@ -24,10 +25,15 @@ def spelt_as_typed(message: str, settings: StudySettings, arm: Arm | None = None
     sources = SOURCES["in" if arm is None else arm.domain]
     of_task = arm is not None and arm.transfer == TASK
     rows = option("labelled_rows") if of_task else f"{option('transfer_rows')} (of {sources})"
+    # Weights that are drawn have the words of given ones.
+    words = "--corpus.tokenizer" if settings.weights is None else "--weights"
+    weights = words if arm is None else GIVEN_BY.get(arm.weights, words)
     here = {
         "--objective": "--patient",
         "--distil.teacher": "--deep",
-        "--start.tokenizer": "--corpus.tokenizer" if settings.weights is None else "--weights",
+        "--source": weights,
+        "--start.weights": weights,
+        "--start.tokenizer": weights,
         "--task.train-rows": option("labelled_rows"),
         "--transfer.rows": rows,
         "--transfer.sources": sources,

@@ -32,7 +32,7 @@ def estimate(stages: Sequence[Stage]) -> str:
     """Says how long the stages left will take, one after another, by finished ones of their kind and size."""
     unfinished = [stage for stage in stages if stage.state != "done"]
     labelling = sum(stage.kind == "label" for stage in unfinished)
-    besides = f", and {labelling} transfer sets to label" if labelling else ""
+    besides = f"; transfer sets to label: {labelling}" if labelling else ""
     left = [stage for stage in unfinished if stage.kind in _TIMED]
     if not left:
         return f"nothing is left to train{besides}"

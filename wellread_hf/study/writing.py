@@ -106,6 +106,8 @@ def _notes(found: Mapping[str, Any]) -> str:
         "two-sided and not corrected",
         *found["remarks"],
     ]
+    if found["split"] == "validation":
+        notes.append("these rows also decide which evaluation's weights are kept, for all arms alike")
     told = "not scored on these rows" if found["teacher"] is None else f"{found['teacher']:.1f}"
     labels = "given, with labels of its own" if found["teacher_given"] else "taught by the same labelled rows"
     notes.append(f"teacher: {told}; {labels}")
