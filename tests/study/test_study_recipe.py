@@ -285,6 +285,12 @@ def test_a_teacher_that_is_no_classifier_is_refused(tmp_path: Path) -> None:
         SettingsError, match=r"--teacher .*: expected a fine-tuned classifier.*, got BertForM"
     ):
         Plan(replace(ON_TOY, teacher=f"{tmp_path}/bert-2-128"))
+    # Code of its own has names of its own; and a config may say anything.
+    config = tmp_path / "bert-2-128/config.json"
+    for heads, own_code in ((["MyClassifier"], True), (5, False)):
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": heads}))
+        label = replace(ON_TOY.label, trust_remote_code=own_code)
+        assert Plan(replace(ON_TOY, teacher=f"{tmp_path}/bert-2-128", label=label)).studies
 
 
 def test_errors_of_stages_are_spelt_as_typed(tmp_path: Path) -> None:

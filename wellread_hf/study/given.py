@@ -95,8 +95,13 @@ class Given:
         return name, shape
 
 
-def check_teacher(name: str, runs: Path) -> None:
+def check_teacher(name: str, runs: Path, own_code: bool) -> None:
     """Refuses a teacher that is no classifier.
+
+    Args:
+        name: Hub id or folder.
+        runs: Where stages are.
+        own_code: It brings code of its own, whose classes have names of their own.
 
     Raises:
         SourceError: It is not there.
@@ -104,7 +109,8 @@ def check_teacher(name: str, runs: Path) -> None:
     """
     found = find(name, "model", "--teacher", runs, ())
     heads = _heads(found, "--teacher")
-    if config_of(found, "--teacher") is None or (heads and _CLASSIFIER not in heads):
+    another = heads and not own_code and _CLASSIFIER not in heads
+    if config_of(found, "--teacher") is None or another:
         raise SettingsError(
             f"--teacher {name}: expected a fine-tuned classifier, with a config.json that tells so, got "
             f"{heads or 'no such file'}; name another, or leave it out to have one made"
@@ -146,7 +152,8 @@ def check_words(told: Mapping[str, frozenset[str] | None]) -> None:
 
 def _heads(found: Location, option: str) -> str:
     """Returns the names of a model's classes, empty where its config tells none."""
-    return ", ".join(map(str, (config_of(found, option) or {}).get("architectures") or []))
+    heads = (config_of(found, option) or {}).get("architectures")
+    return ", ".join(map(str, heads)) if isinstance(heads, list) else ""
 
 
 def _told(shape: Shape) -> str:

@@ -108,7 +108,7 @@ class _Planner:
         self.soft = Chain(settings.task, settings.corpus, self.toy, settings.running)
         self.made_teacher = self._teacher() if settings.teacher is None else None
         if settings.teacher is not None:
-            check_teacher(settings.teacher, settings.running.runs)
+            check_teacher(settings.teacher, settings.running.runs, settings.label.trust_remote_code)
 
     def study(self, name: StudyName) -> PlannedStudy:
         study, s = STUDIES[name], self.settings
