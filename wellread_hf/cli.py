@@ -123,11 +123,13 @@ def _check_finite(values: Mapping[str, Any]) -> None:
 def _show_plan(
     settings: Any, stages: Sequence[Any], preview: Callable[[Any, Sequence[Any]], None] | None
 ) -> None:
-    from wellread_hf.graph import in_order
+    from wellread_hf.graph import check, in_order
     from wellread_hf.records import canonical_json
 
     print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
-    for stage in in_order(stages):
+    ordered = in_order(stages)
+    check(ordered)
+    for stage in ordered:
         print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
     if preview is not None:
         preview(settings, stages)

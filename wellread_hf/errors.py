@@ -1,7 +1,12 @@
 """Every exception that the package raises on purpose, and the sentence-building they share."""
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+
+# The longest cause that is quoted from a library, in characters; some quote whole files.
+_CAUSE = 600
 
 
 class WellreadError(Exception):
@@ -93,3 +98,33 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Returns the known names most like `name`, nearest first, joined by commas."""
     known = list(known)
     return ", ".join(get_close_matches(name, known, n=count, cutoff=0.0) or known[:count])
+
+
+@contextmanager
+def library_errors_as(kind: type[WellreadError], subject: str, remedy: str = "") -> Iterator[None]:
+    """Turns whatever a library raises in the block into one sentence: `subject: cause; remedy`.
+
+    Libraries raise anything on input that they were not made for, so there is no list of exceptions here.
+    Errors of ours, a full disk and a full memory pass: others know better what to say of them.
+
+    Args:
+        kind: The error raised instead.
+        subject: What was done with what, e.g. `--teacher NAME: cannot be loaded as a classifier`.
+        remedy: What to do.
+    """
+    try:
+        yield
+    except (WellreadError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise kind(f"{subject}: {cause(error)}" + (f"; {remedy}" if remedy else "")) from error
+
+
+def cause(error: BaseException) -> str:
+    """Returns what an exception says, in one line; its type where it says nothing or is a mere key."""
+    said = " ".join(str(error).split())
+    if not said or isinstance(error, LookupError):
+        said = f"{type(error).__name__} {said}".strip()
+    return said if len(said) <= _CAUSE else said[: _CAUSE - 3] + "..."

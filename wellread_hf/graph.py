@@ -47,6 +47,9 @@ class Stage:
         solo: The job is done by the main process alone while the others wait.
         shape: Tells depth and width of the model that it makes, or of the teacher whose labels it stores;
             None where they are not known before it has run.
+        version: Raised by a fix that changes what `work` computes, so that no older result is taken for it.
+        check: Raises what can be known of bad input before anything runs; reads, and writes nothing. Leaves
+            out what an earlier stage has yet to make.
     """
 
     kind: str
@@ -57,11 +60,15 @@ class Stage:
     work: Callable[["Stage"], Mapping[str, Any]]
     solo: bool = False
     shape: Callable[[], Shape | None] = lambda: None
+    version: int = 1
+    check: Callable[[], None] = lambda: None
 
     @cached_property
     def digest(self) -> str:
-        """Digest of kind and identity."""
-        return digest({"kind": self.kind, "identity": self.identity})
+        """Digest of kind, identity and version."""
+        # What was stored before there were versions keeps its digest.
+        version = {"version": self.version} if self.version > 1 else {}
+        return digest({"kind": self.kind, "identity": self.identity} | version)
 
     @property
     def folder(self) -> Path:
@@ -95,6 +102,18 @@ def in_order(stages: Sequence[Stage]) -> list[Stage]:
     return list(ordered.values())
 
 
+def check(stages: Sequence[Stage]) -> Mapping[str, Any]:
+    """Lets every stage that is not done look at its inputs before anything runs; returns nothing.
+
+    Raises:
+        WellreadError: Whatever a stage finds.
+    """
+    for stage in stages:
+        if stage.state != "done":
+            stage.check()
+    return {}
+
+
 def carry_out(stages: Sequence[Stage]) -> None:
     """Finishes the stages and all that they need; a line at each one's start and end.
 
@@ -104,6 +123,8 @@ def carry_out(stages: Sequence[Stage]) -> None:
     ordered = in_order(stages)
     # Setting up processes loads torch; a rerun that has nothing to do is over before that.
     state = processes() if any(stage.state != "done" for stage in ordered) else None
+    if state is not None:
+        on_main_process(lambda: check(ordered))
     for stage in ordered:
         if state is None or stage.state == "done":
             tell(f"{stage.kind} {stage.name}: done already in {stage.folder}")

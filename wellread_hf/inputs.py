@@ -65,7 +65,11 @@ def find_task(task: Task, running: Running, after: Sequence[Stage]) -> list[Loca
 def task_identity(task: Task, locations: Sequence[Location]) -> Mapping[str, Any]:
     """Says what decides a task's rows."""
     places = {"data": None, "validation": task.validation is not None, "test": task.test is not None}
-    return asdict(task) | places | {"content": [location.fingerprint for location in locations]}
+    return (
+        identity_of(task, later=("multi_label",))
+        | places
+        | {"content": [location.fingerprint for location in locations]}
+    )
 
 
 class TransferSet:

@@ -104,6 +104,9 @@ class Task:
     """Names of the classes in order; empty: read from the data. Not for regression."""
     regression: bool = False
     """The label is a number to predict, not a class."""
+    multi_label: bool = False
+    """A row may have several classes, or none. `label` is a column of lists of class names or numbers, or
+    columns of 0 and 1, one a class, joined by `+`: `toxic+insult+threat`."""
     train_rows: int | None = None
     """Take this many training rows, drawn with `train_seed`."""
     train_seed: int = 0
@@ -121,6 +124,10 @@ class Task:
         _require(
             not (self.regression and self.labels),
             f"--task.regression has no classes, got --task.labels {' '.join(self.labels)}; give one of them",
+        )
+        _require(
+            not (self.regression and self.multi_label),
+            "expected --task.regression or --task.multi-label, got both; give one of them",
         )
         _require(
             re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is not None,

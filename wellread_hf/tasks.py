@@ -20,6 +20,7 @@ class TaskFacts:
         metrics: Metric names; the first one chooses the best checkpoint.
         validation: Name of the split that chooses checkpoints.
         test: Name of the test split.
+        multi_label: A row may have several classes, or none; labels are [rows, classes] of 0 and 1.
     """
 
     columns: tuple[str, ...]
@@ -27,6 +28,7 @@ class TaskFacts:
     metrics: tuple[str, ...] = ("accuracy",)
     validation: str = "validation"
     test: str = "test"
+    multi_label: bool = False
 
 
 _ENTAILMENT = ("entailment", "not_entailment")
