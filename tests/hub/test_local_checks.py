@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from wellread_hf import commands
 from wellread_hf.errors import PublishError
+from wellread_hf.hub.parcels import LocalFile, Parcel, check_parcels
 
 # Put together here, so that nothing in this repository looks like a token.
 LIKE_A_TOKEN = "hf" + "_" + "aB3" * 11
@@ -237,3 +238,13 @@ def test_debug_shows_where_an_error_came_from(run: Path, wellread: Wellread, hub
     with pytest.raises(PublishError):
         wellread("publish", run, "--namespace", "alice", "--debug")
     assert not hub.requests()
+
+
+@pytest.mark.parametrize(
+    "path", ["README.md", "config.json", "vocab.txt", "stage.json", ".eval_results/glue.yaml"]
+)
+def test_no_text_goes_up_with_a_secret(path: str) -> None:
+    key = "-----BEGIN PGP " + "PRIVATE KEY BLOCK-----"
+    held = Parcel(name="x", files={path: LocalFile(path, f"first line\n{key}\n".encode())})
+    with pytest.raises(PublishError, match="a private key"):
+        check_parcels([held], token=None)

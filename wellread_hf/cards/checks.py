@@ -14,6 +14,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not in its __all__
 
 from wellread_hf.cards.facts import Facts
+from wellread_hf.cards.secrets import secrets_in
 from wellread_hf.errors import CardError, nearest
 
 LICENCES = (
@@ -93,10 +94,10 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
 
 
 def check_card(markdown: str) -> None:
-    """Checks a card as it will be pushed: its front matter, and that no access token is in it.
+    """Checks a card as it will be pushed: its front matter, and that no secret is in it.
 
     Raises:
-        CardError: The front matter is missing, no mapping or wrong, or there is a token.
+        CardError: The front matter is missing, no mapping or wrong, or there is a secret.
     """
     block = REGEX_YAML_BLOCK.search(markdown)
     try:
@@ -108,10 +109,10 @@ def check_card(markdown: str) -> None:
             "expected a card to begin with YAML between lines of ---, found none; render it again"
         )
     check_metadata(metadata)
-    if re.search(r"hf_[A-Za-z0-9]{30,}", markdown):
+    if found := secrets_in(markdown):
         raise CardError(
-            "the card has what looks like an access token of the Hub (hf_...), in a command or a name; take "
-            "it out of the record, and revoke it"
+            f"the card has what looks like a secret ({', '.join(found)}), in a command or a name; take it "
+            "out of the record, and revoke it"
         )
 
 

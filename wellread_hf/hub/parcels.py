@@ -16,6 +16,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 from safetensors import SafetensorError, safe_open
 
+from wellread_hf.cards.secrets import secrets_in
 from wellread_hf.errors import PublishError
 from wellread_hf.locations import RepoType
 from wellread_hf.progress import bar
@@ -29,12 +30,6 @@ _FOLDERS_STAY_HERE = (".eval_results", ADAPTER)
 _SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,94}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
-# What tokens of the Hub and of other services look like. No word need begin there: in JSON a line break
-# before it is written with an n.
-_SECRETS = re.compile(
-    r"(?:hf_|api_org_)[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|\bsk-[A-Za-z0-9_-]{32,}"
-    r"|\bAKIA[A-Z0-9]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
 
 
 class LocalFile:
@@ -210,11 +205,14 @@ def _problems(parcel: Parcel, token: str | None) -> Iterator[str]:
             ". _ -, beginning and ending with a letter or digit, without -- and .."
         )
     for file in parcel.files.values():
-        text = file.text()
-        if text is not None and (_SECRETS.search(text) or (token and token in text)):
+        text = file.text() or ""
+        found = [*secrets_in(text)]
+        if token and token in text:
+            found.append("the token that you are logged in with")
+        if found:
             yield (
-                f"{parcel.name}: {file.path} holds what looks like a token or a private key; take it out "
-                "(and revoke it, if it was real)"
+                f"{parcel.name}: {file.path} holds what looks like a token or a private key "
+                f"({', '.join(found)}); take it out (and revoke it, if it was real)"
             )
 
 
