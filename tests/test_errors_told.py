@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from recipe_runs import Ran, launch, recipe, run_command, run_here
 
+from wellread_hf.cli import with_errors_told
+
 SENTENCES = [
     {"sentence": f"{thing} was {verdict}", "label": label}
     for thing in ("it", "about", "while", "so", "then")
@@ -277,17 +279,77 @@ def test_states_that_cannot_be_compared_are_refused_before_anything_is_labelled(
 
 
 @pytest.mark.parametrize(
-    ("option", "near"), [("--studnet", "--student"), ("--optim.lerning-rate", "--optim.learning-rate")]
+    ("command", "words", "told"),
+    [
+        ("pretrain", "--studnet 2-128", "--studnet: there is no such option; expected --student"),
+        ("pretrain", "--optim.lerning-rate 1", "expected --optim.learning-rate"),
+        ("teacher", "--weights two", "expected --start.weights"),
+        ("teacher", "--tuning.epochs 3", "expected --epochs"),
+        ("distill", "--epochs 3", "expected --tuning.epochs"),
+        ("distill", "--student 2-128", "expected --start.student"),
+        ("distill", "--label.teacher two", "expected --teacher"),
+        ("label", "--start.weights two", "expected --teacher"),
+        ("pretrain", "--weights two", "expected --start"),
+        ("glue", "--seed 3", "expected --seeds"),
+        ("teacher", "--batch-size=8", "expected --optim.batch-size"),
+        ("teacher", "--lr 1", "expected --optim.learning-rate"),
+        ("teacher", "--fp16", "expected --optim.precision bf16"),
+        ("teacher", "--output_dir x", "expected --running.runs"),
+        ("teacher", "--device cuda", "CUDA_VISIBLE_DEVICES"),
+        ("tokenizer", "--zzzzzz 1", "there is no such option; see --help"),
+        ("teacher", "word", "the word 'word', which belongs to none"),
+        ("teacher", "--epochs abc", "--epochs: expected a number, got 'abc'"),
+        ("pretrain", "--steps 1.5", "--steps: expected a whole number, got '1.5'"),
+        ("pretrain", f"--steps {'9' * 5000}", "--steps: expected a whole number, got '9999"),
+        ("teacher", "--epochs", "--epochs: expected a value, got none"),
+        ("glue", "--method pdd", "--method: expected one of pf, pd, got 'pdd'; the nearest is pd"),
+    ],
 )
-def test_an_unknown_option_is_refused_with_the_nearest(
-    option: str, near: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_word_that_an_option_does_not_take_is_answered_in_one_line_with_the_right_name(
+    command: str, words: str, told: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    ran = run_here(capfd, "pretrain", option, "1", "--running.runs", tmp_path / "runs")
-    assert ran.status == 2
-    assert "Traceback" not in ran.out + ran.err
-    assert option in ran.out + ran.err
-    assert near in (ran.out + ran.err).replace(option, "")
+    ran = run_here(capfd, command, *words.split(), "--running.runs", tmp_path / "runs")
+    assert told in _told(ran)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "told"),
+    [
+        (
+            PermissionError(13, "Permission denied", "x.txt"),
+            2,
+            "error: x.txt: Permission denied; give a place",
+        ),
+        (OSError(36, "File name too long", "x" * 5000), 2, "File name too long; give a shorter name"),
+        (OSError(28, "No space left on device", "x"), 2, "error: the disk is full"),
+        (RecursionError("maximum recursion depth exceeded"), 2, "nested too deeply"),
+        (MemoryError(), 2, "the memory is full"),
+        (UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed"), 2, "expected text in UTF-8"),
+        (TypeError("a defect"), 70, "internal error: this is a defect of wellread_hf"),
+        (KeyError("name"), 70, "KeyError: KeyError 'name'"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_is_raised_ends_in_one_line(
+    raised: Exception, status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise raised
+
+    with pytest.raises(SystemExit) as end:
+        with_errors_told(False, work)
+    assert end.value.code == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert len(line) < 700
+    with pytest.raises(type(raised)):
+        with_errors_told(True, work)
+
+
+def test_a_reader_that_has_gone_is_told_nothing() -> None:
+    ran = run_command(["bash", "-c", ".venv/bin/wellread students | true; echo ${PIPESTATUS[0]}"])
+    assert (ran.out.strip(), ran.err) in (("141", ""), ("0", ""))
 
 
 def test_debug_shows_the_traceback(place: Path, tmp_path: Path) -> None:

@@ -3,19 +3,25 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from wellread_hf.cli import run_recipe, with_errors_told
-from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.cli import read_words, run_recipe, with_errors_told
+from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, nearest
 from wellread_hf.hub.options import Publishing
 
 
 def main() -> None:
     """Runs the command `wellread`."""
-    words = [word for word in sys.argv[1:] if word != "--debug"]
+    with_errors_told(
+        "--debug" in sys.argv, lambda: _run([word for word in sys.argv[1:] if word != "--debug"])
+    )
+
+
+def _run(words: Sequence[str]) -> None:
     # The first word is argparse's: tyro would read the options of all commands to list their names.
     parser = ArgumentParser(
         prog="wellread",
@@ -28,14 +34,19 @@ def main() -> None:
         # Whoever types the name alone wants to know what there is.
         parser.print_help(sys.stderr)
         sys.exit(2)
-    name = parser.parse_args(words[:1]).command
+    name, options = words[0], words[1:]
+    if name in ("-h", "--help"):
+        parser.parse_args([name])
+    if name not in COMMANDS:
+        raise UnknownNameError(
+            f"expected one of wellread's commands ({', '.join(COMMANDS)}), got {name!r}; the nearest is "
+            f"{nearest(name, COMMANDS, 1)}, and recipes are run as python recipes/NAME.py"
+        )
     if name == "sweep":
         # Its options are those of a recipe's settings.
-        return _sweep(words[1:])
-    with_errors_told(
-        "--debug" in sys.argv,
-        lambda: tyro.cli(COMMANDS[name], prog=f"wellread {name}", args=words[1:]),
-    )
+        return _sweep(options)
+    # Called when its words are read, so that what it prints is its own.
+    read_words(wraps(COMMANDS[name])(partial(partial, COMMANDS[name])), options, f"wellread {name}")()
 
 
 def students() -> None:

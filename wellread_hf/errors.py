@@ -22,6 +22,10 @@ class SettingsError(WellreadError):
     """A setting has a value that no run can have."""
 
 
+class UsageError(WellreadError):
+    """A word of a command line is none that the command takes; the message spells options as it does."""
+
+
 class UnknownNameError(WellreadError):
     """A name is not among the known ones; the message gives the nearest."""
 
@@ -128,3 +132,39 @@ def cause(error: BaseException) -> str:
     if not said or isinstance(error, LookupError):
         said = f"{type(error).__name__} {said}".strip()
     return said if len(said) <= _CAUSE else said[: _CAUSE - 3] + "..."
+
+
+def input_error(error: Exception) -> WellreadError | None:
+    """Returns the sentence for an exception that input can raise anywhere; None for all others.
+
+    These are errors of the system, full memory, text that is not UTF-8, and input nested too deeply.
+    """
+    said = cause(error)
+    # torch raises errors of its own where memory is full.
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "alloc_cpu" in said:
+        return SettingsError(
+            f"the memory is full ({said}); take a smaller batch (--running.micro-batch-size), a smaller "
+            "model or fewer rows"
+        )
+    if isinstance(error, RecursionError):
+        return DataError(f"expected a file of ordinary depth, got one that is nested too deeply ({said})")
+    if isinstance(error, UnicodeError):
+        return DataError(f"expected text in UTF-8, got other bytes ({said}); convert the file, or rename it")
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"the disk is full ({said}); free some space and run again")
+    return StoreError(f"{error.filename or 'a call of the system'}: {error.strerror}; {_remedy(error.errno)}")
+
+
+def _remedy(number: int) -> str:
+    return {
+        errno.EACCES: "give a place that you may read and write",
+        errno.EPERM: "give a place that you may read and write",
+        errno.EROFS: "give a place that can be written",
+        errno.ENOTDIR: "give a folder: a file is in its place",
+        errno.EISDIR: "give a file: a folder is in its place",
+        errno.ENAMETOOLONG: "give a shorter name",
+        errno.ENOENT: "check the path",
+        errno.EMFILE: "allow more open files (ulimit -n)",
+    }.get(number, "check the place that is named, and run again")
