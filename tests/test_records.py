@@ -141,6 +141,28 @@ def test_file_digest_keeps_what_it_knows_of_other_files(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "damage", [b"", b"\xff\x00", b"[]", b'{"a": 1}', b"[" * 100_000, b'{"a": "b"', b"7" * 5_000, None]
+)
+def test_a_damaged_memory_is_thrown_away(tmp_path, damage):
+    path, memory = tmp_path / "file", tmp_path / "memory.json"
+    path.write_text("text")
+    right = file_digest(path)
+    if damage is None:
+        memory.mkdir()
+    else:
+        memory.write_bytes(damage)
+    assert file_digest(path, memory) == right
+    if damage is not None:
+        assert list(json.loads(memory.read_text()).values()) == [right]
+
+
+def test_a_memory_that_cannot_be_written_costs_time_alone(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("text")
+    assert file_digest(path, path / "memory.json") == file_digest(path)
+
+
 RECORDED = StageRecord(
     kind="pretrain",
     name="bert-2-128",

@@ -1,30 +1,36 @@
 """Where a named model or data set lies: a folder or file here, or a pinned revision on the Hub."""
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from wellread_hf.errors import SourceError
-from wellread_hf.records import RECORD, StageRecord, digest, file_digest
+from wellread_hf.errors import DataError, SourceError, library_errors_as
+from wellread_hf.records import RECORD, StageRecord, digest, file_digests
 
 RepoType = Literal["model", "dataset"]
 
-# What decides a model's behaviour; logs and pictures beside it do not change its fingerprint.
-_MODEL_FILES = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "pytorch_model.bin",
-    "config.json",
-    "tokenizer*.json",
-    "vocab.*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "*.model",
-    "*.py",
+# A folder with one of these is a model's or a tokenizer's.
+_ADAPTER = "adapter_config.json"
+_MODEL_MARKS = ("config.json", "tokenizer_config.json", _ADAPTER)
+# What loading a model never reads. All else counts: a file that is left out by mistake would let an older
+# result pass for one of the changed model, one that is in by mistake costs a run.
+_NEVER_READ = (
+    *("*.md", "*.rst", "*.html", "*.pdf", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp", "*.ipynb"),
+    *("LICENSE*", "LICENCE*", "NOTICE*", "dict.txt", "requirements*.txt", "*.csv", "*.tsv", "*.jsonl"),
+    # What a trainer leaves.
+    *("*.log", "log.json", "*results.json", "*results.txt", "*.yaml", "*.yml", "training_args.*", RECORD),
+    *("trainer_state.json", "complete.json", "optimizer.*", "scheduler.*", "scaler.*", "events.out.*"),
+    *("rng_state*", "random_states*", "*.part", "*.tmp", "*.lock", "*.swp", "*~"),
+    # Weights in formats that are not read.
+    *("*.h5", "*.msgpack", "*.ot", "*.onnx", "*.onnx_data", "*.tflite", "*.gguf", "*.ckpt*", "*.pt", "*.pth"),
+    # Of generation, and of sentence-transformers.
+    *("generation_config.json", "*.jinja", "chat_template.json", "modules.json"),
+    *("sentence_bert_config.json", "config_sentence_transformers.json"),
 )
 
 
@@ -39,12 +45,15 @@ class Location:
     Attributes:
         name: What to hand to `from_pretrained` or `load_dataset`: a folder, a file or a Hub id.
         revision: The Hub commit it was resolved to; None for local ones.
-        fingerprint: Stands for the content: a Hub commit, a stage's digest or a SHA-256 of files.
+        fingerprint: Stands for the content: a Hub commit, a stage's digest or a SHA-256 of files; with `+`,
+            also for what the model's files name elsewhere, e.g. an adapter's base model.
+        repo_type: As what it was found.
     """
 
     name: str
     revision: str | None
     fingerprint: str
+    repo_type: RepoType = "model"
 
 
 @contextmanager
@@ -86,13 +95,43 @@ def _locate(
     try:
         path = Path(name).expanduser()
         here = path.exists()
+    except PermissionError as error:
+        raise SourceError(f"{option} {name}: cannot be read ({error.strerror}); check its rights") from error
     except (OSError, RuntimeError):
         # Too long for a file's name, or the home of a user who is none: no path at all.
         here = False
     if here:
-        return Location(name=str(path), revision=None, fingerprint=_fingerprint(path, memory))
+        with library_errors_as(
+            SourceError, f"{option} {name}: cannot be read", "check the path and its rights"
+        ):
+            if not (path.is_dir() or path.is_file()):
+                raise SourceError(f"{option} {name}: expected a file or folder, got neither; give one")
+            found = _fingerprint(path, repo_type, memory)
+        return Location(name=str(path), revision=None, fingerprint=found, repo_type=repo_type)
     repo_id, _, tag = name.partition("@")
     return _on_the_hub(repo_id, repo_type, option, revision or tag or None)
+
+
+def check_unchanged(location: Location, memory: Path | None = None) -> None:
+    """Compares what lies at a place with what was found there.
+
+    Size and times are compared first, so that unchanged files are not read again.
+
+    Raises:
+        DataError: It was changed or removed.
+    """
+    path = Path(location.name)
+    if location.fingerprint.startswith("hub:"):
+        # A commit never changes.
+        return
+    try:
+        same = path.exists() and _fingerprint(path, location.repo_type, memory) == location.fingerprint
+    except OSError:
+        same = False
+    if not same:
+        raise DataError(
+            f"{path} was changed after this run had looked at it; what was made of it is not kept: run again"
+        )
 
 
 def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | None) -> Location:
@@ -100,10 +139,13 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
+        adapted = repo_type == "model"
         if constants.HF_HUB_OFFLINE:
-            found = _cached_commit(repo_id, repo_type, revision) or revision
-            return Location(name=repo_id, revision=found, fingerprint=f"hub:{repo_id}@{found or 'cached'}")
-        info = HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision)
+            commit = _cached_commit(repo_id, repo_type, revision) or revision
+        else:
+            info: Any = HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision)
+            commit = info.sha
+            adapted = adapted and any(file.rfilename == _ADAPTER for file in info.siblings or ())
     except HFValidationError:
         raise SourceError(
             f"{option} {repo_id}: there is no such file or folder, and it is not a Hub id (NAME or "
@@ -125,7 +167,14 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
             f"{option} {repo_id}: there is no such file or folder here, and the Hub cannot be reached "
             f"({error}); give {option} a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached"
         ) from error
-    return Location(name=repo_id, revision=info.sha, fingerprint=f"hub:{repo_id}@{info.sha}")
+    found = Location(
+        name=repo_id, revision=commit, fingerprint=f"hub:{repo_id}@{commit or 'cached'}", repo_type=repo_type
+    )
+    path = fetch(found, _ADAPTER, option) if adapted else None
+    # The commit is that of the adapter, and its base model has one of its own.
+    return (
+        found if path is None else replace(found, fingerprint=_with(found.fingerprint, path.parent, None, ()))
+    )
 
 
 def fetch(location: Location, file: str, option: str) -> Path | None:
@@ -188,21 +237,89 @@ def is_transport_error(error: BaseException) -> bool:
     )
 
 
-def _fingerprint(path: Path, memory: Path | None) -> str:
+def _fingerprint(path: Path, repo_type: RepoType, memory: Path | None, above: tuple[Path, ...] = ()) -> str:
+    is_model = repo_type == "model" and any((path / mark).is_file() for mark in _MODEL_MARKS)
     stage = next((folder for folder in (path, *path.parents) if (folder / RECORD).is_file()), None)
     if stage is not None:
-        return f"stage:{StageRecord.read(stage).digest}:{path.relative_to(stage)}"
-    files = {path.name: path}
-    if path.is_dir():
-        files = {str(file.relative_to(path)): file for file in _content(path)}
-    return "sha256:" + digest([(name, file_digest(files[name], memory)) for name in sorted(files)])
+        found = f"stage:{StageRecord.read(stage).digest}:{path.relative_to(stage)}"
+    else:
+        files = {path.name: path}
+        if path.is_dir():
+            chosen = _model_files(path) if is_model else _files(path)
+            files = {str(file.relative_to(path)): file for file in chosen}
+        digests = file_digests(files.values(), memory)
+        found = "sha256:" + digest([(name, digests[files[name]]) for name in sorted(files)])
+    # A stage knows what it was made of.
+    return _with(found, path, memory, above) if is_model and path != stage else found
 
 
-def _content(folder: Path) -> Iterable[Path]:
-    if (folder / "config.json").is_file() or (folder / "tokenizer_config.json").is_file():
-        return {file for pattern in _MODEL_FILES for file in folder.glob(pattern)}
+def _with(fingerprint: str, folder: Path, memory: Path | None, above: tuple[Path, ...]) -> str:
+    """Adds to a model's fingerprint those of what its files name elsewhere."""
+    real = folder.resolve()
+    if real in above:
+        return fingerprint
+    found = [_elsewhere(*place, memory, (*above, real)) for place in _named_elsewhere(folder)]
+    return f"{fingerprint}+{digest(found)[:12]}" if found else fingerprint
+
+
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Walks through a folder, links followed as `datasets` follows them; hidden files are not read."""
+    real = folder.resolve()
+    if real in above:
+        # A link to a folder around it.
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files(path, (*above, real))
+        elif path.is_file():
+            yield path
+
+
+def _model_files(folder: Path) -> Iterable[Path]:
+    """Returns what loading a model may read: the files on top, and code wherever it lies."""
     return (
         file
-        for file in folder.rglob("*")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        for file in _files(folder)
+        if file.suffix == ".py"
+        or (file.parent == folder and not any(fnmatch(file.name, known) for known in _NEVER_READ))
     )
+
+
+def _named_elsewhere(folder: Path) -> Iterator[tuple[str, str | None]]:
+    """Names the models and code outside a folder that loading it reads too, with their revisions."""
+    config, adapter = _json(folder / "config.json"), _json(folder / _ADAPTER)
+    base = adapter.get("base_model_name_or_path")
+    # As transformers has it: beside a whole model an adapter belongs to that one.
+    if isinstance(base, str) and not (folder / "config.json").is_file():
+        revision = adapter.get("revision")
+        yield base, revision if isinstance(revision, str) else None
+    for names in (config.get("auto_map"), _json(folder / "tokenizer_config.json").get("auto_map")):
+        for name in names.values() if isinstance(names, dict) else ():
+            for reference in name if isinstance(name, list) else (name,):
+                if isinstance(reference, str) and "--" in reference:
+                    yield reference.partition("--")[0], None
+
+
+def _elsewhere(name: str, revision: str | None, memory: Path | None, above: tuple[Path, ...]) -> str:
+    """Returns the fingerprint of another model; its name alone where nothing tells it.
+
+    Whoever loads it says what is wrong with it: a tokenizer may be read without.
+    """
+    try:
+        path = Path(name)
+        if path.is_dir():
+            return _fingerprint(path, "model", memory, above)
+        return _on_the_hub(name, "model", "", revision).fingerprint
+    except (OSError, SourceError):
+        return name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object; whoever loads the model tells what is wrong with it."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}

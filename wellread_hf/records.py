@@ -1,11 +1,12 @@
 """Digests, atomic files, and `stage.json`: the record whose presence means that a stage is finished."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -93,26 +94,46 @@ def unchecked(folder: Path) -> Iterator[Path]:
 
 
 def file_digest(path: Path, memory: Path | None = None) -> str:
-    """Returns the SHA-256 of a file's bytes.
+    """Returns the SHA-256 of a file's bytes; see `file_digests`."""
+    return file_digests([path], memory)[path]
+
+
+def file_digests(paths: Iterable[Path], memory: Path | None = None) -> dict[Path, str]:
+    """Returns the SHA-256 of files' bytes.
 
     Args:
-        path: The file.
-        memory: A JSON file that remembers digests by path, size and modification time, so that a
-            corpus of gigabytes is read once and not at every start.
+        paths: The files.
+        memory: A JSON file that remembers digests by path, size and times, so that a corpus of gigabytes is
+            read once and not at every start. It is only a copy: damaged, it is written again.
     """
-    status = path.stat()
-    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-    known: dict[str, str] = {}
-    if memory is not None and memory.is_file():
-        known = json.loads(memory.read_text())
-        if key in known:
-            return known[key]
-    with path.open("rb") as file:
-        value = hashlib.file_digest(file, "sha256").hexdigest()
-    if memory is not None and REMEMBERS.get():
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memory, json.dumps({**known, key: value}, indent=0))
-    return value
+    known = {} if memory is None else _remembered(memory)
+    found, new = dict[Path, str](), dict[str, str]()
+    for path in paths:
+        status = path.stat()
+        # The time of its last change of any kind tells of an edit whose other time was set back.
+        key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        if key not in known:
+            with path.open("rb") as file:
+                known[key] = new[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path] = known[key]
+    if memory is not None and new and REMEMBERS.get():
+        try:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            # Others may have written meanwhile.
+            write_atomically(memory, json.dumps(_remembered(memory) | new, indent=0))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+    return found
+
+
+def _remembered(memory: Path) -> dict[str, str]:
+    try:
+        known = json.loads(memory.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        known = None
+    whole = isinstance(known, dict) and all(isinstance(value, str) for value in known.values())
+    return known if whole else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
