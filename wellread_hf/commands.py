@@ -120,6 +120,7 @@ def verify(
     scores: bool = False,
     data: str = "nyu-mll/glue",
     max_length: int = 128,
+    deadline: float = 60.0,
 ) -> None:
     """Download a model, check every file's hash (the client does not), load it, check its card's scores.
 
@@ -129,23 +130,30 @@ def verify(
         scores: Recompute the dev scores that the card claims.
         data: GLUE: Hub id or folder.
         max_length: Tokens a row, as in training.
+        deadline: Minutes after which a call that fails is not tried again.
     """
     from wellread_hf.hub.command import verify_model
 
-    sys.exit(verify_model(repo, revision, scores, data, max_length))
+    sys.exit(verify_model(repo, revision, scores, data, max_length, 60 * deadline))
 
 
-def pull(repo: tyro.conf.Positional[str], revision: str | None = None, runs: Path = Path("runs")) -> None:
+def pull(
+    repo: tyro.conf.Positional[str],
+    revision: str | None = None,
+    runs: Path = Path("runs"),
+    deadline: float = 60.0,
+) -> None:
     """Fetch soft labels that were published, for `recipes/distill.py --labels`.
 
     Args:
         repo: Id of the data set.
         revision: Branch, tag or commit.
         runs: Folder of all stages.
+        deadline: Minutes after which a call that fails is not tried again.
     """
     from wellread_hf.hub.pulling import pull_soft_labels
 
-    print(pull_soft_labels(repo, runs, revision))
+    print(pull_soft_labels(repo, runs, revision, deadline=60 * deadline))
 
 
 def submission(

@@ -52,6 +52,8 @@ class Patience:
 
     deadline: float = 3600.0
     """Seconds that one repository may take."""
+    silence: float = 60.0
+    """Seconds until a Hub that has never answered is taken for none."""
     max_wait: float = 300.0
     """Longest single wait that the Hub may ask for, in seconds; above it the run ends and says when to come
     back."""
@@ -59,9 +61,10 @@ class Patience:
 
 @dataclass(slots=True)
 class Rest:
-    """A pause for all workers at once, and the order to stop."""
+    """A pause for all workers at once, the order to stop, and whether the Hub has ever answered."""
 
     stopped: threading.Event = field(default_factory=threading.Event)
+    heard: bool = False
     _until: float = 0.0
 
     def everyone(self, seconds: float) -> None:
@@ -90,7 +93,7 @@ class Calls:
     def __init__(self, patience: Patience, rest: Rest) -> None:
         self.patience, self.rest = patience, rest
         self.tries = 0
-        self._end = time.monotonic() + patience.deadline
+        self._started = time.monotonic()
         # Workers that failed together should not come back together. No secret hangs on it.
         self._jitter = Random()
 
@@ -120,7 +123,9 @@ class Calls:
         self.rest.wait()
         self.tries += 1
         try:
-            return call()
+            answer = call()
+            self.rest.heard = True
+            return answer
         except (Stopped, WellreadError):
             # From a call within this one, which has had its own tries.
             raise
@@ -129,6 +134,7 @@ class Calls:
             # A fault of this machine or of ours is not the Hub's.
             if trouble is None:
                 raise
+            self.rest.heard |= trouble.code is not None
             raise trouble from error
 
     def give_up_or_wait(self, what: str, trouble: Trouble, failed: int) -> None:
@@ -154,9 +160,12 @@ class Calls:
         if wait is None:
             doubled = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** min(failed - 1, 10))
             wait = doubled * self._jitter.uniform(0.75, 1.25)
-        if time.monotonic() + wait > self._end:
+        allowed = self.patience.deadline
+        if not self.rest.heard:
+            allowed = min(allowed, self.patience.silence)
+        if time.monotonic() + wait > self._started + allowed:
             raise HubError(
-                f"{what}: no success within {self.patience.deadline:.0f} s and {self.tries} calls, the last "
+                f"{what}: no success within {allowed:.0f} s and {self.tries} calls, the last "
                 f"answer was: {trouble.message}; run the same command again, it goes on from here"
             ) from trouble
         if wait >= _SILENT_BELOW:

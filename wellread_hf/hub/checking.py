@@ -3,18 +3,22 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils._validators import validate_repo_id
 
-from wellread_hf.errors import HubError
-from wellread_hf.hub.calls import Calls
+from wellread_hf.errors import HubError, SettingsError, SourceError, library_errors_as
+from wellread_hf.hub.calls import Calls, Patience, Rest
+from wellread_hf.hub.client import one_line, patient_client
 from wellread_hf.hub.parcels import Parcel
 
 # Runs where nothing of this package is imported, as on a user's machine.
@@ -31,6 +35,7 @@ with torch.no_grad():
 print(json.dumps(torch.cat([logits.flatten() for logits in outputs.to_tuple()]).tolist()))
 """
 _TOLERANCE = 1e-5
+_REMEDY = "give a branch, tag or commit with --revision"
 
 
 def check_download(api: HfApi, calls: Calls, repo: str, parcel: Parcel, revision: str) -> None:
@@ -74,25 +79,46 @@ def check_loads(api: HfApi, repo: str, parcel: Parcel, revision: str) -> None:
         )
 
 
-def check_files(
-    api: HfApi, calls: Calls, repo: str, kind: str, revision: str, cache: Path | None
-) -> dict[str, Path]:
+def fetch_repository(
+    api: HfApi, repo: str, kind: str, revision: str | None, cache: Path | None, deadline: float
+) -> tuple[str, dict[str, Path]]:
     """Downloads a whole repository and compares every file with the hash that the Hub has of it.
 
     Args:
         api: The client.
-        calls: Retries.
-        repo: Its id.
+        repo: Its id, from a command line.
         kind: `model` or `dataset`.
-        revision: A commit.
+        revision: Branch, tag or commit.
         cache: Where to; None: the usual cache.
+        deadline: Seconds after which nothing is tried again.
 
     Returns:
-        The files by path.
+        The commit, and the files by path.
 
     Raises:
-        HubError: A file is damaged; the message names it and where it lies.
+        SettingsError: The deadline is none.
+        SourceError: It is no repository's id.
+        HubError: A file is damaged, which the message names and where it lies; or the Hub does not answer, or
+            with something that cannot be read.
     """
+    sound = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo, re.ASCII)
+    with library_errors_as(SourceError, f"{repo!r} is no repository's id", _REMEDY):
+        if sound is None:
+            raise ValueError("expected NAME or NAMESPACE/NAME")
+        validate_repo_id(repo)
+    if not 0 < deadline < inf:
+        raise SettingsError(f"--deadline: expected a finite number of minutes above 0, got {deadline / 60:g}")
+    calls = Calls(Patience(deadline=deadline), Rest())
+    with patient_client(), library_errors_as(HubError, f"{repo}: what the Hub answered cannot be read"):
+        info = calls(
+            f"looking at {repo}", lambda: api.repo_info(repo, repo_type=kind, revision=revision or None)
+        )
+        return str(info.sha), _whole(api, calls, repo, kind, str(info.sha), cache)
+
+
+def _whole(
+    api: HfApi, calls: Calls, repo: str, kind: str, revision: str, cache: Path | None
+) -> dict[str, Path]:
     entries = calls(
         f"listing {repo}",
         lambda: [
@@ -106,8 +132,9 @@ def check_files(
         path = download(api, calls, repo, kind, entry.path, revision, cache)
         good = sha256(path) == entry.lfs.sha256 if entry.lfs is not None else _blob_id(path) == entry.blob_id
         if not good:
+            where = one_line(str(path.resolve()), 4_096)
             raise HubError(
-                f"{repo}: {entry.path} at {path.resolve()} is not what the Hub says it is (wrong hash); "
+                f"{repo}: {one_line(entry.path)} at {where} is not what the Hub says it is (wrong hash); "
                 "delete that file and run again"
             )
         found[entry.path] = path
@@ -120,7 +147,7 @@ def download(
     """Downloads one file; returns where it lies."""
     return Path(
         calls(
-            f"downloading {path} of {repo}",
+            f"downloading {one_line(path)} of {repo}",
             lambda: api.hf_hub_download(repo, path, repo_type=kind, revision=revision, cache_dir=cache),
         )
     )

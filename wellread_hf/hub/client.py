@@ -104,7 +104,7 @@ def _asked(headers: Any, message: str) -> float | None:
     return float(told[1]) * _UNITS[told[2].lower()] if told else None
 
 
-def one_line(text: str) -> str:
-    """Puts a message on one line of a bearable length, without what would steer a terminal."""
+def one_line(text: str, longest: int = 300) -> str:
+    """Puts text from elsewhere on one line of a bearable length, without what would steer a terminal."""
     shown = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(shown.split())[:300]
+    return " ".join(shown.split())[:longest]

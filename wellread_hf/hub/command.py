@@ -7,6 +7,8 @@ from pathlib import Path
 
 from wellread_hf import __version__
 from wellread_hf.errors import PublishError, StoreError
+from wellread_hf.hub.calls import Patience
+from wellread_hf.hub.client import one_line
 from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.parcels import Parcel, check_parcels, hash_files, order_of
 from wellread_hf.hub.publishing import publish
@@ -86,8 +88,8 @@ def show(report: Report, dry_run: bool) -> None:
     # What the Hub says is text: brackets in it are no markup.
     console = Console(width=None if Console().is_terminal else 140, markup=False, emoji=False)
     console.print(
-        f"{'plan for' if dry_run else 'pushed to'} {report.endpoint} as {report.user}, {report.visibility}, "
-        f"tag {report.tag}",
+        f"{'plan for' if dry_run else 'pushed to'} {report.endpoint} as {one_line(report.user)}, "
+        f"{report.visibility}, tag {report.tag}",
         highlight=False,
         soft_wrap=True,
     )
@@ -101,12 +103,12 @@ def show(report: Report, dry_run: bool) -> None:
             _some(tuple(result.files)),
             f"{result.bytes / 1e6:,.1f} MB" if result.bytes else "",
             "" if dry_run else f"{result.seconds:.1f}",
-            result.error,
+            one_line(result.error, 2_000),
         )
     console.print(table)
     for line in (report.collection and f"collection: {report.collection}", report.problem):
         if line:
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(one_line(line, 2_000), highlight=False, soft_wrap=True)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -114,14 +116,21 @@ def _some(names: Sequence[str]) -> str:
     return shown if len(names) <= _FILES_SHOWN else f"{shown} and {len(names) - _FILES_SHOWN} more"
 
 
-def verify_model(repo: str, revision: str | None, with_scores: bool, data: str, max_length: int) -> int:
+def verify_model(
+    repo: str,
+    revision: str | None,
+    with_scores: bool,
+    data: str,
+    max_length: int,
+    deadline: float = Patience().deadline,
+) -> int:
     """Verifies a model and prints what was found; returns the exit status: 1 where a score differs."""
     from wellread_hf.hub.verifying import verify
 
-    found = verify(repo, revision, with_scores, data, max_length)
+    found = verify(repo, revision, with_scores, data, max_length, deadline=deadline)
     print(
-        f"{found.repo} at {found.revision}: {found.files} files, {found.bytes / 1e6:,.1f} MB, every hash is "
-        f"right; loads as {found.model}"
+        f"{found.repo} at {one_line(found.revision)}: {found.files} files, "
+        f"{found.bytes / 1e6:,.1f} MB, every hash is right; loads as {found.model}"
     )
     for claim in found.claims:
         verdict = "as claimed" if claim.holds else "DIFFERS"

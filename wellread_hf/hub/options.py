@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from wellread_hf.errors import PublishError
@@ -36,8 +37,10 @@ class Publishing:
 
     def __post_init__(self) -> None:
         for name in ("jobs", "max_wait", "deadline"):
-            if getattr(self, name) <= 0:
-                raise PublishError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < inf:
+                raise PublishError(
+                    f"--{name.replace('_', '-')}: expected a finite number above 0, got {getattr(self, name)}"
+                )
         if self.tag is not None and not _TAG.fullmatch(self.tag):
             raise PublishError(
                 f"--tag {self.tag!r} is no name for a version: expected letters, digits, . _ -, such as v1.0"

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from huggingface_hub import HfApi, ModelCard, get_token
-from safetensors import SafetensorError
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from wellread_hf.cards.checks import METRIC_IDS
 from wellread_hf.data.rows import load_task
-from wellread_hf.errors import HubError, SourceError
+from wellread_hf.errors import HubError, SourceError, library_errors_as
 from wellread_hf.evaluation.metrics import scores
-from wellread_hf.hub.calls import Calls, Patience, Rest
-from wellread_hf.hub.checking import check_files
-from wellread_hf.hub.client import patient_client
+from wellread_hf.hub.calls import Patience
+from wellread_hf.hub.checking import fetch_repository
+from wellread_hf.hub.client import one_line
 from wellread_hf.locations import locate
 from wellread_hf.models.encoding import encode
 from wellread_hf.models.inference import logits_in_order
@@ -23,6 +24,8 @@ from wellread_hf.tasks import GLUE, GLUE_TASKS
 
 # Half of the last digit that a card shows, in percent.
 _TOLERANCE = 0.05
+# A card has nine: model-index, results, metrics.
+_DEEPEST = 30
 _METRICS = {on_the_hub: ours for ours, on_the_hub in METRIC_IDS.items()}
 
 
@@ -78,6 +81,7 @@ def verify(
     data: str = GLUE,
     max_length: int = 128,
     api: HfApi | None = None,
+    deadline: float = Patience().deadline,
 ) -> Verified:
     """Downloads a model into the usual cache, compares every hash, loads it, and checks its scores.
 
@@ -88,18 +92,16 @@ def verify(
         data: GLUE: Hub id or folder.
         max_length: Tokens a row, as in training; longer ones are cut.
         api: Another Hub or user than the environment's.
+        deadline: Seconds after which nothing is tried again.
 
     Raises:
-        HubError: A file is damaged, or the Hub does not answer.
-        SourceError: It does not load.
+        HubError: A file is damaged, or the Hub does not answer; or the card is no card.
+        SourceError: It is no repository's id, or does not load.
     """
     api = api or HfApi(token=get_token())
-    calls = Calls(Patience(), Rest())
-    with patient_client():
-        commit = str(calls(f"looking at {repo}", lambda: api.model_info(repo, revision=revision)).sha)
-        files = check_files(api, calls, repo, "model", commit, None)
+    commit, files = fetch_repository(api, repo, "model", revision, None, deadline)
     if "config.json" not in files:
-        raise HubError(f"{repo}: expected a model, found no config.json among {', '.join(files)}")
+        raise HubError(f"{repo}: expected a model, found no config.json among {one_line(', '.join(files))}")
     model, tokenizer = _load(files["config.json"].parent)
     claims: list[Claim] = []
     left_out: list[str] = []
@@ -124,43 +126,54 @@ def _load(folder: Path) -> tuple[Any, Any]:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs is untyped
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder)
+    with library_errors_as(SourceError, f"{folder}: its bytes are right, but it does not load"):
+        # Code of its own is not run: what is asked here is whether it can be trusted.
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         kind = getattr(transformers, config.architectures[0])
         model = kind.from_pretrained(folder, use_safetensors=True)
-        return model, transformers.AutoTokenizer.from_pretrained(folder)
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        raise SourceError(f"{folder}: its bytes are right, but it does not load: {error}") from error
+        return model, transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def _claims(card: Path, model: Any, judge: "_Judge") -> Iterator[Claim | str]:
-    try:
-        results = ModelCard.load(card).data.eval_results or []
-    except (ValueError, TypeError, LookupError) as error:
-        raise HubError(f"{card}: the card's metadata cannot be read ({error}); have it mended") from error
+    with library_errors_as(HubError, f"{card}: the card's metadata cannot be read", "tell its author"):
+        text = card.read_text(encoding="utf-8")
+        _check_front_matter(text)
+        data: Any = ModelCard(text).data
+        results = data.eval_results or []
     for result in results:
-        task, split = str(result.dataset_config), result.dataset_split
-        name = f"{task} {split} {result.metric_type}"
+        task, split, kind = (
+            one_line(str(part)) for part in (result.dataset_config, result.dataset_split, result.metric_type)
+        )
+        name = f"{task} {split} {kind}"
         if result.dataset_type != GLUE or task not in GLUE_TASKS:
-            yield f"{name}: {result.dataset_type} is not GLUE"
+            yield f"{name}: {one_line(str(result.dataset_type))} is not GLUE"
         elif split != GLUE_TASKS[task].validation:
             yield f"{name}: the labels of that split are not public"
         elif "SequenceClassification" not in type(model).__name__:
             yield f"{name}: of models fine-tuned from this one, which are not in this repository"
-        elif result.metric_type not in _METRICS or not isinstance(result.metric_value, int | float):
-            yield f"{name} = {result.metric_value}: expected a number, of {', '.join(_METRICS)}"
+        elif kind not in _METRICS or not _is_share(result.metric_value):
+            yield (
+                f"{name} = {one_line(str(result.metric_value))}: expected a number from -1 to 1, of "
+                f"{', '.join(_METRICS)}"
+            )
         else:
-            metric = _METRICS[result.metric_type]
+            metric = _METRICS[kind]
             claimed = 100 * float(result.metric_value)
             yield Claim(task=task, metric=metric, claimed=claimed, found=100 * judge.score(task, metric))
+
+
+def _check_front_matter(card: str) -> None:
+    """Refuses YAML that a few lines make endless: names for parts, and parts within parts without end."""
+    block = REGEX_YAML_BLOCK.search(card)
+    depth = 0
+    for event in yaml.parse("" if block is None else block[2], Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"YAML with aliases, or with more than {_DEEPEST} levels")
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and -1 <= value <= 1
 
 
 class _Judge:
