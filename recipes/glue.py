@@ -16,9 +16,9 @@ from tyro.conf import arg
 
 from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
-from wellread_hf.errors import SettingsError
 from wellread_hf.glue_runs import GlueRuns, GlueSettings, smoke_glue
 from wellread_hf.graph import Stage
+from wellread_hf.ranges import SEVERAL, check_numbers
 from wellread_hf.scoreboard import scoreboard, show_scoreboard
 from wellread_hf.settings import Running
 from wellread_hf.tasks import parse_glue_tasks
@@ -42,10 +42,11 @@ class Settings:
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
 
+    def __post_init__(self) -> None:
+        check_numbers(self, seeds=SEVERAL)
+
 
 def plan(settings: Settings) -> list[Stage]:
-    if settings.seeds < 1:
-        raise SettingsError(f"--seeds is a number of runs: expected at least 1, got {settings.seeds}")
     s, names = settings, parse_glue_tasks(settings.tasks)
     planned = GlueRuns(s.glue, Toy(s.toy, s.running), s.running)
     tunings = [replace(s.glue.tuning, seed=seed) for seed in range(s.seeds)]

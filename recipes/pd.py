@@ -21,6 +21,7 @@ from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
+from wellread_hf.ranges import SEED, check_numbers
 from wellread_hf.reporting import report, show_report
 from wellread_hf.settings import (
     Corpus,
@@ -118,6 +119,14 @@ class Settings:
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
 
+    def __post_init__(self) -> None:
+        check_numbers(self, seeds=SEED)
+        for name in ("methods", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                shown = " ".join(map(str, values)) or "none"
+                raise SettingsError(f"--{name}: expected one or more, each once, got {shown}")
+
 
 # What the recipe does unless a task is named: everything on the embedded toy world.
 ON_TOY = Settings(
@@ -176,8 +185,6 @@ class Methods:
 
 
 def plan(settings: Settings) -> list[Stage]:
-    if not settings.methods or not settings.seeds:
-        raise SettingsError("expected at least one of --methods and one of --seeds, got none")
     methods = Methods(settings)
     runs = {
         TITLES[method]: [methods.run(method, seed) for seed in settings.seeds] for method in settings.methods

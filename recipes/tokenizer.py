@@ -11,6 +11,7 @@ from wellread_hf import stages
 from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
+from wellread_hf.ranges import VOCABULARY, check_numbers
 from wellread_hf.settings import Corpus, Running
 from wellread_hf.toy import SMOKE, Toy
 
@@ -25,6 +26,9 @@ class Settings:
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, vocabulary=VOCABULARY)
 
 
 def plan(settings: Settings) -> list[Stage]:

@@ -175,7 +175,7 @@ def test_starting_from_mnli_brings_mnli_along_and_is_off_by_default(
     [
         (("--tasks", "sst2,mprc"), "'mprc'; the nearest is mrpc"),
         (("--tasks", ""), "expected `all` or GLUE's tasks"),
-        (("--seeds", 0), "--seeds is a number of runs: expected at least 1, got 0"),
+        (("--seeds", 0), "--seeds must be at least 1, got 0"),
     ],
 )
 def test_a_wrong_option_is_told(

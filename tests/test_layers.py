@@ -14,7 +14,7 @@ PACKAGE = ROOT / "wellread_hf"
 
 LEVELS = (
     ("errors",),
-    ("progress", "records", "students", "tasks"),
+    ("progress", "ranges", "records", "students", "tasks"),
     ("charts", "locations", "settings", "trials"),
     ("data", "models"),
     ("evaluation",),
@@ -41,6 +41,7 @@ FOR_RECIPES = {
     "wellread_hf.graph.Stage",
     "wellread_hf.hub.command",
     "wellread_hf.hub.options",
+    "wellread_hf.ranges",
     "wellread_hf.reporting",
     "wellread_hf.scoreboard",
     "wellread_hf.settings",

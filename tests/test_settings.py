@@ -3,14 +3,19 @@
 import ast
 import dataclasses
 import math
+from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from wellread_hf import settings
+from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError, UnknownNameError
 from wellread_hf.settings import (
     Corpus,
+    Distil,
+    Init,
     Label,
     Lora,
     Objective,
@@ -22,6 +27,9 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
+from wellread_hf.study.settings import Budget, StudySettings
+from wellread_hf.sweep.settings import Engine, SweepSettings
+from wellread_hf.tasks import parse_glue_tasks
 
 CLASSES = [Corpus, Label, Lora, Objective, Optim, Pretrain, Running, Start, Task, Transfer, Tuning]
 
@@ -72,7 +80,12 @@ WRONG = [
     (Objective, {"layers": ()}, "--layers"),
     (Objective, {"states_weight": -1.0}, "--states-weight"),
     (Objective, {"states_weight": math.inf}, "--states-weight"),
-    (Objective, {"temperature": math.inf}, "--temperature must be above 0 and finite"),
+    (Objective, {"temperature": math.inf}, "--temperature: expected a finite number"),
+    (Optim, {"epsilon": 1e-300}, "--epsilon"),
+    (Pretrain, {"seed": 2**32}, "--seed must be at most 4,294,967,295"),
+    (Pretrain, {"block_lengths": (8,) * 2_000, "phase_shares": (1 / 2_000,) * 2_000}, "--block-lengths"),
+    (Running, {"report_to": ("tensorbord",)}, "tensorboard"),
+    (Running, {"report_to": ("dagshub",)}, "--running.report-to dagshub: its package is not installed"),
     (Objective, {"temperature": 0.0}, "--temperature"),
     (Objective, {"hard_label_share": 1.5}, "--hard-label-share"),
     (Objective, {"hard_label_share": math.nan}, "--hard-label-share"),
@@ -89,6 +102,33 @@ def test_a_value_that_no_run_can_have_is_refused_by_its_option(kind, fields, opt
     for value in fields.values():
         if not isinstance(value, tuple):
             assert str(value) in str(refusal.value)
+
+
+# What makes settings whole that have no default for everything.
+_NEEDED = {Start: {"weights": "x"}, Lora: {"lora_rank": 8}, Engine: {"engine": "ray"}}
+
+
+@pytest.mark.parametrize("number", [-1, 10**12, -1e300, 1e300, math.nan, math.inf, -math.inf])
+def test_no_number_is_without_bounds(number):
+    """A setting that is a number, or several, refuses what no run can use; each kind of settings there is."""
+    kinds = (Running, Optim, Task, Distil, Pretrain, Init, Tuning, Lora, Transfer, Label, Objective)
+    kinds += (ToyWorldSettings, Engine, SweepSettings, Budget, StudySettings)
+    seen = 0
+    for kind in kinds:
+        hints = get_type_hints(kind)
+        for field in fields(kind):
+            words = str(hints[field.name])
+            numeric = "int" in words or "float" in words or hints[field.name] in (int, float)
+            if not numeric or (isinstance(number, float) and "float" not in words):
+                continue
+            if field.name in ("learning_rate", "learning_rates") and number == 10**12:
+                continue  # what diverges is told by its loss
+            seen += 1
+            value = (number,) if "tuple" in words else number
+            with pytest.raises(SettingsError) as refusal:
+                kind(**_NEEDED.get(kind, {}) | {field.name: value})
+            assert field.name.replace("_", "-") in str(refusal.value)
+    assert seen > 20
 
 
 @pytest.mark.parametrize(
@@ -140,3 +180,23 @@ def test_every_field_has_its_help_below_it():
             if isinstance(field, ast.AnnAssign):
                 helped = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
                 assert helped, f"{node.name}.{field.target.id}"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        *(("SST-2", "sst2"), ("sst-2", "sst2"), ("SST2", "sst2"), ("STS-B", "stsb"), ("sts_b", "stsb")),
+        *(("mnli-mm", "mnli"), ("MNLI", "mnli"), ("glue/cola", "cola"), ("CoLA", "cola"), ("qqpp", "qqp")),
+    ],
+)
+def test_a_task_by_another_spelling_is_answered_with_the_right_one(written, meant):
+    with pytest.raises(UnknownNameError, match=f"the nearest is {meant}$"):
+        parse_glue_tasks(written)
+
+
+@pytest.mark.parametrize(
+    "grid", [{"students": ("2-128", "tiny")}, {"seeds": 1_000, "batch_sizes": tuple(range(1, 200))}]
+)
+def test_a_sweep_goes_over_each_value_once_and_over_no_more_than_can_be_run(grid):
+    with pytest.raises(SettingsError, match=r"each once, got bert-2-128 bert-2-128|at most 100,000 trials"):
+        SweepSettings(**grid)

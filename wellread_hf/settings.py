@@ -1,12 +1,26 @@
 """Typed, frozen settings of every stage; the string below a field is its help on the command line."""
 
-import math
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from wellread_hf.errors import SettingsError
+from wellread_hf.errors import SettingsError, nearest
+from wellread_hf.ranges import (
+    BATCH,
+    COUNT,
+    EPOCHS,
+    LENGTH,
+    RATE,
+    SEED,
+    SEVERAL,
+    SHARE,
+    STEPS,
+    TEMPERATURE,
+    WEIGHT,
+    Range,
+    check_numbers,
+)
 from wellread_hf.students import Student
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -17,6 +31,30 @@ Kept = Literal["first", "spread", "embeddings"]
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise SettingsError(message)
+
+
+def _check_trackers(names: tuple[str, ...]) -> None:
+    if not set(names) - {"none"}:
+        return
+    # Only here: transformers takes seconds to import.
+    from transformers.integrations.integration_utils import (
+        INTEGRATION_TO_CALLBACK,
+        get_available_reporting_integrations,
+    )
+
+    known = [*INTEGRATION_TO_CALLBACK, "all", "none"]
+    installed = get_available_reporting_integrations()  # type: ignore[no-untyped-call]  # untyped there
+    for name in names:
+        _require(
+            name in known,
+            f"--running.report-to: expected trackers that transformers knows ({', '.join(known)}), got "
+            f"{name!r}; the nearest is {nearest(name, known, 1)}",
+        )
+        _require(
+            name in (*installed, "all", "none"),
+            f"--running.report-to {name}: its package is not installed; install it, or take one of those "
+            f"that are: {', '.join(installed) or 'none'}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +73,8 @@ class Running:
     """Most rows that a process handles at once; the rest of its share of a batch is accumulated."""
 
     def __post_init__(self) -> None:
-        _require(
-            self.checkpoint_steps > 0,
-            f"--running.checkpoint-steps must be at least 1, got {self.checkpoint_steps}",
-        )
-        _require(self.workers >= 0, f"--running.workers must be at least 0, got {self.workers}")
-        _require(
-            self.micro_batch_size is None or self.micro_batch_size > 0,
-            f"--running.micro-batch-size must be at least 1, got {self.micro_batch_size}",
-        )
+        check_numbers(self, "running.", checkpoint_steps=COUNT, workers=Range(0, 256), micro_batch_size=BATCH)
+        _check_trackers(self.report_to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +101,17 @@ class Optim:
     """`auto` takes bf16 on a GPU that has it, else fp32."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, f"--learning-rate must be above 0, got {self.learning_rate}")
-        _require(self.batch_size > 0, f"--batch-size must be at least 1, got {self.batch_size}")
-        _require(0 <= self.beta2 < 1, f"--beta2 must lie between 0 and 1, got {self.beta2}")
-        _require(self.epsilon > 0, f"--epsilon must be above 0, got {self.epsilon}")
-        _require(self.weight_decay >= 0, f"--weight-decay must be at least 0, got {self.weight_decay}")
-        _require(self.max_grad_norm > 0, f"--max-grad-norm must be above 0, got {self.max_grad_norm}")
-        _require(0 <= self.warmup < 1, f"--warmup is a share of the steps, 0 to below 1, got {self.warmup}")
+        check_numbers(
+            self,
+            learning_rate=RATE,
+            batch_size=BATCH,
+            warmup=SHARE,
+            weight_decay=Range(0, 1_000),
+            beta2=SHARE,
+            # In fp32 a smaller one is 0, which divides by 0 where a gradient is 0.
+            epsilon=Range(1e-30, 1),
+            max_grad_norm=Range(0, 1e6, above=True),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +152,7 @@ class Task:
             len(self.columns) <= 2,
             f"--task.columns takes one text column or two for pairs, got {len(self.columns)}",
         )
-        _require(
-            self.train_rows is None or self.train_rows > 0,
-            f"--task.train-rows must be at least 1, got {self.train_rows}",
-        )
+        check_numbers(self, "task.", train_rows=COUNT, train_seed=SEED)
         _require(
             not (self.regression and self.labels),
             f"--task.regression has no classes, got --task.labels {' '.join(self.labels)}; give one of them",
@@ -133,7 +165,6 @@ class Task:
             re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is not None,
             f"--task.name is part of a folder's name: expected letters, digits, . _ -, got {self.name!r}",
         )
-        _require(self.train_seed >= 0, f"--task.train-seed must be at least 0, got {self.train_seed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,16 +200,18 @@ class Distil:
     """Run model code that comes with `teacher`."""
 
     def __post_init__(self) -> None:
-        _require(
-            0 < self.temperature < math.inf,
-            f"--distil.temperature must be above 0 and finite, got {self.temperature}",
+        check_numbers(
+            self,
+            "distil.",
+            temperature=TEMPERATURE,
+            mlm_weight=WEIGHT,
+            soft_weight=WEIGHT,
+            cosine_weight=WEIGHT,
         )
-        weights = self.mlm_weight, self.soft_weight, self.cosine_weight
         _require(
-            all(0 <= weight < math.inf for weight in weights)
-            and max(self.soft_weight, self.cosine_weight) > 0,
-            "--distil.mlm-weight, --distil.soft-weight and --distil.cosine-weight must be at least 0 and "
-            f"finite, and one of the last two above 0, got {', '.join(map(str, weights))}",
+            max(self.soft_weight, self.cosine_weight) > 0,
+            "expected --distil.soft-weight or --distil.cosine-weight above 0, got 0 for both; give "
+            "one of them",
         )
         chosen = [
             f"--distil.{each.name.replace('_', '-')}"
@@ -234,27 +267,26 @@ class Pretrain:
             self.steps is None or self.minutes is None,
             f"give --steps or --minutes, not both, got {self.steps} and {self.minutes}",
         )
-        for name in ("epochs", "steps", "minutes"):
-            budget = getattr(self, name)
-            _require(budget is None or budget > 0, f"--{name} must be above 0, got {budget}")
+        check_numbers(
+            self,
+            dropout=SHARE,
+            block_lengths=LENGTH,
+            phase_shares=Range(0, 1, above=True),
+            epochs=EPOCHS,
+            steps=STEPS,
+            # A year.
+            minutes=Range(0, 525_600, above=True),
+            mask_share=Range(0, 1, above=True, below=True),
+            seed=SEED,
+        )
         _require(
             len(self.block_lengths) == len(self.phase_shares) > 0,
             f"--block-lengths and --phase-shares must be of one length, got {len(self.block_lengths)} "
             f"and {len(self.phase_shares)}",
         )
         _require(
-            all(length >= 8 for length in self.block_lengths),
-            f"--block-lengths must be at least 8, got {self.block_lengths}",
-        )
-        _require(
-            all(share > 0 for share in self.phase_shares) and abs(sum(self.phase_shares) - 1) < 1e-6,
-            f"--phase-shares must be above 0 and add up to 1, got {self.phase_shares}",
-        )
-        _require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}")
-        _require(0 < self.mask_share < 1, f"--mask-share must lie between 0 and 1, got {self.mask_share}")
-        _require(
-            self.dropout is None or 0 <= self.dropout < 1,
-            f"--dropout must lie between 0 and 1, got {self.dropout}",
+            abs(sum(self.phase_shares) - 1) < 1e-6,
+            f"--phase-shares must add up to 1, got {' '.join(map(str, self.phase_shares))}",
         )
         _require(
             self.dropout is None or self.start is None,
@@ -288,14 +320,10 @@ class Init:
 
     def __post_init__(self) -> None:
         student = None if self.student is None else Student.parse(self.student)
-        _require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}")
+        check_numbers(self, layers=SEVERAL, seed=SEED)
         _require(
             not self.layers or self.keep == "first",
             f"--layers names layers and --keep {self.keep} chooses its own; leave out one of the two",
-        )
-        _require(
-            all(number > 0 for number in self.layers),
-            f"--layers are numbered from 1, got {' '.join(map(str, self.layers))}",
         )
         _require(
             student is None or not self.layers or len(self.layers) == student.layers,
@@ -355,13 +383,7 @@ class Tuning:
     """Seed of the new weights, the order of the rows and the dropout."""
 
     def __post_init__(self) -> None:
-        _require(self.epochs > 0, f"--epochs must be above 0, got {self.epochs}")
-        _require(self.evaluations > 0, f"--evaluations must be at least 1, got {self.evaluations}")
-        _require(
-            self.patience is None or self.patience > 0, f"--patience must be at least 1, got {self.patience}"
-        )
-        _require(self.max_length >= 8, f"--max-length must be at least 8, got {self.max_length}")
-        _require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}")
+        check_numbers(self, epochs=EPOCHS, evaluations=COUNT, patience=COUNT, max_length=LENGTH, seed=SEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,17 +403,7 @@ class Lora:
     """Keep what was trained in `adapter/` as well, in peft's format, beside the merged model."""
 
     def __post_init__(self) -> None:
-        _require(
-            self.lora_rank is None or self.lora_rank > 0,
-            f"--lora-rank must be at least 1, got {self.lora_rank}",
-        )
-        _require(
-            self.lora_alpha is None or self.lora_alpha > 0,
-            f"--lora-alpha must be above 0, got {self.lora_alpha}",
-        )
-        _require(
-            0 <= self.lora_dropout < 1, f"--lora-dropout must lie between 0 and 1, got {self.lora_dropout}"
-        )
+        check_numbers(self, lora_rank=Range(1, 65_536), lora_alpha=COUNT, lora_dropout=SHARE)
         given = {
             "--lora-alpha": self.lora_alpha is not None,
             "--lora-dropout": self.lora_dropout > 0,
@@ -424,8 +436,7 @@ class Transfer:
 
     def __post_init__(self) -> None:
         _require(bool(self.sources), "--transfer.sources needs at least one source of text, got none")
-        _require(self.rows is None or self.rows > 0, f"--transfer.rows must be at least 1, got {self.rows}")
-        _require(self.seed >= 0, f"--transfer.seed must be at least 0, got {self.seed}")
+        check_numbers(self, "transfer.", rows=COUNT, seed=SEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -451,8 +462,14 @@ class Label:
             "--states names layers of the teacher, counted from 1, each once, got "
             f"{' '.join(map(str, self.states))}",
         )
-        _require(self.max_length >= 8, f"--max-length must be at least 8, got {self.max_length}")
-        _require(self.shard_rows > 0, f"--shard-rows must be at least 1, got {self.shard_rows}")
+        # A batch of tokens is held in memory, and so are a shard's rows.
+        check_numbers(
+            self,
+            states=SEVERAL,
+            max_length=LENGTH,
+            shard_rows=Range(1, 10_000_000),
+            batch_tokens=Range(1, 2**26),
+        )
         _require(
             self.batch_tokens >= self.max_length,
             f"--batch-tokens must hold one row of --max-length {self.max_length}, got {self.batch_tokens}",
@@ -479,21 +496,11 @@ class Objective:
     widths)."""
 
     def __post_init__(self) -> None:
-        _require(
-            0 < self.temperature < math.inf,
-            f"--temperature must be above 0 and finite, got {self.temperature}",
-        )
-        _require(
-            0 <= self.hard_label_share <= 1,
-            f"--hard-label-share must lie between 0 and 1, got {self.hard_label_share}",
-        )
-        pairs = bool(self.layers) and all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", pair) for pair in self.layers)
+        check_numbers(self, temperature=TEMPERATURE, hard_label_share=Range(0, 1), states_weight=WEIGHT)
+        pair = r"[1-9]\d{0,3}:[1-9]\d{0,3}"
+        pairs = bool(self.layers) and all(re.fullmatch(pair, layer, re.ASCII) for layer in self.layers)
         _require(
             pairs or self.layers in (("skip",), ("last",)),
             "--layers takes skip, last, or pairs STUDENT:TEACHER counted from 1, e.g. 1:4 2:8; got "
             f"{' '.join(self.layers) or 'nothing'}",
-        )
-        _require(
-            0 <= self.states_weight < math.inf,
-            f"--states-weight must be at least 0 and finite, got {self.states_weight}",
         )

@@ -28,8 +28,8 @@ BERT_DROPOUT = 0.1
 
 _ALIASES = {(2, 128): "tiny", (4, 256): "mini", (4, 512): "small", (8, 512): "medium", (12, 768): "base"}
 _PATTERNS = (
-    re.compile(r"(?:bert-)?(\d+)-(\d+)"),
-    re.compile(r"(?:google/bert_)?uncased_L-(\d+)_H-(\d+)_A-(\d+)"),
+    re.compile(r"(?:bert-)?(\d{1,5})-(\d{1,5})"),
+    re.compile(r"(?:google/bert_)?uncased_L-(\d{1,5})_H-(\d{1,5})_A-(\d{1,5})"),
 )
 
 

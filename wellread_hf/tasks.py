@@ -3,6 +3,7 @@
 Source: Wang et al. 2019 (GLUE), columns and label order as in `nyu-mll/glue`.
 """
 
+import re
 from dataclasses import dataclass
 
 from wellread_hf.errors import UnknownNameError, nearest
@@ -157,6 +158,12 @@ def parse_glue_tasks(text: str) -> tuple[str, ...]:
         if name not in GLUE_TASKS:
             raise UnknownNameError(
                 f"--tasks {text}: expected `all` or GLUE's tasks joined by commas ({', '.join(GLUE_TASKS)}), "
-                f"got {name!r}; the nearest is {nearest(name, GLUE_TASKS, 1)}"
+                f"got {name!r}; the nearest is {nearest_task(name)}"
             )
     return tuple(name for name in GLUE_TASKS if name in names)
+
+
+def nearest_task(name: str) -> str:
+    """Returns GLUE's task that is meant by a name like `SST-2` or `mnli-mm`."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    return next((task for task in GLUE_TASKS if task in plain), nearest(plain, GLUE_TASKS, 1))

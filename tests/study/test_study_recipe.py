@@ -50,7 +50,7 @@ SMALL = (
     ("options", "told"),
     [
         (("--seeds", 3), "--seeds: expected two or more, got 3; a single run has no error bar"),
-        (("--seeds", 0, -1), "--seeds: expected none below 0, got 0 -1"),
+        (("--seeds", 0, -1), "--seeds must be at least 0, got -1"),
         (("--seeds", 1, 1), "--seeds: expected each once, got 1 1"),
         (("--students", "3-128"), "expected one of the 24 students"),
         (("--task.name", "sst2"), "expected --scale text"),

@@ -14,7 +14,7 @@ from wellread_hf.data.corpus import Source, checked_text, file_rows, hub_rows, s
 from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
 from wellread_hf.locations import Location
 from wellread_hf.settings import Task
-from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts
+from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts, nearest_task
 
 # GLUE's numbers of rows, which are nobody's labels.
 _NUMBER = "idx"
@@ -140,7 +140,7 @@ def task_home(task: Task) -> str:
     if not _is_glue(task):
         raise UnknownNameError(
             f"--task.name {task.name!r}: expected one of GLUE's tasks ({', '.join(GLUE_TASKS)}), the nearest "
-            f"is {nearest(task.name, GLUE_TASKS, 1)}; for data of your own give --task.data and "
+            f"is {nearest_task(task.name)}; for data of your own give --task.data and "
             "--task.columns"
         )
     return GLUE

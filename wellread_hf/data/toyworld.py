@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
-from wellread_hf.errors import SettingsError
+from wellread_hf.ranges import SEED, Range, check_numbers
 
 LABEL_NAMES = ("negative", "positive")
 
@@ -77,10 +77,15 @@ class ToyWorldSettings:
     """Nouns for people."""
 
     def __post_init__(self) -> None:
-        for name in ("adjectives", "verbs", "things", "people"):
-            count = getattr(self, name)
-            if not _FEWEST_WORDS <= count <= 10_000:
-                raise SettingsError(f"--{name} must lie between {_FEWEST_WORDS} and 10,000, got {count}")
+        words, rows = Range(_FEWEST_WORDS, 10_000), Range(1, 1_000_000)
+        check_numbers(
+            self,
+            "toy.",
+            seed=SEED,
+            corpus_texts=Range(1, 10_000_000),
+            **dict.fromkeys(("adjectives", "verbs", "things", "people"), words),
+            **dict.fromkeys(("train_rows", "validation_rows", "test_rows", "pool_rows"), rows),
+        )
 
 
 def write_toy_world(folder: Path, settings: ToyWorldSettings | None = None) -> None:

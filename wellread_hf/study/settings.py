@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
+from wellread_hf.ranges import COUNT, SEED, check_numbers
 from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
 from wellread_hf.students import LAYERS, Student
 from wellread_hf.study.catalogue import StudyName
@@ -36,10 +37,7 @@ class Budget:
     """Rows with soft labels that a student is trained on, counted once a pass."""
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value is not None and value < 1:
-                raise SettingsError(f"{option(each.name)} must be at least 1, got {value}")
+        check_numbers(self, "budget.", **{each.name: COUNT for each in fields(self)})
         for seen, rows in (("labels_seen", "labelled_rows"), ("soft_labels_seen", "transfer_rows")):
             most, there = getattr(self, seen), getattr(self, rows)
             if most is not None and there is not None and most < there:
@@ -137,6 +135,7 @@ class StudySettings:
     """How the runs are carried out."""
 
     def __post_init__(self) -> None:
+        check_numbers(self, seeds=SEED)
         for name, values in (("studies", self.studies), ("students", self.students), ("seeds", self.seeds)):
             # One of the 24 has several names.
             known = map(Student.parse, self.students) if name == "students" else values
@@ -149,8 +148,6 @@ class StudySettings:
                 f"--seeds: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
                 "run has no error bar, and decides nothing"
             )
-        if min(self.seeds) < 0:
-            raise SettingsError(f"--seeds: expected none below 0, got {' '.join(map(str, self.seeds))}")
         if self.deep_layers not in LAYERS:
             raise SettingsError(
                 f"--deep-layers: expected one of {', '.join(map(str, LAYERS))}, got {self.deep_layers}"

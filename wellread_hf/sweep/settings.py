@@ -1,6 +1,7 @@
 """What a sweep goes over, and by what engine; its options on the command line."""
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Annotated, Literal
 
 from tyro.conf import arg
@@ -8,9 +9,14 @@ from tyro.conf import arg
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.glue_runs import GlueSettings, Method, smoke_glue
+from wellread_hf.ranges import BATCH, RATE, SEVERAL, Range, check_numbers
 from wellread_hf.settings import Running
+from wellread_hf.students import Student
 from wellread_hf.tasks import parse_glue_tasks
 from wellread_hf.toy import SMOKE
+
+# More than the largest sweep that anybody ran; it is planned in a minute.
+_MOST_TRIALS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +51,13 @@ class Engine:
             raise SettingsError(
                 f"{given}: expected with --engine ray, got --engine process; add --engine ray"
             )
-        if self.retries is not None and self.retries < 0:
-            raise SettingsError(f"--retries must be at least 0, got {self.retries}")
-        if self.trial_cpus is not None and not self.trial_cpus > 0:
-            raise SettingsError(f"--trial-cpus must be above 0, got {self.trial_cpus}")
-        if self.trial_gpus is not None and not (
-            0 <= self.trial_gpus <= 1 or (float(self.trial_gpus).is_integer() and self.trial_gpus > 0)
-        ):
+        check_numbers(
+            self,
+            retries=Range(0, 1_000),
+            trial_cpus=Range(0, 10_000, above=True),
+            trial_gpus=Range(0, 10_000),
+        )
+        if self.trial_gpus is not None and self.trial_gpus > 1 and not float(self.trial_gpus).is_integer():
             raise SettingsError(
                 f"--trial-gpus is a share of one GPU or a whole number of them, got {self.trial_gpus}"
             )
@@ -85,8 +91,11 @@ class SweepSettings:
     """How the trials are carried out."""
 
     def __post_init__(self) -> None:
+        tasks = parse_glue_tasks(self.tasks)
+        check_numbers(self, learning_rates=RATE, batch_sizes=BATCH, seeds=SEVERAL)
         for option, values in (
-            ("--students", self.students),
+            # One of the 24 has several names.
+            ("--students", tuple(str(Student.parse(name)) for name in self.students)),
             ("--methods", self.methods),
             ("--learning-rates", self.learning_rates),
             ("--batch-sizes", self.batch_sizes),
@@ -94,8 +103,12 @@ class SweepSettings:
             if not values or len(set(values)) < len(values):
                 shown = " ".join(map(str, values)) or "nothing"
                 raise SettingsError(f"{option}: expected one or more values, each once, got {shown}")
-        if self.seeds < 1:
-            raise SettingsError(f"--seeds is a number of runs: expected at least 1, got {self.seeds}")
+        parts = (self.students, tasks, self.methods, self.learning_rates, self.batch_sizes, range(self.seeds))
+        if (trials := prod(map(len, parts))) > _MOST_TRIALS:
+            raise SettingsError(
+                f"expected a grid of at most {_MOST_TRIALS:,} trials, got {trials:,} (students, tasks, "
+                "methods, learning rates, batch sizes and seeds, each with each); leave some out"
+            )
         given, unset = self.glue.tuning, GlueSettings().tuning
         for option, differs, instead in (
             ("optim.learning-rate", given.optim.learning_rate != unset.optim.learning_rate, "learning-rates"),
@@ -112,7 +125,6 @@ class SweepSettings:
                 f"--lora-rank {self.glue.lora.lora_rank} keeps the encoder's weights as they are, and "
                 f"those of {' and '.join(random)} are random; leave out the one or the other"
             )
-        tasks = parse_glue_tasks(self.tasks)
         if self.glue.from_mnli and "mnli" not in tasks:
             raise SettingsError(
                 "--from-mnli: the models of MNLI that other tasks start from are trials too, so expected "
