@@ -207,12 +207,12 @@ def test_bad_json_is_refused_by_line(tmp_path, line, said):
     assert f"{path}, line 2: expected {said}, got {line.strip()!r:.60}" in message
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet.gz", "corpus"])
+@pytest.mark.parametrize("name", ["a.xlsx", "a.parquet.gz", "a.csv.zip", "corpus"])
 def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path, name):
     path = tmp_path / name
     path.write_text("a\n")
     message = refusal_of(path)
-    assert "expected a file of .txt, .jsonl, .parquet" in message
+    assert "expected a file of .txt, .csv, .tsv, .jsonl, .ndjson, .json, .parquet" in message
     assert (path.suffix or "no ending") in message
     assert "convert the file" in message
 
@@ -225,8 +225,17 @@ def test_an_unknown_split_is_refused_with_the_nearest(tmp_path):
     assert message.endswith(",split=validation")
 
 
-@pytest.mark.parametrize("damage", ["no files", "cut parquet", "broken utf-8", "bad json", "bad text"])
-def test_a_folder_that_cannot_be_read_is_refused_by_name(tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("no files", ": expected a data set on the Hub or a folder in its layout"),
+        ("cut parquet", "/train.parquet: not a readable Parquet file"),
+        ("broken utf-8", "/train.parquet: not a readable Parquet file"),
+        ("bad json", "/train.jsonl, line 2: expected one JSON object a line"),
+        ("bad text", "/train.txt, line 2: expected UTF-8"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_refused_by_name(tmp_path, damage, said):
     folder = tmp_path / "data"
     folder.mkdir()
     match damage:
@@ -239,9 +248,7 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(tmp_path, damage):
             (folder / "train.jsonl").write_text('{"text": "a"}\n{"text":\n')
         case "bad text":
             (folder / "train.txt").write_bytes(b"abc\ncaf\xe9\n")
-    message = refusal_of(folder)
-    assert message.startswith(f"{folder}: expected a data set on the Hub or a folder in its layout")
-    assert "local file or folder" in message
+    assert refusal_of(folder).startswith(f"{folder}{said}")
 
 
 def test_a_data_set_that_is_not_in_the_cache_is_refused_offline_in_one_sentence():

@@ -89,7 +89,7 @@ def test_a_missing_split_is_refused_with_the_nearest(tmp_path):
 
 def test_a_missing_configuration_is_refused(tmp_path):
     place = folder_of(tmp_path, {"train": rows(0, 1)})
-    with pytest.raises(DataError, match=r"cannot be read .*ax"):
+    with pytest.raises(DataError, match=r"cannot be read: .*ax"):
         load_glue_rows("ax", "test", place)
 
 

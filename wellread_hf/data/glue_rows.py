@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.data.corpus import checked_text, hub_rows, split_names
+from wellread_hf.data.corpus import checked_text
 from wellread_hf.data.rows import Labels, as_labelled
+from wellread_hf.data.tables import open_table, split_names
 from wellread_hf.errors import DataError, nearest
 from wellread_hf.locations import Location
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
@@ -54,7 +55,7 @@ def load_glue_rows(name: str, split: str, location: Location) -> GlueRows:
     texts: list[tuple[str, ...]] = []
     index: list[int] = []
     labels: list[Any] = []
-    for number, row in enumerate(hub_rows(location, rows.config, split), start=1):
+    for number, row in enumerate(open_table(location, rows.config, split).rows(), start=1):
         texts.append(tuple(checked_text(row, column, number, where, "") for column in facts.columns))
         index.append(_index(row, number, where))
         if split == rows.dev:
@@ -70,6 +71,8 @@ def load_glue_rows(name: str, split: str, location: Location) -> GlueRows:
 
 def _index(row: Mapping[str, Any], number: int, where: str) -> int:
     value = _cell(row, "idx", where)
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise DataError(
             f"{where}, row {number}: expected a whole number of 0 or more as idx, got {value!r}; mend "

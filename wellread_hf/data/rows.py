@@ -1,16 +1,25 @@
 """The rows of a labelled task: GLUE's, or your own CSV, JSONL, Parquet or Hub data set."""
 
-import csv
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.data.corpus import Source, checked_text, file_rows, hub_rows, split_names
+from wellread_hf.data.classes import (
+    classes_in,
+    counted,
+    is_missing,
+    numbers_of_classes,
+    values_of,
+    with_names,
+)
+from wellread_hf.data.corpus import Source, checked_text
+from wellread_hf.data.several_classes import each_label, indicators, list_of, list_of_columns
+from wellread_hf.data.tables import Table, open_table, split_names
 from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
 from wellread_hf.locations import Location
 from wellread_hf.settings import Task
@@ -48,7 +57,7 @@ class LoadedTask:
 
 
 def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
-    """Reads all splits of a task and checks them.
+    """Reads all splits of a task and checks them; once in a process for the same content.
 
     Args:
         task: Which task.
@@ -59,6 +68,13 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
         LabelError: A training or validation label is missing, NaN or outside the task's classes,
             or there is one class only.
     """
+    # How many rows are drawn is the caller's matter.
+    return _loaded(replace(task, train_rows=None, train_seed=0), tuple(locations))
+
+
+# Two: a task, and the one that a transfer set or a comparison takes beside it.
+@lru_cache(maxsize=2)
+def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
     facts = _facts(task)
     files = Path(locations[0].name).is_file()
     if files and task.validation is None:
@@ -69,24 +85,70 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
     if files:
         # MNLI's names of splits are those of its data set, not of files that a person names.
         facts = replace(facts, validation="validation", test="test")
-    raw: dict[str, tuple[list[tuple[str, ...]], list[Any]]] = {}
-    places: dict[str, str] = {}
-    for split, location in _splits(facts, locations, files, task):
-        places[split] = f"{task.name}, {location.name}"
-        if files:
-            rows = _file_rows(Path(location.name), facts.columns)
-        else:
-            rows = hub_rows(location, task.config or (task.name if _is_glue(task) else None), split)
-        raw[split] = _read(rows, facts.columns, task.label, f"{location.name} ({split})")
-    if not (facts.labels or task.regression or _is_glue(task)):
-        facts = replace(facts, labels=_classes(raw["train"][1], places["train"]))
-    train = as_labelled(*raw["train"], facts, f"{places['train']}: training")
-    _require_variety(train, facts, places["train"])
-    validation = as_labelled(*raw[facts.validation], facts, f"{places[facts.validation]}: validation")
+    config = task.config or (task.name if _is_glue(task) else None)
+    raw: dict[str, _Raw] = {}
+    for split, location in _splits(facts, locations, files, config):
+        kind = {"train": "training", facts.validation: "validation", facts.test: "test"}[split]
+        place = f"{task.name}, {location.name}: {kind}"
+        raw[split] = _read(
+            open_table(location, config, split), facts, task, f"{location.name} ({split})", place
+        )
+    stated = bool(facts.labels)
+    if not (stated or task.regression or _is_glue(task)):
+        names = raw["train"].names
+        facts = replace(facts, labels=names or raw["train"].classes(task.multi_label))
+        stated = bool(names)
+    train = raw["train"].labelled(facts, stated)
+    _require_variety(train, facts, raw["train"].place)
+    validation = raw[facts.validation].labelled(facts, stated)
     test = None
-    if facts.test in raw and not all(label in (-1, None) for label in raw[facts.test][1]):
-        test = as_labelled(*raw[facts.test], facts, f"{places[facts.test]}: test")
+    if facts.test in raw and not all(is_missing(label) for label in raw[facts.test].labels):
+        test = raw[facts.test].labelled(facts, stated)
     return LoadedTask(facts=facts, train=train, validation=validation, test=test)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """Rows as they were read: `place` says where in errors, `names` are the classes that the data names."""
+
+    texts: list[tuple[str, ...]]
+    labels: list[Any]
+    names: tuple[str, ...]
+    place: str
+
+    def classes(self, several: bool) -> tuple[str, ...]:
+        labels = [label for _, label in each_label(self.labels, self.place)] if several else self.labels
+        return classes_in(labels, self.place)
+
+    def labelled(self, facts: TaskFacts, stated: bool) -> LabelledRows:
+        """Turns labels into class numbers, indicators of classes, or values for regression."""
+        labels = with_names(self.labels, self.names, facts.labels) if facts.labels else self.labels
+        pairs = list(enumerate(labels, start=1))
+        if facts.multi_label:
+            return LabelledRows(self.texts, indicators(labels, facts.labels, stated, self.place))
+        if facts.labels:
+            return LabelledRows(self.texts, numbers_of_classes(pairs, facts.labels, stated, self.place))
+        return LabelledRows(self.texts, values_of(pairs, self.place))
+
+
+def check_task(task: Task, locations: Sequence[Location]) -> None:
+    """Refuses a task whose rows cannot be used, before anything runs; one that is yet to be made passes.
+
+    Raises:
+        DataError, LabelError: As from `load_task`.
+    """
+    if not any(is_to_be_made(location) for location in locations):
+        load_task(task, locations)
+
+
+def is_to_be_made(location: Location) -> bool:
+    """Tells whether an earlier stage has yet to make what lies there."""
+    return location.fingerprint.startswith("stage:") and not Path(location.name).exists()
+
+
+def class_counts(task: LoadedTask) -> Mapping[str, int]:
+    """Counts a task's training rows by class; nothing for regression."""
+    return counted(task.train.labels, task.facts.labels) if task.facts.labels else {}
 
 
 def draw_rows(rows: Rows, count: int | None, seed: int, option: str) -> Rows:
@@ -147,25 +209,36 @@ def task_home(task: Task) -> str:
 
 
 def _facts(task: Task) -> TaskFacts:
+    if _is_glue(task) and task.multi_label:
+        raise DataError(
+            f"--task.multi-label: the rows of GLUE's {task.name} have one class each; name another task"
+        )
     if _is_glue(task):
         return GLUE_TASKS[task.name]
     if not task.columns:
         raise DataError(
             f"task {task.name!r}: expected the names of one or two text columns; give --task.columns"
         )
-    metrics = ("pearson", "spearman") if task.regression else ("accuracy",)
-    return TaskFacts(columns=task.columns, labels=task.labels, metrics=metrics)
+    if task.label in task.columns:
+        raise DataError(
+            f"task {task.name!r}: expected a column of labels beside the texts, got {task.label!r} as both; "
+            "name it with --task.label"
+        )
+    metrics: tuple[str, ...] = ("pearson", "spearman") if task.regression else ("accuracy",)
+    if task.multi_label:
+        metrics = ("f1_micro", "f1_macro")
+    return TaskFacts(columns=task.columns, labels=task.labels, metrics=metrics, multi_label=task.multi_label)
 
 
 def _splits(
-    facts: TaskFacts, locations: Sequence[Location], files: bool, task: Task
+    facts: TaskFacts, locations: Sequence[Location], files: bool, config: str | None
 ) -> Iterator[tuple[str, Location]]:
     if files:
-        names = ["train", *(["validation"] if task.validation else []), *(["test"] if task.test else [])]
-        yield from zip(names, locations, strict=True)
+        # There may be no test rows.
+        yield from zip(("train", facts.validation, facts.test), locations, strict=False)
         return
     location = locations[0]
-    found = split_names(location, task.config or (task.name if _is_glue(task) else None))
+    found = split_names(location, config)
     for split in ("train", facts.validation):
         if split not in found:
             raise DataError(
@@ -177,69 +250,31 @@ def _splits(
             yield split, location
 
 
-def _file_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
-    return _csv_rows(path) if path.suffix == ".csv" else file_rows(path, columns)
-
-
-def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        try:
-            yield from csv.DictReader(file, strict=True)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read as UTF-8 CSV ({error}); mend the file") from error
-
-
-def _read(
-    rows: Iterator[Mapping[str, Any]], columns: tuple[str, ...], label: str, name: str
-) -> tuple[list[tuple[str, ...]], list[Any]]:
+def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str) -> _Raw:
     texts: list[tuple[str, ...]] = []
     labels: list[Any] = []
-    for number, row in enumerate(rows, start=1):
-        texts.append(tuple(checked_text(row, column, number, name, "--task.columns ") for column in columns))
-        if label not in row:
-            others = [column for column in row if column not in (*columns, _NUMBER)]
-            remedy = f"name it with --task.label {nearest(label, others, 1)}" if others else "add it"
-            raise DataError(
-                f"{name}: expected a label column {label!r}, found {', '.join(map(repr, row))}; {remedy}"
-            )
-        labels.append(row[label])
+    joined: list[str] = []
+    for number, row in enumerate(table.rows(), start=1):
+        texts.append(
+            tuple(checked_text(row, column, number, name, "--task.columns ") for column in facts.columns)
+        )
+        if facts.multi_label and task.label not in row:
+            joined = task.label.split("+")
+        for column in joined or [task.label]:
+            if column not in row:
+                others = [other for other in row if other not in (*facts.columns, _NUMBER)]
+                remedy = f"name it with --task.label {nearest(column, others, 1)}" if others else "add it"
+                raise DataError(
+                    f"{name}: expected a label column {column!r}, found {', '.join(map(repr, row))}; {remedy}"
+                )
+        if joined:
+            labels.append(list_of_columns({column: row[column] for column in joined}, number, place))
+        else:
+            label = row[task.label]
+            labels.append(list_of(label, number, place) if facts.multi_label else label)
     if not texts:
         raise DataError(f"{name}: expected rows, found none; check the file or split")
-    return texts, labels
-
-
-def _classes(labels: list[Any], place: str) -> tuple[str, ...]:
-    """Names the classes found in the training labels: their words, or 0, 1, ... up to the largest."""
-    numbers = {number for label in labels if (number := _class_number(label)) is not None}
-    words = {label for label in labels if isinstance(label, str) and label and not _is_number(label)}
-    if words:
-        return tuple(sorted(words | {str(number) for number in numbers}))
-    if not numbers:
-        raise LabelError(
-            f"{place}: expected classes (words, or whole numbers of 0 or more) as training labels, got "
-            f"{labels[0]!r}; name the column with --task.label, or give --task.regression for numbers"
-        )
-    return tuple(str(number) for number in range(max(numbers) + 1))
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
-
-
-def _class_number(label: Any) -> int | None:
-    """Reads a label that is a whole number of 0 or more, as number or text; else None."""
-    if isinstance(label, str) and label.isdecimal():
-        return int(label)
-    if isinstance(label, float) and label.is_integer() and label >= 0:
-        # A column of integers becomes one of floats as soon as a value is missing.
-        return int(label)
-    if isinstance(label, int | np.integer) and not isinstance(label, bool) and label >= 0:
-        return int(label)
-    return None
+    return _Raw(texts, labels, tuple(joined) or table.class_names.get(task.label, ()), place)
 
 
 def as_labelled(
@@ -256,43 +291,22 @@ def as_labelled(
     Raises:
         LabelError: A label is missing, NaN or none of the task's.
     """
-    if not facts.labels:
-        return LabelledRows(texts, np.array(_numbers(labels, split), dtype=np.float32))
-    index = {name: number for number, name in enumerate(facts.labels)}
-    found = []
-    for row, label in enumerate(labels, start=1):
-        plain = _class_number(label)
-        # A class of that name first: classes named 1 to 5 are not numbered so.
-        number = index.get(label if isinstance(label, str) else str(plain))
-        if number is None and not any(name.isdecimal() for name in facts.labels):
-            number = plain
-        if number is None or number >= len(facts.labels):
-            raise LabelError(
-                f"{split} row {row}: expected a label among {', '.join(facts.labels)} (or 0 to "
-                f"{len(facts.labels) - 1}), got {label!r}; mend or leave out the row"
-            )
-        found.append(number)
-    return LabelledRows(texts, np.array(found, dtype=np.int64))
-
-
-def _numbers(labels: list[Any], split: str) -> list[float]:
-    numbers = []
-    for row, label in enumerate(labels, start=1):
-        try:
-            number = float(label)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise LabelError(
-                f"{split} row {row}: expected a number as label, got {label!r}; mend or leave out the row"
-            )
-        numbers.append(number)
-    return numbers
+    return _Raw(texts, labels, (), split).labelled(facts, stated=True)
 
 
 def _require_variety(train: LabelledRows, facts: TaskFacts, place: str) -> None:
-    if len(np.unique(train.labels)) < 2:
-        found = facts.labels[int(train.labels[0])] if facts.labels else train.labels[0]
+    if facts.multi_label and len(facts.labels) < 2:
+        raise LabelError(
+            f"{place}: expected several classes, got {', '.join(facts.labels) or 'none'}; leave out "
+            "--task.multi-label where a row has one class"
+        )
+    if len(np.unique(train.labels, axis=0)) < 2:
+        first = train.labels[0]
+        found: Any = first
+        if facts.multi_label:
+            found = [name for name, is_one in zip(facts.labels, first, strict=True) if is_one]
+        elif facts.labels:
+            found = facts.labels[int(first)]
         raise LabelError(
             f"{place}: expected training labels of at least two kinds, got {found!r} in all "
             f"{len(train.texts)} rows; there is nothing to learn"
