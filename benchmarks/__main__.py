@@ -27,6 +27,7 @@ BENCHMARKS = {
     "finetune": "benchmarks.finetune",
     "pack": "benchmarks.pack",
     "cohort": "benchmarks.cohort",
+    "busy": "benchmarks.busy",
     "startup": "benchmarks.startup",
 }
 

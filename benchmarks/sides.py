@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import tempfile
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -47,16 +48,16 @@ STEPS = 10_000
 SMALLEST = Student(2, 128)
 
 
-def tokenizer() -> BertTokenizer:
-    """A tokenizer with BERT's number of words."""
+def tokenizer(size: int = VOCABULARY) -> BertTokenizer:
+    """A tokenizer with so many words; as many as BERT's, unless said otherwise."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words += [f"w{number}" for number in range(VOCABULARY - len(words))]
+    words += [f"w{number}" for number in range(size - len(words))]
     return BertTokenizer(vocab={word: number for number, word in enumerate(words)})
 
 
-def random_blocks(rows: int = BLOCKS, length: int = LENGTH) -> np.ndarray:
+def random_blocks(rows: int = BLOCKS, length: int = LENGTH, words: int = VOCABULARY) -> np.ndarray:
     """Packed blocks of random words."""
-    blocks = np.random.default_rng(0).integers(5, VOCABULARY, size=(rows, length)).astype(np.uint16)
+    blocks = np.random.default_rng(0).integers(5, words, size=(rows, length)).astype(np.uint16)
     blocks[:, 0], blocks[:, -1] = 2, 3
     return blocks
 
@@ -66,15 +67,18 @@ def settings() -> Pretrain:
     return Pretrain(steps=STEPS)
 
 
-def our_trainer(student: Student, folder: Path) -> Trainer:
+def our_trainer(
+    student: Student, folder: Path, length: int = LENGTH, batch: int = BATCH, words: int = VOCABULARY
+) -> Trainer:
     """Our trainer, as `training/pretraining.py` makes it."""
-    given, blocks = settings(), Blocks(random_blocks())
+    given, blocks = settings(), Blocks(random_blocks(length=length, words=words))
+    optim = replace(given.optim, batch_size=batch)
     trainer = MlmTrainer(
-        model=new_masked_lm(student, VOCABULARY, BERT_DROPOUT, seed=0),
-        args=training_arguments(folder, given.optim, Running(checkpoint_steps=STEPS), STEPS, 0, STEPS, STEPS),
-        train_dataset=RunBlocks([blocks], [STEPS], BATCH, seed=0),
+        model=new_masked_lm(student, words, BERT_DROPOUT, seed=0),
+        args=training_arguments(folder, optim, Running(checkpoint_steps=STEPS), STEPS, 0, STEPS, STEPS),
+        train_dataset=RunBlocks([blocks], [STEPS], batch, seed=0),
         eval_dataset=HeldOutBlocks(blocks),
-        data_collator=MlmCollator(tokenizer(), given.mask_share),
+        data_collator=MlmCollator(tokenizer(words), given.mask_share),
     )
     watch(trainer, "benchmark-", "", 0.0)
     return trainer

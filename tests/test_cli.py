@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from wellread_hf.records import StageRecord
 from wellread_hf.students import STUDENTS
 
 WELLREAD = ".venv/bin/wellread"
+LIBGOMP = Path(find_spec("torch").origin).parent / "lib" / "libgomp.so.1"
 
 
 def test_students_prints_the_24_in_order() -> None:
@@ -71,3 +74,26 @@ def test_losses_draws_the_logs_of_training_stages(tmp_path: Path) -> None:
     assert ran.status == 2
     assert "has no log.json: expected a stage that trains" in ran.err
     assert not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, "GOMP_SPINCOUNT = '1000'"),
+        ({"GOMP_SPINCOUNT": "70"}, "GOMP_SPINCOUNT = '70'"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "OMP_WAIT_POLICY = 'ACTIVE'"),
+    ],
+)
+@pytest.mark.skipif(not LIBGOMP.is_file(), reason="torch carries another OpenMP here")
+def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(given: dict[str, str], found: str) -> None:
+    # `OMP_DISPLAY_ENV` lets the library say what it has read; by then recipes must not have loaded torch.
+    code = (
+        "import ctypes, sys; from wellread_hf.cli import with_errors_told; import recipes.pd, recipes.study\n"
+        "assert 'torch' not in sys.modules\n"
+        f"with_errors_told(True, lambda: ctypes.CDLL({str(LIBGOMP)!r}))"
+    )
+    ran = run_command([sys.executable, "-c", code], **given, OMP_DISPLAY_ENV="VERBOSE")
+    assert ran.status == 0, ran.err
+    assert found in ran.err
+    # Spins for ever, or as many as the library thinks fit: ours are not put beside the user's choice.
+    assert "OMP_WAIT_POLICY" not in given or "GOMP_SPINCOUNT = '1000'" not in ran.err

@@ -20,6 +20,9 @@ from wellread_hf.progress import is_main_process
 Settings = TypeVar("Settings")
 Read = TypeVar("Read")
 
+# As long as most gaps between two operations of a tiny model, some 50 microseconds; docs/performance.md.
+SPINS = "1000"
+
 # A defect of ours; EX_SOFTWARE of sysexits.h.
 DEFECT = 70
 # Longer words, a number of 5,000 digits for one, are shortened in an error.
@@ -305,6 +308,16 @@ def _show_plan(
         preview(settings, stages)
 
 
+def share_processors() -> None:
+    """Lets torch's idle threads sleep soon, so that several runs share a machine; before torch is loaded.
+
+    GNU's OpenMP, which torch's wheels for Linux carry, reads this once, when it is loaded. By default a
+    thread that waits for the others spins for milliseconds on a processor that another run could use.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
 def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
     """Runs `work`; whatever it raises ends the program with one sentence and a status.
 
@@ -315,6 +328,7 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
         debug: Let errors through, so that Python shows the traceback.
         work: Any.
     """
+    share_processors()
     try:
         work()
         # While somebody can still be told that it cannot be written.
