@@ -145,6 +145,8 @@ class Root:
         outcome = {
             "metric": "accuracy", "validation": {"accuracy": score}, "train_rows": 67_349,
             "mlm_loss_at_start": None if weights is None else 3.25,
+            "class_counts": {"train": {"negative": 29_780, "positive": 37_569},
+                             "validation": {"negative": 428, "positive": 444}},
         } | ({} if test is None else {"test": {"accuracy": test}})  # fmt: skip
         name = f"bert-2-128-{named['name']}-seed{seed}"
         return self.stage("finetune" if labels is None else "distill", name, settings, outcome)

@@ -35,9 +35,8 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Facts:
 
 
 def test_a_task_students_metadata(student: Facts) -> None:
+    # Books of the user's own went in: nobody has stated a language or a licence.
     assert metadata_of(student) == {
-        "language": "en",
-        "license": "apache-2.0",
         "library_name": "transformers",
         "pipeline_tag": "text-classification",
         "tags": ["bert", "well-read-students", "bert-2-128", "knowledge-distillation", "glue"],
@@ -69,6 +68,29 @@ def test_a_task_students_metadata(student: Facts) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("content", "start", "stated"),
+    [
+        (f"hub:me/reviews@{SHA}", "hub:google/bert_uncased_L-2_H-128_A-2@" + SHA, True),
+        (f"hub:me/reviews@{SHA}", None, True),
+        ("sha256:" + 64 * "a", "hub:google/bert_uncased_L-2_H-128_A-2@" + SHA, False),
+        (f"hub:me/reviews@{SHA}", "sha256:" + 64 * "b", False),
+        (f"hub:me/reviews@{SHA}", f"stage:{64 * 'c'}:.", False),
+        (f"stage:{64 * 'c'}:task", None, False),
+    ],
+)
+def test_of_data_of_ones_own_neither_licence_nor_language_is_stated(
+    content: str, start: str | None, stated: bool, tmp_path: Path
+) -> None:
+    task = {"name": "mine", "columns": ["text"], "content": [content], "validation": True}
+    root = Root(tmp_path)
+    facts = facts_of_run(root.folder(root.tuned(start, 0.8, task=task)))
+    metadata, card = metadata_of(facts), render(facts, picture=False).markdown
+    assert ("license" in metadata, "language" in metadata) == (stated, stated)
+    for said in ("compact English", "English only", "English text", "Apache"):
+        assert (said in card) == stated
+
+
 def test_the_metadata_of_all_24_is_sound() -> None:
     for known in STUDENTS:
         metadata = metadata_of(facts_of_student(known))
@@ -87,10 +109,8 @@ def _metric(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "no license": (lambda data: data.pop("license"), "license: expected a known one"),
     "a misspelt license": (lambda data: data.update(license="apache2.0"), "apache-2.0, got 'apache2.0'"),
     "a language by name": (lambda data: data.update(language="English"), "ISO 639"),
-    "no language": (lambda data: data.pop("language"), "ISO 639"),
     "one language of two": (lambda data: data.update(language=["en", 1]), "ISO 639"),
     "an unknown pipeline": (lambda data: data.update(pipeline_tag="fill-mask "), "pipeline_tag"),
     "an unknown library": (lambda data: data.update(library_name="torch"), "library_name"),

@@ -1,11 +1,13 @@
 """Text of records stays text."""
 
+import shlex
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from wellread_hf.cards.text import code, duration, fence, markdown, plain
+from wellread_hf.cards.text import code, duration, fence, markdown, plain, without_places
 
 PARSER = MarkdownIt("commonmark").enable("table")
 NASTY = (
@@ -91,3 +93,32 @@ def test_words_and_numbers_stay_readable() -> None:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("/home/reader/data/my.csv", "my.csv"),
+        ("~/data/my.csv", "my.csv"),
+        ("~reader", "reader"),
+        ("../../other/my.csv", "my.csv"),
+        ("data/../../my.csv", "my.csv"),
+        ("--runs=/home/reader/runs/", "--runs=runs"),
+        ("/home/reader/a,b.txt,column=text,split=train", "a,b.txt,column=text,split=train"),
+        ("/data/a b/my.csv", "my.csv"),
+        (r"C:\Users\reader\my.csv", "my.csv"),
+        ("file:///home/reader/my.csv", "my.csv"),
+        ("reader@node17:/data/my.csv", "my.csv"),
+        ("ray://node17:10001", "ADDRESS"),
+        ("node17:6379", "ADDRESS"),
+        ("..", "PATH"),
+        ("/", "PATH"),
+        *((kept, kept) for kept in (
+            "pf.py", "--task.name", "google/bert_uncased_L-2_H-128_A-2", "MY-NAME/bert@main", "data/my.csv",
+            "runs/finetune-x-0a1b2c", "wikimedia/wikipedia,config=20231101.en", "--epochs=3", "3e-4", "1:3",
+            "./my.csv", "--no-send", "0.9", "1:12",
+        )),
+    ],
+)  # fmt: skip
+def test_a_command_line_names_no_place_of_a_machine(word: str, shown: str) -> None:
+    assert without_places(shlex.join(["pf.py", word])) == f"pf.py {shown}"

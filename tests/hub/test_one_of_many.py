@@ -11,6 +11,7 @@ from pushes import CARD, WEIGHTS, only_reads, parcel, push, pushed_once, states
 
 from wellread_hf.errors import AuthenticationError, PublishError
 from wellread_hf.hub import calls
+from wellread_hf.hub.command import show
 from wellread_hf.hub.parcels import LocalFile, Parcel
 from wellread_hf.students import STUDENTS
 
@@ -154,11 +155,16 @@ def test_what_is_there_without_its_tag_gets_the_tag_alone(hub: HubServer, api: H
     pushed_once(hub)
 
 
-def test_what_others_put_beside_it_stays(hub: HubServer, api: HfApi) -> None:
-    push(api)
+def test_what_others_put_beside_it_stays_and_is_named(
+    hub: HubServer, api: HfApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert push(api).repositories[0].foreign == []
     hub.repository(NAME).commit_directly({"extra.txt": b"theirs"})
+    show(push(api, dry_run=True), dry_run=True)
+    assert f"{NAME} also has extra.txt" in capsys.readouterr().out
     report = push(api, parcel(card=CARD + b"More.\n"), tag="v2")
     assert states(report) == ["updated"]
+    assert report.repositories[0].foreign == ["extra.txt"]
     assert hub.repository(NAME).read("extra.txt") == b"theirs"
     assert hub.repository(NAME).files().keys() == {".gitattributes", "extra.txt", *parcel().files}
 

@@ -60,10 +60,11 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
     Raises:
         CardError: A key is missing, or has a value that is not taken.
     """
-    _require_known(metadata.get("license"), LICENCES, "license")
+    if "license" in metadata:
+        _require_known(metadata["license"], LICENCES, "license")
     _require_known(metadata.get("pipeline_tag"), PIPELINES, "pipeline_tag")
     _require_known(metadata.get("library_name"), LIBRARIES, "library_name")
-    language = metadata.get("language")
+    language = metadata.get("language", [])
     for code in language if isinstance(language, list) else [language]:
         _require(
             isinstance(code, str) and re.fullmatch(r"[a-z]{2,3}", code) is not None,

@@ -57,6 +57,10 @@ class Source:
     rows: int | None
 
 
+# Rows of each class, by split: `train`, `validation`.
+ClassCounts = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """One metric of one split, a value a seed.
@@ -101,6 +105,7 @@ class TaskData:
         validation: Name of the data set's split that `dev` stands for.
         columns: Number of text columns, 1 or 2; 0 where the record does not say.
         regression: The label is a number.
+        class_counts: Rows of each class; empty where the record does not say.
     """
 
     name: str
@@ -110,6 +115,7 @@ class TaskData:
     validation: str
     columns: int
     regression: bool
+    class_counts: ClassCounts = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +294,28 @@ class Facts:
     def repo_id(self) -> str:
         """Name of the repository, with its namespace if that is known."""
         return self.name if self.namespace is None else f"{self.namespace}/{self.name}"
+
+    @property
+    def stated(self) -> bool:
+        """Whether licence and language are known: all that went in lies on the Hub, or is Google's.
+
+        Of files of the user's own nobody has stated either.
+        """
+        if self.run is None:
+            return True
+        origins: list[Origin | None] = []
+        if self.pretraining is not None:
+            origins += [source.origin for source in self.pretraining.sources] or [None]
+        elif self.adoption is not None:
+            origins += [] if self.adoption.googles else [None]
+        elif self.base is not None:
+            origins.append(self.base)
+        if self.own is not None:
+            task = self.own.task
+            origins += [] if task.glue else [task.origin]
+            if self.own.teaching is not None:
+                origins += [part.origin for part in self.own.teaching.transfer if part is not None]
+        return all(origin is not None and origin.hub_id is not None for origin in origins)
 
     @property
     def own(self) -> Result | None:

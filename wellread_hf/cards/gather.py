@@ -13,6 +13,7 @@ from wellread_hf.cards.kinds import check_kinds
 from wellread_hf.cards.results import result_of
 from wellread_hf.cards.shelf import ENCODERS, TUNED, Shelf
 from wellread_hf.cards.sources import source_of
+from wellread_hf.cards.text import without_places
 from wellread_hf.errors import StoreError, WellreadError
 from wellread_hf.records import StageRecord
 from wellread_hf.students import VOCABULARY, Student
@@ -116,8 +117,10 @@ def _measured(folder: Path, record: StageRecord) -> Measured | None:
 
 
 def _run(record: StageRecord) -> Run:
+    command: Any = record.command
     return Run(
-        command=record.command,
+        # What is no text is refused with the rest.
+        command=without_places(command) if isinstance(command, str) else command,
         versions=tuple(sorted(record.versions.items())),
         seconds=record.seconds,
         processes=record.processes,

@@ -19,9 +19,14 @@ LICENCE = "apache-2.0"
 _DIGITS = 4  # of a score
 
 
-def licence_of(facts: Facts) -> str:
-    """Returns the licence of this package and of Google's release, `unknown` for what came from elsewhere."""
-    return LICENCE if facts.adoption is None or facts.adoption.googles else "unknown"
+def licence_of(facts: Facts) -> str | None:
+    """Returns the licence of this package and of Google's release, `unknown` for what came from elsewhere.
+
+    None where files of the user's own went in, for which nobody has stated one.
+    """
+    if facts.adoption is not None and not facts.adoption.googles:
+        return "unknown"
+    return LICENCE if facts.stated else None
 
 
 def metadata_of(facts: Facts) -> dict[str, Any]:
@@ -35,7 +40,7 @@ def metadata_of(facts: Facts) -> dict[str, Any]:
     if facts.adoption is not None and facts.task is None and facts.adoption.source.hub_id is not None:
         bases = [facts.adoption.source.hub_id]
     data = ModelCardData(
-        language="en",
+        language="en" if facts.stated else None,
         license=licence_of(facts),
         library_name="transformers",
         pipeline_tag="fill-mask" if facts.task is None else "text-classification",

@@ -1,5 +1,6 @@
 """From facts to a card: Markdown through one template, and a picture. Same facts, same bytes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,13 +56,15 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
     Raises:
         CardError: A name or value is one that the Hub would refuse.
     """
+    limits = (_home() / _LIMITS).read_text(encoding="utf-8").strip()
     text = (
         environment()
         .get_template(_TEMPLATE)
         .render(
             facts=facts,
             front_matter=front_matter(facts),
-            limits=(_home() / _LIMITS).read_text(encoding="utf-8").strip(),
+            # The first paragraph is about the language.
+            limits=limits if facts.stated else limits.partition("\n\n")[2],
             picture=PICTURE if picture else None,
             published=published,
             students={(layers, hidden): Student(layers, hidden) for layers in LAYERS for hidden in HIDDEN},
@@ -103,8 +106,13 @@ def environment() -> jinja2.Environment:
         "task": task_title,
         "metric": metric_title,
         "release": release,
+        "counts": class_counts,
     }
     return environment
+
+
+# Of more classes the commonest are shown.
+_CLASSES = 20
 
 
 def _home() -> Path:
@@ -139,6 +147,13 @@ def task_title(result: Result) -> str:
 def metric_title(name: str) -> str:
     """Names a metric as the paper does."""
     return _METRICS.get(name) or markdown(name)
+
+
+def class_counts(counts: Sequence[tuple[str, int]]) -> str:
+    """Writes the rows of each class, the commonest first of many."""
+    shown = sorted(counts, key=lambda of: -of[1])[:_CLASSES] if len(counts) > _CLASSES else counts
+    text = ", ".join(f"{code(name)} {rows:,}" for name, rows in shown)
+    return text if len(shown) == len(counts) else f"{text} and {len(counts) - len(shown):,} classes more"
 
 
 def release(score: Score, facts: Facts, result: Result) -> str:

@@ -1,9 +1,9 @@
 """Scores of classifiers: runs that differ in their seeds alone become one result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wellread_hf.cards.facts import Origin, Result, Score, Split, TaskData, Teaching
+from wellread_hf.cards.facts import ClassCounts, Origin, Result, Score, Split, TaskData, Teaching
 from wellread_hf.cards.shelf import Shelf
 from wellread_hf.cards.sources import transfer_of
 from wellread_hf.records import StageRecord
@@ -47,7 +47,14 @@ def task_of(record: StageRecord) -> TaskData:
         validation=known.validation if known is not None and glue else "validation",
         columns=len(known.columns if known is not None else task["columns"]),
         regression=bool(task["regression"]) or (known is not None and not known.labels),
+        class_counts=class_counts_of(record.outcome),
     )
+
+
+def class_counts_of(outcome: Mapping[str, Any]) -> ClassCounts:
+    """Reads the rows of each class; nothing where a record does not say, or of regression."""
+    counts: Mapping[str, Mapping[str, int]] = outcome.get("class_counts") or {}
+    return tuple((split, tuple(of.items())) for split, of in counts.items())
 
 
 def _scores(runs: Sequence[StageRecord]) -> list[Score]:

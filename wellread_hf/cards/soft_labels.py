@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from wellread_hf.cards.facts import Origin, Source
+from wellread_hf.cards.facts import ClassCounts, Origin, Source
 from wellread_hf.cards.render import environment
+from wellread_hf.cards.results import class_counts_of
 from wellread_hf.cards.sources import transfer_of
 from wellread_hf.cards.text import plain
 from wellread_hf.errors import CardError
@@ -27,6 +28,8 @@ class SoftLabelFacts:
         rows: Rows labelled.
         states: Layers of the teacher whose [CLS] states are stored as well.
         digest: Digest of the stage.
+        origin: The task's data set.
+        class_counts: Rows of each class of the task; empty where the record does not say.
     """
 
     task: str
@@ -39,6 +42,8 @@ class SoftLabelFacts:
     rows: int
     states: tuple[int, ...]
     digest: str
+    origin: Origin | None = None
+    class_counts: ClassCounts = ()
 
 
 def soft_labels_of(record: StageRecord) -> SoftLabelFacts:
@@ -51,6 +56,7 @@ def soft_labels_of(record: StageRecord) -> SoftLabelFacts:
         raise CardError(f"expected the record of a labelling stage, got one of a stage {record.kind!r}")
     outcome, settings = record.outcome, record.settings
     metric = outcome.get("metric")
+    content = settings.get("task", {}).get("content")
     return SoftLabelFacts(
         task=record.name,
         classes=tuple(map(str, outcome["labels"])),
@@ -62,6 +68,8 @@ def soft_labels_of(record: StageRecord) -> SoftLabelFacts:
         rows=int(outcome["rows"]),
         states=tuple(map(int, settings["settings"].get("states", ()))),
         digest=record.digest,
+        origin=Origin(fingerprint=str(content[0])) if content else None,
+        class_counts=class_counts_of(outcome),
     )
 
 
@@ -69,10 +77,13 @@ def soft_labels_card(facts: SoftLabelFacts, repo_id: str) -> str:
     """Renders the card; the same facts give the same bytes."""
     from huggingface_hub import DatasetCardData
 
-    found = [part.origin.hub_id for part in facts.transfer if part and part.origin.hub_id]
+    origins = [facts.origin if part is None else part.origin for part in facts.transfer]
+    found = [origin.hub_id for origin in origins if origin and origin.hub_id]
+    # Of texts of the user's own nobody has stated a language or a licence.
+    stated = len(found) == len(origins)
     data = DatasetCardData(
-        language="en",
-        license="other",
+        language="en" if stated else None,
+        license="other" if stated else None,
         pretty_name=plain(f"Soft labels for {facts.task}"),
         task_categories=["text-classification"],
         tags=["knowledge-distillation", "soft-labels", "well-read-students"],

@@ -1,11 +1,14 @@
 """Text of records made harmless: it stays text, whatever Markdown, HTML or YAML it imitates."""
 
 import re
+import shlex
 import unicodedata
 
 # Entities, not backslashes: an entity never has a meaning in Markdown's structure (CommonMark 2.5), and
 # ends no table cell. Commas, hyphens, dots in numbers and spaces have none to lose.
 _HARMLESS = re.compile(r"[\w\s,'%-]|(?<=\d)\.(?=\d)|\.(?=\s|$)")
+# An option and its `=`, what it names, and choices behind it: `--sources=FILE,column=text`.
+_PARTS = re.compile(r"(-[\w.-]*=|)(.*?)((?:,\w+=[^,/]*)*)", re.DOTALL)
 
 
 def plain(text: str) -> str:
@@ -44,6 +47,28 @@ def fence(text: str, language: str) -> str:
 def _ticks(text: str, least: int) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     return "`" * max(least, longest + 1)
+
+
+def without_places(command: str) -> str:
+    """Takes the places of a machine out of a command line: of a path its file's name is left, no host."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    return shlex.join(map(_without_place, words))
+
+
+def _without_place(word: str) -> str:
+    option, value, options = _PARTS.fullmatch(word).groups()  # type: ignore[union-attr]  # it matches any text
+    path = value.removeprefix("file:").replace("\\", "/")
+    if re.match(r"[a-z][\w+.-]*://(?!/)", value, re.IGNORECASE):
+        value = "ADDRESS"
+    elif re.match(r"/|~|[A-Za-z]:/|[\w.-]+@[\w.-]+:", path) or value != path or ".." in path.split("/"):
+        value = path.rstrip("/").rpartition("/")[2].rpartition(":")[2].lstrip("~") or "PATH"
+        value = "PATH" if value == ".." else value
+    elif re.fullmatch(r"(?=.*[A-Za-z.])[\w.-]+:\d{2,5}", value):
+        value = "ADDRESS"
+    return option + value + options
 
 
 def duration(seconds: float) -> str:

@@ -106,7 +106,12 @@ def show(report: Report, dry_run: bool) -> None:
             one_line(result.error, 2_000),
         )
     console.print(table)
-    for line in (report.collection and f"collection: {report.collection}", report.problem):
+    foreign = [
+        f"{result.repo} also has {_some(result.foreign)}: not of this push, left as they are"
+        for result in report.repositories
+        if result.foreign
+    ]
+    for line in (*foreign, report.collection and f"collection: {report.collection}", report.problem):
         if line:
             console.print(one_line(line, 2_000), highlight=False, soft_wrap=True)
 

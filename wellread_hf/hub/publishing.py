@@ -115,6 +115,7 @@ class _Push:
                 )
                 result.state, result.old, result.error = made.state, made.head, made.why
                 result.bytes = made.size
+                result.foreign = list(made.foreign)
                 result.files = {path: parcel.files[path].sha256 for path in made.changed}
                 return made
             return RepoPlan(repo=result.repo, parcel=parcel, state="blocked")

@@ -33,6 +33,7 @@ class RepoPlan:
         changed: Paths that are missing there or differ.
         tag: The version's tag, if it is still to be set.
         why: What blocks it.
+        foreign: Files there that are not of this push; they stay as they are.
     """
 
     repo: str
@@ -42,6 +43,7 @@ class RepoPlan:
     changed: tuple[str, ...] = ()
     tag: str | None = None
     why: str = ""
+    foreign: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -72,12 +74,16 @@ def plan_repository(api: HfApi, calls: Calls, repo: str, parcel: Parcel, private
     there = calls(f"listing {repo}", lambda: tree(api, repo, kind, head))
     tags = calls(f"tags of {repo}", lambda: _tags(api, repo, kind))
     changed = tuple(path for path, file in parcel.files.items() if not same(file, there.get(path)))
+    # The Hub makes .gitattributes itself.
+    foreign = tuple(path for path in there if path not in parcel.files and path != ".gitattributes")
     if changed and tag in tags:
         why = (
             f"tag {tag} is already at {tags[tag][:8]} and {', '.join(changed)} would change; give the new "
             "version a name with --tag"
         )
-        return RepoPlan(repo=repo, parcel=parcel, state="blocked", head=head, changed=changed, why=why)
+        return RepoPlan(
+            repo=repo, parcel=parcel, state="blocked", head=head, changed=changed, why=why, foreign=foreign
+        )
     return RepoPlan(
         repo=repo,
         parcel=parcel,
@@ -85,6 +91,7 @@ def plan_repository(api: HfApi, calls: Calls, repo: str, parcel: Parcel, private
         head=head,
         changed=changed,
         tag=None if tag in tags else tag,
+        foreign=foreign,
     )
 
 

@@ -12,7 +12,7 @@ DONE, FAILED, UNAUTHORISED, CONFLICT, INTERRUPTED = 0, 1, 4, 5, 130
 
 @dataclass(slots=True)
 class RepoResult:
-    """What became of one repository."""
+    """What became of one repository; `foreign` are files there that are not of the push, and stay."""
 
     repo: str
     state: str
@@ -23,6 +23,7 @@ class RepoResult:
     seconds: float = 0.0
     tries: int = 0
     error: str = ""
+    foreign: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
