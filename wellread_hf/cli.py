@@ -333,9 +333,13 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
         work()
         # While somebody can still be told that it cannot be written.
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        _close_bars()
+        if is_main_process():
+            # Ctrl-C says nothing, a signal does.
+            line = str(error) or "interrupted; the same command goes on from the last checkpoint"
+            print(line, file=sys.stderr)
+        sys.exit(getattr(error, "status", 130))
     except BrokenPipeError:
         # Python flushes again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

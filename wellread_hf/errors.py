@@ -1,6 +1,7 @@
 """Every exception that the package raises on purpose, and the sentence-building they share."""
 
 import errno
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -96,6 +97,21 @@ class ConflictError(HubError):
 
 class CardError(WellreadError):
     """A model card would be refused by the Hub, or cannot say what it should."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asks the program to end. As with Ctrl-C, nothing that handles errors should keep it.
+
+    Args:
+        number: The signal.
+        checkpoint: Where the next run goes on.
+    """
+
+    def __init__(self, number: int, checkpoint: str = "the last checkpoint") -> None:
+        self.status = 128 + number
+        super().__init__(
+            f"ended by {signal.Signals(number).name}; the same command goes on from {checkpoint}"
+        )
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -29,6 +29,7 @@ from wellread_hf.locations import Location, RepoType, locate
 from wellread_hf.progress import tell
 from wellread_hf.records import RECORD, StageRecord, digest
 from wellread_hf.students import Shape
+from wellread_hf.training.stopping import end_if_asked, signals_heard
 
 _DISTRIBUTIONS = ("torch", "transformers", "datasets", "accelerate", "tokenizers")
 
@@ -119,13 +120,20 @@ def carry_out(stages: Sequence[Stage]) -> None:
 
     Raises:
         WellreadError: Whatever a stage refuses; what was finished before stays.
+        Terminated: A signal asks for the end.
     """
+    with signals_heard():
+        _carry_out(stages)
+
+
+def _carry_out(stages: Sequence[Stage]) -> None:
     ordered = in_order(stages)
     # Setting up processes loads torch; a rerun that has nothing to do is over before that.
     state = processes() if any(stage.state != "done" for stage in ordered) else None
     if state is not None:
         on_main_process(lambda: check(ordered))
     for stage in ordered:
+        end_if_asked()
         if state is None or stage.state == "done":
             tell(f"{stage.kind} {stage.name}: done already in {stage.folder}")
             continue

@@ -95,6 +95,28 @@ def test_control_c_ends_with_130_and_the_next_run_goes_on(
     assert bits(_folder(tmp_path, "pretrain")) == bits(undisturbed_pretraining)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_the_running_step_and_the_next_run_goes_on_from_it(
+    recipes: Recipes,
+    pretrain_options: list[object],
+    undisturbed_pretraining: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    options = [*pretrain_options, "--running.runs", tmp_path]
+    run = recipes.start("pretrain", *options)
+    status = run.signal_when(_any(tmp_path, f"pretrain-*/checkpoints/checkpoint-4/{MARK}"), number)
+    assert status == 128 + number
+    assert "Traceback" not in run.output
+    (line,) = [line for line in run.output.splitlines() if "ended by" in line]
+    told = re.fullmatch(rf"ended by {number.name}; the same command goes on from step (\d+)", line)
+    assert told is not None
+    again = recipes.run("pretrain", *options)
+    assert _went_on_at(again, 20) == int(told[1]) >= 4
+    assert "not whole" not in again
+    assert bits(_folder(tmp_path, "pretrain")) == bits(undisturbed_pretraining)
+
+
 @pytest.fixture(scope="module")
 def tuning_options(world: Path) -> list[object]:
     """An evaluation and a checkpoint every two steps, early stopping, and dropout."""
@@ -121,9 +143,10 @@ def test_fine_tuning_killed_twice_keeps_the_same_best_weights(
     recipes: Recipes, tuning_options: list[object], undisturbed_tuning: Path, tmp_path: Path
 ) -> None:
     options = [*tuning_options, "--running.runs", tmp_path]
-    for step in (4, 8):
+    for step, number, status in ((4, signal.SIGKILL, -9), (8, signal.SIGTERM, 143)):
         run = recipes.start("teacher", *options)
-        run.signal_when(_any(tmp_path, f"finetune-*/checkpoints/checkpoint-{step}/{MARK}"))
+        mark = f"finetune-*/checkpoints/checkpoint-{step}/{MARK}"
+        assert run.signal_when(_any(tmp_path, mark), number) == status, run.output
     assert not (_folder(tmp_path, "finetune") / "stage.json").exists()
     assert _went_on_at(recipes.run("teacher", *options), 32) >= 8
     folder = _folder(tmp_path, "finetune")
@@ -146,7 +169,9 @@ def test_labelling_that_was_killed_goes_on_with_the_next_shard(
     ]
     recipes.run("label", *options, "--running.runs", tmp_path / "whole")
     run = recipes.start("label", *options, "--running.runs", tmp_path / "killed")
-    run.signal_when(_any(tmp_path / "killed", "label-*/shard-00003-*.safetensors"))
+    shard = _any(tmp_path / "killed", "label-*/shard-00003-*.safetensors")
+    assert run.signal_when(shard, signal.SIGTERM) == 143
+    assert "ended by SIGTERM; the same command goes on from the last checkpoint" in run.output
     killed, whole = _folder(tmp_path / "killed", "label"), _folder(tmp_path / "whole", "label")
     assert killed.name == whole.name
     assert not (killed / "stage.json").exists()

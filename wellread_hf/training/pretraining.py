@@ -25,7 +25,7 @@ from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.next_sentence import SentencePairs
 from wellread_hf.training.row_mean import RowMeanTrainer
 from wellread_hf.training.time_budget import TimeBudget, steps_of
-from wellread_hf.training.watching import find_checkpoint, watch
+from wellread_hf.training.watching import find_checkpoint, train_from, watch
 
 # An epoch that training never reaches: the held-out blocks always carry the same masks.
 _HELD_OUT_EPOCH = 1 << 32
@@ -215,7 +215,7 @@ def pretrain(
         objective=objective,
     )
     marks = watch(trainer, folder.name, run, seconds)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    train_from(trainer, checkpoint)
     metrics = trainer.evaluate()
     parts = {name: metrics[f"eval_{name}"] for name in trainer.parts}
     if trainer.is_world_process_zero():

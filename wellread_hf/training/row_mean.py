@@ -18,6 +18,7 @@ from transformers import Trainer
 from wellread_hf.errors import NotFiniteError
 from wellread_hf.training.cheap_dropout import cheap_dropout
 from wellread_hf.training.freed_memory import keep_freed_memory
+from wellread_hf.training.stopping import signal_heard
 from wellread_hf.training.word_gradients import clip_gradients, sparse_word_gradients
 
 
@@ -32,6 +33,12 @@ class RowMeanTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._operations: dict[int, int] = {}
+        self._asked: Tensor | None = None
+
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether a signal asks this process, or another of the launch, to end; at a step's end all agree."""
+        return signal_heard() is not None if self._asked is None else bool(self._asked > 0)
 
     @abstractmethod
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
@@ -80,8 +87,9 @@ class RowMeanTrainer(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         rows = torch.tensor(float(sum(_rows(batch) for batch in batches)), device=device)
         if self.args.world_size > 1:
+            asked = torch.tensor(float(signal_heard() is not None), device=device)
             # Gradients are averaged over processes, so each divides by the mean number of rows.
-            rows = self.accelerator.reduce(rows, reduction="mean")
+            rows, self._asked = self.accelerator.reduce(torch.stack([rows, asked]), reduction="mean")
         return batches, rows
 
     def compute_loss(

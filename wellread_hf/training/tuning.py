@@ -22,7 +22,7 @@ from wellread_hf.records import write_atomically
 from wellread_hf.settings import Objective, Running, Tuning
 from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
-from wellread_hf.training.watching import find_checkpoint, steps_if_over, watch
+from wellread_hf.training.watching import find_checkpoint, steps_if_over, train_from, watch
 
 Targets = Mapping[str, npt.NDArray[Any]]
 
@@ -113,7 +113,7 @@ def tune(
         **extra,
     )
     marks = watch(trainer, folder.name, run, seconds)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    train_from(trainer, checkpoint)
     found = trainer.evaluate()
     if trainer.is_world_process_zero():
         write_atomically(folder / "log.json", json.dumps(trainer.state.log_history, indent=1))

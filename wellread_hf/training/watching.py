@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -12,18 +14,20 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as Arguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from wellread_hf.errors import StoreError
-from wellread_hf.progress import bar
-from wellread_hf.records import write_atomically
+from wellread_hf.errors import StoreError, Terminated, library_errors_as
+from wellread_hf.progress import bar, tell
+from wellread_hf.records import digest, file_digest, write_atomically
 from wellread_hf.training.arguments import CHECKPOINTS
-from wellread_hf.training.row_mean import not_finite
+from wellread_hf.training.row_mean import RowMeanTrainer, not_finite
+from wellread_hf.training.stopping import after_a_checkpoint, signal_heard
 from wellread_hf.training.time_budget import ENDLESS
 
 MARK = "complete.json"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 # Hears of evaluations on dev before the last: the number, from 1, and the scores (0 to 1). A sweep that stops
 # poor trials early sets it.
 ON_EVALUATION: ContextVar[Callable[[int, Mapping[str, float]], None] | None] = ContextVar(
@@ -125,8 +129,35 @@ class Announce(TrainerCallback):
             self.hears(state.global_step // max(1, state.eval_steps), self.scores)
 
 
+class EndWhenAsked(TrainerCallback):
+    """Saves a checkpoint and ends the training when a signal asks for it."""
+
+    def __init__(self, trainer: RowMeanTrainer) -> None:
+        self.trainer = trainer
+
+    def on_step_end(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Lets this step be saved."""
+        # On a GPU a look would stall every step, so it comes where losses are looked at anyway.
+        if (args.device.type == "cpu" or control.should_log) and self.trainer.asked_to_end:
+            control.should_save = True
+
+    def on_evaluate(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Lets a step be saved that was evaluated meanwhile."""
+        if self.trainer.asked_to_end:
+            control.should_save = True
+
+    def on_save(self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ends the training; not before, or the checkpoint would be that of a run that is over."""
+        if self.trainer.asked_to_end:
+            control.should_training_stop = True
+
+
 class MarkCheckpoints(TrainerCallback):
-    """Marks a checkpoint as whole, last, with its run's digest, file sizes and the seconds used so far."""
+    """Marks a checkpoint as whole, last: its run, its files' sizes and SHA-256, the seconds used so far."""
 
     def __init__(self, run: str, seconds_before: float) -> None:
         self.run = run
@@ -145,17 +176,21 @@ class MarkCheckpoints(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        sizes = {}
-        for file in sorted(folder.iterdir()):
+        files = sorted(folder.iterdir())
+        for file in files:
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
-            sizes[file.name] = file.stat().st_size
-        mark = {"run": self.run, "seconds": self.seconds, "sizes": sizes}
-        write_atomically(folder / MARK, json.dumps(mark))
+        mark = {
+            "run": self.run,
+            "seconds": self.seconds,
+            "sizes": {file.name: file.stat().st_size for file in files},
+            "sha256": {file.name: file_digest(file) for file in files},
+        }
+        write_atomically(folder / MARK, json.dumps(mark | {"check": digest(mark)}))
 
 
 def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
-    """Finds the newest usable checkpoint of a run, and clears away those that were cut off.
+    """Finds the newest whole checkpoint of a run, and clears away newer ones, cut off or damaged.
 
     Args:
         folder: The stage's folder.
@@ -167,50 +202,79 @@ def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
     Raises:
         StoreError: The checkpoints belong to another run.
     """
+    steps = {
+        int(match[1]): path
+        for path in (folder / CHECKPOINTS).glob("*/")
+        if (match := _CHECKPOINT.fullmatch(path.name))
+    }
     found: tuple[Path | None, float] = (None, 0.0)
-    checkpoints = sorted(
-        (folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
-    )
-    useless = []
-    for checkpoint in checkpoints:
-        mark = _mark(checkpoint)
-        if mark is None or _best_is_lost(checkpoint):
-            useless.append(checkpoint)
-        elif mark["run"] != run:
+    useless: dict[Path, str] = {}
+    for step in sorted(steps, reverse=True):
+        try:
+            mark = _whole(steps[step])
+            _check_best(steps[step])
+        except StoreError as error:
+            useless[steps[step]] = str(error)
+            continue
+        if mark["run"] != run:
             raise StoreError(
-                f"{checkpoint} belongs to another run ({mark['run'][:12]}, expected {run[:12]}); "
+                f"{steps[step]} belongs to another run ({mark['run'][:12]}, expected {run[:12]}); "
                 f"delete {folder / CHECKPOINTS} or move it away, and run again"
             )
-        else:
-            found = (checkpoint, mark["seconds"])
+        found = (steps[step], mark["seconds"])
+        break
     state = PartialState()
     # Nothing goes before everyone has looked.
     state.wait_for_everyone()
-    if state.is_main_process:
+    if state.is_main_process and useless:
+        goes_on = "starts afresh" if found[0] is None else f"goes on from {found[0].name}"
+        why = ", ".join(f"{path.name} ({reason})" for path, reason in useless.items())
+        tell(f"{folder / CHECKPOINTS}: not whole: {why}; the run {goes_on}")
         for checkpoint in useless:
             shutil.rmtree(checkpoint)
     state.wait_for_everyone()
     return found
 
 
-def _mark(checkpoint: Path) -> dict[str, Any] | None:
-    """Reads a checkpoint's mark; None if it has none or lacks a file."""
+def _whole(checkpoint: Path) -> dict[str, Any]:
+    """Returns the mark of a checkpoint whose files are what they were when it was written.
+
+    Raises:
+        StoreError: They are not, or it has no mark; the message says so in a few words.
+    """
+    if not (checkpoint / MARK).is_file():
+        raise StoreError("cut off")
+    with library_errors_as(StoreError, "cannot be read"):
+        mark: dict[str, Any] = json.loads((checkpoint / MARK).read_bytes())
+        # Marks of before there were hashes have sizes alone.
+        if mark.pop("check", None) not in (None, digest(mark)):
+            raise StoreError(f"{MARK} is damaged")
+        for name, size in mark["sizes"].items():
+            if not (checkpoint / name).is_file():
+                raise StoreError(f"{name} is missing")
+            hashed = mark.get("sha256", {}).get(name)
+            same = (checkpoint / name).stat().st_size == size
+            if not same or (hashed is not None and file_digest(checkpoint / name) != hashed):
+                raise StoreError(f"{name} is damaged")
+        return {"run": str(mark["run"]), "seconds": float(mark["seconds"])}
+
+
+def _check_best(checkpoint: Path) -> None:
+    """Makes sure of the best checkpoint so far, whose weights the run may end with.
+
+    Raises:
+        StoreError: It is not whole any more.
+    """
+    with library_errors_as(StoreError, f"{TRAINER_STATE_NAME} is damaged"):
+        best = _trainer_state(checkpoint)["best_model_checkpoint"]
+        # By its name: the folder may have been moved, or named from elsewhere, since.
+        beside = None if best is None else checkpoint.parent / Path(best).name
+    if beside is None or beside == checkpoint:
+        return
     try:
-        mark: dict[str, Any] = json.loads((checkpoint / MARK).read_text())
-    except FileNotFoundError:
-        return None
-    whole = all(
-        (checkpoint / name).is_file() and (checkpoint / name).stat().st_size == size
-        for name, size in mark["sizes"].items()
-    )
-    return mark if whole else None
-
-
-def _best_is_lost(checkpoint: Path) -> bool:
-    """Tells whether the best checkpoint so far, whose weights the run may end with, is not whole any more."""
-    best = _trainer_state(checkpoint)["best_model_checkpoint"]
-    # By its name: the folder may have been moved, or named from elsewhere, since.
-    return best is not None and _mark(checkpoint.parent / Path(best).name) is None
+        _whole(beside)
+    except StoreError as error:
+        raise StoreError(f"{beside.name}, the best so far, is lost: {error}") from error
 
 
 def steps_if_over(checkpoint: Path | None) -> int | None:
@@ -230,13 +294,25 @@ def _trainer_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def watch(trainer: Trainer, folder: str, run: str, seconds_before: float) -> MarkCheckpoints:
+def watch(trainer: RowMeanTrainer, folder: str, run: str, seconds_before: float) -> MarkCheckpoints:
     """Adds the callbacks above to a trainer working in `folder`; returns the one that keeps time."""
     trainer.remove_callback(PrinterCallback)
     marks = MarkCheckpoints(run, seconds_before)
-    for callback in (FiniteOnly(), marks, Progress(folder.rpartition("-")[0])):
+    for callback in (EndWhenAsked(trainer), FiniteOnly(), marks, Progress(folder.rpartition("-")[0])):
         trainer.add_callback(callback)
     hears = ON_EVALUATION.get()
     if hears is not None:
         trainer.add_callback(Announce(hears))
     return marks
+
+
+def train_from(trainer: RowMeanTrainer, checkpoint: Path | None) -> None:
+    """Trains, from a checkpoint if there is one.
+
+    Raises:
+        Terminated: A signal asked for the end; a checkpoint of the last step is written.
+    """
+    with after_a_checkpoint():
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if trainer.asked_to_end:
+            raise Terminated(signal_heard() or signal.SIGTERM, f"step {trainer.state.global_step}")

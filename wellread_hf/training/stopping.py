@@ -1,0 +1,70 @@
+"""SIGTERM and SIGHUP, which cluster managers send some seconds before they kill.
+
+A run ends where it is: what is finished is in its place, as after Ctrl-C. Training alone goes on to the end
+of its step and writes a checkpoint.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from wellread_hf.errors import Terminated
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class _Ending:
+    """What was heard: the number of the signal, and whether it waits for a checkpoint."""
+
+    number: int | None = None
+    waits = False
+
+
+@contextmanager
+def signals_heard() -> Iterator[None]:
+    """Lets the two signals raise `Terminated` inside, but for those that the program was started deaf to."""
+    _Ending.number = None
+    # Python tells the main thread alone of signals. `nohup` is why one may be ignored.
+    heard = [
+        number
+        for number in _SIGNALS
+        if threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) == signal.SIG_DFL
+    ]
+    for number in heard:
+        signal.signal(number, _hear)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def after_a_checkpoint() -> Iterator[None]:
+    """Keeps back `Terminated` inside: training looks at `signal_heard`, saves, and raises it."""
+    _Ending.waits = True
+    try:
+        yield
+    finally:
+        _Ending.waits = False
+    end_if_asked()
+
+
+def signal_heard() -> int | None:
+    """Returns the signal that asks the program to end; None for none."""
+    return _Ending.number
+
+
+def end_if_asked() -> None:
+    """Raises `Terminated` if a signal was heard: Python drops what is raised within a finalizer."""
+    if _Ending.number is not None:
+        raise Terminated(_Ending.number)
+
+
+def _hear(number: int, frame: FrameType | None) -> None:
+    _Ending.number = number
+    if not _Ending.waits:
+        raise Terminated(number)
