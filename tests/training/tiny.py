@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
     BertForSequenceClassification,
     BertTokenizer,
+    DataCollatorWithPadding,
+    TrainingArguments,
 )
 
 from wellread_hf.models.encoding import EncodedRows
@@ -72,6 +75,35 @@ def random_rows(rows: int, seed: int = 0) -> EncodedRows:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids[offsets[:-1]], ids[offsets[1:] - 1] = 2, 3
     return EncodedRows(ids=ids, segments=np.zeros(len(ids), np.int8), offsets=offsets, pad_id=0)
+
+
+def taught_rows(labels: Any, outputs: int, logits: Any = None, rows: int = 8) -> Dataset:
+    """Rows with `teacher_logits` and, if there are any, `labels`."""
+    encoded = random_rows(rows)
+    ids = [encoded.row(index)["input_ids"].tolist() for index in range(rows)]
+    told = 2 * np.random.default_rng(1).normal(size=(rows, outputs)) if logits is None else np.asarray(logits)
+    columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+    columns["teacher_logits"] = told.astype(np.float32).tolist()
+    return Dataset.from_dict(columns | ({} if labels is None else {"labels": labels}))
+
+
+def padded(rows: Any) -> Any:
+    return DataCollatorWithPadding(word_tokenizer())(rows)
+
+
+def step_arguments(folder: Path, micro: int = 8, **more: Any) -> TrainingArguments:
+    """Plain arguments for one step of eight rows in their order, without clipping."""
+    return TrainingArguments(
+        str(folder),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=8 // micro,
+        **{"max_steps": 1, "max_grad_norm": 0.0, "train_sampling_strategy": "sequential"} | more,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+    )
 
 
 def weights_of(model: Any) -> dict[str, np.ndarray]:

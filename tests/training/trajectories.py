@@ -32,7 +32,7 @@ from wellread_hf.training.next_sentence import SentencePairs, with_next_sentence
 from wellread_hf.training.pretraining import MlmTrainer, RunBlocks
 from wellread_hf.training.tuning import TargetRows
 
-KINDS = ("mlm", "next-sentence", "distilbert", "finetune", "distill", "patient")
+KINDS = ("mlm", "next-sentence", "distilbert", "finetune", "distill", "patient", "multi-label", "some-labels")
 STEPS, BATCH = 6, 32
 
 
@@ -54,8 +54,16 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
     targets = {"labels": draw.integers(0, 3, size=len(rows))}
     if kind in ("distill", "patient"):
         targets = {"teacher_logits": draw.normal(size=(len(rows), 3)).astype(np.float32) * 2}
+    model: dict[str, Any] = {"num_labels": 3}
+    if kind in ("multi-label", "some-labels"):
+        targets["teacher_logits"] = draw.normal(size=(len(rows), 3)).astype(np.float32) * 2
+        # Rows without a label fall where they will; each step's mean is over the others.
+        targets["labels"] = np.where(draw.random(len(rows)) < 0.5, -100, targets["labels"])
+        if kind == "multi-label":
+            targets["labels"] = (draw.random((len(rows), 3)) < 0.4).astype(np.float32)
+            model["problem_type"] = "multi_label_classification"
     parts: dict[str, Any] = {
-        "model": tiny_classifier(num_labels=3),
+        "model": tiny_classifier(**model),
         "train_dataset": TargetRows(rows, targets, whole_run(rows.lengths, BATCH, STEPS, seed=3)),
         "data_collator": PadCollator(rows.pad_id),
     }
@@ -63,6 +71,8 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
         targets["teacher_states"] = draw.normal(size=(len(rows), 1, 48)).astype(np.float16)
         # With a projection, whose gradients processes must share as well.
         parts["objective"] = Objective(method="patient", projection=True)
+    if kind in ("multi-label", "some-labels"):
+        parts |= {"temperature": 2.0, "hard_label_share": 0.4}
     return (ClassifierTrainer if kind == "finetune" else DistillationTrainer), parts
 
 

@@ -1,6 +1,7 @@
 """`ClassifierTrainer` (true labels) and `DistillationTrainer` (a teacher's soft labels)."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -8,56 +9,144 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.settings import Objective
 from wellread_hf.training.cls_states import STATES, ComparedStates
 from wellread_hf.training.methods import find_method
 from wellread_hf.training.methods.lesson import Lesson
-from wellread_hf.training.objectives import hard_label_loss
+from wellread_hf.training.objectives import (
+    NO_LABEL,
+    REGRESSION,
+    SINGLE_LABEL,
+    Problem,
+    hard_label_loss,
+    inferred_problem,
+    soft_label_loss,
+)
 from wellread_hf.training.row_mean import RowMeanTrainer
+from wellread_hf.training.taught_rows import (
+    SOFT_LABELS,
+    are_chances,
+    check_soft_labels,
+    first_row,
+    other_scale,
+    probabilities_found,
+    readable,
+)
 
-SOFT_LABELS = "teacher_logits"
-# Rows of a data set looked at in one go when its soft labels are checked.
-_CHECKED_AT_ONCE = 10_000
+_LABELS = "labels"
+# Rows of the step over those with a label, in a batch of one.
+_WEIGHT = "label_weight"
 
 
 class ClassifierTrainer(RowMeanTrainer):
-    """Fine-tunes any sequence classifier or regressor on `labels`."""
+    """Fine-tunes any sequence classifier or regressor on `labels`.
+
+    The loss is that of the model's `problem_type`; where its config has none it is decided as by the heads of
+    transformers, by the number of outputs and the type of the labels, and written into the config.
+
+    Args:
+        *args: As for `transformers.Trainer`.
+        **kwargs: As for `transformers.Trainer`.
+
+    Raises:
+        SettingsError: An argument would have no effect: `label_names` without `labels`, or label smoothing
+            of what is not single-label.
+        LabelError: (in training or evaluation) labels do not have the shape that `problem_type` asks for.
+    """
+
+    # What a batch may have beside the model's inputs.
+    _target_names: tuple[str, ...] = (_LABELS,)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = self.args.label_names
+        if names is None:
+            # A model that is given no labels need not know the argument.
+            self.label_names = self.label_names or [_LABELS]
+        elif names and not {_LABELS, SOFT_LABELS} & set(names):
+            raise SettingsError(
+                f"label_names: expected `{_LABELS}` among them, which the loss is computed from, got "
+                f"{', '.join(names)}; rename the column, or leave label_names out"
+            )
+        for rows in (self.train_dataset, self.eval_dataset):
+            label = np.asarray(_label_of(first_row(rows)))
+            if label.dtype.kind in "biuf":
+                self.problem(torch.from_numpy(label))
+        if self.args.label_smoothing_factor and self.problem() != SINGLE_LABEL:
+            raise SettingsError(
+                f"label_smoothing_factor {self.args.label_smoothing_factor:g}: expected problem_type "
+                f"{SINGLE_LABEL}, the only one that it is defined for, got {self.problem()}; leave it out"
+            )
+
+    def problem(self, labels: Tensor | None = None, outputs: int = 2) -> Problem:
+        """Returns the model's `problem_type`, or what labels and outputs say where its config has none."""
+        config: Any = getattr(self.model, "config", None)
+        known: Problem | None = getattr(config, "problem_type", None)
+        if known is None:
+            known = inferred_problem(getattr(config, "num_labels", outputs), labels)
+            if config is not None and labels is not None:
+                config.problem_type = known
+        return known
+
+    def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
+        """Returns 0 for rows without a label (-100), 1 for others, [B]."""
+        labels = inputs.get(_LABELS)
+        if labels is None or labels.dim() > 2 or self.problem(labels) != SINGLE_LABEL:
+            return super().row_weights(inputs, training)
+        labelled: Tensor = labels.reshape(len(labels), -1) != NO_LABEL
+        return labelled.any(dim=1).float()
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss against its label."""
-        labels = inputs.pop("labels")
-        outputs = model(**inputs)
-        return hard_label_loss(outputs.logits.float(), labels), outputs
+        labels = inputs[_LABELS]
+        outputs = model(**self._without_targets(inputs))
+        logits = outputs.logits.float()
+        problem = self.problem(labels, logits.size(-1))
+        return hard_label_loss(logits, labels, problem, self.args.label_smoothing_factor), outputs
+
+    def _without_targets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        targets = {*self._target_names, *self.label_names}
+        return {name: value for name, value in inputs.items() if name not in targets}
+
+    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        # Formats of `datasets` that give rows as tables are for other readers.
+        return super()._get_dataloader(readable(dataset), *args, **kwargs)
 
 
 class DistillationTrainer(ClassifierTrainer):
     """Trains a sequence classifier on what a teacher said (Turc et al. 2019, Algorithm 1, step 2).
 
     A `transformers.Trainer` in every other respect: plain `TrainingArguments`, any sequence
-    classifier, evaluation on true `labels` as usual. Training rows carry `teacher_logits` [C]
-    (stored once, by `wellread_hf.training.soft_labels` or by yourself), or a live `teacher` is given.
+    classifier, evaluation on true `labels` as usual, or against the teacher for rows without any. Training
+    rows carry `teacher_logits` [C] (stored once, by `wellread_hf.training.soft_labels` or by yourself), or a
+    live `teacher` is given.
 
     Args:
         temperature: T; the loss is multiplied by T².
         hard_label_share: Weight of the cross-entropy with the true `labels`; the soft loss gets the
             rest. The paper has 0.
         teacher: A live teacher, run on the same inputs in every step: same result as stored
-            logits, many times slower. It must share the student's tokenizer.
+            logits, many times slower. It must share the student's tokenizer and `problem_type`.
         objective: Another method than soft labels, and all its settings, in place of the first two. One that
             compares [CLS] states has the teacher's in the rows as `teacher_states` [k, H], those of the map's
             layers in its order, or takes a live teacher's.
-        **kwargs: As for `transformers.Trainer`.
+        **kwargs: As for `transformers.Trainer`. A `compute_loss_func` replaces the whole loss: it sees
+            outputs and true labels, and no teacher.
 
     Raises:
-        SettingsError: Temperature, share or objective cannot be.
+        SettingsError: Temperature, share or objective cannot be, or an argument would have no effect.
         LabelError: (at the start of training) soft labels are missing, of another width than the
-            student's output, or not finite; or true labels are missing where a share is asked for; or
-            states are missing or of another width than the student's.
+            student's output, probabilities, or not finite; or true labels are missing where a share is asked
+            for; or states are missing or of another width than the student's.
+
+    Warns:
+        UserWarning: (at the start of training) true labels of a regression have a share, and the teacher's
+            values are on another scale.
     """
 
+    _target_names = (_LABELS, SOFT_LABELS, STATES, _WEIGHT)
     _signature_columns: Any  # the parent's; typed by its first value, None
 
     def __init__(
@@ -80,17 +169,32 @@ class DistillationTrainer(ClassifierTrainer):
             )
         if objective is None:
             objective = Objective(temperature=temperature, hard_label_share=hard_label_share)
+        if kwargs.get("compute_loss_func") and (objective != Objective() or teacher is not None):
+            raise SettingsError(
+                "compute_loss_func replaces the whole loss, so temperature, hard_label_share, objective and "
+                "teacher would have no effect; leave these out, or the function"
+            )
         self.objective: Objective = objective
         method = find_method(self.objective)
         self._method_losses: Callable[[Lesson, Objective], Tensor] = import_module(method.module).row_losses
         super().__init__(*args, **kwargs)
+        if self.args.label_smoothing_factor and not objective.hard_label_share:
+            raise SettingsError(
+                f"label_smoothing_factor {self.args.label_smoothing_factor:g} smooths true labels, but "
+                "hard_label_share is 0, so it would have no effect; give a share, or leave it out"
+            )
         self.teacher = None
         if teacher is not None:
             self._check_teacher(teacher)
             self.teacher = teacher.to(self.args.device).eval().requires_grad_(False)
         self._states: ComparedStates | None = None
         if method.states:
-            row = self._first_row() if self.teacher is None else None
+            if objective.projection and (self.optimizer is not None or self.model_init is not None):
+                raise SettingsError(
+                    "optimizers and model_init do not go together with a projection of states: the trainer "
+                    "makes it, and they would not train it; leave them out, or the projection"
+                )
+            row = first_row(self.train_dataset) if self.teacher is None else None
             self._states = ComparedStates(
                 self.objective, self.model, self.teacher, row, self.args.seed, self.args.device
             )
@@ -103,23 +207,40 @@ class DistillationTrainer(ClassifierTrainer):
         with self._states.part_of(model):
             return super().train(*args, **kwargs)
 
+    def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
+        """Returns 1 for each row: the teacher says something of all. In evaluation as the parent does."""
+        if training:
+            return RowMeanTrainer.row_weights(self, inputs, training)
+        return super().row_weights(inputs, training)
+
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss: against the soft labels in training, the true ones in evaluation."""
-        if not model.training:
+        stored = {name: inputs.get(name) for name in (SOFT_LABELS, STATES)}
+        labels = inputs.get(_LABELS)
+        if not model.training and labels is not None:
             return super().row_losses(model, inputs)
-        stored = {name: inputs.pop(name, None) for name in (SOFT_LABELS, STATES)}
-        labels = inputs.pop("labels", None)
+        given = self._without_targets(inputs)
         # Said only where it is needed: not every classifier knows the argument.
-        more = {} if self._states is None else {"output_hidden_states": True}
-        outputs = model(**inputs, **more)
+        more = {"output_hidden_states": True} if self._states is not None and model.training else {}
+        outputs = model(**given, **more)
         logits = outputs.logits.float()
         live = None
         if self.teacher is not None:
             # Accelerate puts the student's forward under autocast, and no other model's.
             with torch.no_grad(), self.accelerator.autocast():
-                live = self.teacher(**inputs, **more)
-        teacher_logits = self._targets(stored[SOFT_LABELS] if live is None else live.logits, logits)
-        lesson = Lesson(logits, teacher_logits, labels)
+                live = self.teacher(**given, **more)
+        problem = self.problem(labels)
+        teacher_logits = self._targets(stored[SOFT_LABELS] if live is None else live.logits, logits, problem)
+        if not model.training:
+            return soft_label_loss(logits, teacher_logits, self.objective.temperature, problem), outputs
+        lesson = Lesson(
+            logits,
+            teacher_logits,
+            labels,
+            problem=problem,
+            smoothing=self.args.label_smoothing_factor,
+            label_weight=self._label_weight(inputs),
+        )
         if self._states is not None:
             lesson = replace(
                 lesson,
@@ -128,15 +249,45 @@ class DistillationTrainer(ClassifierTrainer):
             )
         return self._method_losses(lesson, self.objective), outputs
 
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """Collects a step's micro-batches as the parent does, with the weight of their true labels."""
+        batches, rows = super().get_batch_samples(*args, **kwargs)
+        if self.objective.hard_label_share:
+            labelled = self.count(ClassifierTrainer.row_weights(self, batch, True) for batch in batches)
+            for batch in batches:
+                batch[_WEIGHT] = rows / labelled
+        return batches, rows
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Computes the parent's loss; a function of the user's sees what stock Trainer shows it."""
+        if self.compute_loss_func is not None:
+            inputs = {name: value for name, value in inputs.items() if name not in (SOFT_LABELS, STATES)}
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
     def get_train_dataloader(self) -> Any:
         """Builds the parent's loader, once the soft labels have been checked."""
         self._check_rows()
         return super().get_train_dataloader()
 
-    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Evaluates as the parent does; what the teacher said of the rows is left aside."""
-        hard = {name: value for name, value in inputs.items() if name not in (SOFT_LABELS, STATES)}
-        return super().prediction_step(model, hard, *args, **kwargs)
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """Evaluates as the parent does; rows without true labels against what the teacher says of them."""
+        taught = self.teacher is not None or inputs.get(SOFT_LABELS) is not None
+        if inputs.get(_LABELS) is None and taught and self.compute_loss_func is None:
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss, outputs = self.compute_loss(model, self._prepare_inputs(inputs), return_outputs=True)
+            return loss, None if prediction_loss_only else outputs.logits, None
+        kept = {
+            name: value
+            for name, value in inputs.items()
+            if name in self.label_names or name not in (SOFT_LABELS, STATES)
+        }
+        return super().prediction_step(model, kept, prediction_loss_only, ignore_keys)
 
     def _set_signature_columns_if_needed(self) -> None:
         # With plain TrainingArguments the parent drops every column that the model does not take.
@@ -144,14 +295,26 @@ class DistillationTrainer(ClassifierTrainer):
         told = [name for name in (SOFT_LABELS, STATES) if name not in self._signature_columns]
         self._signature_columns = [*self._signature_columns, *told]
 
-    def _targets(self, stored: Tensor | None, logits: Tensor) -> Tensor:
+    def _targets(self, stored: Tensor | None, logits: Tensor, problem: Problem) -> Tensor:
+        if stored is not None and stored.dim() == 1 and logits.size(-1) == 1:
+            stored = stored[:, None]
         if stored is None or stored.shape != logits.shape:
             found = "none" if stored is None else f"shape {tuple(stored.shape)}"
             raise LabelError(
                 f"expected {SOFT_LABELS} of shape {tuple(logits.shape)} in every batch, got {found}; keep "
                 "the column through your collator, with the student's classes in the student's order"
             )
+        # Rows that were no table of values are seen here for the first time.
+        if self.state.global_step == 0 and logits.requires_grad and are_chances(stored, problem):
+            raise LabelError(probabilities_found(problem))
         return stored.to(logits)
+
+    def _label_weight(self, inputs: Mapping[str, Any]) -> Tensor | float:
+        if not self.objective.hard_label_share:
+            return 1.0
+        weights = ClassifierTrainer.row_weights(self, inputs, True)
+        weight: Tensor = inputs.get(_WEIGHT, len(weights) / weights.sum().clamp(min=1))
+        return weight
 
     def _check_teacher(self, teacher: Any) -> None:
         model: Any = self.model
@@ -163,6 +326,12 @@ class DistillationTrainer(ClassifierTrainer):
                     f"a live teacher must have the student's {field}: expected {ours}, got {theirs}; use "
                     "stored soft labels (recipes/label.py), which match classes by name and tokenise apart"
                 )
+        known = teacher.config.problem_type or inferred_problem(teacher.config.num_labels)
+        if known != self.problem():
+            raise LabelError(
+                f"a live teacher must have the student's problem_type: expected {self.problem()}, got {known}"
+                "; take a teacher of this kind of task, or where a config says nothing set problem_type in it"
+            )
         ours, theirs = _class_names(student), _class_names(teacher.config)
         if ours and theirs and ours != theirs:
             raise LabelError(
@@ -170,52 +339,36 @@ class DistillationTrainer(ClassifierTrainer):
                 f"got {', '.join(theirs)}; use stored soft labels (recipes/label.py), matched by name"
             )
 
-    def _first_row(self) -> Any | None:
-        """Returns the first training row; None of a stream, whose every batch is still checked."""
-        rows: Any = self.train_dataset
-        stream = rows is None or isinstance(rows, IterableDataset) or not hasattr(rows, "__getitem__")
-        return None if stream else rows[0]
-
     def _check_rows(self) -> None:
         rows: Any = self.train_dataset
         model: Any = self.model
-        first = self._first_row()
+        first = first_row(rows)
         if first is None:
             return
         share = self.objective.hard_label_share
-        if share and first.get("labels", first.get("label")) is None:
+        if share and _label_of(first) is None:
             raise LabelError(
                 f"hard_label_share is {share}, but the training rows have no labels; "
                 "add a column `labels`, or set the share to 0"
             )
         if self.teacher is not None:
             return
-        classes = model.config.num_labels
         if first.get(SOFT_LABELS) is None:
             raise LabelError(
                 f"expected a column {SOFT_LABELS} in the training rows, found {', '.join(first)}; store "
                 "the teacher's logits there (recipes/label.py), or give a live `teacher`"
             )
-        # A column or a list costs nothing to read; of other data sets the first row stands for all.
-        column = getattr(rows, "column_names", None)
-        count = len(rows) if column or isinstance(rows, list) else 1
-        for start in range(0, count, _CHECKED_AT_ONCE):
-            end = min(start + _CHECKED_AT_ONCE, count)
-            if column:
-                part = rows[start:end][SOFT_LABELS]
-            else:
-                part = [rows[index].get(SOFT_LABELS) for index in range(start, end)]
-            widths = {np.size(row) for row in part}
-            if widths != {classes}:
-                raise LabelError(
-                    f"expected {classes} {SOFT_LABELS} a row, one a class of the student, got "
-                    f"{sorted(widths)}; the soft labels belong to another task"
-                )
-            if not np.isfinite(np.asarray(part, dtype=np.float64)).all():
-                raise LabelError(
-                    f"{SOFT_LABELS} of rows {start} to {start + len(part) - 1} are not all finite; run the "
-                    "labelling pass again"
-                )
+        outputs, problem = model.config.num_labels, self.problem()
+        check_soft_labels(rows, outputs, problem)
+        if problem == REGRESSION and 0 < share < 1:
+            said = other_scale(rows, _LABELS if _LABELS in first else "label", outputs)
+            if said is not None:
+                warnings.warn(said, stacklevel=3)
+
+
+def _label_of(row: Any | None) -> Any | None:
+    """Returns a row's true label, by one of the names that collators know."""
+    return row.get(_LABELS, row.get("label")) if isinstance(row, Mapping) else None
 
 
 def _class_names(config: Any) -> list[str]:

@@ -1,37 +1,111 @@
-"""Losses: tensors in, one loss a row out."""
+"""Losses: tensors in, one loss a row out, as the heads of transformers have them for a `problem_type`."""
 
+from typing import Final, Literal
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wellread_hf.errors import LabelError
 
-def hard_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
+REGRESSION: Final = "regression"
+SINGLE_LABEL: Final = "single_label_classification"
+MULTI_LABEL: Final = "multi_label_classification"
+# The label of a row without one, as everywhere in torch and transformers; single-label only.
+NO_LABEL = -100
+
+
+def inferred_problem(outputs: int, labels: Tensor | None = None) -> Problem:
+    """Returns what the heads of transformers do where a config has no `problem_type`.
+
+    Args:
+        outputs: Number of outputs, C.
+        labels: Labels of some rows; without any, several outputs are classes of which a row has one.
+    """
+    if outputs == 1:
+        return REGRESSION
+    if labels is None or not (labels.is_floating_point() or labels.dtype == torch.bool):
+        return SINGLE_LABEL
+    return MULTI_LABEL
+
+
+def hard_label_loss(
+    logits: Tensor, labels: Tensor, problem: Problem | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Returns each row's loss [B] against its true label.
 
     Args:
-        logits: [B, C]; C = 1 is regression.
-        labels: [B] class numbers, or values for regression.
+        logits: [B, C].
+        labels: Single-label: class numbers [B]; multi-label: [B, C] from 0 to 1; regression: values [B, C].
+            [B] and [B, 1] are the same where a row has one number.
+        problem: None is inferred, as from a config without `problem_type`.
+        smoothing: ε of label smoothing, single-label only.
 
-    Cross-entropy in nats; squared error for regression, as in stock BERT heads.
+    Cross-entropy in nats, 0 for a row without a label (-100); the mean over classes of binary cross-entropy
+    with sigmoids; the mean over outputs of squared errors. The mean over rows is the loss of stock heads.
+
+    Raises:
+        LabelError: Labels do not have the shape, type or range that the problem asks for.
     """
-    if logits.size(-1) == 1:
-        return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
-    return F.cross_entropy(logits, labels, reduction="none")
+    problem = problem or inferred_problem(logits.size(-1), labels)
+    labels = _fitted(labels, logits, problem)
+    if problem == REGRESSION:
+        return (logits - labels).square().mean(-1)
+    if problem == MULTI_LABEL:
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(-1)
+    return F.cross_entropy(logits, labels, reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing)
 
 
-def soft_label_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Returns each row's loss [B] against the teacher's distribution.
+def soft_label_loss(
+    logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, problem: Problem | None = None
+) -> Tensor:
+    """Returns each row's loss [B] against what the teacher says.
 
     Args:
         logits: The student's [B, C].
-        teacher_logits: The teacher's [B, C]; C = 1 is regression.
+        teacher_logits: The teacher's [B, C].
         temperature: T, dividing both.
+        problem: None is inferred, as from a config without `problem_type`.
 
     T² · -Σ_y softmax(teacher / T)_y log softmax(student / T)_y: Turc et al. 2019, Algorithm 1 (T = 1);
-    the factor T² keeps the gradients' size (Hinton et al. 2015, section 2). For regression the squared
-    difference, without temperature.
+    the factor T² keeps the gradients' size (Hinton et al. 2015, section 2). Multi-label classes are
+    independent: T² · the mean over classes of binary cross-entropy with sigmoid(teacher / T). For
+    regression the mean over outputs of squared differences, without temperature.
     """
-    if logits.size(-1) == 1:
-        return (logits - teacher_logits).square().squeeze(-1)
-    targets = F.softmax(teacher_logits / temperature, dim=-1)
-    losses = F.cross_entropy(logits / temperature, targets, reduction="none")
+    problem = problem or inferred_problem(logits.size(-1))
+    if problem == REGRESSION:
+        return (logits - teacher_logits).square().mean(-1)
+    if problem == MULTI_LABEL:
+        chances = torch.sigmoid(teacher_logits / temperature)
+        losses = F.binary_cross_entropy_with_logits(logits / temperature, chances, reduction="none").mean(-1)
+    else:
+        targets = F.softmax(teacher_logits / temperature, dim=-1)
+        losses = F.cross_entropy(logits / temperature, targets, reduction="none")
     return losses * temperature**2
+
+
+def _fitted(labels: Tensor, logits: Tensor, problem: Problem) -> Tensor:
+    """Returns labels in the shape and type of their loss, and refuses those that have another meaning."""
+    rows, outputs = logits.shape
+    shape = (rows,) if problem == SINGLE_LABEL else (rows, outputs)
+    if labels.shape in ((rows,), (rows, 1)) and (problem == SINGLE_LABEL or outputs == 1):
+        labels = labels.reshape(shape)
+    whole = not (labels.is_floating_point() or labels.dtype == torch.bool)
+    if labels.shape != shape or (problem == SINGLE_LABEL and not whole):
+        raise LabelError(
+            f"problem_type {problem} with {outputs} outputs: expected labels of shape {shape}"
+            f"{', whole numbers' if problem == SINGLE_LABEL else ''}, got shape {tuple(labels.shape)} of "
+            f"{str(labels.dtype).removeprefix('torch.')}; change the labels, or the config's problem_type"
+        )
+    # On a GPU the look at values would stall every step.
+    looked = labels[labels != NO_LABEL] if problem == SINGLE_LABEL else labels
+    most = {SINGLE_LABEL: outputs - 1, MULTI_LABEL: 1}.get(problem)
+    if most is not None and labels.device.type == "cpu" and len(looked):
+        low, high = looked.min().item(), looked.max().item()
+        if not (low >= 0 and high <= most):
+            raise LabelError(
+                f"problem_type {problem} with {outputs} outputs: expected labels from 0 to {most}, got "
+                f"{low:g} to {high:g}; change the labels, or the model's num_labels"
+            )
+    return labels.long() if problem == SINGLE_LABEL else labels.to(logits.dtype)

@@ -6,12 +6,14 @@ wrongly). Here the rows of a step are counted over accumulation steps and proces
 weighs the same: 32x1, 8x4 and two processes of 16 give one trajectory.
 """
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import torch
+from accelerate.utils import DynamoBackend
 from torch import Tensor, nn
 from transformers import Trainer
 
@@ -27,7 +29,7 @@ class RowMeanTrainer(Trainer):
 
     # compute_loss below divides by the rows of the whole step itself.
     loss_is_scaled_for_ga = True
-    # Losses [rows] of an evaluation's batches so far, of all processes.
+    # Losses and weights [rows, 2] of an evaluation's batches so far, of all processes.
     _evaluated: list[Tensor] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,6 +46,10 @@ class RowMeanTrainer(Trainer):
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns the losses [B] of a micro-batch and the model's outputs (a mapping)."""
 
+    def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
+        """Returns 1 for each row [B] that counts in the mean, and 0 for one whose loss is 0 anyway."""
+        return torch.ones(_rows(inputs))
+
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trains as the parent does; on a CPU with less work for dropout, gradients and memory."""
         if self.args.device.type != "cpu":
@@ -53,12 +59,19 @@ class RowMeanTrainer(Trainer):
         self._operations.clear()
         model: Any = self.model
         with ExitStack() as stack:
-            # A compiled model has dropout in its own kernels.
-            if not self.args.torch_compile:
+            # A compiled model has dropout in its own kernels, and compilers know no sparse gradients.
+            if not self._is_compiled:
                 stack.enter_context(cheap_dropout(model))
-            if self._clips_rows and self.args.max_grad_norm > 0:
-                stack.enter_context(sparse_word_gradients(model))
+                if self._clips_rows and self.args.max_grad_norm > 0:
+                    stack.enter_context(sparse_word_gradients(model))
             return super().train(*args, **kwargs)
+
+    @property
+    def _is_compiled(self) -> bool:
+        # By accelerate (`torch_compile=True` or its own settings), or before it came here.
+        model: Any = self.model
+        compiled = hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
+        return compiled or self.accelerator.state.dynamo_plugin.backend != DynamoBackend.NO
 
     @property
     def _clips_rows(self) -> bool:
@@ -82,15 +95,25 @@ class RowMeanTrainer(Trainer):
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> tuple[list[Any], Tensor]:
+    ) -> tuple[list[Any], Any]:
         """Collects the micro-batches of a step, and counts its rows as a share of one process."""
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        rows = torch.tensor(float(sum(_rows(batch) for batch in batches)), device=device)
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         if self.args.world_size > 1:
             asked = torch.tensor(float(signal_heard() is not None), device=device)
+            self._asked = self.accelerator.reduce(asked, reduction="mean")
+        if self.compute_loss_func is not None:
+            return batches, items
+        return batches, self.count(self.row_weights(batch, training=True) for batch in batches)
+
+    def count(self, weights: Iterable[Tensor]) -> Tensor:
+        """Adds up the weights [B] of a step's micro-batches as a share of one process; never 0."""
+        rows = torch.zeros((), device=self.args.device)
+        for each in weights:
+            rows += each.sum().to(rows)
+        if self.args.world_size > 1 and self.args.average_tokens_across_devices:
             # Gradients are averaged over processes, so each divides by the mean number of rows.
-            rows, self._asked = self.accelerator.reduce(torch.stack([rows, asked]), reduction="mean")
-        return batches, rows
+            rows = self.accelerator.reduce(rows, reduction="mean")
+        return rows.clamp(min=1e-6)
 
     def compute_loss(
         self,
@@ -101,17 +124,25 @@ class RowMeanTrainer(Trainer):
     ) -> Any:
         """Returns the sum of row losses over the rows of the step; in evaluation their mean.
 
+        A `compute_loss_func` takes the place of all this, as in the parent.
+
         Raises:
             NotFiniteError: A training loss on a CPU is NaN or infinite (on a GPU the check would
                 stall every step; there `training/watching.py` makes it at every log and save).
         """
+        if self.compute_loss_func is not None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        weights = self.row_weights(inputs, model.training)
         losses, outputs = self.row_losses(model, inputs)
         if not model.training:
-            loss = losses.mean()
+            weights = weights.to(losses)
+            loss = losses.sum() / weights.sum()
             if self._evaluated is not None:
-                self._evaluated.append(self.accelerator.gather_for_metrics(losses.detach()))
+                both = torch.stack([losses.detach(), weights], dim=1)
+                self._evaluated.append(self.accelerator.gather_for_metrics(both))
         else:
-            loss = losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
+            rows = weights.sum().clamp(min=1).to(losses) if num_items_in_batch is None else num_items_in_batch
+            loss = losses.sum() / rows
             if loss.device.type == "cpu" and not torch.isfinite(loss):
                 raise not_finite(loss.item(), self.state.global_step + 1)
         return (loss, outputs) if return_outputs else loss
@@ -135,7 +166,8 @@ class RowMeanTrainer(Trainer):
         )
         losses, self._evaluated = self._evaluated, None
         if losses and output.metrics is not None:
-            output.metrics[f"{metric_key_prefix}_loss"] = torch.cat(losses).mean().item()
+            total, rows = torch.cat(losses).sum(dim=0).tolist()
+            output.metrics[f"{metric_key_prefix}_loss"] = total / rows if rows else math.nan
         return output
 
 
@@ -147,5 +179,5 @@ def not_finite(loss: float, step: int) -> NotFiniteError:
     )
 
 
-def _rows(batch: dict[str, Any]) -> int:
+def _rows(batch: Mapping[str, Any]) -> int:
     return len(next(value for value in batch.values() if torch.is_tensor(value)))

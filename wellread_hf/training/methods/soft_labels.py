@@ -2,7 +2,7 @@
 
 (1 - s) · T² · -Σ_y softmax(teacher / T)_y log softmax(student / T)_y + s · cross-entropy with the true label:
 Turc et al. 2019, Algorithm 1, has T = 1 and s = 0; with both it is Hinton et al. 2015, section 2. For
-regression squared differences.
+multi-label tasks binary cross-entropy with sigmoids, for regression squared differences.
 """
 
 from torch import Tensor
@@ -14,5 +14,5 @@ from wellread_hf.training.objectives import soft_label_loss
 
 def row_losses(lesson: Lesson, objective: Objective) -> Tensor:
     """Returns each row's loss [B]; s is `hard_label_share`, T `temperature`."""
-    soft = soft_label_loss(lesson.logits, lesson.teacher_logits, objective.temperature)
+    soft = soft_label_loss(lesson.logits, lesson.teacher_logits, objective.temperature, lesson.problem)
     return lesson.with_hard_labels(soft, objective.hard_label_share)

@@ -1,0 +1,144 @@
+"""What is looked at in rows before they train anything: their format, and the soft labels beside them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import IterableDataset
+
+from wellread_hf.errors import LabelError
+from wellread_hf.training.objectives import MULTI_LABEL, REGRESSION, Problem
+
+SOFT_LABELS = "teacher_logits"
+# Rows of a data set looked at in one go.
+_AT_ONCE = 10_000
+# Formats of `datasets` whose rows are tables, which no collator takes.
+_TABLES = ("arrow", "pandas", "polars")
+# Probabilities of a row add up to 1 within this; stored in fp16 they do not do so exactly.
+_ROUNDING = 1e-3
+
+Numbers = npt.NDArray[np.float64]
+
+
+def readable(rows: Any) -> Any:
+    """Returns a data set whose rows are mappings of values, whatever its format."""
+    return rows.with_format(None) if _format(rows) in _TABLES else rows
+
+
+def first_row(rows: Any) -> Any | None:
+    """Returns the first row; None of a stream, whose every batch is still checked."""
+    if isinstance(rows, dict):
+        # Several data sets for evaluation, by name.
+        rows = next(iter(rows.values()), None)
+    stream = rows is None or isinstance(rows, IterableDataset) or not hasattr(rows, "__getitem__")
+    return None if stream or not len(rows) else readable(rows)[0]
+
+
+def check_soft_labels(rows: Any, outputs: int, problem: Problem) -> None:
+    """Refuses soft labels that no training can use; of opaque data sets the first row stands for all.
+
+    Args:
+        rows: Rows with `teacher_logits`.
+        outputs: Outputs of the student, C.
+        problem: What the student learns.
+
+    Raises:
+        LabelError: They are of another width, not finite, or probabilities.
+    """
+    all_chances, start = True, 0
+    for part in _column(rows, SOFT_LABELS):
+        values = _numbers(part, outputs, SOFT_LABELS)
+        if not np.isfinite(values).all():
+            raise LabelError(
+                f"{SOFT_LABELS} of rows {start} to {start + len(part) - 1} are not all finite; run the "
+                "labelling pass again"
+            )
+        all_chances = all_chances and are_chances(values, problem)
+        start += len(part)
+    # A single row of independent classes may well lie between 0 and 1 by chance.
+    if all_chances and (problem != MULTI_LABEL or start > 1):
+        raise LabelError(probabilities_found(problem))
+
+
+def are_chances(values: Any, problem: Problem) -> bool:
+    """Tells whether numbers [n, C] are probabilities in every row, which logits of some rows never are."""
+    if problem == REGRESSION or not (values >= 0).all():
+        return False
+    if problem == MULTI_LABEL:
+        return bool((values <= 1).all())
+    return bool((abs(values.sum(-1) - 1) < _ROUNDING).all())
+
+
+def probabilities_found(problem: Problem) -> str:
+    """Words the refusal of probabilities."""
+    of = "independent classes" if problem == MULTI_LABEL else "one distribution a row"
+    remedy = "log(p / (1 - p))" if problem == MULTI_LABEL else "their logarithms"
+    return (
+        f"expected {SOFT_LABELS} to be logits, got probabilities of {of} in all rows looked at; pass the "
+        f"teacher's outputs before its {'sigmoid' if problem == MULTI_LABEL else 'softmax'}, or {remedy}"
+    )
+
+
+def other_scale(rows: Any, labels: str, outputs: int) -> str | None:
+    """Says in a sentence that a regression teacher's values are on another scale than the labels, if so.
+
+    Values of a teacher that learnt the labels have about their mean, and at most about their spread.
+    """
+    teacher, truth = (
+        np.concatenate([_numbers(part, outputs, name) for part in _column(rows, name)])
+        for name in (SOFT_LABELS, labels)
+    )
+    theirs, ours = (f"{each.mean():.3g} ± {each.std():.3g}" for each in (teacher, truth))
+    spread = truth.std()
+    apart = abs(teacher.mean() - truth.mean()) > 0.5 * spread
+    if len(truth) < 2 or not (apart or teacher.std() > 1.5 * spread or teacher.std() < 0.25 * spread):
+        return None
+    return (
+        f"the teacher's values are {theirs} (mean and spread), the true labels {ours}: the two parts of the "
+        "loss pull apart; bring both to one scale, or set hard_label_share to 0 or 1"
+    )
+
+
+def _format(rows: Any) -> str | None:
+    form = getattr(rows, "format", None)
+    return form.get("type") if isinstance(form, dict) else None
+
+
+def _column(rows: Any, name: str) -> Iterator[Sequence[Any]]:
+    """Yields a column in parts: all of it where that costs little, else the first row's value."""
+    targets = getattr(rows, "targets", None)
+    if isinstance(targets, dict):
+        # `tuning.TargetRows`, whose rows come more than once.
+        yield targets[name]
+    elif hasattr(rows, "column_names") and hasattr(rows, "with_format") and _format(rows) != "custom":
+        plain = rows.with_format(None).select_columns([name])
+        for start in range(0, len(rows), _AT_ONCE):
+            yield plain[start : start + _AT_ONCE][name]
+    elif isinstance(rows, list):
+        for start in range(0, len(rows), _AT_ONCE):
+            yield [row.get(name) for row in rows[start : start + _AT_ONCE]]
+    else:
+        yield [rows[0][name]]
+
+
+def _numbers(part: Sequence[Any], outputs: int, name: str) -> Numbers:
+    """Returns values [n, C]; one number a row may come as it is.
+
+    Raises:
+        LabelError: A row has another number of them.
+    """
+    try:
+        values = np.asarray(part, dtype=np.float64)
+    except (TypeError, ValueError):
+        # Rows of several lengths, or rows that are tensors.
+        values = np.zeros(0)
+    if values.shape == (len(part), outputs) or (outputs == 1 and values.shape == (len(part),)):
+        return values.reshape(len(part), outputs)
+    widths = {np.size(np.asarray(row)) for row in part}
+    if widths != {outputs}:
+        raise LabelError(
+            f"expected {outputs} {name} a row, one an output of the student, got {sorted(widths)}; "
+            "they belong to another task"
+        )
+    return np.array([np.asarray(row, dtype=np.float64).ravel() for row in part])
