@@ -16,6 +16,7 @@ from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Running
 from wellread_hf.students import STUDENTS
+from wellread_hf.summary import show_result
 from wellread_hf.toy import SMOKE, TOY, Toy, toy_release
 
 
@@ -52,4 +53,4 @@ def smoke(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, description=__doc__)
+    run_recipe(Settings, plan, smoke, show_result, __doc__)

@@ -22,6 +22,7 @@ from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
+from wellread_hf.summary import show_result
 from wellread_hf.toy import (
     SMOKE,
     SMOKE_TUNING,
@@ -90,4 +91,4 @@ def smoke(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, description=__doc__)
+    run_recipe(Settings, plan, smoke, show_result, __doc__)

@@ -19,6 +19,7 @@ from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Init, Running, Start
+from wellread_hf.summary import show_result
 from wellread_hf.toy import SMOKE, TOY, Toy, smoke_encoder
 
 
@@ -46,4 +47,4 @@ def smoke(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, description=__doc__)
+    run_recipe(Settings, plan, smoke, show_result, __doc__)

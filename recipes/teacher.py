@@ -16,6 +16,7 @@ from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.settings import Lora, Optim, Running, Start, Task, Tuning
+from wellread_hf.summary import show_result
 from wellread_hf.toy import SMOKE, SMOKE_TUNING, Toy, smoke_encoder, smoke_start
 
 
@@ -52,4 +53,4 @@ def smoke(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, description=__doc__)
+    run_recipe(Settings, plan, smoke, show_result, __doc__)

@@ -13,6 +13,7 @@ from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
 from wellread_hf.ranges import VOCABULARY, check_numbers
 from wellread_hf.settings import Corpus, Running
+from wellread_hf.summary import show_result
 from wellread_hf.toy import SMOKE, Toy
 
 
@@ -43,4 +44,4 @@ def smoke(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, description=__doc__)
+    run_recipe(Settings, plan, smoke, show_result, __doc__)

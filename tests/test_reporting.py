@@ -128,3 +128,24 @@ def test_the_metric_is_the_one_that_chose_the_checkpoint(tmp_path: Path) -> None
     stage = report("mrpc", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.7, **scores)]}, None, tmp_path)
     carry_out([stage])
     assert "| PF | 80.0 |" in (stage.folder / TABLE).read_text()
+
+
+def test_methods_at_the_share_of_the_commonest_class_are_warned_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {"class_counts": {"validation": {"[red]": 6, "b": 4}}}
+    methods = {
+        name: [_tuned(tmp_path, "finetune", name, score, **counts)]
+        for name, score in (("Basic", 0.5), ("PF", 0.6), ("PD", 0.9))
+    }
+    stage = report("mine", methods, None, tmp_path)
+    carry_out([stage])
+    show_report(None, [stage])
+    told = capsys.readouterr()
+    assert "the commonest class on validation, '[red]': 60.0 %" in told.out
+    (sentence,) = stage.record.outcome["warnings"]
+    assert sentence.startswith(
+        "accuracy 60.0 % of Basic, PF at best, on validation, is no better than the share of the commonest "
+        "class, 60.0 % '[red]'"
+    )
+    assert told.err.count(sentence) == 1

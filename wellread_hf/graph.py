@@ -25,6 +25,7 @@ from typing import Any
 
 from wellread_hf import __version__
 from wellread_hf.errors import BusyError, DiskFullError, WellreadError
+from wellread_hf.evaluation.baselines import with_warnings
 from wellread_hf.locations import Location, RepoType, locate
 from wellread_hf.progress import tell
 from wellread_hf.records import RECORD, StageRecord, digest
@@ -173,6 +174,7 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
     outcome = on_main_process(lambda: stage.work(stage)) if stage.solo else stage.work(stage)
     state.wait_for_everyone()
     if state.is_main_process:
+        outcome = with_warnings(outcome)
         seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
         _record(stage, outcome, seconds)
         # Only now are they of no use; a kill before this line costs disk, not work.

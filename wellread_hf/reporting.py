@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wellread_hf.charts import draw_methods
 from wellread_hf.data.toyworld import probe_accuracy
 from wellread_hf.evaluation.average import mean_and_spread
+from wellread_hf.evaluation.baselines import commonest, counts_of, doubt
 from wellread_hf.graph import Stage, in_order
 from wellread_hf.records import write_atomically
 
@@ -65,7 +66,9 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
         results = [_result(method, stages, metric, split) for method, stages in methods.items()]
         top = None if teacher is None else _result("Teacher", [teacher], metric, split)
         text = _markdown(results, top, f"{metric}, {split} (%)")
-        text += "".join(f"\n- {note}" for note in _notes(runs)) + "\n"
+        counts = counts_of(outcome, split)
+        notes = [*_share(counts, split), *_notes(runs)]
+        text += "".join(f"\n- {note}" for note in notes) + "\n"
         write_atomically(stage.folder / TABLE, text)
         draw_methods(
             {result.method: result.scores for result in results},
@@ -77,7 +80,8 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
         )
         numbers = [asdict(result) for result in [*results, *([top] if top else [])]]
         write_atomically(stage.folder / RESULTS, json.dumps(numbers, indent=1))
-        return {"metric": metric, "split": split, "results": numbers}
+        warnings = _doubts(results, metric, counts, split)
+        return {"metric": metric, "split": split, "results": numbers} | warnings
 
     return Stage(
         kind="report",
@@ -120,8 +124,31 @@ def print_table(title: str, text: str) -> "Console":
     console.print(table)
     for line in lines:
         if line.startswith("- "):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
     return console
+
+
+def _share(counts: Mapping[str, int], split: str) -> list[str]:
+    found = commonest(counts)
+    return (
+        []
+        if found is None
+        else [f"the commonest class on {split}, {found[0][:40]!r}: {100 * found[1]:.1f} %"]
+    )
+
+
+def _doubts(
+    results: Sequence[MethodResult], metric: str, counts: Mapping[str, int], split: str
+) -> dict[str, list[str]]:
+    """Warns in one sentence of the methods that are no better than one answer throughout."""
+    means = {result.method: mean(result.scores) / 100 for result in results}
+    poor = {name: score for name, score in means.items() if doubt({metric: score}, counts, "")}
+    if not poor:
+        return {}
+    who = (
+        f"of {', '.join(poor)} at best, on {split}," if len(poor) > 1 else f"of {next(iter(poor))} on {split}"
+    )
+    return {"warnings": [str(doubt({metric: max(poor.values())}, counts, who))]}
 
 
 def _notes(runs: Sequence[Stage]) -> list[str]:

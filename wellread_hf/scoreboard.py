@@ -1,11 +1,14 @@
 """GLUE task by task: dev scores of every seed, their mean and spread, and the average of what is there."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from wellread_hf.evaluation.average import average, mean_and_spread
+from wellread_hf.evaluation.baselines import commonest, counts_of, doubt
 from wellread_hf.graph import Stage
 from wellread_hf.records import write_atomically
 from wellread_hf.reporting import RESULTS, TABLE, print_table
@@ -36,11 +39,13 @@ def scoreboard(
             for name in GLUE_SETS
             if name in seeds[0]
         }
+        counts = _counts(runs)
         averages = [average(seed) for seed in seeds]
         results = {
             **about,
             "split": "dev",
             "scores": scores,
+            "commonest": {name: 100 * found[1] for name, of in counts.items() if (found := commonest(of))},
             "average": {
                 "name": averages[0].name("dev"),
                 "complete": averages[0].complete,
@@ -50,7 +55,12 @@ def scoreboard(
         }
         write_atomically(stage.folder / TABLE, _markdown(results))
         write_atomically(stage.folder / RESULTS, json.dumps(results, indent=1))
-        return results
+        means = {name: {key: mean(of) / 100 for key, of in found.items()} for name, found in scores.items()}
+        warnings = [
+            doubt(found, counts.get(name, {}), f"on dev of {GLUE_SETS[name].title}")
+            for name, found in means.items()
+        ]
+        return {**results, "warnings": [sentence for sentence in warnings if sentence is not None]}
 
     return Stage(
         kind="glue",
@@ -71,11 +81,33 @@ def show_scoreboard(settings: Any, stages: Sequence[Stage]) -> None:
     folder = stages[0].folder
     console = print_table(stages[0].name, (folder / TABLE).read_text())
     console.print("\npredictions of dev and test:", highlight=False)
-    for names in json.loads((folder / RESULTS).read_text())["runs"].values():
+    results = json.loads((folder / RESULTS).read_text())
+    for names in results["runs"].values():
         for name in names:
             console.print(f"  {folder.parent / name}", highlight=False, soft_wrap=True)
     console.print(f"\ntable: {folder / TABLE}", highlight=False, soft_wrap=True)
-    console.print(f"submission: wellread submission {folder} -o glue.zip", highlight=False, soft_wrap=True)
+    console.print(f"next: {_next(folder, results)}", highlight=False, soft_wrap=True)
+
+
+def _next(folder: Path, results: Mapping[str, Any]) -> str:
+    """The submission of all tasks, else the scores of those that there are."""
+    words = (
+        ["submission", str(folder), "-o", "glue.zip"]
+        if results["average"]["complete"]
+        else ["scores", str(folder)]
+    )
+    return shlex.join(["wellread", *words])
+
+
+def _counts(runs: Mapping[str, Sequence[Stage]]) -> dict[str, Mapping[str, int]]:
+    """Returns the dev rows of each class by set, as far as the trainings behind predictions tell them."""
+    found = {}
+    for task, (first, *_) in runs.items():
+        for needed in first.after:
+            if needed.kind in ("finetune", "distill"):
+                # Of MNLI's sets that which chose the checkpoints.
+                found[task] = counts_of(needed.record.outcome, "validation")
+    return found
 
 
 def _seed(runs: Sequence[Stage]) -> dict[str, Mapping[str, float]]:
@@ -83,12 +115,20 @@ def _seed(runs: Sequence[Stage]) -> dict[str, Mapping[str, float]]:
 
 
 def _markdown(results: Mapping[str, Any]) -> str:
-    head = ["rows", "metric", "dev (%)", "seeds", "each seed"]
+    head = ["rows", "metric", "dev (%)", "commonest class (%)", "seeds", "each seed"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, metrics in results["scores"].items():
         for metric, values in metrics.items():
             each = ", ".join(f"{value:.1f}" for value in values)
-            cells = [GLUE_SETS[name].title, metric, mean_and_spread(values), str(len(values)), each]
+            share = results["commonest"].get(name)
+            cells = [
+                GLUE_SETS[name].title,
+                metric,
+                mean_and_spread(values),
+                "" if share is None else f"{share:.1f}",
+                str(len(values)),
+                each,
+            ]
             lines.append("| " + " | ".join(cells) + " |")
     found = results["average"]
     notes = [f"{found['name']}: {mean_and_spread(found['values'])}"]

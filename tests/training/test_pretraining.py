@@ -1,6 +1,7 @@
 """Masked-LM pre-training: order of blocks, phases, schedules, the clock, and what is recorded."""
 
 import json
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,6 +23,7 @@ from wellread_hf.training.pretraining import (
     unigram_loss,
 )
 from wellread_hf.training.time_budget import ENDLESS, TimeBudget
+from wellread_hf.training.watching import Progress
 
 RUN = "b" * 64
 
@@ -109,6 +111,19 @@ def test_the_clock_shapes_the_same_schedules(tmp_path: Path) -> None:
         due = {0.0: 0.0, 0.1: 0.5, 0.2: 1.0, 0.6: 0.5, 0.8: late, 1.0: 0.0, 1.5: 0.0}
         found = [_budget(tmp_path, share, schedule=schedule).factor(0) for share in due]
         assert found == pytest.approx(list(due.values()), abs=1e-4)
+
+
+def test_by_the_clock_the_bar_shows_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    budget = _budget(tmp_path, 0.75)
+    progress, state, control = Progress("pretrain-x", budget), TrainerState(), TrainerControl()
+    state.max_steps = ENDLESS
+    progress.on_train_begin(None, state, control)
+    budget.factor(0)
+    state.global_step = 1
+    progress.on_step_end(None, state, control)
+    progress.on_train_end(None, state, control)
+    # A quarter of a hundred hours, but for the moments since.
+    assert re.search(r"pretrain-x, 24:59:5\d left: 1 steps", capsys.readouterr().err)
 
 
 def test_by_the_clock_a_phase_ends_after_the_batches_that_were_fetched_and_a_resume_sees_the_same_blocks(

@@ -58,6 +58,11 @@ class TimeBudget(TrainerCallback):
         self.spent = 0.0
         self.evaluated = int(seconds_before / self.seconds * evaluations)
 
+    @property
+    def left(self) -> float:
+        """Seconds until the end, as of the last look at the clock."""
+        return max(0.0, 1 - self.spent) * self.seconds
+
     def factor(self, step: int) -> float:
         """Looks at the clock and returns the share of the peak learning rate that is due now."""
         share = [(time.monotonic() - self.started) / self.seconds]

@@ -24,7 +24,7 @@ from wellread_hf.records import digest, file_digest, write_atomically
 from wellread_hf.training.arguments import CHECKPOINTS
 from wellread_hf.training.row_mean import RowMeanTrainer, not_finite
 from wellread_hf.training.stopping import after_a_checkpoint, signal_heard
-from wellread_hf.training.time_budget import ENDLESS
+from wellread_hf.training.time_budget import ENDLESS, TimeBudget
 
 MARK = "complete.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -36,10 +36,11 @@ ON_EVALUATION: ContextVar[Callable[[int, Mapping[str, float]], None] | None] = C
 
 
 class Progress(TrainerCallback):
-    """A bar over the optimizer steps with the latest loss and score."""
+    """A bar over the optimizer steps with the latest loss and score; by the clock, with the time left."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, budget: TimeBudget | None = None) -> None:
         self.name = name
+        self.budget = budget
         self.bar: Any = None
 
     def on_train_begin(
@@ -54,6 +55,9 @@ class Progress(TrainerCallback):
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Moves it."""
+        if self.budget is not None:
+            left = self.bar.format_interval(self.budget.left)
+            self.bar.set_description_str(f"{self.name}, {left} left", refresh=False)
         self.bar.update(state.global_step - self.bar.n)
 
     def on_log(
@@ -298,7 +302,8 @@ def watch(trainer: RowMeanTrainer, folder: str, run: str, seconds_before: float)
     """Adds the callbacks above to a trainer working in `folder`; returns the one that keeps time."""
     trainer.remove_callback(PrinterCallback)
     marks = MarkCheckpoints(run, seconds_before)
-    for callback in (EndWhenAsked(trainer), FiniteOnly(), marks, Progress(folder.rpartition("-")[0])):
+    progress = Progress(folder.rpartition("-")[0], getattr(trainer, "time_budget", None))
+    for callback in (EndWhenAsked(trainer), FiniteOnly(), marks, progress):
         trainer.add_callback(callback)
     hears = ON_EVALUATION.get()
     if hears is not None:
