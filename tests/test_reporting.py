@@ -83,6 +83,31 @@ def test_the_table_says_score_seeds_and_where_a_method_started(compared: Stage) 
     assert "held-out loss 4.25 nats (word frequencies alone: 6.50) after 123,456 tokens in 60 s" in lines[6]
 
 
+@pytest.mark.parametrize(
+    ("second", "undecided"),
+    [
+        # Means 55 and 64, standard deviations 7.1 and 1.4.
+        ((0.63, 0.65), False),
+        # 55 and 63: 8 apart, and the spreads reach 8.5.
+        ((0.62, 0.64), True),
+        # One run has no spread to compare with.
+        ((0.56,), False),
+    ],
+)
+def test_differences_within_the_spread_over_seeds_are_named(
+    tmp_path: Path, second: tuple[float, ...], undecided: bool
+) -> None:
+    methods = {
+        name: [_tuned(tmp_path, "finetune", f"{name}{seed}", score) for seed, score in enumerate(scores)]
+        for name, scores in {"PF": (0.5, 0.6), "PD": second}.items()
+    }
+    stage = report("compared", methods, None, tmp_path)
+    carry_out([stage])
+    said = "- within the spread over seeds, so not decided: PF 55.0 ± 7.1 and PD 63.0 ± 1.4"
+    assert (said in (stage.folder / TABLE).read_text()) is undecided
+    assert ("not decided" in (stage.folder / TABLE).read_text()) is undecided
+
+
 def test_a_start_from_elsewhere_has_no_known_mlm_loss(tmp_path: Path) -> None:
     stage = report("pf", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.8, weights="hub:x")]}, None, tmp_path)
     carry_out([stage])

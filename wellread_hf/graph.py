@@ -129,8 +129,11 @@ def carry_out(stages: Sequence[Stage]) -> None:
 
 def _carry_out(stages: Sequence[Stage]) -> None:
     ordered = in_order(stages)
-    # Setting up processes loads torch; a rerun that has nothing to do is over before that.
-    state = processes() if any(stage.state != "done" for stage in ordered) else None
+    left = sum(stage.state != "done" for stage in ordered)
+    # Setting up processes loads torch, which takes seconds; a rerun with nothing to do is over before that.
+    if left:
+        tell(f"{left} of {len(ordered)} stages to do")
+    state = processes() if left else None
     if state is not None:
         on_main_process(lambda: check(ordered))
     for stage in ordered:

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.charts import draw_methods
@@ -49,7 +50,8 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
     """Builds the stage that compares finished runs on the task's first metric.
 
     Scores are of the labelled test set where there is one, else of the validation set; the table says
-    which. A toy world's table also tells how well word classes can be read off the word embeddings.
+    which, and names the differences that lie within the spread over seeds. A toy world's table also tells how
+    well word classes can be read off the word embeddings.
 
     Args:
         title: What is compared, for the chart and the folder's name.
@@ -67,7 +69,7 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
         top = None if teacher is None else _result("Teacher", [teacher], metric, split)
         text = _markdown(results, top, f"{metric}, {split} (%)")
         counts = counts_of(outcome, split)
-        notes = [*_share(counts, split), *_notes(runs)]
+        notes = [*_share(counts, split), *_undecided(results), *_notes(runs)]
         text += "".join(f"\n- {note}" for note in notes) + "\n"
         write_atomically(stage.folder / TABLE, text)
         draw_methods(
@@ -149,6 +151,16 @@ def _doubts(
         f"of {', '.join(poor)} at best, on {split}," if len(poor) > 1 else f"of {next(iter(poor))} on {split}"
     )
     return {"warnings": [str(doubt({metric: max(poor.values())}, counts, who))]}
+
+
+def _undecided(results: Sequence[MethodResult]) -> list[str]:
+    """Names the pairs of methods whose means lie no further apart than their two spreads reach."""
+    several = [result for result in results if len(result.scores) > 1]
+    return [
+        f"within the spread over seeds, so not decided: {one.method} {one.score} and {two.method} {two.score}"
+        for one, two in combinations(several, 2)
+        if abs(mean(one.scores) - mean(two.scores)) <= stdev(one.scores) + stdev(two.scores)
+    ]
 
 
 def _notes(runs: Sequence[Stage]) -> list[str]:
