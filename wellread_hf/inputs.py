@@ -5,7 +5,7 @@ from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.data.corpus import Source
+from wellread_hf.data.corpus import Source, check_rows, is_to_be_made
 from wellread_hf.graph import Stage, find
 from wellread_hf.locations import Location
 from wellread_hf.progress import bar
@@ -45,6 +45,16 @@ def texts_of(sources: Sequence[tuple[Source, Location]]) -> Iterator[tuple[str, 
         yield from source.texts(location)
 
 
+def check_sources(sources: Sequence[tuple[Source, Location]]) -> None:
+    """Refuses sources whose first rows cannot be used; those of a stage that has yet to run pass.
+
+    Raises:
+        DataError: A column is missing, or a row is no text.
+    """
+    for source, location in sources:
+        check_rows(source, location)
+
+
 def source_identity(sources: Sequence[tuple[Source, Location]]) -> list[dict[str, Any]]:
     """Says what decides the text of sources: content and choice of rows, not where they lie."""
     identities = []
@@ -60,6 +70,21 @@ def find_task(task: Task, running: Running, after: Sequence[Stage]) -> list[Loca
 
     names = [task_home(task), *(name for name in (task.validation, task.test) if name is not None)]
     return [find(name, "dataset", "--task.data", running.runs, after, task.revision) for name in names]
+
+
+def check_task(task: Task, locations: Sequence[Location]) -> None:
+    """Refuses a task whose rows cannot be used; one that a stage has yet to make passes.
+
+    Raises:
+        DataError: A file, split or column is missing, a row is no text, or there are too few to draw from.
+        LabelError: A label is missing or none of the classes.
+    """
+    from wellread_hf.data.rows import draw_rows, facts_of, load_task
+
+    if any(map(is_to_be_made, locations)):
+        facts_of(task)
+        return
+    draw_rows(load_task(task, locations).train, task.train_rows, task.train_seed, "--task.train-rows")
 
 
 def task_identity(task: Task, locations: Sequence[Location]) -> Mapping[str, Any]:
@@ -107,10 +132,22 @@ class TransferSet:
             if spec == TASK:
                 texts.extend(task.train.texts)
                 continue
-            check_columns(self.sources[spec][0][0], task)
+            check_columns(self.sources[spec][0][0], task.facts.columns)
             with bar(f"reading {Path(self.sources[spec][0][0].name).name}", "rows") as shown:
                 for row in texts_of(self.sources[spec]):
                     texts.append(row)
                     shown.update()
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
         return draw_rows(Rows(texts, labels), self.transfer.rows, self.transfer.seed, "--transfer.rows")
+
+    def check(self, task: Task) -> None:
+        """Refuses sources that cannot be used with a task, before anything runs.
+
+        Raises:
+            DataError: A column or text is missing, or a source has another number of text columns.
+        """
+        from wellread_hf.data.rows import check_columns, facts_of
+
+        for sources in self.sources.values():
+            check_columns(sources[0][0], facts_of(task).columns)
+            check_sources(sources)

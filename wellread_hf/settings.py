@@ -121,7 +121,7 @@ class Task:
     name: str = "sst2"
     """GLUE's name of the task (cola, sst2, mrpc, ...), or any name for a data set of your own."""
     data: str | None = None
-    """Hub id, folder in Hub layout, or file of training rows (.csv, .jsonl, .parquet).
+    """Hub id, folder in Hub layout, or file of training rows (.csv, .tsv, .jsonl, .json, .parquet; also .gz).
     GLUE: `nyu-mll/glue`."""
     config: str | None = None
     """Configuration of a Hub data set. GLUE: the task's name."""
@@ -140,8 +140,9 @@ class Task:
     regression: bool = False
     """The label is a number to predict, not a class."""
     multi_label: bool = False
-    """A row may have several classes, or none. `label` is a column of lists of class names or numbers, or
-    columns of 0 and 1, one a class, joined by `+`: `toxic+insult+threat`."""
+    """A row may have several classes, or none. `label` is a column of lists of class names or numbers (in CSV
+    as JSON text, `["toxic", "threat"]`), or columns of 0 and 1, one a class, joined by `+`:
+    `toxic+insult+threat`."""
     train_rows: int | None = None
     """Take this many training rows, drawn with `train_seed`."""
     train_seed: int = 0
@@ -173,7 +174,7 @@ class Corpus:
 
     sources: tuple[str, ...] = ("wikimedia/wikipedia,config=20231101.en",)
     """Each `NAME[,config=..][,split=train][,revision=..][,column=text][,rows=N]`: Hub id, folder in Hub
-    layout, or .txt, .jsonl, .parquet file."""
+    layout, or .txt, .csv, .tsv, .jsonl, .json, .parquet file (also .gz)."""
     tokenizer: str = "google-bert/bert-base-uncased"
     """Hub id (`NAME@REVISION`) or folder of a fast tokenizer with a mask token."""
 

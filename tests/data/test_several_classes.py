@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wellread_hf.data.rows import class_counts, load_task
+from wellread_hf.data.rows import load_task, tell_classes
 from wellread_hf.errors import LabelError
 from wellread_hf.inputs import find_task
 from wellread_hf.settings import Running, Task
@@ -56,14 +56,16 @@ def listed(lists):
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
-def test_lists_of_classes_are_read_alike_from_every_format(tmp_path, ending):
+def test_lists_of_classes_are_read_alike_from_every_format(tmp_path, ending, capsys):
     loaded = load(tmp_path, listed(LISTS), ending=ending)
     assert loaded.facts.multi_label
     assert loaded.facts.labels == ("angry", "glad", "sad")
     assert loaded.facts.metrics == ("f1_micro", "f1_macro")
     assert loaded.train.labels.dtype == np.float32
     assert loaded.train.labels.tolist() == MATRIX
-    assert class_counts(loaded) == {"angry": 2, "glad": 1, "sad": 1}
+    counts = {"angry": 2, "glad": 1, "sad": 1}
+    assert tell_classes(loaded) == {"train": counts, "validation": counts}
+    assert capsys.readouterr().out == "3 classes in 4 training rows: angry 2, glad 1, sad 1\n"
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
+from wellread_hf.data.documents import pack_documents
 from wellread_hf.data.tokens import BLOCKS, Blocks, Packing, check_tokenizer, masked_positions_per_block, pack
 from wellread_hf.errors import DataError, StoreError, TokenizerError
 
@@ -57,8 +58,10 @@ def test_blocks_are_the_stock_tokenizers_ids_joined_by_separators(toy_tokenizer,
     masked = masked_positions_per_block(length)
     expected, tokens = reference(texts, toy_tokenizer, length, masked)
     with TemporaryDirectory() as folder:
-        if len(expected) < 2:
-            with pytest.raises(DataError, match="too short"):
+        ids = [id for text in texts for id in toy_tokenizer(text, add_special_tokens=False)["input_ids"]]
+        unknown = ids.count(toy_tokenizer.unk_token_id) > 0.75 * len(ids)
+        if unknown or len(expected) < 2:
+            with pytest.raises(DataError, match="does not fit the tokenizer" if unknown else "too short"):
                 packed(texts, toy_tokenizer, length, Path(folder))
             return
         packing, ids = packed(texts, toy_tokenizer, length, Path(folder))
@@ -144,6 +147,19 @@ def test_blocks_of_unknown_words_are_left_out_and_counted(toy_tokenizer, corpus,
     assert (kept[: len(ids)] == ids).all()
     ordinary = (~np.isin(kept, toy_tokenizer.all_special_ids)).sum(axis=1)
     assert ordinary.min() >= masked_positions_per_block(16)
+
+
+@pytest.mark.parametrize(
+    "texts", [["привет мир, очень хорошо"] * 400, ["мир"] * 3, ["word мир мир мир мир " * 90]]
+)
+def test_a_corpus_of_unknown_words_is_refused_for_that_reason(toy_tokenizer, tmp_path, texts):
+    for packing in (pack, pack_documents):
+        with pytest.raises(
+            DataError, match=r"the corpus does not fit .* unknown ones \(\[UNK\]\)"
+        ) as refusal:
+            packing(texts, toy_tokenizer, 16, 2, tmp_path)
+        assert "recipes/tokenizer.py" in str(refusal.value)
+    assert not any(tmp_path.iterdir())
 
 
 def words_tokenizer(count):

@@ -127,9 +127,13 @@ def _refuse_twins(names: Sequence[str], place: str) -> None:
         plain = "".join(unicodedata.normalize("NFKC", name).casefold().split())
         twin = known.setdefault(plain if value is None else str(value), name)
         if twin != name:
+            # Those that look alike are shown by their code points.
+            show = (
+                ascii if unicodedata.normalize("NFKC", twin) == unicodedata.normalize("NFKC", name) else repr
+            )
             raise LabelError(
                 f"{place}: expected classes that differ in more than case, blanks or leading zeros, got "
-                f"{twin!r} and {name!r}; write them alike, or name all classes with --task.labels"
+                f"{show(twin)} and {show(name)}; write them alike, or name all classes with --task.labels"
             )
 
 

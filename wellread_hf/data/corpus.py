@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from wellread_hf.locations import Location, locate
 
 __all__ = ["Source", "checked_text", "file_rows"]
 
+# Rows that are looked at before anything runs: a second of reading here, little to fetch from the Hub.
+_CHECKED = 100_000
+_CHECKED_REMOTE = 1_000
 _OPTIONS = ("config", "split", "revision", "column", "rows")
 
 
@@ -72,6 +76,28 @@ class Source:
         rows = open_table(location, self.config, self.split, self.columns[0]).rows()
         for number, row in enumerate(islice(rows, self.rows), start=1):
             yield tuple(checked_text(row, column, number, self.name, ",column=") for column in self.columns)
+
+
+@lru_cache(maxsize=64)
+def check_rows(source: Source, location: Location) -> int | None:
+    """Refuses a source whose first rows cannot be used; once in a process for the same content.
+
+    Returns:
+        How many rows it has; None where there are more than were read.
+
+    Raises:
+        DataError: As from `Source.texts`.
+    """
+    if is_to_be_made(location):
+        return None
+    most = _CHECKED_REMOTE if location.fingerprint.startswith("hub:") else _CHECKED
+    read = sum(1 for _ in islice(source.texts(location), most + 1))
+    return read if read <= most else None
+
+
+def is_to_be_made(location: Location) -> bool:
+    """Tells whether an earlier stage has yet to make what lies there."""
+    return location.fingerprint.startswith("stage:") and not Path(location.name).exists()
 
 
 def _name_and_options(spec: str) -> tuple[str, list[str]]:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.data.tokens import BLOCKS, Blocks, Packing, encoded, id_dtype, mapped
+from wellread_hf.data.tokens import (
+    BLOCKS,
+    Blocks,
+    Packing,
+    check_known,
+    encoded,
+    id_dtype,
+    mapped,
+    unknown_in,
+)
 from wellread_hf.errors import DataError
 from wellread_hf.records import commit, removed_if_failed
 
@@ -50,6 +59,7 @@ class Windows(Blocks):
 class _Counts:
     texts: int = 0
     tokens: int = 0
+    unknown: int = 0
     used: int = 0
     documents: int = 0
     short: int = 0
@@ -77,7 +87,7 @@ def pack_documents(
         folder: Receives `blocks.bin` and `documents.bin`, each whole or not at all.
 
     Raises:
-        DataError: No document is long enough.
+        DataError: No document is long enough, or nearly all words are unknown to the tokenizer.
     """
     window = block_length - SPECIAL_TOKENS
     # With so few others in each of two windows, both halves of a pair have enough to mask.
@@ -101,6 +111,7 @@ def pack_documents(
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
+        check_known(count.unknown, count.tokens, tokenizer)
         if not written:
             raise DataError(
                 f"next-sentence prediction needs documents of at least {window} tokens for blocks of "
@@ -150,6 +161,7 @@ def _windows(
         for number, ids in enumerate(batch, start=count.texts):
             whole = len(ids) // window
             count.tokens += len(ids)
+            count.unknown += unknown_in(np.array(ids), tokenizer)
             count.longest = max(count.longest, len(ids))
             if not whole:
                 count.short += 1

@@ -22,11 +22,15 @@ from wellread_hf.data.several_classes import each_label, indicators, list_of, li
 from wellread_hf.data.tables import Table, open_table, split_names
 from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
 from wellread_hf.locations import Location
+from wellread_hf.progress import tell
 from wellread_hf.settings import Task
 from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts, nearest_task
 
 # GLUE's numbers of rows, which are nobody's labels.
 _NUMBER = "idx"
+
+# Classes that are printed with their counts.
+_SHOWN = 20
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
@@ -75,7 +79,7 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
 # Two: a task, and the one that a transfer set or a comparison takes beside it.
 @lru_cache(maxsize=2)
 def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
-    facts = _facts(task)
+    facts = facts_of(task)
     files = Path(locations[0].name).is_file()
     if files and task.validation is None:
         raise DataError(
@@ -131,24 +135,22 @@ class _Raw:
         return LabelledRows(self.texts, values_of(pairs, self.place))
 
 
-def check_task(task: Task, locations: Sequence[Location]) -> None:
-    """Refuses a task whose rows cannot be used, before anything runs; one that is yet to be made passes.
+def tell_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
+    """Prints how many training rows each class has.
 
-    Raises:
-        DataError, LabelError: As from `load_task`.
+    Returns:
+        Rows by split and class; nothing for regression.
     """
-    if not any(is_to_be_made(location) for location in locations):
-        load_task(task, locations)
-
-
-def is_to_be_made(location: Location) -> bool:
-    """Tells whether an earlier stage has yet to make what lies there."""
-    return location.fingerprint.startswith("stage:") and not Path(location.name).exists()
-
-
-def class_counts(task: LoadedTask) -> Mapping[str, int]:
-    """Counts a task's training rows by class; nothing for regression."""
-    return counted(task.train.labels, task.facts.labels) if task.facts.labels else {}
+    names = task.facts.labels
+    if not names:
+        return {}
+    splits = {"train": task.train, "validation": task.validation}
+    counts = {split: counted(rows.labels, names) for split, rows in splits.items()}
+    commonest = sorted(names, key=lambda name: -counts["train"][name])[:_SHOWN]
+    shown = ", ".join(f"{name:.40} {counts['train'][name]:,}" for name in names if name in commonest)
+    others = f", and {len(names) - _SHOWN} others" if len(names) > _SHOWN else ""
+    tell(f"{len(names)} classes in {len(task.train.texts):,} training rows: {shown}{others}")
+    return counts
 
 
 def draw_rows(rows: Rows, count: int | None, seed: int, option: str) -> Rows:
@@ -174,15 +176,15 @@ def draw_rows(rows: Rows, count: int | None, seed: int, option: str) -> Rows:
     )
 
 
-def check_columns(source: Source, task: LoadedTask) -> None:
+def check_columns(source: Source, columns: Sequence[str]) -> None:
     """Refuses a transfer source with another number of text columns than the task.
 
     Raises:
         DataError: The numbers differ.
     """
-    if len(source.columns) != len(task.facts.columns):
+    if len(source.columns) != len(columns):
         raise DataError(
-            f"{source.name}: the task has {len(task.facts.columns)} text columns, the source "
+            f"{source.name}: the task has {len(columns)} text columns, the source "
             f"{len(source.columns)}; name them with ,column=A+B"
         )
 
@@ -208,7 +210,12 @@ def task_home(task: Task) -> str:
     return GLUE
 
 
-def _facts(task: Task) -> TaskFacts:
+def facts_of(task: Task) -> TaskFacts:
+    """Says what of a task's facts its settings tell, before its rows are read.
+
+    Raises:
+        DataError: They do not name its columns, or name them wrongly.
+    """
     if _is_glue(task) and task.multi_label:
         raise DataError(
             f"--task.multi-label: the rows of GLUE's {task.name} have one class each; name another task"

@@ -122,7 +122,7 @@ def _format(name: str) -> tuple[str, str | None]:
     path = PurePosixPath(name)
     compression = path.suffix.lower() if path.suffix.lower() in _COMPRESSIONS else None
     ending = (path.with_suffix("") if compression else path).suffix.lower()
-    known = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+    known = (".csv", ".tsv", ".json", ".ndjson", ".txt", ".jsonl", ".parquet")
     if ending not in known or (compression and ending == ".parquet"):
         raise DataError(
             f"{name}: expected a file of {', '.join(known)}, all but the last also as "

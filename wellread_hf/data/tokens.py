@@ -24,6 +24,9 @@ _BATCH_CHARACTERS = 1_000_000
 # One block in this many is held out to measure the loss on text that was not trained on.
 _HELD_OUT_EVERY = 200
 _HELD_OUT_MOST = 1_000
+# Of a corpus that fits its tokenizer a few words in a thousand are unknown; of one in another script all but
+# figures, punctuation and foreign names.
+_MOST_UNKNOWN = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,8 @@ def pack(
         folder: Receives `blocks.bin`, whole or not at all.
 
     Raises:
-        DataError: The corpus is empty or fills less than two blocks (one is held out).
+        DataError: The corpus is empty or fills less than two blocks (one is held out), or nearly all of its
+            words are unknown to the tokenizer.
     """
     dtype = id_dtype(tokenizer)
     beside = folder / f"{BLOCKS}.part"
@@ -104,6 +108,7 @@ def pack(
                 file.write(raw)
             file.flush()
             os.fsync(file.fileno())
+        check_known(count.unknown, count.words, tokenizer)
         if written < 2:
             raise DataError(
                 f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
@@ -132,6 +137,27 @@ class Counts:
 
     texts: int = 0
     tokens: int = 0
+    words: int = 0
+    unknown: int = 0
+
+
+def unknown_in(ids: npt.NDArray[Any], tokenizer: Any) -> int:
+    """Counts the tokens that stand for an unknown word."""
+    return 0 if tokenizer.unk_token_id is None else int((ids == tokenizer.unk_token_id).sum())
+
+
+def check_known(unknown: int, tokens: int, tokenizer: Any) -> None:
+    """Refuses a corpus in a language or script that the tokenizer does not know.
+
+    Raises:
+        DataError: More than three quarters of its tokens are unknown words: there is little to predict.
+    """
+    if unknown > _MOST_UNKNOWN * tokens:
+        raise DataError(
+            f"the corpus does not fit the tokenizer: expected known words, got {unknown:,} unknown ones "
+            f"({tokenizer.unk_token}) among {tokens:,} tokens; take a tokenizer for its language and script, "
+            "or train one (recipes/tokenizer.py)"
+        )
 
 
 def _id_stream(
@@ -146,6 +172,8 @@ def _id_stream(
         ids = np.fromiter(chain.from_iterable(row + separator for row in rows if row), dtype=dtype)
         count.texts += len(rows)
         count.tokens += len(ids)
+        count.words += sum(map(len, rows))
+        count.unknown += unknown_in(ids, tokenizer)
         yield ids
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wellread_hf.errors import LabelError, SettingsError, StoreError
 from wellread_hf.graph import Stage, find
-from wellread_hf.inputs import TransferSet, find_task, identity_of, task_identity
+from wellread_hf.inputs import TransferSet, check_task, find_task, identity_of, task_identity
 from wellread_hf.records import StageRecord
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.stages.comparing import shape_of
@@ -34,10 +34,14 @@ def label(
     if settings.states and (expected := shape()) is not None:
         _check_depth(settings.states, expected.layers)
 
+    def check() -> None:
+        check_task(replace(task, train_rows=None, train_seed=0), task_at)
+        transfer_set.check(task)
+
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
 
-        from wellread_hf.data.rows import load_task
+        from wellread_hf.data.rows import load_task, tell_classes
         from wellread_hf.evaluation.metrics import scores
         from wellread_hf.models.encoding import encode
         from wellread_hf.models.inference import logits_in_order
@@ -61,6 +65,7 @@ def label(
             "rows": len(texts),
             "labels": loaded.facts.labels,
             "teacher_order": order,
+            "class_counts": tell_classes(loaded),
             "shards_reused": reused,
         }
         if settings.states:
@@ -86,6 +91,7 @@ def label(
         },
         after=after,
         work=work,
+        check=check,
         shape=shape,
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.errors import TokenizerError
 from wellread_hf.graph import Stage, find, short_name
-from wellread_hf.inputs import find_sources, identity_of, source_identity, texts_of
+from wellread_hf.inputs import check_sources, find_sources, identity_of, source_identity, texts_of
 from wellread_hf.locations import Location
 from wellread_hf.settings import Corpus, Pretrain, Running
 from wellread_hf.stages.comparing import shape_of
@@ -34,6 +34,7 @@ def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Se
         identity={"sources": source_identity(sources), "vocabulary": vocabulary},
         after=after,
         work=work,
+        check=lambda: check_sources(sources),
         solo=True,
     )
 
@@ -76,6 +77,7 @@ def pack(
         },
         after=after,
         work=work,
+        check=lambda: check_sources(sources),
         solo=True,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.graph import Stage, find, on_main_process, short_name
-from wellread_hf.inputs import TransferSet, find_task, task_identity
+from wellread_hf.inputs import TASK, TransferSet, check_task, find_task, task_identity
 from wellread_hf.locations import Location
 from wellread_hf.records import RECORD, StageRecord, digest
 from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
@@ -76,8 +76,15 @@ def _tuned(
     if soft is not None:
         check_objective(soft[2], soft[0], shape, lora)
 
+    def check() -> None:
+        check_task(task, task_at)
+        if soft is not None and transfer_set is not None:
+            transfer_set.check(task)
+            if soft[2].hard_label_share:
+                _check_hard_labels(task, soft[1])
+
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.data.rows import draw_rows, load_task
+        from wellread_hf.data.rows import draw_rows, load_task, tell_classes
         from wellread_hf.evaluation.metrics import scores
         from wellread_hf.models.encoded_once import encode_once
         from wellread_hf.models.inference import logits_in_order
@@ -88,6 +95,7 @@ def _tuned(
         from wellread_hf.training.tuning import tune
 
         loaded = load_task(task, task_at)
+        class_counts = tell_classes(loaded)
 
         def classifier(at: Location, seed: int) -> Any:
             return load_classifier(at, "--start.weights", loaded.facts.labels, seed, start.trust_remote_code)
@@ -114,7 +122,7 @@ def _tuned(
             if store.states is not None:
                 targets["teacher_states"] = store.states
             if objective.hard_label_share:
-                targets["labels"] = _hard_labels(rows, task)
+                targets["labels"] = rows.labels
         length, runs = tuning.max_length, running.runs
         validation = encode_once(loaded.validation.texts, tokenizer, length, runs)
         # LoRA goes into the model itself; what is trained is peft's view of it.
@@ -131,6 +139,7 @@ def _tuned(
             stage.digest,
         )
         outcome["mlm_loss_at_start"] = _mlm_loss(weights_at)
+        outcome["class_counts"] = class_counts
         if lora is None:
             save_model(model, tokenizer, stage.folder)
         else:
@@ -172,6 +181,7 @@ def _tuned(
         identity=identity,
         after=[*after, *([] if soft is None else [soft[0]])],
         work=work,
+        check=check,
         shape=shape,
     )
 
@@ -185,18 +195,17 @@ def _check_classes(stored: Sequence[str], task: Sequence[str]) -> None:
         )
 
 
-def _hard_labels(rows: Any, task: Task) -> Any:
+def _check_hard_labels(task: Task, transfer: Transfer) -> None:
     if task.train_rows is not None:
         raise SettingsError(
             f"--task.train-rows allows {task.train_rows} labels, but a hard-label share uses those of the "
             "whole transfer set; leave out one of the two"
         )
-    if rows.labels is None:
+    if transfer.sources != (TASK,):
         raise SettingsError(
             "--objective.hard-label-share needs true labels, and this transfer set has text without labels; "
             "use --transfer.sources task, or a share of 0"
         )
-    return rows.labels
 
 
 def _mlm_loss(weights_at: Location | None) -> float | None:
