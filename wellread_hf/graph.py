@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -24,11 +24,18 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf import __version__
-from wellread_hf.errors import BusyError, DiskFullError, WellreadError
+from wellread_hf.errors import (
+    BusyError,
+    DiskFullError,
+    StoreError,
+    WellreadError,
+    cause,
+    library_errors_as,
+)
 from wellread_hf.evaluation.baselines import with_warnings
-from wellread_hf.locations import Location, RepoType, locate
-from wellread_hf.progress import tell
-from wellread_hf.records import RECORD, StageRecord, digest
+from wellread_hf.locations import Location, RepoType, check_unchanged, locate
+from wellread_hf.progress import is_main_process, tell
+from wellread_hf.records import MEMORY, RECORD, StageRecord, digest, outputs_of
 from wellread_hf.students import Shape
 from wellread_hf.training.stopping import end_if_asked, signals_heard
 
@@ -45,6 +52,7 @@ class Stage:
         root: Folder of all stages.
         identity: Everything that decides the result: settings and fingerprints of inputs.
         after: Stages that must be finished first.
+        reads: Places that `work` reads, as they were found.
         work: Does the job in the folder it is given, on every process; returns the outcome.
         solo: The job is done by the main process alone while the others wait.
         shape: Tells depth and width of the model that it makes, or of the teacher whose labels it stores;
@@ -59,6 +67,7 @@ class Stage:
     root: Path
     identity: Mapping[str, Any]
     after: Sequence["Stage"] = field(default=())
+    reads: Sequence[Location] = ()
     work: Callable[["Stage"], Mapping[str, Any]]
     solo: bool = False
     shape: Callable[[], Shape | None] = lambda: None
@@ -80,9 +89,10 @@ class Stage:
     @property
     def state(self) -> str:
         """`done`, `half done` or `to do`."""
-        if (self.folder / RECORD).is_file():
+        # Unlike pathlib's, these raise nothing: a path that cannot be is not there.
+        if os.path.isfile(self.folder / RECORD):
             return "done"
-        return "half done" if self.folder.is_dir() else "to do"
+        return "half done" if os.path.isdir(self.folder) else "to do"
 
     @property
     def record(self) -> StageRecord:
@@ -105,15 +115,31 @@ def in_order(stages: Sequence[Stage]) -> list[Stage]:
 
 
 def check(stages: Sequence[Stage]) -> Mapping[str, Any]:
-    """Lets every stage that is not done look at its inputs before anything runs; returns nothing.
+    """Looks at the folders and inputs of all stages that are not done, before anything runs; returns nothing.
 
     Raises:
-        WellreadError: Whatever a stage finds.
+        WellreadError: Whatever is found.
     """
     for stage in stages:
-        if stage.state != "done":
-            stage.check()
+        if stage.state == "done":
+            continue
+        _check_folder(stage.folder)
+        for needed in stage.after:
+            if needed.state == "done":
+                needed.record.check_outputs(needed.folder)
+        stage.check()
     return {}
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder that cannot be made or written to."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    remedy = "give another --running.runs, or a shorter name"
+    with library_errors_as(StoreError, f"{folder} cannot be made", remedy), suppress(FileNotFoundError):
+        # Raises where a file is in the way, or the name is too long.
+        (there / folder.name).stat()
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder} cannot be made: {there} is not writable; {remedy}")
 
 
 def carry_out(stages: Sequence[Stage]) -> None:
@@ -128,7 +154,7 @@ def carry_out(stages: Sequence[Stage]) -> None:
 
 
 def _carry_out(stages: Sequence[Stage]) -> None:
-    ordered = in_order(stages)
+    ordered, wanted = in_order(stages), {stage.digest for stage in stages}
     left = sum(stage.state != "done" for stage in ordered)
     # Setting up processes loads torch, which takes seconds; a rerun with nothing to do is over before that.
     if left:
@@ -139,9 +165,12 @@ def _carry_out(stages: Sequence[Stage]) -> None:
     for stage in ordered:
         end_if_asked()
         if state is None or stage.state == "done":
+            if stage.digest in wanted:
+                stage.record.check_outputs(stage.folder)
+            _clean_up(stage)
             tell(f"{stage.kind} {stage.name}: done already in {stage.folder}")
             continue
-        with _disk_full_told(stage.folder):
+        with _disk_told(stage.folder):
             if state.is_main_process:
                 stage.folder.mkdir(parents=True, exist_ok=True)
             with _locked(stage.folder, state.is_main_process):
@@ -173,16 +202,34 @@ def processes() -> Any:
 def _carry_out_one(stage: Stage, state: Any) -> None:
     tell(f"{stage.kind} {stage.name}: starts in {stage.folder}")
     started = time.monotonic()
+    on_main_process(lambda: _check_unchanged(stage))
     state.wait_for_everyone()
     outcome = on_main_process(lambda: stage.work(stage)) if stage.solo else stage.work(stage)
     state.wait_for_everyone()
+    try:
+        on_main_process(lambda: _check_unchanged(stage))
+    except WellreadError:
+        # Checkpoints too may be of both contents.
+        shutil.rmtree(stage.folder, ignore_errors=True)
+        raise
     if state.is_main_process:
         outcome = with_warnings(outcome)
         seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
         _record(stage, outcome, seconds)
-        # Only now are they of no use; a kill before this line costs disk, not work.
-        shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
+        _clean_up(stage)
         tell(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
+
+
+def _check_unchanged(stage: Stage) -> Mapping[str, Any]:
+    for location in stage.reads:
+        check_unchanged(location, stage.root / MEMORY)
+    return {}
+
+
+def _clean_up(stage: Stage) -> None:
+    """Removes what is of no use once there is a record; a kill before this costs disk, not work."""
+    if is_main_process():
+        shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
 
 
 def on_main_process(work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -223,6 +270,8 @@ def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
         processes=processes().num_processes,
         device=str(processes().device),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        version=stage.version,
+        outputs=outputs_of(stage.folder),
     ).write(stage.folder)
 
 
@@ -240,8 +289,8 @@ def find(
         if path.is_relative_to(stage.folder):
             inside = path.relative_to(stage.folder)
             return Location(name=name, revision=None, fingerprint=f"stage:{stage.digest}:{inside}")
-    with _disk_full_told(root):
-        return locate(name, repo_type, option, revision, memory=root / ".digests.json")
+    with _disk_told(root):
+        return locate(name, repo_type, option, revision, memory=root / MEMORY)
 
 
 def short_name(start: str | None) -> str:
@@ -276,8 +325,8 @@ def _locked(folder: Path, holds: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_full_told(folder: Path) -> Iterator[None]:
-    """Turns whatever a library raises on a full disk into one sentence."""
+def _disk_told(folder: Path) -> Iterator[None]:
+    """Turns what is raised on a full disk, or by files that cannot be read or written, into one sentence."""
     try:
         yield
     except WellreadError:
@@ -285,8 +334,14 @@ def _disk_full_told(folder: Path) -> Iterator[None]:
     except Exception as error:
         # torch and safetensors wrap the system's error in their own, so its text is looked at too.
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = full or "No space left" in str(error)
+        if isinstance(error, OSError) and error.errno is not None and not full:
+            raise StoreError(
+                f"{folder}: a file cannot be read or written ({cause(error)}); check its path and "
+                "rights, and run again"
+            ) from error
         there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-        if full or "No space left" in str(error) or shutil.disk_usage(there).free < 1 << 16:
+        if full or shutil.disk_usage(there).free < 1 << 16:
             raise DiskFullError(
                 f"the disk of {folder} is full; free some space and run again, the stage goes on from its "
                 "last whole checkpoint"

@@ -109,6 +109,11 @@ class TransferSet:
         }
 
     @property
+    def locations(self) -> list[Location]:
+        """Where its text lies, the task's own rows apart."""
+        return [location for found in self.sources.values() for _, location in found]
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """Says what decides the transfer set, the task's own rows apart."""
         sources = [

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -241,7 +242,9 @@ def _fingerprint(path: Path, repo_type: RepoType, memory: Path | None, above: tu
     is_model = repo_type == "model" and any((path / mark).is_file() for mark in _MODEL_MARKS)
     stage = next((folder for folder in (path, *path.parents) if (folder / RECORD).is_file()), None)
     if stage is not None:
-        found = f"stage:{StageRecord.read(stage).digest}:{path.relative_to(stage)}"
+        record = StageRecord.read(stage)
+        record.check_outputs(stage, path)
+        found = f"stage:{record.digest}:{path.relative_to(stage)}"
     else:
         files = {path.name: path}
         if path.is_dir():
@@ -309,8 +312,15 @@ def _elsewhere(name: str, revision: str | None, memory: Path | None, above: tupl
     """
     try:
         path = Path(name)
-        if path.is_dir():
-            return _fingerprint(path, "model", memory, above)
+        return _fingerprint(path, "model", memory, above) if path.is_dir() else _hub_commit(name, revision)
+    except OSError:
+        return name
+
+
+# Asked once: within a run it is one commit, whatever the network does.
+@cache
+def _hub_commit(name: str, revision: str | None) -> str:
+    try:
         return _on_the_hub(name, "model", "", revision).fingerprint
     except (OSError, SourceError):
         return name

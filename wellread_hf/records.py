@@ -10,16 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import StoreError
+from wellread_hf.errors import StoreError, library_errors_as
 
 RECORD = "stage.json"
 # Folder in a stage's that holds a LoRA adapter, beside the merged model.
 ADAPTER = "adapter"
 # Whether file digests are written down for the next run; a plan that is only shown writes nothing.
 REMEMBERS = ContextVar("REMEMBERS", default=True)
+# Where, in the folder of all stages.
+MEMORY = ".digests.json"
+# What lies in a stage's folder and is no output: others write it later, or it goes.
+_NO_OUTPUT = (RECORD, "README.md", "error.txt", "checkpoints", ".*", "*.part", "*.png", "unchecked")
 
 
 def digest(value: object) -> str:
@@ -136,6 +141,34 @@ def _remembered(memory: Path) -> dict[str, str]:
     return known if whole else {}
 
 
+_FACTS = ("size", "mtime_ns", "ctime_ns")
+
+
+def _facts(path: Path) -> dict[str, int] | None:
+    """Returns what changes with a file's content; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return dict(zip(_FACTS, (status.st_size, status.st_mtime_ns, status.st_ctime_ns), strict=True))
+
+
+def outputs_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Returns what a record says of the files in a folder."""
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(fnmatch(part, no) for part in path.relative_to(folder).parts for no in _NO_OUTPUT)
+    )
+    # The facts first: a change while a file is read shows later.
+    facts = {path: _facts(path) or {} for path in files}
+    return {
+        str(path.relative_to(folder)): {"sha256": sha256, **facts[path]}
+        for path, sha256 in file_digests(files).items()
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
     """What made a finished folder, and what came of it.
@@ -152,6 +185,8 @@ class StageRecord:
         command: The command line.
         processes: Processes that worked on it.
         device: Kind of device of the first one.
+        version: The stage's.
+        outputs: SHA-256, size and times of each file that it wrote, by path in the folder.
     """
 
     kind: str
@@ -166,6 +201,8 @@ class StageRecord:
     # Records of before there were these two have none.
     processes: int | None = None
     device: str | None = None
+    version: int = 1
+    outputs: Mapping[str, Mapping[str, Any]] | None = None
 
     @property
     def text(self) -> str:
@@ -175,6 +212,35 @@ class StageRecord:
     def write(self, folder: Path) -> None:
         """Writes `stage.json` atomically; call it last."""
         write_atomically(folder / RECORD, self.text)
+
+    def check_outputs(self, folder: Path, inside: Path | None = None) -> None:
+        """Compares the files of a finished folder with what its stage wrote.
+
+        Size and times come first, so that files as they were left cost no reading; those that were copied
+        or moved are read once.
+
+        Args:
+            folder: Where it lies.
+            inside: The file or folder below it that is used; None: all of it.
+
+        Raises:
+            StoreError: A file was changed or is gone; the message names it.
+        """
+        with library_errors_as(StoreError, f"{folder / RECORD}: `outputs` cannot be read"):
+            doubtful = {
+                folder / name: str(written["sha256"])
+                for name, written in (self.outputs or {}).items()
+                if inside is None or (folder / name).is_relative_to(inside)
+                if _facts(folder / name) != {key: written[key] for key in _FACTS}
+            }
+        whole = [path for path in doubtful if path.is_file()]
+        found = file_digests(whole, folder.parent / MEMORY)
+        for path, sha256 in doubtful.items():
+            if found.get(path) != sha256:
+                how = "was changed since its stage wrote it" if path in found else "is missing"
+                program = self.command.partition(" ")[0]
+                maker = f"recipes/{program}" if program.endswith(".py") else "its command"
+                raise StoreError(f"{path} {how}; delete {folder / RECORD} and run {maker} again")
 
     @classmethod
     def read(cls, folder: Path) -> "StageRecord":

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from wellread_hf import commands
 from wellread_hf.errors import PublishError
 from wellread_hf.hub.parcels import LocalFile, Parcel, check_parcels
+from wellread_hf.records import outputs_of
 
 # Put together here, so that nothing in this repository looks like a token.
 LIKE_A_TOKEN = "hf" + "_" + "aB3" * 11
@@ -158,16 +159,55 @@ def test_everything_that_is_wrong_is_told_at_once(run: Path, wellread: Wellread,
     assert "vocab.txt holds" in told[2]
 
 
-def test_what_wellread_card_left_in_the_folder_is_in_nobodys_way(
+def test_weights_that_are_not_those_that_were_scored_are_refused(
     run: Path, wellread: Wellread, hub: HubServer
 ) -> None:
+    _edit(run / "stage.json", outputs=outputs_of(run))
+    weights = run / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    sentence = f"{weights} was changed since its stage wrote it; delete {run / 'stage.json'} and run"
+    _refused(wellread("publish", run, "--namespace", "alice"), sentence, hub)
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert wellread("publish", run, "--namespace", "alice", "--dry-run")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["../../../etc/hostname", "/etc/hostname", "/dev/zero", "."])
+def test_a_record_of_files_elsewhere_is_refused(
+    name: str, run: Path, wellread: Wellread, hub: HubServer
+) -> None:
+    outputs = {name: {"sha256": "0" * 64, "size": 0, "mtime_ns": 0, "ctime_ns": 0}}
+    _edit(run / "stage.json", outputs=outputs)
+    _refused(wellread("publish", run, "--namespace", "alice"), "delete", hub)
+
+
+@pytest.mark.parametrize("outputs", [7, ["x"], {"model.safetensors": 7}, {"model.safetensors": {}}, "x"])
+def test_a_record_of_outputs_that_is_none_is_refused(
+    outputs: object, run: Path, wellread: Wellread, hub: HubServer
+) -> None:
+    _edit(run / "stage.json", outputs=outputs)
+    _refused(wellread("publish", run, "--namespace", "alice"), "`outputs` cannot be read", hub)
+
+
+def test_what_wellread_card_or_a_kill_left_in_the_folder_is_in_nobodys_way(
+    run: Path, wellread: Wellread, hub: HubServer
+) -> None:
+    _edit(run / "stage.json", outputs=outputs_of(run))
+    # A kill between the record and the tidying after it.
+    (run / "checkpoints" / "checkpoint-7").mkdir(parents=True)
+    (run / "checkpoints" / "checkpoint-7" / "optimizer.pt").write_bytes(b"")
+    for name in (".lock", "switches.json", "log.json.123.part", "curve.png"):
+        (run / name).write_bytes(b"")
     (run / ".eval_results").mkdir()
     (run / "README.md").write_text("old")
     (run / "log.json").write_text("[]")
     assert wellread("publish", run, "--namespace", "alice")[0] == 0
     files = set(hub.repository("alice/bert-2-128").files())
     assert files >= {"README.md", "config.json", "model.safetensors", "tokenizer.json"}
-    assert not files & {"log.json", "stage.json"}
+    assert not files & {"log.json", "stage.json", "switches.json", ".lock"}
+    assert not [file for file in files if "checkpoint" in file or file.endswith(".part")]
     assert hub.repository("alice/bert-2-128").read("README.md") != b"old"
 
 

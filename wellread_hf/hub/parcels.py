@@ -25,8 +25,9 @@ from wellread_hf.records import ADAPTER, RECORD
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _MAY_BE_THERE = ("special_tokens_map.json", "vocab.txt")
 # What our own stages and `wellread card` leave in a run's folder beside the model; it stays here.
-_STAYS_HERE = (RECORD, "log.json", "README.md")
-_FOLDERS_STAY_HERE = (".eval_results", ADAPTER)
+# A kill between a record and the tidying after it leaves locks and checkpoints.
+_STAYS_HERE = (RECORD, "log.json", "README.md", "switches.json", ".lock")
+_FOLDERS_STAY_HERE = (".eval_results", ADAPTER, "checkpoints", "unchecked")
 _SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,94}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
@@ -236,7 +237,7 @@ def _files(folder: Path, allowed: Sequence[str], pattern: re.Pattern[str] | None
             raise PublishError(f"{path} is {kind}: expected ordinary files only; move it out of the folder")
         if path.name in allowed or (pattern and pattern.fullmatch(path.name)):
             found[path.name] = path
-        elif path.name not in _STAYS_HERE and path.suffix != ".png":
+        elif path.name not in _STAYS_HERE and path.suffix not in (".png", ".part"):
             raise PublishError(
                 f"{path} is not among the files that are pushed ({', '.join(allowed)}); move it out of the "
                 "folder"

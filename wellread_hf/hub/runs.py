@@ -25,10 +25,11 @@ def parcel_of_run(
 
     Raises:
         PublishError: The stage made nothing that is pushed, or its files break a rule.
-        StoreError: The stage is not finished.
+        StoreError: The stage is not finished, or a file was changed since.
         CardError: Its card has a value that the Hub would refuse.
     """
     record = StageRecord.read(folder)
+    record.check_outputs(folder)
     if record.kind == "label":
         name = name or f"{record.name}-soft-labels-{record.digest[:8]}"
         # The command line may name folders of this machine; the Hub has no use for it.

@@ -73,6 +73,7 @@ def adopt(
             "tokenizer": None if tokenizer_at is None else tokenizer_at.fingerprint,
         },
         after=after,
+        reads=[source_at, *([] if tokenizer_at is None else [tokenizer_at])],
         work=work,
         solo=True,
     )

@@ -84,6 +84,7 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
             "tokenizer": None if tokenizer_at is None else tokenizer_at.fingerprint,
         },
         after=after,
+        reads=[source_at, *([] if tokenizer_at is None else [tokenizer_at])],
         work=work,
         solo=True,
         shape=lambda: None if student is None else student.shape,

@@ -90,6 +90,7 @@ def label(
             "settings": identity_of(settings, later=("states",)),
         },
         after=after,
+        reads=[teacher_at, *task_at, *transfer_set.locations],
         work=work,
         check=check,
         shape=shape,
@@ -196,7 +197,14 @@ def stored_labels(folder: Path) -> Stage:
     def work(stage: Stage) -> Mapping[str, Any]:
         raise StoreError(f"{folder} was deleted while it was in use; label again (recipes/label.py)")
 
-    stage = Stage(kind=record.kind, name=record.name, root=folder.parent, identity=record.settings, work=work)
+    stage = Stage(
+        kind=record.kind,
+        name=record.name,
+        root=folder.parent,
+        identity=record.settings,
+        work=work,
+        version=record.version,
+    )
     if record.kind != "label" or stage.folder.name != folder.resolve().name:
         raise StoreError(
             f"--labels {folder}: expected the folder of a labelling stage under its own name, label-...; "

@@ -76,6 +76,7 @@ def predict(
             "max_length": max_length,
         },
         after=needed,
+        reads=[model_at, *task_at],
         work=work,
         solo=True,
     )
@@ -115,6 +116,7 @@ def check_glue(tasks: Sequence[Task], running: Running, after: Sequence[Stage] =
             "versions": {name: version(name) for name in _SCORERS},
         },
         after=after,
+        reads=[location for place in places for location in place],
         work=work,
         solo=True,
     )

@@ -33,6 +33,7 @@ def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Se
         root=running.runs,
         identity={"sources": source_identity(sources), "vocabulary": vocabulary},
         after=after,
+        reads=[location for _, location in sources],
         work=work,
         check=lambda: check_sources(sources),
         solo=True,
@@ -76,6 +77,7 @@ def pack(
             **({"documents": True} if documents else {}),
         },
         after=after,
+        reads=[tokenizer_at, *(location for _, location in sources)],
         work=work,
         check=lambda: check_sources(sources),
         solo=True,
@@ -128,6 +130,7 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
             "tokenizer": tokenizer_at.fingerprint,
         },
         after=[*after, *packs],
+        reads=[place for place in (tokenizer_at, start_at, teacher_at) if place is not None],
         work=work,
         shape=lambda: student.shape if start_at is None else shape_of(start_at, "--start", after),
     )

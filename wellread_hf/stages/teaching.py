@@ -180,6 +180,11 @@ def _tuned(
         root=running.runs,
         identity=identity,
         after=[*after, *([] if soft is None else [soft[0]])],
+        reads=[
+            *task_at,
+            *(place for place in {weights_at, tokenizer_at} if place is not None),
+            *([] if transfer_set is None else transfer_set.locations),
+        ],
         work=work,
         check=check,
         shape=shape,

@@ -25,7 +25,6 @@ class _Ending:
 @contextmanager
 def signals_heard() -> Iterator[None]:
     """Lets the two signals raise `Terminated` inside, but for those that the program was started deaf to."""
-    _Ending.number = None
     # Python tells the main thread alone of signals. `nohup` is why one may be ignored.
     heard = [
         number
@@ -33,6 +32,8 @@ def signals_heard() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread()
         and signal.getsignal(number) == signal.SIG_DFL
     ]
+    if heard:
+        _Ending.number = None
     for number in heard:
         signal.signal(number, _hear)
     try:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from wellread_hf.errors import StoreError, library_errors_as
 from wellread_hf.records import write_atomically
 from wellread_hf.settings import Pretrain
 
@@ -52,7 +53,13 @@ class TimeBudget(TrainerCallback):
         self.data = data
         self.path = folder / _SWITCHES
         self.phase_ends = [sum(settings.phase_shares[:end]) for end in range(1, len(settings.phase_shares))]
-        self.switches: list[int] = json.loads(self.path.read_text()) if self.path.is_file() else []
+        self.switches: list[int] = []
+        # A run that starts afresh has ended no phase.
+        if seconds_before and self.path.is_file():
+            with library_errors_as(
+                StoreError, f"{self.path} cannot be read", f"delete {folder} and run again"
+            ):
+                self.switches = [int(position) for position in json.loads(self.path.read_bytes())]
         for phase, position in enumerate(self.switches):
             data.end_phase(phase, position)
         self.spent = 0.0
