@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wellread_hf.data.predictions import LABEL, Predictions, check_test_rows, file_name, parse
-from wellread_hf.errors import DataError, SettingsError, StoreError, nearest
+from wellread_hf.errors import DataError, SettingsError, StoreError, library_errors_as, nearest
 from wellread_hf.evaluation.average import Average, average, set_score
 from wellread_hf.evaluation.metrics import scores_of
 from wellread_hf.records import StageRecord, file_digest, write_atomically
@@ -21,6 +21,8 @@ from wellread_hf.tasks import GLUE_SETS
 # The first date that a zip can hold: the same predictions give the same bytes whenever they are packed.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 BASELINE = "baseline"
+# Bytes of a file of predictions or of a zip of them; QQP's has 4 MB.
+_LARGEST = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ def submit(runs: Sequence[Path], out: Path, baseline_for_missing: bool = False) 
     """
     if not runs:
         raise SettingsError("expected a folder of predictions, runs/glue-... or runs/predict-..., got none")
+    if out.is_dir():
+        raise SettingsError(f"--out {out}: expected a file to write, got a folder; give a file's name")
     chosen = _chosen(runs)
     missing = [rows.title for rows in GLUE_SETS.values() if rows.task not in chosen]
     if missing and not baseline_for_missing:
@@ -192,18 +196,28 @@ def _packed(files: Mapping[str, str]) -> bytes:
 
 
 def _member(submission: Path, name: str) -> str:
-    try:
-        with zipfile.ZipFile(submission) as archive:
-            return archive.read(name).decode()
-    except (OSError, KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise StoreError(
-            f"{submission}: expected a zip of predictions with {name} ({error}); `wellread "
-            "submission` writes one"
-        ) from error
+    _check_file(submission)
+    subject = f"{submission}: expected a zip of predictions with {name}"
+    with library_errors_as(StoreError, subject, "`wellread submission` writes one"):
+        # Whatever the zip says of its sizes, no more than this is unpacked.
+        with zipfile.ZipFile(submission) as archive, archive.open(name) as member:
+            content = member.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise StoreError(f"{subject} of at most {_LARGEST >> 20} MB, got more; pack predictions alone")
+        return content.decode()
 
 
 def _read(path: Path) -> str:
-    try:
+    _check_file(path)
+    with library_errors_as(StoreError, f"{path} cannot be read", "check the path, or write it again"):
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); check the path, or write it again") from error
+
+
+def _check_file(path: Path) -> None:
+    """Refuses what is no file, such as a pipe that nobody writes to, or is larger than any of predictions."""
+    if not path.is_file():
+        raise StoreError(f"expected a file {path}, found none there; check the path")
+    if path.stat().st_size > _LARGEST:
+        raise StoreError(
+            f"{path}: expected at most {_LARGEST >> 20} MB, got more; give a file of predictions"
+        )

@@ -77,7 +77,7 @@ def parse(text: str, name: str, source: str, column: str = PREDICTION) -> Predic
     values: dict[int, float] = {}
     for number, line in enumerate(lines, start=2):
         index, tab, value = line.partition("\t")
-        if not tab or not (index.isascii() and index.isdecimal()):
+        if not tab or not (index.isascii() and index.isdecimal() and len(index) < 10):
             raise DataError(
                 f"{source}, line {number}: expected a row's number, a tab and its {column}, got {line!r:.60}"
             )
