@@ -15,6 +15,7 @@ from wellread_hf import stages
 from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.graph import Stage
+from wellread_hf.ranges import WEIGHT, check_numbers
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.summary import show_result
 from wellread_hf.toy import SMOKE, Toy, smoke_label, smoke_teacher
@@ -37,6 +38,9 @@ class Settings:
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, teacher_weights=WEIGHT)
 
 
 def plan(settings: Settings) -> list[Stage]:

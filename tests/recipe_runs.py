@@ -41,13 +41,20 @@ def recipe(name: str) -> str:
 
 
 def run_here(capfd: pytest.CaptureFixture[str], name: str, *options: object) -> Ran:
-    """Runs a recipe as `python recipes/NAME.py OPTIONS` does, but for the start of Python."""
+    """Runs a recipe, or `wellread NAME`, as a shell does, but for the start of Python."""
+    from wellread_hf.commands import main
+
     capfd.readouterr()
+    _, command, subcommand = name.rpartition("wellread ")
+    program = ["wellread", subcommand] if command else [recipe(name)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [recipe(name), *map(str, options)])
+        patch.setattr(sys, "argv", [*program, *map(str, options)])
         status = 0
         try:
-            runpy.run_path(recipe(name), run_name="__main__")
+            if command:
+                main()
+            else:
+                runpy.run_path(recipe(name), run_name="__main__")
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
     out, err = capfd.readouterr()

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from wellread_hf.errors import StoreError
+from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.records import StageRecord, commit
 
 if TYPE_CHECKING:
@@ -75,19 +75,20 @@ def draw_losses(folders: Sequence[Path], path: Path) -> None:
         path: The PNG.
 
     Raises:
+        SettingsError: No folder is given.
         StoreError: A folder is no finished stage, or one that trains nothing.
     """
+    if not folders:
+        raise SettingsError("expected folders of finished training stages, got none; give runs/pretrain-...")
     figure = _figure()
     axes = figure.subplots()
     for number, folder in enumerate(folders):
         record = StageRecord.read(folder)
         if not (folder / "log.json").is_file():
             raise StoreError(f"{folder} has no log.json: expected a stage that trains, got {record.kind}")
-        log = json.loads((folder / "log.json").read_text())
         colour = f"C{number}"
         for key, name, style in (("loss", "training", "-"), ("eval_loss", "held out", "o")):
-            entries = [entry for entry in log if key in entry]
-            steps, losses = [entry["step"] for entry in entries], [entry[key] for entry in entries]
+            steps, losses = _logged(folder / "log.json", key)
             axes.plot(
                 steps,
                 losses,
@@ -105,6 +106,16 @@ def draw_losses(folders: Sequence[Path], path: Path) -> None:
     axes.set_ylabel("loss (nats)")
     axes.legend()
     _save(figure, path)
+
+
+def _logged(path: Path, key: str) -> tuple[list[float], list[float]]:
+    """Returns the steps of a log that have a value, and the values."""
+    with library_errors_as(StoreError, f"{path} cannot be read as the log of a training", "run it again"):
+        entries = [dict(entry) for entry in json.loads(path.read_text())]
+        found = [(float(entry["step"]), float(entry[key])) for entry in entries if key in entry]
+        if not entries:
+            raise StoreError(f"{path}: expected losses, found none; run the training again")
+    return [step for step, _ in found], [value for _, value in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ _SYNONYMS = {
     "lr": "learning-rate",
     "bs": "batch-size",
     "batch": "batch-size",
+    "batch-size": "batch-tokens",
     "per-device-train-batch-size": "batch-size",
     "train-batch-size": "batch-size",
     "gradient-accumulation-steps": "micro-batch-size",

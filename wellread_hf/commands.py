@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from wellread_hf.cli import read_words, run_recipe, with_errors_told
-from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, nearest
+from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, library_errors_as, nearest
 from wellread_hf.hub.options import Publishing
 
 
@@ -133,7 +133,10 @@ def verify(
         deadline: Minutes after which a call that fails is not tried again.
     """
     from wellread_hf.hub.command import verify_model
+    from wellread_hf.settings import Tuning
 
+    # Refuses a length that no training has, before the Hub is asked.
+    Tuning(max_length=max_length)
     sys.exit(verify_model(repo, revision, scores, data, max_length, 60 * deadline))
 
 
@@ -272,7 +275,10 @@ def card(
         raise SettingsError("expected a run's folder or a student's name, got neither; or give --all")
     folder = Path(target)
     if folder.is_dir():
-        facts = facts_of_run(folder, name, namespace)
+        with library_errors_as(
+            StoreError, f"{folder}: expected a finished stage as this version leaves it", "run it again"
+        ):
+            facts = facts_of_run(folder, name, namespace)
     elif "/" in target and not target.startswith("google/"):
         raise StoreError(
             f"expected a run's folder or a student's name, and there is no folder {target}; check it"

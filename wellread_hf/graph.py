@@ -322,6 +322,9 @@ def _locked(folder: Path, holds: bool) -> Iterator[None]:
             yield
         finally:
             (folder / ".lock").unlink(missing_ok=True)
+            # What was refused before anything was written leaves no folder; others are not empty.
+            with suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager

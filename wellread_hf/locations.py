@@ -93,6 +93,9 @@ def locate(
 def _locate(
     name: str, repo_type: RepoType, option: str, revision: str | None, memory: Path | None
 ) -> Location:
+    if not name:
+        # As a path it would be this folder.
+        raise SourceError(f"{option}: expected a path or a Hub id, got nothing; give one")
     try:
         path = Path(name).expanduser()
         here = path.exists()

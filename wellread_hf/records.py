@@ -251,11 +251,15 @@ class StageRecord:
         """
         path = folder / RECORD
         try:
-            return cls(**json.loads(path.read_text()))
+            record = cls(**json.loads(path.read_text()))
+            for name in ("settings", "inputs", "outcome"):
+                if not isinstance(getattr(record, name), dict):
+                    raise TypeError(f"{name} is no JSON object")
+            return record
         except FileNotFoundError:
             raise StoreError(
                 f"expected a finished stage in {folder}, found no {RECORD}; run the stage again, "
                 "it goes on where it stopped"
             ) from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise StoreError(f"{path} cannot be read ({error}); delete it and run the stage again") from error

@@ -23,6 +23,8 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)
 BASELINE = "baseline"
 # Bytes of a file of predictions or of a zip of them; QQP's has 4 MB.
 _LARGEST = 1 << 26
+_EXPECTED = "expected predictions as this version stores them"
+_AGAIN = "run recipes/glue.py again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,20 +141,8 @@ def _chosen(runs: Sequence[Path]) -> dict[str, Path]:
     """Returns the folder of predictions of each task."""
     found: dict[str, Path] = {}
     for run in runs:
-        record = StageRecord.read(run)
-        match record.kind:
-            case "predict":
-                folders = {str(record.outcome["task"]): run}
-            case "glue":
-                names = json.loads(_read(run / RESULTS))["runs"]
-                folders = {
-                    task: max((run.parent / name for name in of), key=_dev) for task, of in names.items()
-                }
-            case kind:
-                raise StoreError(
-                    f"{run} is the folder of a stage {kind!r}: expected predictions, runs/glue-... or "
-                    "runs/predict-...; recipes/glue.py makes them"
-                )
+        with library_errors_as(StoreError, f"{run}: {_EXPECTED}", _AGAIN):
+            folders = _predicted(run)
         for task, folder in folders.items():
             if task in found:
                 raise SettingsError(
@@ -160,6 +150,20 @@ def _chosen(runs: Sequence[Path]) -> dict[str, Path]:
                 )
             found[task] = folder
     return found
+
+
+def _predicted(run: Path) -> dict[str, Path]:
+    """Returns the folders of predictions that a run stands for, by task."""
+    record = StageRecord.read(run)
+    if record.kind == "predict":
+        return {str(record.outcome["task"]): run}
+    if record.kind == "glue":
+        names = json.loads(_read(run / RESULTS))["runs"]
+        return {task: max((run.parent / name for name in of), key=_dev) for task, of in names.items()}
+    raise StoreError(
+        f"{run} is the folder of a stage {record.kind!r}: expected predictions, runs/glue-... or "
+        "runs/predict-...; recipes/glue.py makes them"
+    )
 
 
 def _dev(folder: Path) -> float:
@@ -170,7 +174,8 @@ def _dev(folder: Path) -> float:
 
 def _stored(folder: Path, name: str) -> Predictions:
     path = folder / file_name(name, "test")
-    known: Any = StageRecord.read(folder).outcome["files"].get(path.name)
+    with library_errors_as(StoreError, f"{folder}: {_EXPECTED}", _AGAIN):
+        known: Any = StageRecord.read(folder).outcome["files"].get(path.name)
     if known is None or not path.is_file() or file_digest(path) != known["sha256"]:
         raise StoreError(
             f"{path} is missing, or is not what its stage wrote; delete {folder / 'stage.json'} and run "

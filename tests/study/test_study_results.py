@@ -309,7 +309,7 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
     del lacking["study"]
     for damaged in ("{bad", "{}", "[]", json.dumps(lacking)):
         (study.folder / "results.json").write_text(damaged)
-        with pytest.raises(StoreError, match=r"results.json as this version writes it, got one that is dam"):
+        with pytest.raises(StoreError, match=r"results.json as this version writes it, got a damaged"):
             collect([study.folder], place)
     (study.folder / "results.json").write_text(kept)
     (study.folder / "chart.png").unlink()

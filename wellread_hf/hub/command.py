@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wellread_hf import __version__
-from wellread_hf.errors import PublishError, StoreError
+from wellread_hf.errors import PublishError, StoreError, library_errors_as
 from wellread_hf.hub.calls import Patience
 from wellread_hf.hub.client import one_line
 from wellread_hf.hub.options import Publishing
@@ -34,7 +34,10 @@ def pack_runs(runs: Sequence[Path], namespace: str, name: str | None, eval_resul
     with bar("cards", "repositories", len(runs)) as shown:
         parcels = []
         for run in runs:
-            parcels.append(parcel_of_run(run, namespace or None, name, eval_results))
+            with library_errors_as(
+                StoreError, f"{run}: expected a finished stage as this version leaves it", "run it again"
+            ):
+                parcels.append(parcel_of_run(run, namespace or None, name, eval_results))
             shown.update()
     hash_files(parcels)
     parcels.sort(key=lambda parcel: order_of(parcel.name))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.evaluation.average import average
 from wellread_hf.records import RECORD, StageRecord
 from wellread_hf.reporting import RESULTS
@@ -31,15 +31,13 @@ def gather(runs: Sequence[Path], tasks: Sequence[str]) -> Gathered:
     gathered = Gathered()
     # A sweep comes before the scoreboards that it leaves: its rows know how many trials there were.
     for folder in sorted(_folders(runs), key=lambda folder: folder.name.startswith(BOARD)):
-        try:
+        with library_errors_as(
+            StoreError,
+            f"{folder}: expected scores as this version writes them, got something else",
+            "move it away and run the recipe again",
+        ):
             read = _of_board if folder.name.startswith(BOARD) else _of_sweep
-            rows = read(folder, tasks, gathered)
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise StoreError(
-                f"{folder}: expected scores as this version writes them, got something else "
-                f"({type(error).__name__}: {error}); move it away and run the recipe again"
-            ) from error
-        gathered.rows += rows
+            gathered.rows += read(folder, tasks, gathered)
     if not gathered.rows:
         raise StoreError(
             f"expected dev scores of {', '.join(tasks)} in {', '.join(map(str, runs))}, found none"

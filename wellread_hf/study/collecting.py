@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.records import RECORD, StageRecord, write_atomically
 from wellread_hf.study.running import CHART, RESULTS, TABLE
 from wellread_hf.study.writing import in_words, table
@@ -135,17 +135,15 @@ def _read(
 
 
 def _numbers(folder: Path) -> Mapping[str, Any]:
-    try:
+    with library_errors_as(
+        StoreError,
+        f"{folder}: expected a {RESULTS} as this version writes it, got a damaged or another one",
+        "delete the folder and run recipes/study.py again, nothing is trained twice",
+    ):
         study: Mapping[str, Any] = json.loads((folder / RESULTS).read_text())
         # What this version cannot write down, it cannot show.
         written(study)
         overview({study["study"]: study})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"{folder}: expected a {RESULTS} as this version writes it, got one that is damaged or of "
-            f"another version ({type(error).__name__}: {error}); delete the folder and run recipes/study.py "
-            "again, nothing is trained twice"
-        ) from error
     return study
 
 
