@@ -1,8 +1,11 @@
 """Finished stages of users keep their digests: what an option at its default adds is not in them."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from wellread_hf.settings import Corpus, Distil, Pretrain, Running
+import pytest
+
+from wellread_hf.settings import Corpus, Distil, Precision, Pretrain, Running
 from wellread_hf.stages import pack, pretrain
 
 # Of the version before there were next sentences and teachers of masked LMs.
@@ -21,6 +24,27 @@ def test_pretraining_and_packing_have_the_digests_they_had(tmp_path: Path) -> No
     corpus, running = _corpus(tmp_path), Running(runs=tmp_path / "runs")
     assert pack(corpus, 128, 0.15, running).digest == PACK
     assert pretrain(Pretrain(steps=7, seed=1), corpus, running).digest == PRETRAIN
+
+
+def test_auto_precision_is_what_it_comes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    corpus, running = _corpus(tmp_path), Running(runs=tmp_path / "runs")
+
+    def digest(precision: Precision) -> str:
+        settings = Pretrain(steps=7, seed=1)
+        optim = replace(settings.optim, precision=precision)
+        return pretrain(replace(settings, optim=optim), corpus, running).digest
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert digest("auto") == PRETRAIN != digest("bf16")
+    before = digest("bf16")
+    # As on a GPU.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert digest("auto") == PRETRAIN
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert digest("auto") == digest("bf16") == before
 
 
 def test_what_is_asked_for_changes_them(tmp_path: Path) -> None:

@@ -21,7 +21,11 @@ def identity_of(settings: Any, later: Sequence[str]) -> dict[str, Any]:
     """
     known = {field.name: field for field in fields(settings)}
     unsaid = {name for name in later if getattr(settings, name) == _default(known[name])}
-    return {name: value for name, value in asdict(settings).items() if name not in unsaid}
+    said = {name: value for name, value in asdict(settings).items() if name not in unsaid}
+    # On two machines `auto` may be two things. Of these fp32 keeps that word: so it has been stored.
+    if "optim" in said and settings.optim.bf16:
+        said["optim"]["precision"] = "bf16"
+    return said
 
 
 def _default(field: Field[Any]) -> Any:

@@ -1,6 +1,8 @@
 """Typed, frozen settings of every stage; the string below a field is its help on the command line."""
 
+import os
 import re
+import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -22,6 +24,9 @@ from wellread_hf.ranges import (
     check_numbers,
 )
 from wellread_hf.students import Student
+
+# One of these is there wherever torch may find a GPU: of NVIDIA, of AMD, of Windows below Linux.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/kfd", "/dev/dxg")
 
 Precision = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["linear", "cosine"]
@@ -99,6 +104,18 @@ class Optim:
     """Gradients are clipped to this norm."""
     precision: Precision = "auto"
     """`auto` takes bf16 on a GPU that has it, else fp32."""
+
+    @property
+    def bf16(self) -> bool:
+        """Whether training computes in bf16."""
+        if self.precision != "auto":
+            return self.precision == "bf16"
+        # Loading torch takes seconds, so it is not asked where there is no GPU.
+        if "torch" not in sys.modules and not any(map(os.path.exists, _GPU_DEVICES)):
+            return False
+        import torch
+
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
     def __post_init__(self) -> None:
         check_numbers(

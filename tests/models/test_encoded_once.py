@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from wellread_hf.models.encoded_once import ROWS, encode_once
 from wellread_hf.models.encoding import EncodedRows, encode
+from wellread_hf.models.saving import save_model
 
 TEXTS = [("was not never", "it"), ("although", ""), ("it was", "but not")]
 
@@ -110,6 +111,23 @@ def test_a_damaged_or_foreign_file_is_made_anew(toy_tokenizer, tmp_path, damage)
     assert files(tmp_path) == [file]
     assert dict(np.load(file)).keys() == dict(np.load(io.BytesIO(good))).keys()
     assert np.array_equal(np.load(file)["ids"], expected.ids)
+
+
+@pytest.mark.parametrize("padding", [True, False])
+def test_the_saved_tokenizer_does_not_tell_whether_rows_came_from_a_file(toy_folder, tmp_path, padding):
+    def saved(name):
+        tokenizer = AutoTokenizer.from_pretrained(toy_folder / "tokenizer")
+        if padding:
+            tokenizer("was", truncation=True, max_length=5, padding="max_length")
+        encode_once(TEXTS, tokenizer, 8, tmp_path)
+        save_model(model, tokenizer, tmp_path / name)
+        return {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.json")}
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = BertForMaskedLM(BertConfig(vocab_size=10, **sizes))
+    fresh, found = saved("fresh"), saved("found")
+    assert fresh == found
+    assert fresh["tokenizer.json"] == (toy_folder / "tokenizer" / "tokenizer.json").read_bytes()
 
 
 def test_whatever_decides_the_rows_has_a_file_of_its_own(toy_folder, toy_tokenizer, tmp_path):

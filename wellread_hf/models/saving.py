@@ -11,4 +11,8 @@ def save_model(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     """Writes `model.safetensors`, `config.json` and the tokenizer; the main process alone does."""
     if PartialState().is_main_process:
         model.save_pretrained(folder)
+        if tokenizer.is_fast:
+            # What its last call asked for is no part of it: rows from the cache make no call.
+            tokenizer.backend_tokenizer.no_truncation()
+            tokenizer.backend_tokenizer.no_padding()
         tokenizer.save_pretrained(folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.graph import Stage, find, on_main_process, short_name
-from wellread_hf.inputs import TASK, TransferSet, check_task, find_task, task_identity
+from wellread_hf.inputs import TASK, TransferSet, check_task, find_task, identity_of, task_identity
 from wellread_hf.locations import Location
 from wellread_hf.records import RECORD, StageRecord, digest
 from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
@@ -166,7 +166,7 @@ def _tuned(
             "tokenizer": tokenizer_at.fingerprint,
         },
         "task": task_identity(labelled, task_at),
-        "tuning": asdict(tuning),
+        "tuning": identity_of(tuning, later=()),
         **lora_identity(lora),
     }
     if soft is not None:

@@ -41,9 +41,6 @@ def training_arguments(
     """
     micro, accumulation = _shares(optim.batch_size, running.micro_batch_size)
     on_gpu = torch.cuda.is_available()
-    bf16 = optim.precision == "bf16" or (
-        optim.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
-    )
     arguments = TrainingArguments(
         output_dir=str(folder.absolute() / CHECKPOINTS),
         max_steps=steps,
@@ -57,7 +54,7 @@ def training_arguments(
         adam_beta2=optim.beta2,
         adam_epsilon=optim.epsilon,
         max_grad_norm=optim.max_grad_norm,
-        bf16=bf16,
+        bf16=optim.bf16,
         seed=seed,
         # The data set gives the rows of the whole run in order (data/order.py).
         train_sampling_strategy="sequential",
