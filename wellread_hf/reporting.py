@@ -12,6 +12,7 @@ from wellread_hf.charts import draw_methods
 from wellread_hf.data.toyworld import probe_accuracy
 from wellread_hf.evaluation.average import mean_and_spread
 from wellread_hf.evaluation.baselines import commonest, counts_of, doubt
+from wellread_hf.evaluation.metrics import metric_at
 from wellread_hf.graph import Stage, in_order
 from wellread_hf.records import write_atomically
 
@@ -67,7 +68,7 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
         metric = outcome["metric"]
         results = [_result(method, stages, metric, split) for method, stages in methods.items()]
         top = None if teacher is None else _result("Teacher", [teacher], metric, split)
-        text = _markdown(results, top, f"{metric}, {split} (%)")
+        text = _markdown(results, top, f"{metric_at(metric)}, {split} (%)")
         counts = counts_of(outcome, split)
         notes = [*_share(counts, split), *_undecided(results), *_notes(runs)]
         text += "".join(f"\n- {note}" for note in notes) + "\n"
@@ -77,7 +78,7 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
             [result.score for result in results],
             None if top is None else (top.scores[0], f"teacher {top.score}"),
             title,
-            f"{metric}, {split} (%)",
+            f"{metric_at(metric)}, {split} (%)",
             stage.folder / CHART,
         )
         numbers = [asdict(result) for result in [*results, *([top] if top else [])]]
@@ -185,7 +186,7 @@ def _notes(runs: Sequence[Stage]) -> list[str]:
             score = outcome["teacher_validation"][metric]
             notes.append(
                 f"teacher over {outcome['rows']:,} rows, once: {stage.record.seconds:.0f} s; its own "
-                f"{metric} on validation: {100 * score:.1f} %"
+                f"{metric_at(metric)} on validation: {100 * score:.1f} %"
             )
     return notes
 

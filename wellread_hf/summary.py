@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import StoreError
 from wellread_hf.evaluation.baselines import commonest, counts_of
+from wellread_hf.evaluation.metrics import metric_at
 from wellread_hf.graph import Stage
 from wellread_hf.records import StageRecord
 from wellread_hf.settings import Corpus, Running, Task, Transfer
@@ -42,13 +43,13 @@ def show_result(settings: Any, stages: Sequence[Stage]) -> None:
 
 def score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
     """Yields a line a split: the first metric's score, the rows, and the share of the commonest class."""
-    metric = outcome.get("metric")
+    metric = outcome.get("metric", "")
     for key, split, whose in _SCORED:
         if metric not in outcome.get(key, {}):
             continue
         counts = counts_of(outcome, split)
         rows = outcome.get(f"{key}_rows", sum(counts.values()))
-        line = f"{whose}{metric} {100 * outcome[key][metric]:.1f} % on {split}"
+        line = f"{whose}{metric_at(metric)} {100 * outcome[key][metric]:.1f} % on {split}"
         line += f", {rows:,} rows" if rows else ""
         if found := commonest(counts):
             line += f"; the commonest class, {found[0][:40]!r}, has {100 * found[1]:.1f} %"

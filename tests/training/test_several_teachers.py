@@ -168,8 +168,8 @@ def test_states_of_a_wider_teacher_of_another_family_teach_through_a_projection(
     assert "have 128 numbers, the teacher's 32" in refused.err
     ran = run_here(capfd, "distill", *options, "--objective.projection")
     assert ran.status == 0, ran.err
-    done = Path(ran.out.rsplit(" in ", 1)[1].strip())
-    model, info = AutoModelForSequenceClassification.from_pretrained(done, output_loading_info=True)
+    (done,) = (tmp_path / "runs").glob("distill-*/stage.json")
+    model, info = AutoModelForSequenceClassification.from_pretrained(done.parent, output_loading_info=True)
     assert model.config.hidden_size == 128
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
 

@@ -30,6 +30,8 @@ RELATIONS = ("adapter", "finetune", "merge", "quantized")
 METRIC_IDS = {
     "accuracy": "accuracy",
     "f1": "f1",
+    "f1_micro": "f1_micro",
+    "f1_macro": "f1_macro",
     "matthews_correlation": "matthews_correlation",
     "pearson": "pearsonr",
     "spearman": "spearmanr",

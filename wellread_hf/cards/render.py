@@ -14,6 +14,7 @@ from wellread_hf.cards.metadata import eval_results_of, front_matter, licence_of
 from wellread_hf.cards.picture import PICTURE, draw
 from wellread_hf.cards.text import code, duration, fence, markdown
 from wellread_hf.errors import StoreError
+from wellread_hf.evaluation.metrics import THRESHOLD
 from wellread_hf.students import HIDDEN, LAYERS, VOCABULARY, Student
 
 EVAL_RESULTS = ".eval_results/glue.yaml"
@@ -127,6 +128,8 @@ def _home() -> Path:
 _METRICS = {
     "accuracy": "accuracy",
     "f1": "F1",
+    "f1_micro": f"micro F1 (threshold {THRESHOLD})",
+    "f1_macro": f"macro F1 (threshold {THRESHOLD})",
     "matthews_correlation": "Matthews",
     "pearson": "Pearson",
     "spearman": "Spearman",

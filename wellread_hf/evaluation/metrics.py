@@ -11,23 +11,39 @@ from wellread_hf.errors import DataError, NotFiniteError, UnknownNameError, near
 Array = npt.NDArray[Any]
 
 
-def predictions_from(logits: Array) -> Array:
+# A class of a multi-label task is predicted where its probability is above this.
+THRESHOLD = 0.5
+
+
+def predictions_from(logits: Array, multi_label: bool = False) -> Array:
     """Returns the class of the largest logit [n], or the value itself where there is one output.
+
+    Args:
+        logits: [n, classes].
+        multi_label: Whether classes are independent; predictions are then 0 or 1 each, [n, classes].
 
     Raises:
         NotFiniteError: A logit is NaN or infinite; its row has no prediction.
     """
-    _require_finite("model's outputs", logits.reshape(len(logits), -1).sum(axis=1))
+    _require_finite("model's outputs", logits)
+    if multi_label:
+        # Of logits, without rounding: a sigmoid is above 0.5 where its logit is above 0.
+        return np.asarray(logits > np.log(THRESHOLD / (1 - THRESHOLD)), dtype=np.int64)
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
 def scores(metrics: Sequence[str], logits: Array, labels: Array) -> dict[str, float]:
-    """Scores logits [n, classes] against labels [n]; see `scores_of`."""
-    return scores_of(metrics, predictions_from(logits), labels)
+    """Scores logits [n, classes] against labels [n], multi-label ones [n, classes]; see `scores_of`."""
+    return scores_of(metrics, predictions_from(logits, labels.ndim == 2), labels)
+
+
+def metric_at(name: str) -> str:
+    """Returns a metric's name, with the threshold of those that have one."""
+    return f"{name} at threshold {THRESHOLD}" if name in _AVERAGES else name
 
 
 def scores_of(metrics: Sequence[str], predictions: Array, labels: Array) -> dict[str, float]:
-    """Scores predictions [n] against labels [n].
+    """Scores predictions [n] against labels [n], of multi-label tasks 0 or 1 for each class [n, classes].
 
     Where a metric is not defined it is 0: a correlation with a constant, F1 without a positive.
 
@@ -58,10 +74,11 @@ def scores_of(metrics: Sequence[str], predictions: Array, labels: Array) -> dict
 
 
 def _require_finite(what: str, values: Array) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
+    rows = values.reshape(len(values), -1).sum(axis=1)
+    bad = np.flatnonzero(~np.isfinite(rows))
     if len(bad):
         raise NotFiniteError(
-            f"expected finite {what}, got {values[bad[0]]} in row {bad[0] + 1} ({len(bad)} such rows of "
+            f"expected finite {what}, got {rows[bad[0]]} in row {bad[0] + 1} ({len(bad)} such rows of "
             f"{len(values)}); a model that gives these is broken, train it again at a lower learning rate"
         )
 
@@ -74,6 +91,15 @@ def _f1(predictions: Array, labels: Array) -> float:
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, zero_division=0))
+
+
+def _f1_over_classes(average: str) -> Callable[[Array, Array], float]:
+    def f1(predictions: Array, labels: Array) -> float:
+        from sklearn.metrics import f1_score
+
+        return float(f1_score(labels, predictions, average=average, zero_division=0))
+
+    return f1
 
 
 def _matthews(predictions: Array, labels: Array) -> float:
@@ -106,10 +132,13 @@ def _correlation(function: Callable[[Array, Array], Any], predictions: Array, la
     return found if np.isfinite(found) else 0.0
 
 
+# How F1 of the classes of a multi-label task becomes one number.
+_AVERAGES = {"f1_micro": "micro", "f1_macro": "macro"}
 METRICS: dict[str, Callable[[Array, Array], float]] = {
     "accuracy": _accuracy,
     "f1": _f1,
     "matthews_correlation": _matthews,
     "pearson": _pearson,
     "spearman": _spearman,
+    **{name: _f1_over_classes(average) for name, average in _AVERAGES.items()},
 }

@@ -86,6 +86,7 @@ def load_classifier(
     labels: tuple[str, ...] | None = None,
     seed: int | None = None,
     trust_remote_code: bool = False,
+    multi_label: bool = False,
 ) -> "PreTrainedModel":
     """Loads a sequence classifier in fp32.
 
@@ -97,6 +98,7 @@ def load_classifier(
             head as it is.
         seed: Seed of a new head.
         trust_remote_code: Run the source's own model code.
+        multi_label: Whether the classes of `labels` are independent of one another.
 
     Raises:
         SourceError: There is none, it has no safetensors, or it needs code of its own.
@@ -104,7 +106,9 @@ def load_classifier(
     """
     from transformers import AutoModelForSequenceClassification
 
-    head: dict[str, Any] = {} if labels is None else _head(labels) | {"ignore_mismatched_sizes": True}
+    head: dict[str, Any] = (
+        {} if labels is None else _head(labels, multi_label) | {"ignore_mismatched_sizes": True}
+    )
     if seed is not None:
         torch.manual_seed(seed)
 
@@ -129,7 +133,7 @@ def load_classifier(
 
 
 def new_classifier(
-    student: Student, vocabulary: int, labels: tuple[str, ...], seed: int
+    student: Student, vocabulary: int, labels: tuple[str, ...], seed: int, multi_label: bool = False
 ) -> "PreTrainedModel":
     """Builds a student with random weights (`Student.fresh_config`) and a classifier.
 
@@ -138,21 +142,22 @@ def new_classifier(
         vocabulary: Number of words of its tokenizer.
         labels: Class names; empty: regression.
         seed: Seed of the weights.
+        multi_label: Whether the classes are independent of one another.
     """
     from transformers import BertForSequenceClassification
 
     torch.manual_seed(seed)
-    return BertForSequenceClassification(student.fresh_config(vocabulary, **_head(labels)))
+    return BertForSequenceClassification(student.fresh_config(vocabulary, **_head(labels, multi_label)))
 
 
-def _head(labels: tuple[str, ...]) -> dict[str, Any]:
+def _head(labels: tuple[str, ...], multi_label: bool) -> dict[str, Any]:
     if not labels:
         return {"num_labels": 1, "problem_type": "regression"}
     return {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
-        "problem_type": "single_label_classification",
+        "problem_type": f"{'multi' if multi_label else 'single'}_label_classification",
     }
 
 

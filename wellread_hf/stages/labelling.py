@@ -58,12 +58,14 @@ def label(
         loaded = load_task(task, task_at)
         texts = transfer_set.rows(loaded).texts
         who = f"the teacher {teacher_at.name}"
-        order = teacher_order(model.config, loaded.facts.labels, settings.teacher_labels, who)
+        facts = loaded.facts
+        order = teacher_order(model.config, facts.labels, settings.teacher_labels, who, facts.multi_label)
         model.to(PartialState().device)
         reused = label_rows(model, tokenizer, texts, order, settings, stage.folder)
         outcome = {
             "rows": len(texts),
-            "labels": loaded.facts.labels,
+            "labels": facts.labels,
+            **({"multi_label": True} if facts.multi_label else {}),
             "teacher_order": order,
             "class_counts": tell_classes(loaded),
             "shards_reused": reused,
@@ -73,8 +75,8 @@ def label(
         if PartialState().is_main_process:
             validation = loaded.validation
             logits = logits_in_order(model, encode(validation.texts, tokenizer, settings.max_length))
-            found = scores(loaded.facts.metrics, logits[:, order], validation.labels)
-            outcome |= {"metric": loaded.facts.metrics[0], "teacher_validation": found}
+            found = scores(facts.metrics, logits[:, order], validation.labels)
+            outcome |= {"metric": facts.metrics[0], "teacher_validation": found}
         return outcome
 
     return Stage(
@@ -100,8 +102,9 @@ def label(
 def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running) -> Stage:
     """Makes one store of several teachers' soft labels: the logarithm of the weighted mean of probabilities.
 
-    Whatever reads soft labels reads these. Their softmax is the mean at temperature 1; at another one it is
-    the mean that is softened. For regression the weighted mean of values. [CLS] states are not kept.
+    Whatever reads soft labels reads these. Their softmax (multi-label: sigmoid) is the mean at temperature 1;
+    at another one it is the mean that is softened. For regression the weighted mean of values. [CLS] states
+    are not kept.
 
     Args:
         labels: Labelling stages of one task and transfer set.
@@ -122,17 +125,18 @@ def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running)
         first = stores[0]
         for record, store in zip(records, stores, strict=True):
             same = len(store.hashes) == len(first.hashes) and bool((store.hashes == first.hashes).all())
-            if not same or record.outcome["labels"] != records[0].outcome["labels"]:
+            if not same or _classes_of(record) != _classes_of(records[0]):
                 raise LabelError(
                     f"{labels[0].folder.name} and {record.kind}-{record.name}-{record.digest[:12]} hold soft "
                     "labels of other texts or classes: their mean means nothing; label one transfer set with "
                     "all teachers (recipes/label.py --teacher A B)"
                 )
-        logits = mean_logits([store.logits for store in stores], shares)
+        classes = _classes_of(records[0])
+        logits = mean_logits([store.logits for store in stores], shares, "multi_label" in classes)
         write_rows(stage.folder, logits, first.hashes, Label().shard_rows)
         return {
             "rows": len(logits),
-            "labels": records[0].outcome["labels"],
+            **classes,
             "teachers": [record.outcome.get("teacher_validation") for record in records],
         }
 
@@ -211,6 +215,11 @@ def stored_labels(folder: Path) -> Stage:
             f"got a stage {record.kind!r}, whose folder is {stage.folder.name}"
         )
     return stage
+
+
+def _classes_of(record: StageRecord) -> Mapping[str, Any]:
+    """Returns what a record says of its soft labels' classes."""
+    return {name: record.outcome[name] for name in ("labels", "multi_label") if name in record.outcome}
 
 
 def _shares(weights: Sequence[float], teachers: int) -> list[float]:

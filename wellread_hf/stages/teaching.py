@@ -15,6 +15,7 @@ from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer
 from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
 from wellread_hf.stages.comparing import check_objective, objective_identity, resolve_layers, shape_of
 from wellread_hf.students import Shape, Student
+from wellread_hf.tasks import TaskFacts
 
 
 def finetune(
@@ -96,14 +97,15 @@ def _tuned(
 
         loaded = load_task(task, task_at)
         class_counts = tell_classes(loaded)
+        classes, several = loaded.facts.labels, loaded.facts.multi_label
 
         def classifier(at: Location, seed: int) -> Any:
-            return load_classifier(at, "--start.weights", loaded.facts.labels, seed, start.trust_remote_code)
+            return load_classifier(at, "--start.weights", classes, seed, start.trust_remote_code, several)
 
         tokenizer = load_tokenizer(tokenizer_at, "--start.tokenizer")
         if weights_at is None:
             student = Student.parse(str(start.student))
-            model = new_classifier(student, len(tokenizer), loaded.facts.labels, tuning.seed)
+            model = new_classifier(student, len(tokenizer), classes, tuning.seed, several)
         else:
             model = classifier(weights_at, tuning.seed)
         check_fit(model, tokenizer, tuning.max_length, "--max-length")
@@ -113,7 +115,7 @@ def _tuned(
             targets: dict[str, Any] = {"labels": rows.labels}
         else:
             labels, _, objective = soft
-            _check_classes(labels.record.outcome["labels"], loaded.facts.labels)
+            _check_classes(labels.record.outcome, loaded.facts)
             rows = transfer_set.rows(loaded)
             objective, layers = resolve_layers(objective, model.config.num_hidden_layers, labels.folder)
             store = SoftLabels.open(labels.folder, layers)
@@ -191,12 +193,19 @@ def _tuned(
     )
 
 
-def _check_classes(stored: Sequence[str], task: Sequence[str]) -> None:
+def _check_classes(stored: Mapping[str, Any], task: TaskFacts) -> None:
     # Those of our own labelling stage have the task's order; those of somebody else's may not.
-    if tuple(stored) != tuple(task):
+    theirs, ours = (
+        (tuple(stored["labels"]), stored.get("multi_label", False)),
+        (task.labels, task.multi_label),
+    )
+    if theirs != ours:
+        told, asked = (
+            f"the {'independent ' if several else ''}classes {', '.join(labels) or '(regression)'}"
+            for labels, several in (theirs, ours)
+        )
         raise LabelError(
-            f"the soft labels are for the classes {', '.join(stored) or '(regression)'}, the task has "
-            f"{', '.join(task) or '(regression)'}; they must be the same in the same order"
+            f"the soft labels are for {told}, the task has {asked}; they must be the same in the same order"
         )
 
 

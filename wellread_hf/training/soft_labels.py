@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from accelerate import PartialState
-from scipy.special import log_softmax, logsumexp
+from scipy.special import log_expit, log_softmax, logsumexp
 
 from wellread_hf.errors import LabelError, StoreError
 from wellread_hf.models.encoding import encode
@@ -95,17 +95,23 @@ def write_rows(
 
 
 def mean_logits(
-    teachers: Sequence[npt.NDArray[np.float32]], shares: Sequence[float]
+    teachers: Sequence[npt.NDArray[np.float32]], shares: Sequence[float], multi_label: bool = False
 ) -> npt.NDArray[np.float32]:
-    """Returns the logarithm of the weighted mean of teachers' probabilities [n, C]; of values for C = 1.
+    """Returns the logits [n, C] of the weighted mean of teachers' probabilities; of values for C = 1.
 
     Args:
         teachers: Logits [n, C], one array a teacher; C = 1 is regression.
         shares: Weights that add up to 1.
+        multi_label: Whether the classes are independent, each with a probability of its own.
     """
     logits = np.stack(teachers).astype(np.float64)
     weights = np.asarray(shares)[:, None, None]
-    if logits.shape[-1] == 1:
+    if multi_label:
+        # log(p / (1 - p)) of the mean p, without the rounding of a sigmoid near 1.
+        mean = logsumexp(log_expit(logits), axis=0, b=weights) - logsumexp(
+            log_expit(-logits), axis=0, b=weights
+        )
+    elif logits.shape[-1] == 1:
         mean = (weights * logits).sum(axis=0)
     else:
         mean = logsumexp(log_softmax(logits, axis=-1), axis=0, b=weights)

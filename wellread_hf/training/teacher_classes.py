@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from wellread_hf.errors import LabelError
+from wellread_hf.training.objectives import MULTI_LABEL, REGRESSION, SINGLE_LABEL, inferred_problem
 
 _OPTION = "--label.teacher-labels"
+_KINDS = {REGRESSION: "regression", SINGLE_LABEL: "{} classes", MULTI_LABEL: "{} independent classes"}
 
 
 def teacher_order(
-    config: Any, task: Sequence[str], named: Sequence[str], who: str = "the teacher"
+    config: Any,
+    task: Sequence[str],
+    named: Sequence[str],
+    who: str = "the teacher",
+    multi_label: bool = False,
 ) -> list[int]:
     """Returns which output of a teacher belongs to each class of the task.
 
@@ -18,18 +24,22 @@ def teacher_order(
         task: Class names of the task; empty for regression.
         named: The teacher's class names, where its config has none of the task's.
         who: What errors call it.
+        multi_label: Whether the task's classes are independent of one another.
 
     Raises:
-        LabelError: Numbers of labels differ, a regression teacher meets a classification task (or
-            the other way round), or names cannot be matched, or `named` turns round what the config says.
+        LabelError: Numbers of labels differ, a teacher of one kind (regression, single-label, multi-label)
+            meets a task of another, or names cannot be matched, or `named` turns round what the config says.
     """
     outputs = config.num_labels
-    if outputs != max(1, len(task)):
-        what = "regression" if outputs == 1 else f"{outputs} classes"
-        ours = f"{len(task)} classes ({', '.join(task)})" if task else "regression"
+    problem = getattr(config, "problem_type", None) or inferred_problem(outputs)
+    expected = REGRESSION if not task else MULTI_LABEL if multi_label else SINGLE_LABEL
+    if outputs != max(1, len(task)) or problem != expected:
+        what = _KINDS[problem].format(outputs)
+        ours = f"{_KINDS[expected].format(len(task))} ({', '.join(task)})" if task else "regression"
+        remedy = "" if problem == expected else ", or correct problem_type in its config.json"
         raise LabelError(
             f"{who} was trained for {what}, the task is {ours}; take a teacher that was fine-tuned "
-            "on this task (recipes/teacher.py)"
+            f"on this task (recipes/teacher.py){remedy}"
         )
     if not task:
         return [0]
