@@ -47,6 +47,7 @@ def own(tmp_path, train, validation=None, ending=".jsonl", **changes):
     def rows(pairs):
         return [{"words": text, "label": label} for text, label in pairs]
 
+    tmp_path.mkdir(exist_ok=True)
     fields = {
         "name": "mine",
         "data": write(tmp_path / f"train{ending}", rows(train)),
@@ -263,6 +264,15 @@ def test_a_folder_in_hub_layout_is_read_by_its_splits(tmp_path):
     assert loaded.train.texts == [("train 0",), ("train 1",)]
     assert loaded.validation.texts == [("validation 0",), ("validation 1",)]
     assert loaded.test.labels.tolist() == [0, 1]
+
+
+def test_a_folder_has_splits_of_its_own(tmp_path):
+    task = own(tmp_path / "data", TRAIN)
+    task = Task(name="mine", data=str(tmp_path / "data"), validation=task.validation, columns=("words",))
+    message = refused(task, tmp_path, DataError)
+    assert (
+        "data: expected a file, as --task.validation and --task.test name others, got a data set" in message
+    )
 
 
 def test_missing_columns_are_refused_with_the_nearest(tmp_path):

@@ -130,6 +130,8 @@ def test_a_byte_order_mark_is_no_text(tmp_path, ending):
         (["true", "FALSE", "True"], ("False", "True"), [1, 0, 1], FORMATS),
         ([Decimal("1.0"), Decimal("0.0")], ("0", "1"), [1, 0], [".csv", ".parquet"]),
         (["1", 0, 1.0, "0.0"], ("0", "1"), [1, 0, 1, 0], [".jsonl", ".json"]),
+        ([" 1", "0 ", "1"], ("0", "1"), [1, 0, 1], FORMATS),
+        (["1e3", "2E2"], ("1e3", "2E2"), [0, 1], FORMATS),
         (["2020-01-01", "2020-01-02"], ("2020-01-01", "2020-01-02"), [0, 1], FORMATS),
     ],
 )
@@ -169,6 +171,11 @@ def test_an_id_is_no_class(tmp_path, ending, first):
 def test_free_text_is_no_class(tmp_path):
     with pytest.raises(LabelError, match="expected at most 10 classes of 12 labels"):
         task_of(tmp_path, [f"a remark of its own {number}" for number in range(12)], ".csv")
+
+
+def test_a_long_text_is_no_name_of_a_class(tmp_path):
+    with pytest.raises(LabelError, match="expected names of classes as labels, got one of 5,000 characters"):
+        task_of(tmp_path, ["9" * 5_000, "1" * 400], ".csv")
 
 
 @pytest.mark.parametrize("shots", [2, 8])

@@ -1,5 +1,6 @@
 """The hub of the tests, spoken to by the unmodified client."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -650,6 +651,24 @@ def test_a_published_dataset_loads_in_a_fresh_process(hub, api, tmp_path):
         "from datasets import load_dataset\nprint(load_dataset('alice/d', split='train')['label'][:])\n",
     )
     assert json.loads(said) == [0, 1]
+
+
+def test_a_task_on_the_hub_is_read_as_one_that_lies_here(hub, api, tmp_path):
+    api.create_repo("alice/d", private=True, repo_type="dataset")
+    table = gzip.compress(b"text,label\n01,NA\nnan,null\n")
+    files = [add("train.csv.gz", table), add("validation.csv.gz", table)]
+    api.create_commit("alice/d", files, commit_message="m", repo_type="dataset")
+    said = run(
+        hub,
+        tmp_path / "home",
+        "from wellread_hf.data.rows import load_task\n"
+        "from wellread_hf.locations import locate\n"
+        "from wellread_hf.settings import Task\n"
+        "task = Task(name='mine', data='alice/d', columns=('text',))\n"
+        "loaded = load_task(task, [locate('alice/d', 'dataset', '--task.data')])\n"
+        "print(loaded.facts.labels, loaded.train.texts, loaded.train.labels.tolist())\n",
+    )
+    assert said == "('NA', 'null') [('01',), ('nan',)] [0, 1]\n"
 
 
 def test_a_client_that_wants_xet_is_told_no_at_once(hub, api, repository, monkeypatch):

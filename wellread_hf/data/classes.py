@@ -8,6 +8,7 @@ makes floats of integers beside a missing one. So labels are compared by what th
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -17,8 +18,8 @@ import numpy.typing as npt
 
 from wellread_hf.errors import LabelError
 
-# `01` is a code, not a number; longer ones are no class of anybody's.
-_NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,30})(\.\d{0,30})?([eE][+-]?\d{1,3})?", re.ASCII)
+# `01` and `1e3` are codes, not numbers; longer ones are no class of anybody's.
+_NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,30})(\.\d{0,30})?", re.ASCII)
 _BOOLEANS = {"false": False, "true": True}
 # What programs write for a missing value; a class of that name is one among other words, not among numbers.
 _MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nil"}
@@ -27,6 +28,8 @@ _WITHHELD = {-1, -100}
 # A class needs rows to be learnt from: two on average, of more than a handful of classes.
 _HANDFUL = 10
 _SHOWN = 10
+# Characters of a name; what is longer is a text.
+_LONGEST_NAME = 256
 
 # The number of a row, from 1, and a label of it.
 Numbered = tuple[int, Any]
@@ -44,6 +47,7 @@ def number_of(label: Any) -> int | float | None:
     """Reads a label that is a finite number, as number or as text; whole ones as int."""
     value = _plain(label)
     if isinstance(value, str):
+        value = value.strip()
         if not _NUMBER.fullmatch(value):
             return None
         value = int(value) if value.lstrip("+-").isdecimal() else float(value)
@@ -67,7 +71,7 @@ def boolean_of(label: Any) -> bool | None:
     """Reads a label that is a boolean, as such or as text."""
     value = _plain(label)
     if isinstance(value, str):
-        return _BOOLEANS.get(value.lower())
+        return _BOOLEANS.get(value.strip().lower())
     return value if isinstance(value, bool) else None
 
 
@@ -85,30 +89,41 @@ def classes_in(labels: Sequence[Any], place: str) -> tuple[str, ...]:
         LabelError: There is no class, two classes differ in case or blanks alone, or there are more classes
             than rows to learn them from.
     """
-    known = [label for label in labels if not is_missing(label)]
+    kinds = Counter(_kind(label) for label in labels)
+    known = [label for _, label in kinds if not is_missing(label)]
     if all(boolean_of(label) is not None for label in known):
         found = [str(value) for value in sorted({bool(boolean_of(label)) for label in known})]
-    elif all(_is_number(label) or _says_missing(label) for label in known):
+    elif any(map(_is_number, known)) and all(_is_number(label) or _says_missing(label) for label in known):
         numbers = {value for value in map(number_of, known) if isinstance(value, int)}
         found = [str(value) for value in sorted(numbers)]
     else:
         words = {label if isinstance(label, str) else number_of(label) for label in known}
         found = sorted(str(word) for word in words if word is not None)
-        _refuse_twins(found, place)
     if not found:
         raise LabelError(
             f"{place}: expected classes (words or whole numbers) as training labels, got "
             f"{shown(labels[0]) if labels else 'none'}; name the column with --task.label, or give "
             "--task.regression for numbers, --task.multi-label for lists of classes"
         )
-    most = max(_HANDFUL, len(known) // 2)
+    if len(longest := max(found, key=len)) > _LONGEST_NAME:
+        raise LabelError(
+            f"{place}: expected names of classes as labels, got one of {len(longest):,} characters "
+            f"({shown(longest)}); name the column of the classes with --task.label"
+        )
+    most = max(_HANDFUL, len(labels) // 2)
     if len(found) > most:
         raise LabelError(
-            f"{place}: expected at most {most} classes of {len(known)} labels, two or more of each to learn "
+            f"{place}: expected at most {most} classes of {len(labels)} labels, two or more of each to learn "
             f"from, got {len(found)} ({_listed(found)}); name the column of the classes with --task.label, "
             "give --task.regression for numbers, or name all classes with --task.labels"
         )
+    _refuse_twins(found, place)
     return tuple(found)
+
+
+def _kind(label: Any) -> tuple[type, Any]:
+    """Returns what equal labels of one type have in common; nothing of what can be no class."""
+    return type(label), label if isinstance(label, str | int | float | Decimal | np.generic) else None
 
 
 def _is_number(label: Any) -> bool:
@@ -154,7 +169,12 @@ def numbers_of_classes(
             known.setdefault(meaning, place_of)
     by_place = stated and all(number_of(name) is None for name in names)
     found = []
+    seen: dict[tuple[type, Any], int] = {}
     for row, label in labels:
+        # Of a million labels few differ.
+        if (kind := _kind(label)) in seen:
+            found.append(seen[kind])
+            continue
         number = next((known[meaning] for meaning in _meanings(label) if meaning in known), None)
         value = number_of(label)
         if number is None and by_place and isinstance(value, int) and 0 <= value < len(names):
@@ -170,6 +190,7 @@ def numbers_of_classes(
                 f"{place} row {row}: expected a label among {_listed(names)}{also}, got "
                 f"{shown(label)}; {remedy}"
             )
+        seen[kind] = number
         found.append(number)
     return np.array(found, dtype=np.int64)
 

@@ -86,6 +86,11 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
             f"{task.data}: expected a file of validation rows beside the training rows; name it with "
             "--task.validation"
         )
+    if not files and (task.validation or task.test):
+        raise DataError(
+            f"{task.data}: expected a file, as --task.validation and --task.test name others, got a "
+            "data set; leave them out to take its own splits"
+        )
     if files:
         # MNLI's names of splits are those of its data set, not of files that a person names.
         facts = replace(facts, validation="validation", test="test")

@@ -139,7 +139,8 @@ def _opened(name: str, compression: str | None) -> Iterator[Any]:
         if "://" in name:
             from huggingface_hub import HfFileSystem
 
-            opened = HfFileSystem().open(name, "rb")
+            # Its own `readline` takes no limit.
+            opened = io.BufferedReader(HfFileSystem().open(name, "rb"))
         elif stat.S_ISREG(os.stat(name).st_mode):
             opened = Path(name).open("rb")  # noqa: SIM115  # closed below, as a remote one is
         else:
@@ -255,7 +256,8 @@ def _parsed(where: str, text: str) -> Any:
         return json.loads(text, object_pairs_hook=lambda pairs: _without_twins(where, pairs))
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{where}: expected one JSON object a line, got {text[:60]!r} ({error}); mend it"
+            f"{where}: expected one JSON object a line, or in .json one array of them, got {text[:60]!r} "
+            f"({error}); mend it"
         ) from None
 
 
