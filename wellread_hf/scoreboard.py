@@ -1,7 +1,6 @@
 """GLUE task by task: dev scores of every seed, their mean and spread, and the average of what is there."""
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -12,6 +11,7 @@ from wellread_hf.evaluation.baselines import commonest, counts_of, doubt
 from wellread_hf.graph import Stage
 from wellread_hf.records import write_atomically
 from wellread_hf.reporting import RESULTS, TABLE, print_table
+from wellread_hf.summary import typed_command
 from wellread_hf.tasks import GLUE_SETS
 
 
@@ -91,12 +91,9 @@ def show_scoreboard(settings: Any, stages: Sequence[Stage]) -> None:
 
 def _next(folder: Path, results: Mapping[str, Any]) -> str:
     """The submission of all tasks, else the scores of those that there are."""
-    words = (
-        ["submission", str(folder), "-o", "glue.zip"]
-        if results["average"]["complete"]
-        else ["scores", str(folder)]
-    )
-    return shlex.join(["wellread", *words])
+    if results["average"]["complete"]:
+        return typed_command("submission", str(folder), "-o", "glue.zip")
+    return typed_command("scores", str(folder))
 
 
 def _counts(runs: Mapping[str, Sequence[Stage]]) -> dict[str, Mapping[str, int]]:

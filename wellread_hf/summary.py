@@ -67,13 +67,19 @@ def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
 
 def typed(recipe: str, *words: str) -> str:
     """Writes the command line of a recipe beside the one that runs, ready to paste into the same shell."""
-    python = Path(sys.executable)
-    # As a person types it, where that is the one that runs.
-    found = "python" if shutil.which("python") == str(python) else _shortest(python)
-    return shlex.join([found, str(Path(sys.argv[0]).with_name(f"{recipe}.py")), *words])
+    return shlex.join([_program("python"), str(Path(sys.argv[0]).with_name(f"{recipe}.py")), *words])
 
 
-def _shortest(path: Path) -> str:
+def typed_command(*words: str) -> str:
+    """Writes a command line of `wellread`, ready to paste into the same shell."""
+    return shlex.join([_program("wellread"), *words])
+
+
+def _program(name: str) -> str:
+    """Returns a program of the environment that runs, by its name where the shell finds that very one."""
+    path = Path(sys.executable).with_name(name)
+    if shutil.which(name) == str(path):
+        return name
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 

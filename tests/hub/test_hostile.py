@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
+from pushes import push
 from test_local_checks import Wellread, wellread  # noqa: F401  # a fixture
 
 from wellread_hf.errors import HubError, SourceError, StoreError
 from wellread_hf.hub.checking import fetch_repository
 from wellread_hf.hub.pulling import pull_soft_labels
-from wellread_hf.hub.verifying import _check_front_matter
+from wellread_hf.hub.runs import parcel_of_run
+from wellread_hf.hub.verifying import _check_front_matter, verify
 
 pytestmark = pytest.mark.usefixtures("quick_waits")
 NAME = "alice/labels"
@@ -123,6 +125,33 @@ def test_yaml_that_a_few_lines_make_endless_is_refused(front: str) -> None:
         _check_front_matter(f"---\n{front}\n---\n# A card\n")
     assert time.monotonic() - started < 2
     _check_front_matter("---\nlicense: mit\nmodel-index:\n- name: x\n  results: [{task: {type: y}}]\n---\n")
+
+
+def test_a_card_made_to_do_harm_is_told_by_verify(
+    hub: HubServer,
+    api: HfApi,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    push(api, parcel_of_run(finished, "alice"))
+    hostile = "dataset: {type: 'a\\e[31m', name: 'b\\n'}, metrics: [{type: [x], value: 1}]"
+    cards = {
+        "": "---\na: &a [x]\nb: *a\n---\n",
+        "UTF-8": "\ud800",
+        "left out": f"---\nmodel-index:\n- name: x\n  results:\n  - {{task: {{type: y}}, {hostile}}}\n---\n",
+    }
+    for name, card in cards.items():
+        content = card.encode("utf-16", "surrogatepass") if name == "UTF-8" else card.encode()
+        hub.repository("alice/bert-2-128").commit_directly({"README.md": content})
+        if name == "left out":
+            (line,) = verify("alice/bert-2-128", with_scores=True, api=api).left_out
+            assert line.isprintable()
+            continue
+        with pytest.raises(HubError, match="metadata cannot be read") as told:
+            verify("alice/bert-2-128", with_scores=True, api=api)
+        assert str(told.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,7 @@ from wellread_hf.cards.facts import Facts
 from wellread_hf.cards.secrets import secrets_in
 from wellread_hf.errors import CardError, nearest
 
-LICENCES = (
-    "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsl-1.0",
-    "cc", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-sa-3.0",
-    "cc-by-sa-4.0", "cc0-1.0", "gpl", "gpl-2.0", "gpl-3.0", "isc", "lgpl", "lgpl-2.1", "lgpl-3.0", "mit",
-    "mpl-2.0", "odc-by", "other", "unknown", "unlicense", "wtfpl",
-)  # fmt: skip
+LICENCES = ("apache-2.0", "unknown")
 PIPELINES = ("fill-mask", "text-classification")
 LIBRARIES = ("transformers",)
 RELATIONS = ("adapter", "finetune", "merge", "quantized")

@@ -150,6 +150,7 @@ def tell_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
     if not names:
         return {}
     splits = {"train": task.train, "validation": task.validation}
+    splits |= {} if task.test is None else {"test": task.test}
     counts = {split: counted(rows.labels, names) for split, rows in splits.items()}
     commonest = sorted(names, key=lambda name: -counts["train"][name])[:_SHOWN]
     shown = ", ".join(f"{name:.40} {counts['train'][name]:,}" for name in names if name in commonest)
