@@ -154,7 +154,7 @@ def test_real_text_has_no_budget_unless_it_is_named(
     # What the text allows: no other domains are named, no steps to read in, and no deeper students.
     found = re.findall(r"^([a-z-]+): \d+ arms", planned.out, re.MULTILINE)
     assert found == ["methods", "transfer-size", "temperature"]
-    assert "\nmethods: 4 arms, 8 runs" in planned.out
+    assert "\nmethods: 4 arms, 12 runs" in planned.out
     assert re.findall(r"^left out: (.*)", planned.out, re.MULTILINE) == [
         "initialisation, which needs --budget.mlm-steps, or --deep and --mlm-plus",
         "depth-width, which needs --weights of 2-256 and 8-128",
@@ -164,7 +164,7 @@ def test_real_text_has_no_budget_unless_it_is_named(
     ]
     given = ("--deep", tmp_path / "bert-4-128", "--mlm-plus", tmp_path / "plus")
     planned = run_here(capfd, "study", *TEXT, *task, *one, *given)
-    assert "\ninitialisation: 5 arms, 10 runs" in planned.out, planned.err
+    assert "\ninitialisation: 5 arms, 15 runs" in planned.out, planned.err
     named = run_here(capfd, "study", "methods", *TEXT, *task, *one)
     assert "left out" not in named.out
 

@@ -4,25 +4,28 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.graph import Stage, carry_out
 from wellread_hf.records import StageRecord
+from wellread_hf.settings import Task
 from wellread_hf.students import Student
 from wellread_hf.study.arms import Arm, Finding, Study
 from wellread_hf.study.catalogue import STUDIES
 from wellread_hf.study.collecting import BEGIN, END, collect, overview
 from wellread_hf.study.drawing import draw
 from wellread_hf.study.planning import PlannedRun, PlannedStudy
+from wellread_hf.study.predicting import Predictions
 from wellread_hf.study.results import code_versions, results
 from wellread_hf.study.running import studies_stages, study_stage
-from wellread_hf.study.settings import ON_TOY
+from wellread_hf.study.settings import ON_TOY, StudySettings
 from wellread_hf.study.time_left import estimate
 from wellread_hf.study.writing import page, verdict_table
 
@@ -65,7 +68,29 @@ def _planned(
                 step = _finished(root, "distill", name, outcome, commit(seed))
                 runs.append(PlannedRun(arm=arm, student=student, seed=seed, steps=(step,)))
     teacher = _finished(root, "finetune", "teacher", {"test": {"accuracy": 0.9}}, "abc")
-    return PlannedStudy(name="methods", study=study, runs=tuple(runs), teacher=teacher, likenesses={})
+    return PlannedStudy(
+        name="methods", study=study, task=Task(), runs=tuple(runs), teacher=teacher, likenesses={}
+    )
+
+
+def _predictions(planned: PlannedStudy) -> Predictions:
+    """Makes predictions with the scores of the records; what a model gets right all better ones do."""
+    rows = 2_000
+    order = np.random.default_rng(0).permutation(rows)
+    right = {run.stage.folder.name: run.stage.record.outcome["test"]["accuracy"] for run in planned.runs}
+    models = {name: np.where(order < share * rows, 1, 0) for name, share in right.items()}
+    return Predictions(np.ones(rows, dtype=np.int64), models)
+
+
+def _results(planned: PlannedStudy, settings: StudySettings = ON_TOY) -> dict[str, Any]:
+    return results(planned, settings, _predictions(planned))
+
+
+def _predicted(planned: PlannedStudy, stages: Sequence[Stage]) -> None:
+    """Puts predictions where an earlier sitting would have left them: these models have no weights."""
+    for stage in stages:
+        stage.folder.mkdir(exist_ok=True)
+        _predictions(planned).write(stage.folder / "predictions.npz")
 
 
 LEVELS = {"PD": 85.0, "PF": 82.0, "Distillation": 81.8, "Basic": 75.0}
@@ -79,11 +104,10 @@ def _noisy(arm: Arm, student: Student, seed: int) -> float:
 
 
 def test_verdicts_follow_the_scores(tmp_path: Path) -> None:
-    found = results(_planned(tmp_path, STUDIES["methods"], _noisy), ON_TOY)
+    found = _results(_planned(tmp_path, STUDIES["methods"], _noisy))
     verdicts = {(each["more"][0], each["less"][0]): each for each in found["findings"]}
     assert verdicts["PD", "PF"]["verdict"] == "confirmed"
     assert verdicts["PD", "PF"]["mean"] == pytest.approx(3.0, abs=0.5)
-    assert verdicts["PD", "PF"]["pairs"] == 10
     assert verdicts["PF", "Basic"]["verdict"] == "confirmed"
     assert verdicts["PF", "Distillation"]["verdict"] != "confirmed"
     assert found["split"] == "test"
@@ -95,7 +119,7 @@ def test_verdicts_follow_the_scores(tmp_path: Path) -> None:
 
 def test_the_other_way_round_nothing_is_confirmed(tmp_path: Path) -> None:
     turned = dict(zip(LEVELS, reversed(LEVELS.values()), strict=True))
-    found = results(
+    found = _results(
         _planned(
             tmp_path,
             STUDIES["methods"],
@@ -112,59 +136,95 @@ def test_arms_with_students_of_their_own_are_paired_by_seed(tmp_path: Path) -> N
         return 70 + 3 * seed + student.layers * (arm.series == "PD") + 0.1 * (seed == 2)
 
     planned = replace(_planned(tmp_path, STUDIES["depth-width"], score), name="depth-width")
-    deeper, flat = results(planned, ON_TOY)["findings"]
+    deeper, flat = _results(planned)["findings"]
     # 8 layers against 2.
     assert deeper["mean"] == pytest.approx(6.0)
-    assert deeper["pairs"] == flat["pairs"] == 5
-    assert "; pairs are a seed each; " in page(results(planned, ON_TOY))
-    # Differences without any spread test nothing.
+    # Without any spread seeds test nothing.
     assert deeper["p_holm"] is None
     assert deeper["verdict"] == flat["verdict"] == "not decidable"
+    assert "tells no spread" in deeper["note"]
+
+
+def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
+    planned = _planned(tmp_path, STUDIES["methods"], _noisy)
+    planned = replace(planned, runs=tuple(run for run in planned.runs if run.seed < 2))
+    found = _results(planned, replace(ON_TOY, seeds=(0, 1)))
+    for each in found["findings"]:
+        assert each["verdict"] == "not decidable"
+        assert each["note"] == "2 seeds, and a spread over seeds takes 3"
+    assert "**not decidable: 2 seeds, and a spread over seeds takes 3**" in page(found)
+
+
+def test_one_pre_training_for_all_seeds_decides_nothing_about_pre_training(tmp_path: Path) -> None:
+    planned = _planned(tmp_path, STUDIES["methods"], _noisy)
+    found = _results(planned, replace(ON_TOY, weights="{student}"))
+    told = {(each["more"][0], each["less"][0]): (each["verdict"], each["note"]) for each in found["findings"]}
+    shared = ("not decidable", "one pre-training for all seeds, and pre-training is part of what differs")
+    assert told["PF", "Basic"] == told["PD", "Distillation"] == told["PF", "Distillation"] == shared
+    # These start alike, from the one that is given, or from none.
+    assert told["PD", "PF"] == ("confirmed", "for the one pre-training given")
+    assert told["Distillation", "Basic"] == ("confirmed", "")
+
+
+def test_what_the_rows_may_have_brought_about_is_not_confirmed(tmp_path: Path) -> None:
+    planned = _planned(tmp_path, STUDIES["methods"], _noisy)
+    # PF gets 26 rows of 200 wrong and PD 20 others, whatever the seed, which decides about one more.
+    wrong = {"PD": range(20), "PF": range(20, 46)}
+    models = {}
+    for run in planned.runs:
+        rows = [*wrong.get(run.arm.series, ()), *([100] if run.arm.series == "PD" and run.seed % 2 else [])]
+        models[run.stage.folder.name] = np.isin(np.arange(200), rows).astype(np.int64)
+    (found, *_) = results(planned, ON_TOY, Predictions(np.zeros(200, dtype=np.int64), models))["findings"]
+    assert found["mean"] == pytest.approx(3.0, abs=0.5)
+    assert found["seed_error"] < 0.3
+    assert found["row_error"] == pytest.approx(100 * (46 / 200 / 200) ** 0.5, rel=0.2)
+    assert found["verdict"] == "not decidable"
+    assert found["note"] == "the interval leaves it open"
 
 
 def test_a_finding_of_four_arms_is_a_difference_of_differences(tmp_path: Path) -> None:
     more, less = ("PD", "Basic"), ("PF", "Distillation")
     finding = Finding(text="gains differ", paper="none", more=more, less=less)
     study = replace(STUDIES["methods"], findings=(finding,))
-    (found,) = results(_planned(tmp_path, study, _noisy), ON_TOY)["findings"]
+    (found,) = _results(_planned(tmp_path, study, _noisy))["findings"]
     assert found["mean"] == pytest.approx(85 + 75 - 82 - 81.8, abs=0.5)
 
 
 def test_runs_of_different_code_are_told_in_the_table(tmp_path: Path) -> None:
     one = _planned(tmp_path / "one", STUDIES["methods"], _noisy)
     assert len(code_versions(one)) == 1
-    assert "different code versions" not in page(results(one, ON_TOY))
+    assert "different code versions" not in page(_results(one))
     two = _planned(
         tmp_path / "two", STUDIES["methods"], _noisy, lambda seed: "def-dirty" if seed == 4 else "abc"
     )
     counted = code_versions(two)
     assert [count for _, count in counted] == [33, 8]
-    told = page(results(two, ON_TOY))
+    told = page(_results(two))
     assert "**the runs were made with different code versions**: 33 stages by wellread_hf 0.1.0 (abc)" in told
     assert "8 stages by wellread_hf 0.1.0 (def-dirty)" in told
 
 
 def test_what_students_had_read_before_is_told(tmp_path: Path) -> None:
     planned = _planned(tmp_path / "methods", STUDIES["methods"], _noisy)
-    assert results(planned, ON_TOY)["pre-training"] == "one a seed"
+    assert _results(planned)["pre-training"] == "one a seed"
     given = replace(ON_TOY, weights="here", deep="deep")
-    told = results(planned, given)["pre-training"]
+    told = _results(planned, given)["pre-training"]
     assert told == "one for all seeds, in students given by --weights; what these have read is not counted"
     planned = _planned(tmp_path / "concurrent", STUDIES["concurrent"], lambda arm, student, seed: seed)
-    told = results(planned, given)["pre-training"]
+    told = _results(planned, given)["pre-training"]
     # DistilBERT's student reads, too.
     assert "in students given by --deep, --weights; what these" in told
     assert told.endswith("; what is read on top of it, or without it, is one a seed")
     planned = _planned(
         tmp_path / "initialisation", STUDIES["initialisation"], lambda arm, student, seed: seed
     )
-    told = results(planned, replace(given, mlm_plus="plus"))["pre-training"]
+    told = _results(planned, replace(given, mlm_plus="plus"))["pre-training"]
     assert "in students given by --weights, --deep, --mlm-plus; what these" in told
     assert not told.endswith("is one a seed")
 
 
 def test_what_no_arm_used_of_the_budget_is_not_told(tmp_path: Path) -> None:
-    found = results(_planned(tmp_path, STUDIES["methods"], _noisy), ON_TOY)
+    found = _results(_planned(tmp_path, STUDIES["methods"], _noisy))
     text = page(found)
     assert "budget of every arm: labelled rows 500, transfer rows 6,000, soft labels seen 12,000;" in text
     found["scores"][0]["budget"]["MLM steps"] = 1_500
@@ -173,21 +233,21 @@ def test_what_no_arm_used_of_the_budget_is_not_told(tmp_path: Path) -> None:
 
 def test_labels_seen_as_often_as_soft_labels_are_told(tmp_path: Path) -> None:
     planned = _planned(tmp_path, STUDIES["concurrent"], lambda arm, student, seed: seed)
-    found = results(planned, ON_TOY)
+    found = _results(planned)
     assert found["budget"]["labels_seen"] == found["budget"]["soft_labels_seen"] == 12_000
     other = _planned(tmp_path / "other", STUDIES["transfer-size"], lambda arm, student, seed: seed)
-    assert results(other, ON_TOY)["budget"]["labels_seen"] == 7_500
+    assert _results(other)["budget"]["labels_seen"] == 7_500
 
 
 def test_a_teacher_that_was_given_is_told(tmp_path: Path) -> None:
     planned = _planned(tmp_path, STUDIES["methods"], _noisy)
-    assert "teacher: 90.0; taught by the same labelled rows" in page(results(planned, ON_TOY))
-    given = page(results(replace(planned, teacher=None), ON_TOY))
+    assert "teacher: 90.0; taught by the same labelled rows" in page(_results(planned))
+    given = page(_results(replace(planned, teacher=None)))
     assert "teacher: not scored on these rows; given, with labels of its own" in given
 
 
 def test_a_page_says_all_that_a_reader_needs(tmp_path: Path) -> None:
-    found = results(_planned(tmp_path, STUDIES["methods"], _noisy), ON_TOY)
+    found = _results(_planned(tmp_path, STUDIES["methods"], _noisy))
     text = page(found)
     for line in [line for line in text.splitlines() if line.startswith("| ")]:
         assert line.endswith(" |")
@@ -205,7 +265,7 @@ def test_a_page_says_all_that_a_reader_needs(tmp_path: Path) -> None:
 def test_every_study_draws_its_picture(name: str, tmp_path: Path) -> None:
     study = STUDIES[name]
     planned = _planned(tmp_path / "runs", study, lambda arm, student, seed: 70 + seed + len(arm.name))
-    found = results(planned, ON_TOY) | {"rank_correlations": {"in": 0.95, "near": 0.8, "far": -0.1}}
+    found = _results(planned) | {"rank_correlations": {"in": 0.95, "near": 0.8, "far": -0.1}}
     draw(found, study, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
@@ -238,6 +298,7 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
     # Of another task, and so of another budget.
     mine, budget = replace(ON_TOY.task, name="mine"), replace(ON_TOY.budget, mlm_steps=7)
     text = study_stage(planned, replace(settings, task=mine, budget=budget))
+    _predicted(planned, [toy, text])
     carry_out([toy, text])
     several = _finished(runs, "studies", "toy", {"studies": [toy.folder.name]}, "abc")
     place = _page(docs)
@@ -254,7 +315,7 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
     assert "; not confirmed: “pre-training is worth more than a teacher" in row
     for name, stage in (("methods-toy", toy), ("methods-mine", text)):
         assert f'src="studies/{name}/chart.png"' in shown
-        for file in ("table.md", "chart.png", "results.json"):
+        for file in ("table.md", "chart.png", "results.json", "predictions.npz"):
             assert (docs / "studies" / name / file).read_bytes() == (stage.folder / file).read_bytes()
 
 
@@ -267,11 +328,13 @@ def test_a_deleted_study_is_written_again(tmp_path: Path) -> None:
     settings = replace(ON_TOY, running=replace(ON_TOY.running, runs=tmp_path))
     planned = [_planned(tmp_path, STUDIES["methods"], _noisy)]
     (together,) = studies_stages(planned, settings, [])
+    _predicted(planned[0], [study_stage(planned[0], settings)])
     carry_out([together])
     (study,) = (tmp_path / name for name in together.record.outcome["studies"])
     before = (study / "table.md").read_bytes()
     assert studies_stages(planned, settings, [])[:-1] == []
     shutil.rmtree(study)
+    _predicted(planned[0], [study_stage(planned[0], settings)])
     carry_out(studies_stages(planned, settings, []))
     assert (study / "table.md").read_bytes() == before
 
@@ -280,7 +343,9 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
     runs = tmp_path / "runs"
     other = _finished(runs, "distill", "one", {}, "abc").folder
     running = replace(ON_TOY.running, runs=runs)
-    study = study_stage(_planned(runs, STUDIES["methods"], _noisy), replace(ON_TOY, running=running))
+    planned = _planned(runs, STUDIES["methods"], _noisy)
+    study = study_stage(planned, replace(ON_TOY, running=running))
+    _predicted(planned, [study])
     carry_out([study])
     place = _page(tmp_path)
     with pytest.raises(StoreError, match=r"expected a finished study, .* got a stage 'distill'"):

@@ -1,56 +1,127 @@
-"""Paired tests against SciPy and by hand; the rule that turns them into verdicts."""
+"""Differences over seeds and rows by hand and by simulation; the rule that turns them into verdicts."""
+
+from math import hypot, inf, sqrt
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from wellread_hf.study.likeness import rank_correlation
-from wellread_hf.study.statistics import MARGIN, Difference, difference, holm, verdict
+from wellread_hf.study.statistics import (
+    MARGIN,
+    Claim,
+    Difference,
+    difference,
+    holm,
+    row_error,
+    scored,
+    verdict,
+)
+
+NO_ROWS = (0.0, inf)
 
 
 def test_a_difference_by_hand() -> None:
     # Mean 3; standard deviation sqrt(10 / 4); standard error 0.7071; t = 4.2426; t(0.975, 4) = 2.7764.
-    found = difference([1.0, 2.0, 3.0, 4.0, 5.0], "better")
-    assert found.pairs == 5
+    by_seed = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    found = difference(by_seed, NO_ROWS, "better")
     assert found.mean == 3.0
     assert found.low == pytest.approx(3 - 2.7764 * 0.70711, abs=1e-4)
     assert found.high == pytest.approx(3 + 2.7764 * 0.70711, abs=1e-4)
     assert found.p == pytest.approx(0.00662, abs=1e-5)
+    # Rows widen it: t(0.975, 49) = 2.0096.
+    found = difference(by_seed, (0.5, 49), "better")
+    half = hypot(2.7764 * 0.70711, 2.0096 * 0.5)
+    assert (found.low, found.high) == (pytest.approx(3 - half, abs=1e-4), pytest.approx(3 + half, abs=1e-4))
+    p = found.p
+    assert p is not None
+    assert hypot(stats.t.isf(p, 4) * 0.70711, stats.t.isf(p, 49) * 0.5) == pytest.approx(3, abs=1e-4)
 
 
-def test_it_is_the_paired_test_and_what_a_pair_has_in_common_does_not_count() -> None:
-    rng = np.random.default_rng(0)
-    ours, theirs = rng.normal(81, 2, 10), rng.normal(80, 2, 10)
-    common = rng.normal(0, 30, 10)
-    found = difference(list(ours - theirs), "better")
-    again = difference(list((ours + common) - (theirs + common)), "better")
-    expected = stats.ttest_rel(ours, theirs, alternative="greater")
-    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
-    assert again.p == pytest.approx(found.p, rel=1e-6)
-    interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+def test_without_noise_of_rows_it_is_the_t_test_and_without_noise_of_seeds_that_of_rows() -> None:
+    by_seed = np.random.default_rng(0).normal(1, 2, 10)
+    expected = stats.ttest_1samp(by_seed, 0, alternative="greater").pvalue
+    assert difference(by_seed, NO_ROWS, "better").p == pytest.approx(expected, rel=1e-6)
+    opposite = stats.ttest_1samp(-by_seed, 0, alternative="greater").pvalue
+    assert difference(-by_seed, NO_ROWS, "better").p == pytest.approx(opposite, rel=1e-6)
+    alike = np.array([1.0, 1.0 + 1e-6, 1.0 - 1e-6])
+    assert difference(alike, (0.5, inf), "better").p == pytest.approx(stats.norm.sf(2), rel=1e-4)
 
 
 def test_alike_is_two_one_sided_tests_and_no_worse_the_lower_one() -> None:
-    differences = [0.3, -0.2, 0.4, 0.1, -0.1, 0.2]
-    lower = stats.ttest_1samp(differences, -MARGIN, alternative="greater").pvalue
-    upper = stats.ttest_1samp(differences, MARGIN, alternative="less").pvalue
+    by_seed = np.array([0.3, -0.2, 0.4, 0.1, -0.1, 0.2])
+    lower = stats.ttest_1samp(by_seed, -MARGIN, alternative="greater").pvalue
+    upper = stats.ttest_1samp(by_seed, MARGIN, alternative="less").pvalue
     assert lower < upper
-    assert difference(differences, "alike").p == pytest.approx(upper)
-    assert difference(differences, "no worse").p == pytest.approx(lower)
+    assert difference(by_seed, NO_ROWS, "alike").p == pytest.approx(upper, rel=1e-6)
+    assert difference(by_seed, NO_ROWS, "no worse").p == pytest.approx(lower, rel=1e-6)
 
 
-def test_one_pair_is_refused_and_pairs_without_spread_are_no_test() -> None:
-    with pytest.raises(ValueError, match="two pairs, got 1"):
-        difference([1.0], "better")
-    assert difference([2.0, 2.0, 2.0], "better").p is None
-    assert difference([0.1 + 0.2, 0.3, 0.3], "better").p is None
+def test_one_seed_is_refused_and_seeds_without_spread_are_no_test() -> None:
+    with pytest.raises(ValueError, match="needs two, got 1"):
+        difference(np.array([1.0]), NO_ROWS, "better")
+    assert difference(np.array([2.0, 2.0, 2.0]), (0.5, 49), "better").p is None
+    assert difference(np.array([0.1 + 0.2, 0.3, 0.3]), NO_ROWS, "better").p is None
 
 
-def test_under_the_null_hypothesis_one_in_twenty_is_below_five_percent() -> None:
+def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
+    labels = np.zeros(1_000, dtype=np.int64)
+    predictions = (np.random.default_rng(0).random(1_000) < 0.2).astype(np.int64)
+    found = scored(predictions, labels, "accuracy")
+    assert found[0] == 100 * (predictions == 0).mean()
+    error, freedom = row_error(found[1:])
+    # 50 groups tell a standard deviation to a tenth.
+    assert error == pytest.approx(100 * sqrt(0.2 * 0.8 / 1_000), rel=0.2)
+    assert freedom == 49
+    # As many groups as rows: exactly s / sqrt(n).
+    few = scored(predictions[:40], labels[:40], "accuracy")
+    assert row_error(few[1:])[0] == pytest.approx(100 * predictions[:40].std(ddof=1) / sqrt(40))
+
+
+@pytest.mark.parametrize("metric", ["f1", "matthews_correlation", "pearson", "spearman"])
+def test_what_is_no_mean_over_rows_has_the_error_that_a_bootstrap_finds(metric: str) -> None:
+    from wellread_hf.evaluation.metrics import METRICS
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 600) if metric in ("f1", "matthews_correlation") else rng.normal(0, 1, 600)
+    noise = rng.random((2, 600)) < 0.2
+    one, two = (np.where(each, labels.max() - labels, labels) for each in noise)
+    apart = scored(one, labels, metric) - scored(two, labels, metric)
+    drawn = []
+    for _ in range(400):
+        rows = rng.integers(0, 600, 600)
+        ours, theirs = (METRICS[metric](each[rows], labels[rows]) for each in (one, two))
+        drawn.append(100 * (ours - theirs))
+    assert row_error(apart[1:])[0] == pytest.approx(np.std(drawn), rel=0.3)
+
+
+def _study(rng: np.random.Generator, seeds: int, noise: float, effect: float, claim: Claim) -> Difference:
+    """Two arms and their true difference in points, on 500 rows that all runs share; the row error is 0.8.
+
+    Rows that only one arm ever gets right give that error; each arm has its own share of them.
+    """
+    rows = 500
+    labels = np.zeros(rows, dtype=np.int64)
+    only = rng.choice(3, rows, p=[0.968, 0.016, 0.016])
+    scores = []
+    for arm, gain in ((1, effect), (2, 0.0)):
+        each = []
+        for _ in range(seeds):
+            # Of what no arm decides, so many rows are right, by this seed's luck.
+            right = rng.random(rows) < 0.8 + (gain + rng.normal(0, noise)) / 100 / 0.968
+            each.append(scored(np.where(only == 0, ~right, only != arm).astype(np.int64), labels, "accuracy"))
+        scores.append(np.array(each))
+    apart = scores[0] - scores[1]
+    return difference(apart[:, 0], row_error(apart[:, 1:].mean(axis=0)), claim)
+
+
+@pytest.mark.parametrize(("seeds", "noise"), [(3, 0.3), (3, 2.0), (5, 1.0)])
+def test_where_there_is_nothing_at_most_one_study_in_twenty_confirms(seeds: int, noise: float) -> None:
     rng = np.random.default_rng(1)
-    found = [difference(list(rng.normal(0, 2, 10)), "better").p for _ in range(500)]
-    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.025)
+    found = [_study(rng, seeds, noise, 0.0, "better") for _ in range(200)]
+    confirmed = sum(verdict(each, each.p, "better") == "confirmed" for each in found)
+    # 17 and more of 200 would come once in a hundred.
+    assert confirmed <= 16
 
 
 @pytest.mark.parametrize(
@@ -70,7 +141,7 @@ def test_holm_by_hand(values: list[float | None], corrected: list[float | None])
 
 
 def _found(low: float, high: float) -> Difference:
-    return Difference(mean=(low + high) / 2, low=low, high=high, pairs=10, p=0.5)
+    return Difference(mean=(low + high) / 2, low=low, high=high, seed_error=1.0, row_error=1.0, p=0.5)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.records import RECORD, StageRecord, write_atomically
-from wellread_hf.study.running import CHART, RESULTS, TABLE
-from wellread_hf.study.writing import in_words, table
+from wellread_hf.study.running import CHART, PREDICTIONS, RESULTS, TABLE
 from wellread_hf.study.writing import page as written
+from wellread_hf.study.writing import table
 
 # What stands between these two lines is replaced; the rest of the page is its author's.
 BEGIN, END = "<!-- studies: begin -->", "<!-- studies: end -->"
@@ -83,11 +83,13 @@ def _verdicts(name: str, study: Mapping[str, Any] | None) -> str:
         )
         if asked
     ]
-    others = dict.fromkeys(each["verdict"] for each in study["findings"] if each["verdict"] != "confirmed")
     said = [f"**[{', '.join(counts)}](studies/{name}/{TABLE})** ({len(study['seeds'])} seeds)"]
-    for other in others:
-        these = [f"“{each['finding']}”" for each in study["findings"] if each["verdict"] == other]
-        said.append(f"{in_words(other)}: {', '.join(these)}")
+    others: dict[str, list[str]] = {}
+    for each in study["findings"]:
+        if each["verdict"] != "confirmed":
+            why = f" ({each['note']})" if each["note"] else ""
+            others.setdefault(each["verdict"] + why, []).append(f"“{each['finding']}”")
+    said += [f"{other}: {', '.join(these)}" for other, these in others.items()]
     return "; ".join(said)
 
 
@@ -119,7 +121,7 @@ def _read(
     found: dict[str, Mapping[str, Any]] = {}
     files: dict[str, Mapping[str, bytes]] = {}
     for folder in studies:
-        for file in (TABLE, CHART, RESULTS):
+        for file in (TABLE, CHART, RESULTS, PREDICTIONS):
             if not (folder / file).is_file():
                 raise StoreError(
                     f"{folder}: expected {file} in the folder of a finished study, found none; delete the "
@@ -130,7 +132,7 @@ def _read(
         if name in found:
             raise SettingsError(f"{folder}: expected each study once a task, got {name} twice; leave one out")
         found[name] = study
-        files[name] = {file: (folder / file).read_bytes() for file in (TABLE, CHART, RESULTS)}
+        files[name] = {file: (folder / file).read_bytes() for file in (TABLE, CHART, RESULTS, PREDICTIONS)}
     return found, files
 
 

@@ -7,7 +7,7 @@ from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.inputs import TASK
 from wellread_hf.locations import each_found_once
-from wellread_hf.settings import Start, Transfer, Tuning
+from wellread_hf.settings import Start, Task, Transfer, Tuning
 from wellread_hf.students import Student
 from wellread_hf.study.allowed import left_out
 from wellread_hf.study.arms import Arm, Domain, Study
@@ -51,6 +51,7 @@ class PlannedStudy:
     Attributes:
         name: What the command line calls it.
         study: Its arms and findings.
+        task: What is learnt, with all of its rows.
         runs: In the order of arms, students, seeds.
         teacher: The stage that made the teacher; None where one was given.
         likenesses: Of each domain that the arms use, how like the task it is, where the study asks for it.
@@ -58,6 +59,7 @@ class PlannedStudy:
 
     name: StudyName
     study: Study
+    task: Task
     runs: tuple[PlannedRun, ...]
     teacher: Stage | None
     likenesses: dict[Domain, Stage]
@@ -126,7 +128,12 @@ class _Planner:
         if study.axis == "rank correlation":
             likenesses = {domain: self._likeness(domain) for domain in domains}
         return PlannedStudy(
-            name=name, study=study, runs=tuple(runs), teacher=self.made_teacher, likenesses=likenesses
+            name=name,
+            study=study,
+            task=self.soft.task,
+            runs=tuple(runs),
+            teacher=self.made_teacher,
+            likenesses=likenesses,
         )
 
     def _teacher(self) -> Stage:

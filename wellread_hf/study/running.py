@@ -14,6 +14,7 @@ from wellread_hf.students import STUDENTS, Student
 from wellread_hf.study.arms import Arm
 from wellread_hf.study.drawing import draw
 from wellread_hf.study.planning import PlannedStudy
+from wellread_hf.study.predicting import Predictions, predict
 from wellread_hf.study.results import results
 from wellread_hf.study.settings import StudySettings
 from wellread_hf.study.spelling import spelt_as_typed
@@ -22,20 +23,26 @@ from wellread_hf.sweep.engine import engine, in_this_process
 from wellread_hf.sweep.grid import levels
 from wellread_hf.sweep.jobs import Job, Result, Runs
 
-TABLE, CHART, RESULTS = "table.md", "chart.png", "results.json"
+TABLE, CHART, RESULTS, PREDICTIONS = "table.md", "chart.png", "results.json", "predictions.npz"
 # What holds a student; the rest packs, gathers or counts.
 _TRAINED = ("pretrain", "finetune", "distill", "label")
 
 
 def study_stage(planned: PlannedStudy, settings: StudySettings) -> Stage:
-    """Builds the stage that writes down one study: `table.md`, `chart.png` and `results.json`."""
+    """Builds the stage that writes down one study: a table, a picture, all numbers, all predictions.
+
+    Predictions that an earlier sitting left there are taken as they are.
+    """
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        found = results(planned, settings)
+        path = stage.folder / PREDICTIONS
+        if not path.is_file():
+            predict(planned, settings.running).write(path)
+        found = results(planned, settings, Predictions.read(path))
         write_atomically(stage.folder / RESULTS, json.dumps(found, indent=1))
         draw(found, planned.study, stage.folder / CHART)
         write_atomically(stage.folder / TABLE, page(found))
-        return {"verdicts": [[each["finding"], each["verdict"]] for each in found["findings"]]}
+        return {"verdicts": [[each["finding"], each["verdict"], each["note"]] for each in found["findings"]]}
 
     return Stage(
         kind="study",
@@ -51,6 +58,8 @@ def study_stage(planned: PlannedStudy, settings: StudySettings) -> Stage:
         after=planned.stages,
         work=work,
         solo=True,
+        # Version 1 drew its verdicts from scores alone.
+        version=2,
     )
 
 
@@ -136,7 +145,7 @@ class _Sitting:
                     jobs.append(self._job(stage))
             # The long ones first: a short one is the last that others wait for.
             jobs.sort(key=_weight, reverse=True)
-            # A table is no more than a look at records.
+            # Its models only predict, which takes seconds.
             engine_of = in_this_process if jobs and jobs[0].stage is study else run
             engine_of(jobs, self._ended)
 
@@ -150,7 +159,7 @@ class _Sitting:
             self._fails(job.stage, result.error)
         elif job.stage.kind == "study":
             verdicts = job.stage.record.outcome["verdicts"]
-            said = "; ".join(f"{finding}: {in_words(each)}" for finding, each in verdicts)
+            said = "; ".join(f"{finding}: {in_words(*each)}" for finding, *each in verdicts)
             say(f"{job.stage.name}: {said} ({job.stage.folder / TABLE})")
 
     def _fails(self, stage: Stage, why: str) -> None:

@@ -79,8 +79,8 @@ class StudySettings:
     """Which of the 24, every arm with each; depth against width names its own."""
     one_student: tuple[StudyName, ...] = ()
     """Studies over the first of `students` alone, for the sake of time."""
-    seeds: tuple[int, ...] = (0, 1)
-    """One run of every arm and student a seed; two at least, for an error bar."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One run of every arm and student a seed; two at least, for an error bar, and three for a verdict."""
     budget: Budget = field(default_factory=Budget)
     """What every arm may use."""
     task: Task = field(default_factory=Task)

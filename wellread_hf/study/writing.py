@@ -22,7 +22,8 @@ def verdict_table(studies: Sequence[Mapping[str, Any]]) -> str:
     """Writes a table of findings, the paper's beside ours; of several studies with their names and tasks."""
     several = len(studies) > 1
     head = [*(["study", "task"] if several else []), "finding", "verdict"]
-    head += ["ours: mean difference, points [95 % interval]", "pairs", "p (one-sided, Holm)", "the paper"]
+    head += ["ours: mean difference, points [95 % interval]", "error over seeds / rows"]
+    head += ["p (one-sided, Holm)", "the paper"]
     rows = []
     for found in studies:
         for each in found["findings"]:
@@ -30,10 +31,10 @@ def verdict_table(studies: Sequence[Mapping[str, Any]]) -> str:
                 [
                     *([found["study"], found["task"]] if several else []),
                     f"{each['finding']} (our own question)" if each["ours"] else each["finding"],
-                    f"**{in_words(each['verdict'])}**",
+                    f"**{in_words(each['verdict'], each['note'])}**",
                     f"{_points(each['mean'])} [{_points(each['low'])}, {_points(each['high'])}]",
-                    str(each["pairs"]),
-                    "no spread" if each["p_holm"] is None else _p(each["p_holm"]),
+                    f"{each['seed_error']:.1f} / {each['row_error']:.1f}",
+                    "none" if each["p_holm"] is None else _p(each["p_holm"]),
                     each["paper"],
                 ]
             )
@@ -52,15 +53,15 @@ def paragraph(found: Mapping[str, Any]) -> str:
 def _sentence(each: Mapping[str, Any]) -> str:
     sides = " and ".join(each["more"]), " and ".join(each["less"])
     return (
-        f"“{each['finding']}” is {in_words(each['verdict'])}: {sides[0]} minus {sides[1]} is "
-        f"{_points(each['mean'])} ({_points(each['low'])} to {_points(each['high'])}, {each['pairs']} pairs),"
-        f" claimed to be {_CLAIMS[each['claim']]}."
+        f"“{each['finding']}” is {each['verdict']}: {sides[0]} minus {sides[1]} is "
+        f"{_points(each['mean'])} ({_points(each['low'])} to {_points(each['high'])}), "
+        f"claimed to be {_CLAIMS[each['claim']]}."
     )
 
 
-def in_words(verdict: str) -> str:
-    """Spells a verdict out."""
-    return "not decidable at this scale" if verdict == "not decidable" else verdict
+def in_words(verdict: str, note: str) -> str:
+    """Writes a verdict with its reason or limit."""
+    return f"{verdict}: {note}" if note else verdict
 
 
 def grouped(found: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
@@ -101,9 +102,9 @@ def _notes(found: Mapping[str, Any]) -> str:
     notes = [
         f"budget of every arm: {budget}; seeds {', '.join(map(str, found['seeds']))}; pre-training: "
         f"{found['pre-training']}",
-        f"± is the standard deviation over seeds (n - 1); pairs are {found['pairs']}; paired "
-        f"t-tests, corrected over the {len(found['findings'])} findings of this study (Holm); intervals are "
-        "two-sided and not corrected",
+        "± is the standard deviation over seeds (n - 1); differences are means over the students; tests "
+        f"and intervals count the spread over seeds and over the {found['rows']:,} rows; tests are corrected "
+        f"over the {len(found['findings'])} findings of this study (Holm), two-sided intervals are not",
         *found["remarks"],
     ]
     if found["split"] == "validation":
