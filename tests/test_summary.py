@@ -163,6 +163,7 @@ def test_it_names_a_student_that_was_pretrained_in_the_same_runs(
         (TUNED | {"metric": "f1", "validation": {"f1": 0.4, "accuracy": 0.7}}, ("70.0 %", "75.0 %")),
         ({"metric": "matthews_correlation", "validation": {"matthews_correlation": 0.0}}, ("0.0 %", "0.0 %")),
         ({"metric": "pearson", "validation": {"pearson": -0.02, "spearman": 0.3}}, ("-2.0 %", "0.0 %")),
+        ({"metric": "f1_micro", "validation": {"f1_micro": 0.0, "f1_macro": 0.0}}, ("0.0 %", "0.0 %")),
         (OUTCOMES["label"] | {"teacher_validation": {"accuracy": 0.6}}, ("60.0 % of the teacher", "75.0 %")),
     ],
 )
@@ -183,7 +184,7 @@ def test_what_has_learnt_nothing_is_told_with_both_figures(
         {},
         # Without counts, and of several classes a row, there is nothing to compare with.
         {"metric": "accuracy", "validation": {"accuracy": 0.5}},
-        {"metric": "micro_f1", "validation": {"micro_f1": 0.5}, "class_counts": COUNTS},
+        {"metric": "f1_micro", "validation": {"f1_micro": 0.5}, "class_counts": COUNTS},
         {"metric": "pearson", "validation": {"pearson": 0.8, "spearman": 0.8}, "class_counts": {}},
     ],
 )

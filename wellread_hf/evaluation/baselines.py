@@ -5,8 +5,8 @@ from typing import Any
 
 from wellread_hf.progress import say
 
-# Correlations of chance alone, on a few hundred rows.
-_NEAR_ZERO = 0.05
+# Up to which a score may be of one answer throughout: correlations by chance, on a few hundred rows.
+_NOTHING = {"matthews_correlation": 0.05, "pearson": 0.05, "spearman": 0.05, "f1_micro": 0.0}
 # Metrics of tasks whose rows have one class each.
 _OF_ONE_CLASS = ("accuracy", "f1", "matthews_correlation")
 _REMEDY = "nothing was learnt from the texts; train longer or at another learning rate, and look at the rows"
@@ -36,8 +36,8 @@ def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> 
                 f"accuracy {100 * scores['accuracy']:.1f} % {what} is no better than the share of the "
                 f"commonest class, {100 * share:.1f} % {name[:40]!r}: {_REMEDY}"
             )
-    for metric in ("matthews_correlation", "pearson", "spearman"):
-        if metric in scores and scores[metric] <= _NEAR_ZERO:
+    for metric, nothing in _NOTHING.items():
+        if metric in scores and scores[metric] <= nothing:
             return (
                 f"{metric} {100 * scores[metric]:.1f} % {what} is no better than that of one answer "
                 f"throughout, 0.0 %: {_REMEDY}"

@@ -109,7 +109,8 @@ def fetch_repository(
     if not 0 < deadline < inf:
         raise SettingsError(f"--deadline: expected a finite number of minutes above 0, got {deadline / 60:g}")
     calls = Calls(Patience(deadline=deadline), Rest())
-    with patient_client(), library_errors_as(HubError, f"{repo}: what the Hub answered cannot be read"):
+    unread = library_errors_as(HubError, f"{repo}: what the Hub answered cannot be read")
+    with patient_client(deadline), unread:
         info = calls(
             f"looking at {repo}", lambda: api.repo_info(repo, repo_type=kind, revision=revision or None)
         )

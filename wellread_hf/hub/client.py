@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Any
 
 from huggingface_hub import set_client_factory
@@ -39,14 +40,18 @@ class AnsweredAgain(Exception):
 
 
 @contextmanager
-def patient_client() -> Iterator[None]:
-    """Gives the client time-outs that it lacks, and takes the retries of answers out of its hands."""
+def patient_client(longest: float = inf) -> Iterator[None]:
+    """Gives the client time-outs that it lacks, and takes the retries of answers out of its hands.
+
+    Args:
+        longest: Seconds that no time-out exceeds.
+    """
 
     def factory() -> Any:
         client = default_client_factory()
         hooks = client.event_hooks
         client.event_hooks = {
-            "request": [*hooks["request"], _bound],
+            "request": [*hooks["request"], lambda request: _bound(request, longest)],
             "response": [*hooks["response"], _raise_if_again],
         }
         return client
@@ -58,12 +63,13 @@ def patient_client() -> Iterator[None]:
         set_client_factory(default_client_factory)
 
 
-def _bound(request: Any) -> None:
+def _bound(request: Any, longest: float) -> None:
     """Fills in time-outs; a default of the client does not do, calls pass `timeout=None` themselves."""
     given = request.extensions.get("timeout") or {}
     bounds = {"connect": _CONNECT_SECONDS, "read": _SILENCE_SECONDS, "write": _SILENCE_SECONDS}
     request.extensions["timeout"] = {
-        name: given.get(name) or bounds.get(name, _SILENCE_SECONDS) for name in (*bounds, "pool")
+        name: min(longest, given.get(name) or bounds.get(name, _SILENCE_SECONDS))
+        for name in (*bounds, "pool")
     }
 
 

@@ -69,7 +69,7 @@ def publish(
     check_parcels(parcels, api.token if isinstance(api.token, str) else None)
     _check_endpoint(api.endpoint)
     disable_progress_bars()
-    with patient_client():
+    with patient_client(60 * settings.deadline):
         return _Push(api, parcels, settings, version).run(dry_run)
 
 
