@@ -72,8 +72,12 @@ def find_task(task: Task, running: Running, after: Sequence[Stage]) -> list[Loca
     """Finds a task's data set, or its files in the order train, validation, test."""
     from wellread_hf.data.rows import task_home
 
-    names = [task_home(task), *(name for name in (task.validation, task.test) if name is not None)]
-    return [find(name, "dataset", "--task.data", running.runs, after, task.revision) for name in names]
+    named = {"data": task_home(task), "validation": task.validation, "test": task.test}
+    return [
+        find(name, "dataset", f"--task.{field}", running.runs, after, task.revision)
+        for field, name in named.items()
+        if name is not None
+    ]
 
 
 def check_task(task: Task, locations: Sequence[Location]) -> None:
@@ -149,14 +153,24 @@ class TransferSet:
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
         return draw_rows(Rows(texts, labels), self.transfer.rows, self.transfer.seed, "--transfer.rows")
 
-    def check(self, task: Task) -> None:
+    def check(self, task: Task, task_at: Sequence[Location]) -> None:
         """Refuses sources that cannot be used with a task, before anything runs.
 
         Raises:
-            DataError: A column or text is missing, or a source has another number of text columns.
+            DataError: A column or text is missing, a source has another number of text columns, or there are
+                too few rows to draw from.
         """
-        from wellread_hf.data.rows import check_columns, facts_of
+        from wellread_hf.data.rows import check_columns, check_draw, facts_of, load_task
 
-        for sources in self.sources.values():
-            check_columns(sources[0][0], facts_of(task).columns)
-            check_sources(sources)
+        counts: list[int | None] = []
+        for spec in self.transfer.sources:
+            if spec == TASK:
+                made = not any(map(is_to_be_made, task_at))
+                counts.append(len(load_task(task, task_at).train.texts) if made else None)
+                continue
+            source, location = self.sources[spec][0]
+            check_columns(source, facts_of(task).columns)
+            counts.append(check_rows(source, location))
+        known = [count for count in counts if count is not None]
+        if len(known) == len(counts):
+            check_draw(sum(known), self.transfer.rows, "--transfer.rows")

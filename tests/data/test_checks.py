@@ -70,6 +70,7 @@ def test_a_task_that_cannot_be_used_is_refused_before_anything_runs(tmp_path, mo
 @pytest.mark.parametrize(
     ("source", "said"),
     [
+        ("pool.jsonl", "--transfer.rows 4: there are 3 rows to draw from"),
         ("pool.jsonl,column=words", "expected a text column 'words'"),
         ("pool.jsonl,column=text+label", "the task has 1 text columns, the source 2"),
         ("bad.jsonl", "row 2: expected text in column 'text', got int 3"),
@@ -81,7 +82,7 @@ def test_a_transfer_source_that_cannot_be_used_is_refused_before_anything_runs(t
     (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"text": 3}\n')
     (tmp_path / "bad.csv").write_text("text\na, b\n")
     running = Running(runs=tmp_path / "runs")
-    transfer = Transfer(sources=("task", str(tmp_path / source)))
+    transfer = Transfer(sources=("task", str(tmp_path / source)), rows=4)
     assert said in refusal_of(label(model, sound(tmp_path), transfer, Label(), running), running)
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -270,8 +271,10 @@ def test_a_folder_has_splits_of_its_own(tmp_path):
     task = own(tmp_path / "data", TRAIN)
     task = Task(name="mine", data=str(tmp_path / "data"), validation=task.validation, columns=("words",))
     message = refused(task, tmp_path, DataError)
-    assert (
-        "data: expected a file, as --task.validation and --task.test name others, got a data set" in message
+    assert "data: expected a file, as --task.validation and --task.test name others" in message
+    file = replace(own(tmp_path, TRAIN), validation=str(tmp_path / "data"))
+    assert f"{tmp_path / 'data'}: expected a file, as {file.data} is one" in refused(
+        file, tmp_path, DataError
     )
 
 

@@ -345,6 +345,19 @@ def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path, name, content, s
     assert len(str(refusal.value)) < 1_000
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"text,label\rgood film,pos\rbad film,neg\r",
+        b"text,label\r\n\r\ngood film,pos\r\nbad film,neg",
+        b'\xef\xbb\xbf"text","label"\n"good film",pos\n\n"bad film","neg"\n',
+    ],
+)
+def test_lines_end_as_other_systems_end_them(tmp_path, content):
+    (tmp_path / "a.csv").write_bytes(content)
+    assert texts_of(tmp_path / "a.csv") == ["good film", "bad film"]
+
+
 def test_columns_of_one_name_in_parquet_are_refused(tmp_path):
     table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
     pq.write_table(table, tmp_path / "a.parquet")

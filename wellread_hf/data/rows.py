@@ -88,9 +88,12 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
         )
     if not files and (task.validation or task.test):
         raise DataError(
-            f"{task.data}: expected a file, as --task.validation and --task.test name others, got a "
-            "data set; leave them out to take its own splits"
+            f"{task.data}: expected a file, as --task.validation and --task.test name others, and there is "
+            "none of that name; leave them out to take a data set's own splits"
         )
+    folders = [location.name for location in locations if files and not Path(location.name).is_file()]
+    if folders:
+        raise DataError(f"{folders[0]}: expected a file, as {task.data} is one, got a folder; name a file")
     if files:
         # MNLI's names of splits are those of its data set, not of files that a person names.
         facts = replace(facts, validation="validation", test="test")
@@ -159,6 +162,18 @@ def tell_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
     return counts
 
 
+def check_draw(rows: int, count: int | None, option: str) -> None:
+    """Refuses to draw more rows than there are, or from none.
+
+    Raises:
+        DataError: There are fewer than `count`, or none.
+    """
+    if not rows:
+        raise DataError("expected rows, found none; check the names of files and splits")
+    if count is not None and count > rows:
+        raise DataError(f"{option} {count}: there are {rows} rows to draw from; give at most that many")
+
+
 def draw_rows(rows: Rows, count: int | None, seed: int, option: str) -> Rows:
     """Draws `count` rows with a seed, keeping their order; all of them where `count` is None.
 
@@ -167,14 +182,9 @@ def draw_rows(rows: Rows, count: int | None, seed: int, option: str) -> Rows:
     Raises:
         DataError: There are fewer than `count`, or none.
     """
-    if not rows.texts:
-        raise DataError("expected rows, found none; check the names of files and splits")
+    check_draw(len(rows.texts), count, option)
     if count is None:
         return rows
-    if count > len(rows.texts):
-        raise DataError(
-            f"{option} {count}: there are {len(rows.texts)} rows to draw from; give at most that many"
-        )
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
     return Rows(
         texts=[rows.texts[index] for index in chosen],

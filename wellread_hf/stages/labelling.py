@@ -36,7 +36,7 @@ def label(
 
     def check() -> None:
         check_task(replace(task, train_rows=None, train_seed=0), task_at)
-        transfer_set.check(task)
+        transfer_set.check(task, task_at)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState

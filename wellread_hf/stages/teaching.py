@@ -80,7 +80,7 @@ def _tuned(
     def check() -> None:
         check_task(task, task_at)
         if soft is not None and transfer_set is not None:
-            transfer_set.check(task)
+            transfer_set.check(task, task_at)
             if soft[2].hard_label_share:
                 _check_hard_labels(task, soft[1])
 
