@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wellread_hf.settings import Corpus, Distil, Precision, Pretrain, Running
-from wellread_hf.stages import pack, pretrain
+from wellread_hf.settings import Corpus, Distil, Precision, Pretrain, Running, Start, Task, Tuning
+from wellread_hf.stages import finetune, pack, pretrain
 
 # Of the version before there were next sentences and teachers of masked LMs.
 PACK = "eafc70d131da7d7775ffc5a9438e643d9be2d7d0ee8e9ca05219944335782625"
@@ -45,6 +46,18 @@ def test_auto_precision_is_what_it_comes_to(tmp_path: Path, monkeypatch: pytest.
     assert digest("auto") == PRETRAIN
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert digest("auto") == digest("bf16") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "version"),
+    [({}, 2), ({"multi_label": True}, 2), ({"labels": ("a", "b")}, 1), ({"regression": True}, 1)],
+)
+def test_results_of_guessed_classes_are_not_reused(tmp_path: Path, changes: Any, version: int) -> None:
+    for name in ("train.csv", "dev.csv", "config.json"):
+        (tmp_path / name).write_text("{}")
+    data, validation = str(tmp_path / "train.csv"), str(tmp_path / "dev.csv")
+    task = Task(name="mine", data=data, validation=validation, columns=("text",), **changes)
+    assert finetune(Start(weights=str(tmp_path)), task, Tuning(), Running(runs=tmp_path)).version == version
 
 
 def test_what_is_asked_for_changes_them(tmp_path: Path) -> None:

@@ -105,6 +105,14 @@ def task_identity(task: Task, locations: Sequence[Location]) -> Mapping[str, Any
     )
 
 
+def task_version(task: Task) -> int:
+    """Returns the version of a stage that trains for a task's classes, or labels with them."""
+    from wellread_hf.data.rows import finds_classes
+
+    # In version 1 they were all numbers up to the largest one, and the numbers of those that have names.
+    return 2 if finds_classes(task) else 1
+
+
 class TransferSet:
     """A transfer set that was found: its identity, its texts, and its labels where it has them."""
 

@@ -106,7 +106,7 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
             open_table(location, config, split), facts, task, f"{location.name} ({split})", place
         )
     stated = bool(facts.labels)
-    if not (stated or task.regression or _is_glue(task)):
+    if finds_classes(task):
         names = raw["train"].names
         facts = replace(facts, labels=names or raw["train"].classes(task.multi_label))
         stated = bool(names)
@@ -203,6 +203,11 @@ def check_columns(source: Source, columns: Sequence[str]) -> None:
             f"{source.name}: the task has {len(columns)} text columns, the source "
             f"{len(source.columns)}; name them with ,column=A+B"
         )
+
+
+def finds_classes(task: Task) -> bool:
+    """Tells whether a task's classes are found in its data: nobody has named them."""
+    return not (task.labels or task.regression or _is_glue(task))
 
 
 def _is_glue(task: Task) -> bool:

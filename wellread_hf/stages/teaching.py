@@ -8,7 +8,15 @@ from typing import Any
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.graph import Stage, find, on_main_process, short_name
-from wellread_hf.inputs import TASK, TransferSet, check_task, find_task, identity_of, task_identity
+from wellread_hf.inputs import (
+    TASK,
+    TransferSet,
+    check_task,
+    find_task,
+    identity_of,
+    task_identity,
+    task_version,
+)
 from wellread_hf.locations import Location
 from wellread_hf.records import RECORD, StageRecord, digest
 from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
@@ -189,6 +197,7 @@ def _tuned(
         ],
         work=work,
         check=check,
+        version=task_version(task),
         shape=shape,
     )
 
