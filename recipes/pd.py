@@ -35,22 +35,22 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
-from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy, smoke_label, smoke_objective
+from wellread_hf.toy import (
+    SMOKE,
+    SMOKE_PRETRAIN,
+    SMOKE_TUNING,
+    TOY_PRETRAIN,
+    TOY_TEACHER_PRETRAIN,
+    TOY_TEACHER_STUDENT,
+    TOY_TEACHER_TUNING,
+    TOY_TUNING,
+    Toy,
+    smoke_label,
+    smoke_objective,
+)
 
 Method = Literal["basic", "distillation", "pf", "pd", "pdf"]
 TITLES = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD", "pdf": "PD-F"}
-
-
-# A text of the toy world has 14 words, so a block of 17 tokens holds one. Dropout only slows down a student
-# that sees its corpus about once.
-TOY_PRETRAIN = Pretrain(
-    steps=1_000,
-    block_lengths=(17,),
-    dropout=0.0,
-    optim=Optim(learning_rate=2e-3, batch_size=64, beta2=0.98),
-)
-# The wider teacher learns faster, at half the rate.
-TOY_TEACHER_PRETRAIN = replace(TOY_PRETRAIN, steps=700, optim=replace(TOY_PRETRAIN.optim, learning_rate=1e-3))
 
 
 def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length: int = 128) -> Tuning:
@@ -61,15 +61,9 @@ def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length
     )
 
 
-# On the toy task one learning rate serves every method alike, see docs/reproduction.md.
-TOY_TUNINGS = {
-    "teacher_tuning": tuning(15, 1e-3, max_length=32),
-    "basic": tuning(15, 1e-3, max_length=32),
-    "distillation": tuning(3, 1e-3, 64, max_length=32),
-    "pf": tuning(15, 1e-3, max_length=32),
-    "pd": tuning(3, 1e-3, 64, max_length=32),
-    "pdf": tuning(5, 1e-3, max_length=32),
-}
+# So few that a student from random weights cannot learn the words from them: docs/log.md.
+TOY_TRANSFER = Transfer(sources=("toy",), rows=1_000)
+TOY_DISTILLATION = replace(TOY_TUNING, epochs=12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +126,16 @@ class Settings:
 ON_TOY = Settings(
     corpus=Corpus(sources=("toy",), tokenizer="toy"),
     task=Task(name="toy"),
-    transfer=Transfer(sources=("toy",)),
-    pretrain=TOY_PRETRAIN,
-    teacher_student="2-256",
-    teacher_pretrain=TOY_TEACHER_PRETRAIN,
-    **TOY_TUNINGS,
+    transfer=TOY_TRANSFER,
+    pretrain=replace(TOY_PRETRAIN, steps=1_500),
+    teacher_student=TOY_TEACHER_STUDENT,
+    teacher_pretrain=replace(TOY_TEACHER_PRETRAIN, steps=3_000),
+    teacher_tuning=TOY_TEACHER_TUNING,
+    basic=TOY_TUNING,
+    distillation=TOY_DISTILLATION,
+    pf=TOY_TUNING,
+    pd=TOY_DISTILLATION,
+    pdf=replace(TOY_TUNING, epochs=5),
 )
 
 

@@ -131,3 +131,12 @@ def test_readme_shows_all_24_with_their_parameters() -> None:
 def test_no_page_has_a_gap_left_to_fill() -> None:
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
         assert not re.findall(r"@[A-Z]+@", page.read_text()), page.name
+
+
+def test_the_demo_table_shows_the_papers_order_beyond_the_spread_over_seeds() -> None:
+    rows = re.findall(r"^\| (\S+) \| (\S+) ± (\S+) \| 3 \|.*$", README, re.M)
+    found = {method: (float(mean), float(spread)) for method, mean, spread in rows}
+    assert set(found) == {"Basic", "Distillation", "PF", "PD"}
+    for less, more in (("Basic", "PF"), ("Distillation", "PD")):
+        assert found[more][0] - found[less][0] > found[more][1] + found[less][1], (less, more)
+    assert found["PD"][0] == max(mean for mean, _ in found.values())

@@ -261,3 +261,15 @@ def test_toy_means_the_same_world_in_every_recipe_and_a_tiny_one_in_a_smoke_test
         assert ran.status == 0, ran.err
         worlds.append(re.findall(r"toyworld-seed0-\w{12}", ran.out)[0])
     assert worlds[0] == worlds[1] != worlds[2]
+
+
+@pytest.mark.long
+def test_the_demo_shows_the_papers_order(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    ran = run_here(capfd, "pd", "--seeds", 0, "--running.runs", tmp_path)
+    assert ran.status == 0, ran.err
+    (found,) = tmp_path.glob("report-*/results.json")
+    score = {result["method"]: result["scores"][0] for result in json.loads(found.read_text())}
+    # One seed; docs/log.md has ten. Points of test accuracy, of which 2,000 rows tell two apart.
+    assert score["PF"] - score["Basic"] > 5
+    assert score["PD"] - score["Distillation"] > 5
+    assert score["PD"] > score["PF"]

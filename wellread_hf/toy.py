@@ -40,6 +40,23 @@ SMOKE_PRETRAIN = Pretrain(
 )
 SMOKE_TUNING = Tuning(epochs=1, evaluations=2, max_length=32, optim=Optim(learning_rate=1e-3, batch_size=8))
 
+# A text of the toy world has 14 words, so a block of 17 tokens holds one. Dropout only slows down a student
+# that sees its corpus about once. What it takes to read within minutes: docs/log.md.
+TOY_PRETRAIN = Pretrain(
+    block_lengths=(17,),
+    dropout=0.0,
+    mask_share=0.3,
+    optim=Optim(learning_rate=2e-3, batch_size=32, beta2=0.98, warmup=0.3),
+)
+TOY_TEACHER_STUDENT = "2-256"
+# Better than any student that is fine-tuned on the same labels, as the paper's teacher is.
+TOY_TEACHER_PRETRAIN = replace(
+    TOY_PRETRAIN, steps=2_000, optim=Optim(learning_rate=1e-3, batch_size=32, beta2=0.98)
+)
+# One learning rate serves every method alike, see docs/reproduction.md; the wider teacher has half of it.
+TOY_TUNING = Tuning(epochs=15, max_length=32, optim=Optim(learning_rate=1e-3, batch_size=32))
+TOY_TEACHER_TUNING = replace(TOY_TUNING, optim=Optim(learning_rate=5e-4, batch_size=32))
+
 
 class Toy:
     """Plans the toy world, and puts its folders where settings say `toy`.

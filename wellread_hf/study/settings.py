@@ -14,7 +14,16 @@ from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Runn
 from wellread_hf.students import LAYERS, Student
 from wellread_hf.study.catalogue import StudyName
 from wellread_hf.sweep.settings import Engine
-from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING
+from wellread_hf.toy import (
+    SMOKE,
+    SMOKE_PRETRAIN,
+    SMOKE_TUNING,
+    TOY_PRETRAIN,
+    TOY_TEACHER_PRETRAIN,
+    TOY_TEACHER_STUDENT,
+    TOY_TEACHER_TUNING,
+    TOY_TUNING,
+)
 
 ALL_STUDIES: tuple[StudyName, ...] = get_args(StudyName)
 Scale = Literal["toy", "text"]
@@ -204,15 +213,7 @@ def real_text(words: Sequence[str]) -> bool:
     return "--scale=text" in words or any(pair == ("--scale", "text") for pair in pairwise(words))
 
 
-# A text of the toy world has 14 words, so a block of 17 tokens holds one. Dropout only slows down a student
-# that sees its corpus about once. What it takes to read within minutes: docs/log.md.
-_TOY_PRETRAIN = Pretrain(
-    block_lengths=(17,),
-    dropout=0.0,
-    mask_share=0.3,
-    optim=Optim(learning_rate=2e-3, batch_size=32, beta2=0.98, warmup=0.3),
-)
-_TOY_LABELS = Tuning(max_length=32, optim=Optim(learning_rate=1e-3, batch_size=32))
+_TOY_LABELS = replace(TOY_TUNING, epochs=Tuning().epochs)
 
 ON_TOY = StudySettings(
     # So that eight studies take no more than 90 minutes on two cores.
@@ -230,17 +231,12 @@ ON_TOY = StudySettings(
     transfer=("toy",),
     near=("toy-near",),
     far=("toy-far",),
-    pretrain=_TOY_PRETRAIN,
+    pretrain=TOY_PRETRAIN,
     labels=_TOY_LABELS,
     soft_labels=_TOY_LABELS,
-    teacher_student="2-256",
-    # Better than any student that is fine-tuned on the same labels, as the paper's teacher is.
-    teacher_pretrain=replace(
-        _TOY_PRETRAIN,
-        steps=2_000,
-        optim=Optim(learning_rate=1e-3, batch_size=32, beta2=0.98),
-    ),
-    teacher_tuning=replace(_TOY_LABELS, epochs=15, optim=Optim(learning_rate=5e-4, batch_size=32)),
+    teacher_student=TOY_TEACHER_STUDENT,
+    teacher_pretrain=TOY_TEACHER_PRETRAIN,
+    teacher_tuning=TOY_TEACHER_TUNING,
     # Twice the layers of the first student, and pre-trained for the study of methods anyway.
     deep_layers=4,
     # The teacher has two layers, and is wider than the students.
