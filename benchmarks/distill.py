@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.figures import Figure, compared
-from benchmarks.sst2 import classifier, encoded, in_turns, our_training, rows, tokenizer
+from benchmarks.sst2 import classifier, encoded, encoder, in_turns, our_training, rows
 
 NAME = "distill"
 EPOCHS = 3
@@ -111,7 +111,7 @@ def labelled(teacher: Any, texts: Any) -> tuple[Any, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        label_rows(teacher, tokenizer(), texts, [0, 1], Label(), Path(folder))
+        label_rows(teacher, encoder(), texts, [0, 1], Label(), Path(folder))
         logits = SoftLabels.open(Path(folder)).logits
         return logits, time.perf_counter() - started
 

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import pack
 from benchmarks.pairs import Peak, in_own_process
 from benchmarks.report import circumstances
-from benchmarks.sst2 import classifier, encoded, our_training, rows, tokenizer
+from benchmarks.sst2 import classifier, encoded, encoder, our_training, rows
 from wellread_hf.progress import quiet
 from wellread_hf.records import commit, write_atomically
 
@@ -76,7 +76,7 @@ def _label_and_train(teacher: Any, texts: Any, students: int) -> None:
     from wellread_hf.training.soft_labels import SoftLabels, label_rows
 
     with tempfile.TemporaryDirectory() as folder, quiet():
-        label_rows(teacher, tokenizer(), texts, [0, 1], Label(), Path(folder))
+        label_rows(teacher, encoder(), texts, [0, 1], Label(), Path(folder))
         logits = SoftLabels.open(Path(folder)).logits
     data = encoded(texts)
     for seed in range(students):
@@ -121,10 +121,10 @@ def _label_a_share(folder: Path, rank: int, count: int, found: Any) -> None:
     settings = Label(shard_rows=96)
     (folder / "warm").mkdir(exist_ok=True)
     with quiet():
-        label_rows(teacher, tokenizer(), texts[: 96 * count], [0, 1], settings, folder / "warm")
+        label_rows(teacher, encoder(), texts[: 96 * count], [0, 1], settings, folder / "warm")
         state.wait_for_everyone()
         peak, started = Peak(), time.perf_counter()
-        label_rows(teacher, tokenizer(), texts, [0, 1], settings, folder)
+        label_rows(teacher, encoder(), texts, [0, 1], settings, folder)
         found.put((time.perf_counter() - started, peak.megabytes))
 
 

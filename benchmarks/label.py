@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.figures import Figure, compared
-from benchmarks.sst2 import classifier, in_turns, rows, tokenizer
+from benchmarks.sst2 import classifier, encoder, in_turns, rows, tokenizer
 
 NAME = "label"
 _BATCH = 32
@@ -41,7 +41,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
             with quiet():
-                label_rows(teacher, tokenizer(), texts[:only], [0, 1], Label(), Path(folder))
+                label_rows(teacher, encoder(), texts[:only], [0, 1], Label(), Path(folder))
             found["ours"] = SoftLabels.open(Path(folder)).logits
             return time.perf_counter() - started
 

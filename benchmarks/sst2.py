@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.models.encoding import EncodedRows, encode
+from wellread_hf.models.encoding import EncodedRows, RowEncoder, encode
+from wellread_hf.models.plain_text import PlainText
 from wellread_hf.progress import quiet
 from wellread_hf.students import VOCABULARY, Student
 
@@ -72,9 +73,15 @@ def _real(count: int) -> tuple[Texts, npt.NDArray[np.int64]]:
     return drawn.texts, drawn.labels.astype(np.int64)
 
 
+def encoder() -> RowEncoder:
+    """Reads rows as our stages do."""
+    words = tokenizer()
+    return RowEncoder(words=PlainText(words), max_length=128, pad_id=words.pad_token_id)
+
+
 def encoded(texts: Texts) -> EncodedRows:
     """Tokenises rows as our stages do."""
-    return encode(texts, tokenizer(), 128)
+    return encode(texts, encoder())
 
 
 def classifier(student: str, seed: int = 0, dropout: float = 0.1) -> Any:

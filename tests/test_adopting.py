@@ -24,9 +24,11 @@ from transformers import (
 )
 
 from wellread_hf.hub.parcels import model_parcel
+from wellread_hf.locations import Location
 from wellread_hf.models.adoption import SENTENCES
+from wellread_hf.models.loading import load_classifier
 from wellread_hf.records import RECORD
-from wellread_hf.students import STUDENTS
+from wellread_hf.students import STUDENTS, Student
 
 WORDS = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
@@ -47,11 +49,8 @@ BARE = {
     "vocab_size": len(WORDS),
 }
 # What tells a masked LM from a pre-trained BERT.
-NEXT_SENTENCE = [
-    *("bert.pooler.dense.bias", "bert.pooler.dense.weight"),
-    *("cls.seq_relationship.bias", "cls.seq_relationship.weight"),
-]
-PARAMETERS = 2 * (12 * 128**2 + 13 * 128) + (len(WORDS) + 514 + 2) * 128 + 128**2 + 3 * 128 + len(WORDS)
+POOLER = ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]
+PARAMETERS = Student(2, 128).parameters(len(WORDS))
 SHA = r"[0-9a-f]{40}"
 
 Weights = dict[str, torch.Tensor]
@@ -149,7 +148,7 @@ def test_a_release_becomes_an_ordinary_folder_with_its_logits(
     assert not [file for file in parcel.files.values() if str(tmp_path) in (file.text() or "")]
 
     config = json.loads((folder / "config.json").read_text())
-    assert config["architectures"] == ["BertForMaskedLM"]
+    assert config["architectures"] == ["BertForPreTraining"]
     assert BARE.items() <= config.items()
     assert config["model_type"] == "bert"
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -170,7 +169,7 @@ def test_a_release_becomes_an_ordinary_folder_with_its_logits(
         "revision": None,
         "sentences": 20,
         "parameters": PARAMETERS,
-        "left_out": NEXT_SENTENCE,
+        "left_out": [],
     }
     record = json.loads((folder / RECORD).read_text())
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", record["settings"]["source"])
@@ -191,6 +190,35 @@ def test_other_weights_in_the_pickle_are_another_stage(
     torch.save({name: values + 1 for name, values in weights.items()}, source / "pytorch_model.bin")
     assert run_here(capfd, "adopt", *options).status == 0
     assert len(list((tmp_path / "runs").glob("adopt-*"))) == 2
+
+
+def test_a_classifier_has_the_pooler_whatever_the_format_that_it_comes_from(
+    weights: Weights, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = release(tmp_path / "source", None, weights)
+    options = ("--sources", source, "--pickle", "--running.runs", tmp_path / "runs")
+    assert run_here(capfd, "adopt", *options).status == 0
+    whole = release(tmp_path / "whole", weights, config=BARE | {"model_type": "bert"})
+    first, other = (
+        load_classifier(
+            Location(name=str(place), revision=None, fingerprint=""), "--start", ("a", "b"), 3
+        ).eval()
+        for place in (adopted(tmp_path / "runs"), whole)
+    )
+    assert torch.equal(first.bert.pooler.dense.weight, weights["bert.pooler.dense.weight"])
+    ids = torch.arange(5, 25)[None]
+    assert torch.equal(first(ids).logits, other(ids).logits)
+
+
+def test_a_source_without_a_pooler_becomes_a_masked_lm(
+    weights: Weights, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = release(tmp_path / "source", _without(weights, "seq_relationship"))
+    assert run_here(capfd, "adopt", "--sources", source, "--running.runs", tmp_path / "runs").status == 0
+    folder = adopted(tmp_path / "runs")
+    assert json.loads((folder / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    assert outcome(folder)["left_out"] == POOLER
+    assert (saved_logits(folder) - expected_logits(weights)).abs().max() <= 1e-5
 
 
 def test_a_size_that_is_none_of_the_24_has_its_sources_name_and_another_tokenizer_may_be_named(

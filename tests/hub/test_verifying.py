@@ -10,6 +10,7 @@ import torch
 from hub_server import HubServer
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from pushes import CARD, parcel, push, states
+from row_encoders import of_bert
 from safetensors.numpy import load, save
 from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertForSequenceClassification
 
@@ -262,7 +263,8 @@ def labelled(finished: Path, tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     texts = [(text,) for text, _ in ROWS]
     settings = Label(max_length=16, batch_tokens=64, shard_rows=5)
-    label_rows(teacher, AutoTokenizer.from_pretrained(tmp_path / "teacher"), texts, [0, 1], settings, folder)
+    encoder = of_bert(AutoTokenizer.from_pretrained(tmp_path / "teacher"), settings.max_length)
+    label_rows(teacher, encoder, texts, [0, 1], settings, folder)
     StageRecord(
         kind="label",
         name="sst2",

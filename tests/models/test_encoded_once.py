@@ -3,11 +3,13 @@
 import io
 import multiprocessing
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from row_encoders import of_bert
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from wellread_hf.models.encoded_once import ROWS, encode_once
@@ -23,34 +25,34 @@ def files(runs: Path) -> list[Path]:
 
 def same(one: EncodedRows, other: EncodedRows) -> bool:
     arrays = [(one.ids, other.ids), (one.segments, other.segments), (one.offsets, other.offsets)]
-    return one.pad_id == other.pad_id and all(
+    facts = [(rows.pad_id, rows.pad_left, rows.cut, rows.longest) for rows in (one, other)]
+    return facts[0] == facts[1] and all(
         np.array_equal(first, second) and (first is None or first.dtype == second.dtype)
         for first, second in arrays
     )
 
 
 @pytest.mark.parametrize("texts", [TEXTS, [row[:1] for row in TEXTS]], ids=["pairs", "single"])
-@pytest.mark.parametrize("inputs", [None, ["input_ids", "attention_mask"]], ids=["segments", "none"])
-def test_what_is_written_and_what_is_read_is_what_encode_gives(toy_folder, tmp_path, texts, inputs):
-    options = {} if inputs is None else {"model_input_names": inputs}
-    tokenizer = AutoTokenizer.from_pretrained(toy_folder / "tokenizer", **options)
-    expected = encode(texts, tokenizer, 8)
-    assert same(encode_once(texts, tokenizer, 8, tmp_path), expected)
+@pytest.mark.parametrize("segments", [0, 1, 2])
+def test_what_is_written_and_what_is_read_is_what_encode_gives(toy_tokenizer, tmp_path, texts, segments):
+    encoder = replace(of_bert(toy_tokenizer, 8), segments_from=segments)
+    expected = encode(texts, encoder)
+    assert same(encode_once(texts, encoder, tmp_path), expected)
     (file,) = files(tmp_path)
     written = file.stat()
-    assert same(encode_once(texts, tokenizer, 8, tmp_path), expected)
+    assert same(encode_once(texts, encoder, tmp_path), expected)
     # Not written again: neither the bytes' time nor the file itself is another one.
     found = files(tmp_path)[0].stat()
     assert (found.st_mtime_ns, found.st_ino) == (written.st_mtime_ns, written.st_ino)
 
 
 def test_the_second_call_takes_what_lies_there(toy_tokenizer, tmp_path):
-    encode_once(TEXTS, toy_tokenizer, 8, tmp_path)
+    encode_once(TEXTS, of_bert(toy_tokenizer, 8), tmp_path)
     (file,) = files(tmp_path)
     arrays = dict(np.load(file))
     arrays["ids"] = arrays["ids"] + 1
     np.savez(file, **arrays)
-    assert np.array_equal(encode_once(TEXTS, toy_tokenizer, 8, tmp_path).ids, arrays["ids"])
+    assert np.array_equal(encode_once(TEXTS, of_bert(toy_tokenizer, 8), tmp_path).ids, arrays["ids"])
 
 
 def archive(**arrays: Any) -> bytes:
@@ -95,6 +97,7 @@ DAMAGE = {
     "no offsets": lambda good: changed(good, offsets=np.zeros(0, dtype=np.int64)),
     "one offset alone": lambda good: changed(good, offsets=np.int64(0)),
     "fewer segments": lambda good: changed(good, segments=np.zeros(1, dtype=np.int8)),
+    "cut rows uncounted": lambda good: changed(good, uncut=np.array([0, 1, 2])),
     "no segments": lambda good: archive(
         **{name: array for name, array in np.load(io.BytesIO(good)).items() if name != "segments"}
     ),
@@ -103,11 +106,11 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_or_foreign_file_is_made_anew(toy_tokenizer, tmp_path, damage):
-    expected = encode_once(TEXTS, toy_tokenizer, 8, tmp_path)
+    expected = encode_once(TEXTS, of_bert(toy_tokenizer, 8), tmp_path)
     (file,) = files(tmp_path)
     good = file.read_bytes()
     file.write_bytes(DAMAGE[damage](good))
-    assert same(encode_once(TEXTS, toy_tokenizer, 8, tmp_path), expected)
+    assert same(encode_once(TEXTS, of_bert(toy_tokenizer, 8), tmp_path), expected)
     assert files(tmp_path) == [file]
     assert dict(np.load(file)).keys() == dict(np.load(io.BytesIO(good))).keys()
     assert np.array_equal(np.load(file)["ids"], expected.ids)
@@ -119,7 +122,7 @@ def test_the_saved_tokenizer_does_not_tell_whether_rows_came_from_a_file(toy_fol
         tokenizer = AutoTokenizer.from_pretrained(toy_folder / "tokenizer")
         if padding:
             tokenizer("was", truncation=True, max_length=5, padding="max_length")
-        encode_once(TEXTS, tokenizer, 8, tmp_path)
+        encode_once(TEXTS, of_bert(tokenizer, 8), tmp_path)
         save_model(model, tokenizer, tmp_path / name)
         return {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.json")}
 
@@ -132,28 +135,28 @@ def test_the_saved_tokenizer_does_not_tell_whether_rows_came_from_a_file(toy_fol
 
 def test_whatever_decides_the_rows_has_a_file_of_its_own(toy_folder, toy_tokenizer, tmp_path):
     other_side = AutoTokenizer.from_pretrained(toy_folder / "tokenizer", truncation_side="left")
-    other_inputs = AutoTokenizer.from_pretrained(toy_folder / "tokenizer", model_input_names=["input_ids"])
     other_words = AutoTokenizer.from_pretrained(toy_folder / "tokenizer")
     other_words.add_tokens(["never"])
+    as_ever = of_bert(toy_tokenizer, 8)
     calls = [
-        (TEXTS, toy_tokenizer, 8),
-        (TEXTS, toy_tokenizer, 9),
-        (TEXTS[:2], toy_tokenizer, 8),
-        (TEXTS[::-1], toy_tokenizer, 8),
+        (TEXTS, as_ever),
+        (TEXTS, of_bert(toy_tokenizer, 9)),
+        (TEXTS[:2], as_ever),
+        (TEXTS[::-1], as_ever),
         # The same letters, cut elsewhere.
-        ([("it", "was")], toy_tokenizer, 8),
-        ([("itw", "as")], toy_tokenizer, 8),
-        ([("it",), ("was",)], toy_tokenizer, 8),
-        (TEXTS, other_side, 8),
-        (TEXTS, other_inputs, 8),
-        (TEXTS, other_words, 8),
+        ([("it", "was")], as_ever),
+        ([("itw", "as")], as_ever),
+        ([("it",), ("was",)], as_ever),
+        (TEXTS, of_bert(other_side, 8)),
+        (TEXTS, replace(as_ever, segments_from=0)),
+        (TEXTS, of_bert(other_words, 8)),
     ]
-    for number, (texts, tokenizer, length) in enumerate(calls, start=1):
-        assert same(encode_once(texts, tokenizer, length, tmp_path), encode(texts, tokenizer, length))
+    for number, (texts, encoder) in enumerate(calls, start=1):
+        assert same(encode_once(texts, encoder, tmp_path), encode(texts, encoder))
         assert len(files(tmp_path)) == number
-    # What an earlier call left in a tokenizer decides nothing.
+    # What an earlier call left in a tokenizer decides nothing; padding is not in the file.
     toy_tokenizer("was", truncation=True, max_length=5, padding="max_length")
-    encode_once(TEXTS, toy_tokenizer, 8, tmp_path)
+    encode_once(TEXTS, replace(as_ever, pad_id=5, pad_left=True), tmp_path)
     assert len(files(tmp_path)) == len(calls)
 
 
@@ -161,7 +164,7 @@ def _meet(tokenizer: Path, runs: Path, barrier: Any, told: Any) -> None:
     texts = [("was not never", str(number)) for number in range(3_000)]
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     barrier.wait()
-    rows = encode_once(texts, loaded, 16, runs)
+    rows = encode_once(texts, of_bert(loaded, 16), runs)
     (file,) = files(runs)
     told.put((rows.ids.tobytes(), rows.offsets.tobytes(), file.stat().st_ino))
 

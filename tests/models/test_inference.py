@@ -23,7 +23,7 @@ def test_on_a_cpu_batches_are_small_and_the_logits_those_of_a_row_at_a_time(monk
     encoded = made(np.random.default_rng(1).integers(3, 67, 300))
     seen = []
     monkeypatch.setattr(
-        inference, "PadCollator", lambda pad, made=inference.PadCollator: noting(made(pad), seen)
+        inference, "PadCollator", lambda *pad, made=inference.PadCollator: noting(made(*pad), seen)
     )
     found = logits_in_order(model, encoded)
     assert max(seen) <= 2048

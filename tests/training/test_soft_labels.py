@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_encoders import of_bert
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     DistilBertConfig,
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 from wellread_hf.errors import LabelError, StoreError
+from wellread_hf.models.encoding import row_encoder
 from wellread_hf.models.loading import new_classifier
 from wellread_hf.settings import Label
 from wellread_hf.students import Student
@@ -33,6 +35,10 @@ from wellread_hf.training.teacher_classes import match_labels, teacher_order
 LABEL = Label(max_length=32, batch_tokens=512, shard_rows=32)
 
 
+def reads(tokenizer):
+    return of_bert(tokenizer, LABEL.max_length)
+
+
 @pytest.fixture(scope="module")
 def texts(toy_folder):
     lines = (toy_folder / "pool.jsonl").read_text(encoding="utf-8").splitlines()
@@ -46,7 +52,7 @@ def teacher(toy_tokenizer):
 
 @pytest.fixture
 def store(teacher, toy_tokenizer, texts, tmp_path):
-    assert label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], LABEL, tmp_path) == 0
+    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, tmp_path) == 0
     return tmp_path
 
 
@@ -78,7 +84,7 @@ def test_the_store_holds_the_teachers_logits_in_the_order_of_the_rows(store, tea
 def test_columns_come_in_the_order_of_the_tasks_classes(teacher, toy_tokenizer, texts, tmp_path, store):
     other = tmp_path / "other"
     other.mkdir()
-    label_rows(teacher, toy_tokenizer, texts, [2, 0, 1], LABEL, other)
+    label_rows(teacher, reads(toy_tokenizer), texts, [2, 0, 1], LABEL, other)
     assert np.array_equal(SoftLabels.open(other).logits, SoftLabels.open(store).logits[:, [2, 0, 1]])
 
 
@@ -87,7 +93,7 @@ def test_shards_and_batches_do_not_change_the_logits(teacher, toy_tokenizer, tex
     for index, label in enumerate((Label(max_length=32), replace(LABEL, shard_rows=7, batch_tokens=32))):
         folder = tmp_path / str(index)
         folder.mkdir()
-        label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], label, folder)
+        label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], label, folder)
         found = SoftLabels.open(folder)
         np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5)
         assert np.array_equal(found.hashes, expected.hashes)
@@ -96,7 +102,7 @@ def test_shards_and_batches_do_not_change_the_logits(teacher, toy_tokenizer, tex
 def test_only_a_lost_shard_is_made_again(store, teacher, toy_tokenizer, texts):
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in shards(store)}
     shards(store)[2].unlink()
-    assert label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], LABEL, store) == 3
+    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
     for path in shards(store):
         content, modified = before[path.name]
         assert path.read_bytes() == content
@@ -105,7 +111,7 @@ def test_only_a_lost_shard_is_made_again(store, teacher, toy_tokenizer, texts):
 
 def test_a_whole_store_is_not_computed_again(store, toy_tokenizer, texts):
     # A teacher that cannot be called shows that it is not.
-    assert label_rows(None, toy_tokenizer, texts, [0, 1, 2], LABEL, store) == 4
+    assert label_rows(None, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 4
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.999])
@@ -119,12 +125,12 @@ def test_a_cut_shard_is_refused_by_name_and_made_again(store, teacher, toy_token
     assert message.startswith(f"{path}: expected a whole shard of soft labels")
     assert "delete this file and the folder's stage.json" in message
     assert "recipes/label.py" in message
-    assert label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], LABEL, store) == 3
+    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
     assert path.read_bytes() == whole
 
 
 def test_a_flipped_bit_anywhere_is_refused(teacher, toy_tokenizer, texts, tmp_path):
-    label_rows(teacher, toy_tokenizer, texts[:3], [0, 1, 2], LABEL, tmp_path)
+    label_rows(teacher, reads(toy_tokenizer), texts[:3], [0, 1, 2], LABEL, tmp_path)
     (path,) = shards(tmp_path)
     whole = path.read_bytes()
     SoftLabels.open(tmp_path)
@@ -145,7 +151,7 @@ def test_a_flipped_bit_is_made_good_by_the_next_run(store, teacher, toy_tokenize
     path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 16]) + whole[-8:])
     with pytest.raises(StoreError, match="its checksum is wrong"):
         SoftLabels.open(store)
-    assert label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], LABEL, store) == 3
+    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
     assert path.read_bytes() == whole
 
 
@@ -193,7 +199,7 @@ def test_shards_of_other_texts_are_not_reused(store, teacher, toy_tokenizer, tex
     # Same lengths, so the same rows in every shard: only the hashes tell.
     words = sorted(set(toy_tokenizer.get_vocab()) - set(toy_tokenizer.all_special_tokens))
     other = [(" ".join(words[-1] for _ in text.split()),) for (text,) in texts]
-    assert label_rows(teacher, toy_tokenizer, other, [0, 1, 2], LABEL, store) == 0
+    assert label_rows(teacher, reads(toy_tokenizer), other, [0, 1, 2], LABEL, store) == 0
     SoftLabels.open(store).check_belongs(other)
 
 
@@ -231,7 +237,7 @@ def test_a_teacher_of_another_kind_reads_the_text_with_its_own_tokenizer(texts, 
     teacher = DistilBertForSequenceClassification(config).eval()
     folder = tmp_path / "store"
     folder.mkdir()
-    label_rows(teacher, tokenizer, texts, [1, 0], LABEL, folder)
+    label_rows(teacher, row_encoder(teacher, tokenizer, 32, "-"), texts, [1, 0], LABEL, folder)
     found = SoftLabels.open(folder)
     np.testing.assert_allclose(found.logits, one_by_one(teacher, tokenizer, texts)[:, [1, 0]], atol=1e-5)
     found.check_belongs(texts)
@@ -239,7 +245,7 @@ def test_a_teacher_of_another_kind_reads_the_text_with_its_own_tokenizer(texts, 
 
 def test_pairs_are_labelled_as_pairs(teacher, toy_tokenizer, texts, tmp_path):
     pairs = [(one, other) for (one,), (other,) in zip(texts[:20], texts[20:40], strict=True)]
-    label_rows(teacher, toy_tokenizer, pairs, [0, 1, 2], LABEL, tmp_path)
+    label_rows(teacher, reads(toy_tokenizer), pairs, [0, 1, 2], LABEL, tmp_path)
     found = SoftLabels.open(tmp_path)
     np.testing.assert_allclose(found.logits, one_by_one(teacher, toy_tokenizer, pairs), atol=1e-5)
 
@@ -254,7 +260,7 @@ def test_the_real_teacher_is_stored_as_it_answers(shared, tmp_path):
     table = pq.read_table(next((shared / "data" / "glue" / "sst2").glob("validation-*")))
     rows = [(text,) for text in table["sentence"].to_pylist()[:60]]
     order = teacher_order(teacher.config, ("negative", "positive"), ())
-    label_rows(teacher, tokenizer, rows, order, LABEL, tmp_path)
+    label_rows(teacher, reads(tokenizer), rows, order, LABEL, tmp_path)
     logits = SoftLabels.open(tmp_path).logits
     np.testing.assert_allclose(logits, one_by_one(teacher, tokenizer, rows)[:, order], atol=1e-4)
     assert (logits.argmax(axis=1) == table["label"].to_numpy()[:60]).mean() > 0.85
@@ -342,7 +348,7 @@ def test_states_of_named_layers_lie_beside_the_logits(store, teacher, toy_tokeni
     folder = tmp_path / "states"
     folder.mkdir()
     label = replace(LABEL, states=(2, 1))
-    label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], label, folder)
+    label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], label, folder)
     expected = states_one_by_one(teacher, toy_tokenizer, texts, [1, 2])
     found = SoftLabels.open(folder, [1, 2])
     assert found.states.dtype == np.float16
@@ -355,7 +361,7 @@ def test_states_of_named_layers_lie_beside_the_logits(store, teacher, toy_tokeni
     assert np.array_equal(plain.logits, SoftLabels.open(store).logits)
     assert stored_states(folder) == StoredStates(layers=(2, 1), depth=2)
     # Again: nothing is computed.
-    assert label_rows(None, toy_tokenizer, texts, [0, 1, 2], label, folder) == 4
+    assert label_rows(None, reads(toy_tokenizer), texts, [0, 1, 2], label, folder) == 4
 
 
 def test_a_store_without_the_states_is_told_how_to_get_them_and_is_made_anew(
@@ -364,13 +370,15 @@ def test_a_store_without_the_states_is_told_how_to_get_them_and_is_made_anew(
     assert stored_states(store) is None
     with pytest.raises(LabelError, match=r"layers 1, 2 .* got none; label again with --label\.states 1 2"):
         SoftLabels.open(store, [1, 2])
-    assert label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], replace(LABEL, states=(2,)), store) == 0
+    assert (
+        label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], replace(LABEL, states=(2,)), store) == 0
+    )
     with pytest.raises(LabelError, match=r"layers 1 .* got 2; label again with --label\.states 1 2"):
         SoftLabels.open(store, [1])
 
 
 def test_a_flipped_bit_of_states_is_refused(teacher, toy_tokenizer, texts, tmp_path):
-    label_rows(teacher, toy_tokenizer, texts[:2], [0, 1, 2], replace(LABEL, states=(1,)), tmp_path)
+    label_rows(teacher, reads(toy_tokenizer), texts[:2], [0, 1, 2], replace(LABEL, states=(1,)), tmp_path)
     (path,) = shards(tmp_path)
     whole = path.read_bytes()
     for place in range(0, len(whole), 7):
@@ -384,7 +392,7 @@ def test_states_too_large_for_sixteen_bits_are_refused(toy_tokenizer, texts, tmp
     with torch.no_grad():
         teacher.bert.encoder.layer[0].output.LayerNorm.bias += 1e5
     with pytest.raises(LabelError, match="expected finite numbers"):
-        label_rows(teacher, toy_tokenizer, texts[:4], [0, 1], replace(LABEL, states=(1,)), tmp_path)
+        label_rows(teacher, reads(toy_tokenizer), texts[:4], [0, 1], replace(LABEL, states=(1,)), tmp_path)
     assert not shards(tmp_path)
 
 
@@ -392,6 +400,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from wellread_hf.models.encoding import row_encoder
 from wellread_hf.settings import Label
 from wellread_hf.training.soft_labels import label_rows
 model, tokenizer, pool, folder = map(Path, sys.argv[1:])
@@ -406,7 +415,8 @@ def count(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 teacher.register_forward_hook(count)
 settings = Label(max_length=32, batch_tokens=512, shard_rows=32)
-label_rows(teacher, AutoTokenizer.from_pretrained(tokenizer), texts, [0, 1, 2], settings, folder)
+encoder = row_encoder(teacher, AutoTokenizer.from_pretrained(tokenizer), 32, "--max-length")
+label_rows(teacher, encoder, texts, [0, 1, 2], settings, folder)
 """
 
 
@@ -427,5 +437,5 @@ def test_a_killed_pass_goes_on_where_it_was(store, teacher, toy_folder, toy_toke
     )
     assert ended.returncode == -signal.SIGKILL
     assert len(shards(killed)) == 2
-    assert label_rows(teacher, toy_tokenizer, texts, [0, 1, 2], LABEL, killed) == 2
+    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, killed) == 2
     assert [path.read_bytes() for path in shards(killed)] == [path.read_bytes() for path in shards(store)]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from row_encoders import of_bert
 from tiny import SPECIAL, random_rows, tiny_classifier, weights_of, word_tokenizer
 
 from wellread_hf.data.order import length_grouped, whole_run
@@ -126,7 +127,7 @@ def test_pairs_are_told_apart_by_their_segments_and_cut_to_length(tmp_path: Path
         )
         for _ in range(64)
     ]
-    encoded = encode(texts, word_tokenizer(), 24)
+    encoded = encode(texts, of_bert(word_tokenizer(), 24))
     assert encoded.lengths.max() == 24
     reference = word_tokenizer()(*map(list, zip(*texts, strict=True)), truncation=True, max_length=24)
     for row in range(64):

@@ -17,7 +17,7 @@ from wellread_hf.hub.calls import Patience
 from wellread_hf.hub.checking import fetch_repository
 from wellread_hf.hub.client import one_line
 from wellread_hf.locations import locate
-from wellread_hf.models.encoding import encode
+from wellread_hf.models.encoding import encode, row_encoder
 from wellread_hf.models.inference import logits_in_order
 from wellread_hf.settings import Task
 from wellread_hf.tasks import GLUE, GLUE_TASKS
@@ -186,7 +186,8 @@ class _Judge:
     def score(self, task: str, metric: str) -> float:
         if task not in self.done:
             loaded = load_task(Task(name=task, data=self.data), [locate(self.data, "dataset", "--data")])
-            rows = encode(loaded.validation.texts, self.tokenizer, self.max_length)
+            encoder = row_encoder(self.model, self.tokenizer, self.max_length, "--max-length")
+            rows = encode(loaded.validation.texts, encoder)
             self.done[task] = logits_in_order(self.model, rows), loaded.validation.labels
         logits, labels = self.done[task]
         return scores((metric,), logits, labels)[metric]

@@ -13,12 +13,12 @@ from wellread_hf.locations import Location, fetch
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import BertForMaskedLM
+    from transformers import PreTrainedModel
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-# A masked LM has no place for these: they belong to next-sentence prediction.
-_NEXT_SENTENCE = ("bert.pooler.", "cls.seq_relationship.")
+# What a `BertForPreTraining` has and a masked LM has no place for.
+_NEXT_SENTENCE = ("bert.pooler.dense.weight", "cls.seq_relationship.weight")
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
 SENTENCES = (
@@ -80,8 +80,8 @@ def read_config(location: Location, option: str) -> dict[str, Any]:
     return config
 
 
-def load_released(location: Location, option: str, pickle: bool) -> tuple["BertForMaskedLM", list[str]]:
-    """Loads a BERT and its masked-LM head in fp32, every weight from the source.
+def load_released(location: Location, option: str, pickle: bool) -> tuple["PreTrainedModel", list[str]]:
+    """Loads a BERT in fp32 with the heads that it was released with, every weight from the source.
 
     Args:
         location: Where it lies.
@@ -89,40 +89,43 @@ def load_released(location: Location, option: str, pickle: bool) -> tuple["BertF
         pickle: Read a `pytorch_model.bin` where there are no safetensors.
 
     Returns:
-        The model, and the names of weights that it has no place for (of next-sentence prediction).
+        A `BertForPreTraining`, or a `BertForMaskedLM` where the source has no pooler or no next-sentence
+        head; and the names of weights that this has no place for.
 
     Raises:
         SourceError: It is no BERT, has no weights that may be read, or lacks some that its config
-            describes, those of the head included, or has others.
+            describes, those of the masked-LM head included, or has others.
     """
     import torch
-    from transformers import BertConfig, BertForMaskedLM
+    from transformers import BertConfig, BertForMaskedLM, BertForPreTraining
 
-    from wellread_hf.models.loading import loading_told
+    from wellread_hf.models.weights import check_weights, loading
 
     config = read_config(location, option)
     weights = _weights(location, option, pickle)
-
-    def load() -> Any:
-        return BertForMaskedLM.from_pretrained(
+    kind: Any = BertForPreTraining if weights.keys() >= set(_NEXT_SENTENCE) else BertForMaskedLM
+    with loading(location, option, "model"):
+        model, info = kind.from_pretrained(
             None,
             config=BertConfig.from_dict(config),
             state_dict=weights,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
-
-    model, info = loading_told(load, location, option, "model")
-    for names, told in (
-        (info["missing_keys"], "no weights for"),
-        ({name for name in info["unexpected_keys"] if not name.startswith(_NEXT_SENTENCE)}, "also"),
-    ):
-        if names:
-            raise SourceError(
-                f"{option} {location.name}: expected the weights of a BERT of {config['num_hidden_layers']} "
-                f"layers with its masked-LM head, got {told} {', '.join(sorted(names)[:3])}"
-                f"{', ...' if len(names) > 3 else ''}; take the checkpoint as it came out of pre-training"
-            )
+        left_out = ("bert.pooler.", "cls.seq_relationship.")
+        for names, said in (
+            (info["missing_keys"], "no weights for"),
+            ({name for name in info["unexpected_keys"] if not name.startswith(left_out)}, "also"),
+        ):
+            if names:
+                raise SourceError(
+                    f"{option} {location.name}: expected the weights of a BERT of "
+                    f"{config['num_hidden_layers']} layers with its masked-LM head, got {said} "
+                    f"{', '.join(sorted(names)[:3])}"
+                    f"{', ...' if len(names) > 3 else ''}; take the checkpoint as it came out of pre-training"
+                )
+        check_weights(model, info)
     return model, sorted(info["unexpected_keys"])
 
 
@@ -168,28 +171,29 @@ def _weights(location: Location, option: str, pickle: bool) -> dict[str, "Tensor
     return found
 
 
-def masked_logits(model: Any, tokenizer: Any) -> "Tensor":
-    """Returns the logits [masks, V] of a masked LM at the masks of `SENTENCES`."""
+def sentence_logits(model: Any, tokenizer: Any) -> list["Tensor"]:
+    """Returns a model's logits for `SENTENCES`: [masks, V] at the masks, [sentences, 2] of pairs."""
     import torch
 
     texts = [sentence.replace("[MASK]", tokenizer.mask_token) for sentence in SENTENCES]
     batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     model.eval()
     with torch.inference_mode():
-        logits: Tensor = model(**batch).logits
-    return logits[batch["input_ids"] == tokenizer.mask_token_id]
+        words, *others = model(**batch).to_tuple()
+    return [words[batch["input_ids"] == tokenizer.mask_token_id], *others]
 
 
-def parity(model: "BertForMaskedLM", tokenizer: Any, folder: Path) -> float:
+def parity(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> float:
     """Loads a saved folder as anyone would, and compares it with the model that was saved there.
 
     Returns:
-        The largest absolute difference of `masked_logits`; infinite if they have other shapes.
+        The largest absolute difference of `sentence_logits`; infinite if they have other shapes.
     """
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    saved = AutoModelForMaskedLM.from_pretrained(folder)
-    here, there = masked_logits(model, tokenizer), masked_logits(saved, AutoTokenizer.from_pretrained(folder))
-    if here.shape != there.shape:
+    saved = type(model).from_pretrained(folder)
+    here = sentence_logits(model, tokenizer)
+    there = sentence_logits(saved, AutoTokenizer.from_pretrained(folder))
+    if [logits.shape for logits in here] != [logits.shape for logits in there]:
         return float("inf")
-    return float((here - there).abs().max())
+    return max(float((one - other).abs().max()) for one, other in zip(here, there, strict=True))

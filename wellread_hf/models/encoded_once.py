@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import io
-import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,44 +10,43 @@ from typing import Any
 
 import numpy as np
 
-from wellread_hf.models.encoding import EncodedRows, encode
+from wellread_hf.models.encoding import EncodedRows, RowEncoder, encode
 from wellread_hf.records import digest, write_atomically
 
 ROWS = ".rows"
 
 
-def encode_once(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, runs: Path) -> EncodedRows:
+def encode_once(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, runs: Path) -> EncodedRows:
     """Tokenises rows as `encode` does, or reads what that gave an earlier run, of another process too.
 
     The files in `runs/.rows` are named by what decides their content; they may be deleted at any time.
 
     Args:
         texts: One or two texts a row.
-        tokenizer: A fast tokenizer.
-        max_length: Tokens a row.
+        encoder: How the model reads them.
         runs: Folder of all stages.
 
     Raises:
-        TokenizerError: As from `encode`.
+        DataError: As from `encode`.
     """
-    if not tokenizer.is_fast:
+    if not encoder.words.tokenizer.is_fast:
         # Its rules are code, which has no name to know them by.
-        return encode(texts, tokenizer, max_length)
+        return encode(texts, encoder)
     folder = runs / ROWS
     folder.mkdir(parents=True, exist_ok=True)
-    name = _name(texts, tokenizer, max_length)
+    name = _name(texts, encoder)
     path = folder / f"{name}.npz"
     # Whoever comes first tokenises, the others wait; the lock goes with the process, even a killed one.
     with (folder / f"{name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _read(path, len(texts), tokenizer)
+        found = _read(path, texts, encoder)
         if found is None:
-            found = encode(texts, tokenizer, max_length)
+            found = encode(texts, encoder)
             _write(path, found)
     return found
 
 
-def _name(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> str:
+def _name(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> str:
     seen = hashlib.sha256()
     for row in texts:
         for text in row:
@@ -56,35 +54,32 @@ def _name(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> 
             # With its length, no two rows run into each other.
             seen.update(len(part).to_bytes(8, "little"))
             seen.update(part)
-    rules = json.loads(tokenizer.backend_tokenizer.to_str())
-    # What the last call asked for; ours is named below.
-    del rules["truncation"], rules["padding"]
     return digest(
         {
             "texts": seen.hexdigest(),
             "columns": len(texts[0]) if texts else 0,
-            "tokenizer": rules,
-            "inputs": tokenizer.model_input_names,
-            "sides": [tokenizer.truncation_side, tokenizer.padding_side],
-            "max_length": max_length,
+            "tokenizer": encoder.words.rules,
+            "segments": encoder.segments_from,
+            "side": encoder.words.tokenizer.truncation_side,
+            "max_length": encoder.max_length,
         }
     )
 
 
-def _read(path: Path, count: int, tokenizer: Any) -> EncodedRows | None:
-    """Reads a file of `count` rows; None where there is none, or a damaged one."""
-    if tokenizer.pad_token_id is None:
-        return None
+def _read(path: Path, texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows | None:
+    """Reads a file of rows; None where there is none, or a damaged one."""
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file) as arrays:
             rows = EncodedRows(
                 arrays["ids"],
-                arrays["segments"] if "token_type_ids" in tokenizer.model_input_names else None,
+                arrays["segments"] if encoder.gives_segments(texts) else None,
                 arrays["offsets"],
-                tokenizer.pad_token_id,
+                encoder.pad_id,
+                encoder.pad_left,
+                *map(int, arrays["uncut"]),
             )
-            return rows if _fits(rows, count) else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return rows if _fits(rows, len(texts)) else None
+    except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         # It is only a copy: where it is missing or damaged, it is made again.
         return None
 
@@ -105,7 +100,8 @@ def _fits(rows: EncodedRows, count: int) -> bool:
 
 def _write(path: Path, rows: EncodedRows) -> None:
     content = io.BytesIO()
-    arrays: dict[str, Any] = {"ids": rows.ids, "offsets": rows.offsets}
+    uncut = np.array([rows.cut, rows.longest])
+    arrays: dict[str, Any] = {"ids": rows.ids, "offsets": rows.offsets, "uncut": uncut}
     if rows.segments is not None:
         arrays["segments"] = rows.segments
     np.savez(content, **arrays)

@@ -1,5 +1,6 @@
-"""Texts as ids, kept flat: one array for all rows, cut by offsets."""
+"""Texts as ids, as a model needs them, kept flat: one array for all rows, cut by offsets."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -10,11 +11,97 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from wellread_hf.errors import TokenizerError
-from wellread_hf.progress import bar
+from wellread_hf.errors import DataError, TokenizerError
+from wellread_hf.models.loading import check_fit, positions_of
+from wellread_hf.models.plain_text import PlainText
+from wellread_hf.progress import bar, tell
 
 # Rows tokenised in one call.
 _BATCH = 8_192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowEncoder:
+    """How one model reads rows of texts: words are its tokenizer's, all else is the model's.
+
+    Attributes:
+        words: The tokenizer.
+        max_length: Tokens a row.
+        pad_id: Id that fills short rows.
+        segments_from: Texts a row from which on the model is given segments; 0: it knows none.
+        pad_left: Padding comes before the row, for a model that reads the last position.
+        option: The command-line option that gave `max_length`.
+        positions: Tokens that the model can take; None where nothing limits them.
+    """
+
+    words: PlainText
+    max_length: int
+    pad_id: int
+    segments_from: int = 1
+    pad_left: bool = False
+    option: str = "--max-length"
+    positions: int | None = None
+
+    def gives_segments(self, texts: Sequence[tuple[str, ...]]) -> bool:
+        """Tells whether the model is given segments of these rows."""
+        return bool(texts) and 0 < self.segments_from <= len(texts[0])
+
+
+def row_encoder(model: Any, tokenizer: Any, max_length: int, option: str) -> RowEncoder:
+    """Fits model and tokenizer to each other: the config decides on segments, padding and positions.
+
+    Args:
+        model: Any sequence classifier; its config gets the tokenizer's padding id if it has none.
+        tokenizer: Its tokenizer; gets the model's padding token and side if it has none, or another side.
+        max_length: Tokens a row.
+        option: The command-line option that gave `max_length`.
+
+    Raises:
+        TokenizerError: The tokenizer has more words than the model, or neither has a padding token.
+        SettingsError: `max_length` is over the model's positions.
+    """
+    check_fit(model, tokenizer, max_length, option)
+    pad_id = _pad_id(model, tokenizer)
+    # XLNet's classifier reads the last position.
+    pad_left = getattr(model.config, "summary_type", None) == "last"
+    if pad_left:
+        tokenizer.padding_side = "left"
+    return RowEncoder(
+        words=PlainText(tokenizer),
+        max_length=max_length,
+        pad_id=pad_id,
+        segments_from=_segments_from(model),
+        pad_left=pad_left,
+        option=option,
+        positions=positions_of(model),
+    )
+
+
+def _pad_id(model: Any, tokenizer: Any) -> int:
+    config = model.config.get_text_config()
+    own: int | None = getattr(config, "pad_token_id", None)
+    if own is None or not 0 <= own < getattr(config, "vocab_size", own + 1):
+        own = tokenizer.pad_token_id
+        if own is None:
+            raise TokenizerError(
+                f"expected a padding token, got none in the config of {type(model).__name__} and none in "
+                f"{tokenizer.name_or_path}; set the tokenizer's pad_token and save it again"
+            )
+        config.pad_token_id = own
+    elif tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(own)
+    return own
+
+
+def _segments_from(model: Any) -> int:
+    if "token_type_ids" not in inspect.signature(model.forward).parameters:
+        return 0
+    kinds = getattr(model.config, "type_vocab_size", None)
+    if kinds is not None:
+        return int(kinds > 1)
+    # XLNet has weights for whether two tokens are of one text. GPT-2 and its kin have none: they would add
+    # the embeddings of the words 0 and 1.
+    return 2 if any("seg_embed" in name for name, _ in model.named_parameters()) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +113,18 @@ class EncodedRows:
         segments: [all tokens] token types, or None where the model knows none.
         offsets: [rows + 1] where each row starts in `ids`.
         pad_id: Id that fills short rows.
+        pad_left: Padding comes before the row.
+        cut: Rows that were longer.
+        longest: Tokens of the longest row before it was cut.
     """
 
     ids: npt.NDArray[np.int32]
     segments: npt.NDArray[np.int8] | None
     offsets: npt.NDArray[np.int64]
     pad_id: int
+    pad_left: bool = False
+    cut: int = 0
+    longest: int = 0
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -48,26 +141,39 @@ class EncodedRows:
         return row if self.segments is None else {**row, "token_type_ids": self.segments[span]}
 
 
-def encode(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> EncodedRows:
-    """Tokenises rows of one or two texts; what is over `max_length` tokens is cut, the longer text first.
+def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows:
+    """Tokenises rows of one or two texts; what is over the length is cut, the longer text first.
 
     Raises:
-        TokenizerError: The tokenizer has no padding token, so rows cannot share a batch.
+        DataError: A row has no token: its text is empty, and the tokenizer adds no special tokens.
     """
-    if tokenizer.pad_token_id is None:
-        raise TokenizerError(
-            f"expected a tokenizer with a padding token, got {type(tokenizer).__name__} without one; set its "
-            "pad_token and save it again"
-        )
     lengths: list[int] = []
+    uncut: list[int] = []
     ids: list[npt.NDArray[np.int32]] = []
     segments: list[npt.NDArray[np.int8]] = []
-    has_segments = "token_type_ids" in tokenizer.model_input_names
+    has_segments = encoder.gives_segments(texts)
     with bar("tokenising", "rows", len(texts)) as shown:
         for start in range(0, len(texts), _BATCH):
             columns = [list(column) for column in zip(*texts[start : start + _BATCH], strict=True)]
-            batch = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
-            lengths.extend(map(len, batch["input_ids"]))
+            batch = encoder.words(
+                columns,
+                truncation=True,
+                max_length=encoder.max_length,
+                return_attention_mask=False,
+                return_token_type_ids=has_segments,
+            )
+            found = [len(row) for row in batch["input_ids"]]
+            if 0 in found:
+                row = found.index(0)
+                raise DataError(
+                    f"row {start + row + 1} of {len(texts)}: expected text, got none, and this tokenizer "
+                    "adds no special tokens, so that there is nothing to read; leave the row out"
+                )
+            full = [row for row, length in enumerate(found) if length >= encoder.max_length]
+            if full:
+                again = encoder.words([[column[row] for row in full] for column in columns], verbose=False)
+                uncut.extend(map(len, again["input_ids"]))
+            lengths.extend(found)
             ids.append(np.fromiter(chain.from_iterable(batch["input_ids"]), dtype=np.int32))
             if has_segments:
                 segments.append(np.fromiter(chain.from_iterable(batch["token_type_ids"]), dtype=np.int8))
@@ -76,7 +182,30 @@ def encode(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) ->
         ids=np.concatenate(ids),
         segments=np.concatenate(segments) if has_segments else None,
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        pad_id=tokenizer.pad_token_id,
+        pad_id=encoder.pad_id,
+        pad_left=encoder.pad_left,
+        cut=sum(length > encoder.max_length for length in uncut),
+        longest=max([*lengths, *uncut]),
+    )
+
+
+def tell_cut(rows: EncodedRows, encoder: RowEncoder, which: str) -> None:
+    """Says how many rows were cut, and which option keeps them whole.
+
+    Args:
+        rows: The rows.
+        encoder: What encoded them.
+        which: What the rows are, e.g. `training`.
+    """
+    if not rows.cut:
+        return
+    most = rows.longest if encoder.positions is None else min(rows.longest, encoder.positions)
+    remedy = f"; {encoder.option} {most} keeps " + (
+        "them whole" if most == rows.longest else f"as much as the model can take of {rows.longest:,}"
+    )
+    tell(
+        f"{rows.cut:,} of {len(rows):,} {which} rows have more than {encoder.max_length} tokens and are cut"
+        + (remedy if most > encoder.max_length else ", which is all that the model can take")
     )
 
 
@@ -87,13 +216,16 @@ class PadCollator:
     `attention_mask` and `token_type_ids` [B, T], and each target stacked.
     """
 
-    def __init__(self, pad_id: int) -> None:
+    def __init__(self, pad_id: int, pad_left: bool = False) -> None:
         self.pad_id = pad_id
+        self.pad_left = pad_left
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Makes a batch of rows."""
         lengths = np.array([len(row["input_ids"]) for row in rows])
         batch = {"attention_mask": np.arange(lengths.max()) < lengths[:, None]}
+        if self.pad_left:
+            batch["attention_mask"] = batch["attention_mask"][:, ::-1]
         for name in rows[0]:
             if name in ("input_ids", "token_type_ids"):
                 padded = np.full(

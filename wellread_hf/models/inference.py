@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from wellread_hf.models.encoding import EncodedRows, PadCollator
+from wellread_hf.errors import SourceError, library_errors_as
+from wellread_hf.models.encoding import EncodedRows, PadCollator, RowEncoder, encode
 from wellread_hf.progress import bar
 
 _BATCH_TOKENS = 8192
@@ -72,7 +73,7 @@ def logits_and_states_of(
         in the order of `rows`.
     """
     model.eval()
-    collate = PadCollator(encoded.pad_id)
+    collate = PadCollator(encoded.pad_id, encoded.pad_left)
     if model.device.type == "cpu":
         batch_tokens = min(batch_tokens, _CPU_BATCH_TOKENS)
     # Said only where it is wanted: not every classifier knows the argument.
@@ -93,6 +94,27 @@ def logits_of(
 ) -> npt.NDArray[np.float32]:
     """Returns the logits [len(rows), classes] of some rows, as `logits_and_states_of` does."""
     return logits_and_states_of(model, encoded, rows, batch_tokens, shown)[0]
+
+
+def check_reads(model: Any, texts: Sequence[tuple[str, ...]], encoder: RowEncoder, who: str) -> None:
+    """Lets a classifier read a few rows, so that what it cannot do shows before anything long starts.
+
+    Args:
+        model: The classifier; put into evaluation mode.
+        texts: One or two texts a row.
+        encoder: How it reads them.
+        who: What errors call it.
+
+    Raises:
+        SourceError: It fails, or does not give a row of logits for each row.
+    """
+    with library_errors_as(SourceError, f"{who}: expected a classifier of texts, and it cannot read one"):
+        found = logits_in_order(model, encode(texts, encoder)).shape
+    if found != (len(texts), model.config.num_labels):
+        raise SourceError(
+            f"{who}: expected logits of shape {(len(texts), model.config.num_labels)}, rows and classes, got "
+            f"{found}; take a sequence classifier"
+        )
 
 
 def logits_in_order(model: Any, encoded: EncodedRows) -> npt.NDArray[np.float32]:

@@ -145,7 +145,9 @@ def exact_logits(model: nn.Module, rows: EncodedRows) -> Tensor:
     Two ways to write the same sum differ by some 1e-6 in fp32, more with each layer: in fp64 a
     difference is one of the weights. The model is left as it was, but for `eval`.
     """
-    batch = PadCollator(rows.pad_id)([rows.row(row) for row in range(min(len(rows), _ROWS_COMPARED))])
+    batch = PadCollator(rows.pad_id, rows.pad_left)(
+        [rows.row(row) for row in range(min(len(rows), _ROWS_COMPARED))]
+    )
     device = next(model.parameters()).device
     model.cpu().double().eval()
     with torch.inference_mode():

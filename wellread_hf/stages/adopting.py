@@ -18,7 +18,9 @@ _TOLERANCE = 1e-5
 def adopt(
     source: str, tokenizer: str | None, pickle: bool, running: Running, after: Sequence[Stage] = ()
 ) -> Stage:
-    """Saves a released BERT as a whole `BertForMaskedLM` folder, checked against its source.
+    """Saves a released BERT as a whole `BertForPreTraining` folder, checked against its source.
+
+    A source without a pooler or a next-sentence head becomes a `BertForMaskedLM`.
 
     Args:
         source: Hub id (`NAME@REVISION`) or folder.
@@ -51,7 +53,7 @@ def adopt(
             difference = parity(model, words, folder)
             if not difference <= _TOLERANCE:
                 raise StoreError(
-                    f"{source}: expected the saved model to give the source's masked-LM logits to within "
+                    f"{source}: expected the saved model to give the source's logits to within "
                     f"{_TOLERANCE:g}, got a difference of {difference:g}; use the source as it is "
                     "(--start.weights), and report this"
                 )
@@ -76,6 +78,8 @@ def adopt(
         reads=[source_at, *([] if tokenizer_at is None else [tokenizer_at])],
         work=work,
         solo=True,
+        # 2: pooler and next-sentence head are kept.
+        version=2,
     )
 
 

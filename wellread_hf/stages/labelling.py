@@ -43,15 +43,16 @@ def label(
 
         from wellread_hf.data.rows import load_task, tell_classes
         from wellread_hf.evaluation.metrics import scores
-        from wellread_hf.models.encoding import encode
-        from wellread_hf.models.inference import logits_in_order
-        from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer
+        from wellread_hf.models.encoding import encode, row_encoder, tell_cut
+        from wellread_hf.models.inference import check_reads, logits_in_order
+        from wellread_hf.models.loading import load_classifier, load_tokenizer
         from wellread_hf.training.soft_labels import label_rows
         from wellread_hf.training.teacher_classes import teacher_order
 
-        tokenizer = load_tokenizer(teacher_at, "--teacher")
-        model = load_classifier(teacher_at, "--teacher", trust_remote_code=settings.trust_remote_code)
-        check_fit(model, tokenizer, settings.max_length, "--label.max-length")
+        own_code = settings.trust_remote_code
+        tokenizer = load_tokenizer(teacher_at, "--teacher", trust_remote_code=own_code)
+        model = load_classifier(teacher_at, "--teacher", trust_remote_code=own_code)
+        encoder = row_encoder(model, tokenizer, settings.max_length, "--label.max-length")
         if settings.states:
             depth, width = model.config.num_hidden_layers, model.config.hidden_size
             _check_depth(settings.states, depth)
@@ -61,7 +62,8 @@ def label(
         facts = loaded.facts
         order = teacher_order(model.config, facts.labels, settings.teacher_labels, who, facts.multi_label)
         model.to(PartialState().device)
-        reused = label_rows(model, tokenizer, texts, order, settings, stage.folder)
+        check_reads(model, texts[:2], encoder, f"--teacher {teacher_at.name}")
+        reused = label_rows(model, encoder, texts, order, settings, stage.folder)
         outcome = {
             "rows": len(texts),
             "labels": facts.labels,
@@ -73,9 +75,10 @@ def label(
         if settings.states:
             outcome |= {"states": settings.states, "teacher_layers": depth, "teacher_width": width}
         if PartialState().is_main_process:
-            validation = loaded.validation
-            logits = logits_in_order(model, encode(validation.texts, tokenizer, settings.max_length))
-            found = scores(facts.metrics, logits[:, order], validation.labels)
+            validation = encode(loaded.validation.texts, encoder)
+            tell_cut(validation, encoder, "validation")
+            logits = logits_in_order(model, validation)[:, order]
+            found = scores(facts.metrics, logits, loaded.validation.labels)
             outcome |= {"metric": facts.metrics[0], "teacher_validation": found}
         return outcome
 

@@ -41,11 +41,13 @@ def predict(
         from wellread_hf.data.predictions import file_name, predictions_of, within_scale
         from wellread_hf.evaluation.metrics import predictions_from, scores
         from wellread_hf.models.encoded_once import encode_once
+        from wellread_hf.models.encoding import row_encoder
         from wellread_hf.models.inference import logits_in_order
         from wellread_hf.models.loading import load_classifier, load_tokenizer
 
         tokenizer = load_tokenizer(model_at, "--weights")
         classifier = load_classifier(model_at, "--weights").to(PartialState().device)
+        encoder = row_encoder(classifier, tokenizer, max_length, "--max-length")
         dev: dict[str, Mapping[str, float]] = {}
         files: dict[str, Mapping[str, Any]] = {}
         for name, rows in sets_of(task.name).items():
@@ -53,9 +55,7 @@ def predict(
                 if split is None:
                     continue
                 found = load_glue_rows(name, split, task_at[0])
-                logits = logits_in_order(
-                    classifier, encode_once(found.texts, tokenizer, max_length, running.runs)
-                )
+                logits = logits_in_order(classifier, encode_once(found.texts, encoder, running.runs))
                 values = predictions_from(logits)
                 if found.labels is None:
                     values = within_scale(values, name)

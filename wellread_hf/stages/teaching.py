@@ -93,11 +93,14 @@ def _tuned(
                 _check_hard_labels(task, soft[1])
 
     def work(stage: Stage) -> Mapping[str, Any]:
+        from accelerate import PartialState
+
         from wellread_hf.data.rows import draw_rows, load_task, tell_classes
         from wellread_hf.evaluation.metrics import scores
         from wellread_hf.models.encoded_once import encode_once
-        from wellread_hf.models.inference import logits_in_order
-        from wellread_hf.models.loading import check_fit, load_classifier, load_tokenizer, new_classifier
+        from wellread_hf.models.encoding import row_encoder, tell_cut
+        from wellread_hf.models.inference import check_reads, logits_in_order
+        from wellread_hf.models.loading import load_classifier, load_tokenizer, new_classifier
         from wellread_hf.models.lora import add_lora
         from wellread_hf.models.saving import save_model
         from wellread_hf.training.soft_labels import SoftLabels
@@ -110,13 +113,14 @@ def _tuned(
         def classifier(at: Location, seed: int) -> Any:
             return load_classifier(at, "--start.weights", classes, seed, start.trust_remote_code, several)
 
-        tokenizer = load_tokenizer(tokenizer_at, "--start.tokenizer")
+        option = "--start.weights" if start.tokenizer is None else "--start.tokenizer"
+        tokenizer = load_tokenizer(tokenizer_at, option, trust_remote_code=start.trust_remote_code)
         if weights_at is None:
             student = Student.parse(str(start.student))
             model = new_classifier(student, len(tokenizer), classes, tuning.seed, several)
         else:
             model = classifier(weights_at, tuning.seed)
-        check_fit(model, tokenizer, tuning.max_length, "--max-length")
+        encoder = row_encoder(model, tokenizer, tuning.max_length, "--max-length")
         objective = None
         if soft is None or transfer_set is None:
             rows = draw_rows(loaded.train, task.train_rows, task.train_seed, "--task.train-rows")
@@ -133,13 +137,22 @@ def _tuned(
                 targets["teacher_states"] = store.states
             if objective.hard_label_share:
                 targets["labels"] = rows.labels
-        length, runs = tuning.max_length, running.runs
-        validation = encode_once(loaded.validation.texts, tokenizer, length, runs)
         # LoRA goes into the model itself; what is trained is peft's view of it.
         trained: Any = model if lora is None else add_lora(model, lora, tuning.seed)
+        if weights_at is not None:
+            check_reads(
+                trained.to(PartialState().device),
+                rows.texts[:2],
+                encoder,
+                f"--start.weights {weights_at.name}",
+            )
+        encoded = encode_once(rows.texts, encoder, running.runs)
+        tell_cut(encoded, encoder, "training" if soft is None else "transfer")
+        validation = encode_once(loaded.validation.texts, encoder, running.runs)
+        tell_cut(validation, encoder, "validation")
         outcome = tune(
             trained,
-            (encode_once(rows.texts, tokenizer, length, runs), targets),
+            (encoded, targets),
             (validation, {"labels": loaded.validation.labels}),
             loaded.facts.metrics,
             tuning,
@@ -150,6 +163,7 @@ def _tuned(
         )
         outcome["mlm_loss_at_start"] = _mlm_loss(weights_at)
         outcome["class_counts"] = class_counts
+        tokenizer.model_max_length = tuning.max_length
         if lora is None:
             save_model(model, tokenizer, stage.folder)
         else:
@@ -159,7 +173,7 @@ def _tuned(
             saving = partial(save_lora, trained, tokenizer, lora, weights_at, again, validation, stage.folder)
             outcome["lora"] = on_main_process(saving)
         if loaded.test is not None:
-            logits = logits_in_order(model, encode_once(loaded.test.texts, tokenizer, length, runs))
+            logits = logits_in_order(model, encode_once(loaded.test.texts, encoder, running.runs))
             outcome["test"] = scores(loaded.facts.metrics, logits, loaded.test.labels)
             outcome["test_rows"] = len(loaded.test.texts)
         return outcome

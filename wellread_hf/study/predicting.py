@@ -71,11 +71,12 @@ def _predictions(stage: Stage, texts: list[tuple[str, ...]], running: Running) -
     from wellread_hf.evaluation.metrics import predictions_from
     from wellread_hf.graph import processes
     from wellread_hf.models.encoded_once import encode_once
+    from wellread_hf.models.encoding import row_encoder
     from wellread_hf.models.inference import logits_in_order
     from wellread_hf.models.loading import load_classifier, load_tokenizer
 
     at = find(str(stage.folder), "model", "--weights", running.runs, ())
     tokenizer = load_tokenizer(at, "--weights")
     model = load_classifier(at, "--weights").to(processes().device)
-    length = stage.record.settings["tuning"]["max_length"]
-    return predictions_from(logits_in_order(model, encode_once(texts, tokenizer, length, running.runs)))
+    encoder = row_encoder(model, tokenizer, stage.record.settings["tuning"]["max_length"], "--max-length")
+    return predictions_from(logits_in_order(model, encode_once(texts, encoder, running.runs)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.settings import Objective
@@ -101,10 +102,11 @@ class ClassifierTrainer(RowMeanTrainer):
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss against its label."""
         labels = inputs[_LABELS]
-        outputs = model(**self._without_targets(inputs))
-        logits = outputs.logits.float()
+        # Encoder-decoders give states as well, which an evaluation would collect.
+        logits = model(**self._without_targets(inputs)).logits
         problem = self.problem(labels, logits.size(-1))
-        return hard_label_loss(logits, labels, problem, self.args.label_smoothing_factor), outputs
+        losses = hard_label_loss(logits.float(), labels, problem, self.args.label_smoothing_factor)
+        return losses, SequenceClassifierOutput(logits=logits)
 
     def _without_targets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         targets = {*self._target_names, *self.label_names}

@@ -19,7 +19,7 @@ from accelerate import PartialState
 from scipy.special import log_expit, log_softmax, logsumexp
 
 from wellread_hf.errors import LabelError, StoreError
-from wellread_hf.models.encoding import encode
+from wellread_hf.models.encoding import RowEncoder, encode, tell_cut
 from wellread_hf.models.inference import logits_and_states_of, longest_first
 from wellread_hf.progress import bar
 from wellread_hf.settings import Label
@@ -28,7 +28,7 @@ from wellread_hf.training.shards import Arrays, count_rows, read_shard, shard_na
 
 def label_rows(
     teacher: Any,
-    tokenizer: Any,
+    encoder: RowEncoder,
     texts: Sequence[tuple[str, ...]],
     order: Sequence[int],
     settings: Label,
@@ -40,16 +40,17 @@ def label_rows(
 
     Args:
         teacher: A sequence classifier, on its device.
-        tokenizer: The teacher's own.
+        encoder: How it reads texts.
         texts: The transfer set.
         order: For each class of the task, the teacher's output (`teacher_classes.teacher_order`).
-        settings: Lengths and sizes.
+        settings: Sizes.
         folder: Receives the shards.
 
     Returns:
         Number of shards that were there already.
     """
-    encoded = encode(texts, tokenizer, settings.max_length)
+    encoded = encode(texts, encoder)
+    tell_cut(encoded, encoder, "transfer")
     hashes = text_hashes(texts)
     sorted_rows = longest_first(encoded.lengths)
     shards = -(-len(texts) // settings.shard_rows)

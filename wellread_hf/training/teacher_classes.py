@@ -43,7 +43,7 @@ def teacher_order(
         )
     if not task:
         return [0]
-    said = [config.id2label[number] for number in range(outputs)]
+    said = _said(config, who)
     order = match_labels(named or said, task, who)
     # Of several teachers one may have the task's names, while the option is for another.
     if _are_matched(said, task) and match_labels(said, task, who) != order:
@@ -52,6 +52,17 @@ def teacher_order(
             "leave the option out, or mend id2label in its config.json"
         )
     return order
+
+
+def _said(config: Any, who: str) -> list[str]:
+    """Returns the names that a config gives its outputs, in their order."""
+    names: dict[int, Any] = config.id2label
+    if sorted(names) != list(range(len(names))) or not all(isinstance(name, str) for name in names.values()):
+        raise LabelError(
+            f"{who} was saved with id2label {names} in its config.json: expected a name for each output, "
+            f'numbered from 0, in quotes; write it so, e.g. {{"0": "negative", "1": "positive"}}'
+        )
+    return [names[number] for number in range(len(names))]
 
 
 def match_labels(teacher: Sequence[str], task: Sequence[str], who: str = "the teacher") -> list[int]:

@@ -107,7 +107,7 @@ def tune(
         ),
         train_dataset=TargetRows(rows, targets, whole_run(rows.lengths, batch, steps, settings.seed)),
         eval_dataset=TargetRows(*validation, longest_first(validation[0].lengths)),
-        data_collator=PadCollator(rows.pad_id),
+        data_collator=PadCollator(rows.pad_id, rows.pad_left),
         compute_metrics=compute_metrics,
         callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else None,
         **extra,

@@ -1,0 +1,69 @@
+"""Tokenizers to which a text is text: a `[SEP]` or `</s>` that somebody wrote there separates nothing."""
+
+import copy
+import json
+from collections.abc import Sequence
+from typing import Any
+
+# Roles of the special tokens that models go by. Others are words that somebody added, e.g. marks of entities.
+_ROLES = ("bos_token", "eos_token", "sep_token", "cls_token", "mask_token", "pad_token", "unk_token")
+
+
+class PlainText:
+    """Calls a tokenizer on texts; special tokens come from its template alone.
+
+    Args:
+        tokenizer: Any of transformers'; left as it is.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        special = {token for role in _ROLES if (token := getattr(tokenizer, role, None)) is not None}
+        added = list(tokenizer.added_tokens_decoder.values())
+        if tokenizer.is_fast:
+            words = {str(token) for token in added if token.special} - special
+            self.tokenizer = _with_words(tokenizer, words) if words else tokenizer
+            self._splits = True
+        else:
+            # A slow tokenizer finds all added tokens or none.
+            self.tokenizer = tokenizer
+            self._splits = {str(token) for token in added} <= special
+        self._respelled = self._found_in_vocabulary(special - {tokenizer.pad_token, tokenizer.unk_token})
+
+    def __call__(self, columns: Sequence[Sequence[str]], **options: Any) -> Any:
+        """Tokenises the texts [rows] of one or two columns."""
+        spelled = [[self._respell(text) for text in column] for column in columns]
+        return self.tokenizer(*spelled, split_special_tokens=self._splits, **options)
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What decides the ids of a fast tokenizer, its calls' options apart."""
+        rules: dict[str, Any] = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        # What the last call asked for.
+        del rules["truncation"], rules["padding"]
+        return rules | {"respelled": self._respelled}
+
+    def _found_in_vocabulary(self, special: set[str]) -> dict[str, str]:
+        """Returns the tokens that are pieces of the vocabulary too, as T5's `</s>`, with a blank in each."""
+        found = {}
+        for token in sorted(token for token in special if len(token) > 1):
+            ids = self.tokenizer(token, add_special_tokens=False, split_special_tokens=self._splits)[
+                "input_ids"
+            ]
+            if self.tokenizer.convert_tokens_to_ids(token) in ids:
+                found[token] = f"{token[0]} {token[1:]}"
+        return found
+
+    def _respell(self, text: str) -> str:
+        for token, spelling in self._respelled.items():
+            text = text.replace(token, spelling)
+        return text
+
+
+def _with_words(tokenizer: Any, words: set[str]) -> Any:
+    """Returns a copy that takes some special tokens for ordinary added ones, which are found in texts."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in rules["added_tokens"]:
+        token["special"] = token["special"] and token["content"] not in words
+    other = copy.deepcopy(tokenizer)
+    other._tokenizer = type(tokenizer.backend_tokenizer).from_str(json.dumps(rules))
+    return other

@@ -1,0 +1,185 @@
+"""Weights from files: loaded whole or not at all, and whatever goes wrong told in one sentence."""
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from wellread_hf.errors import SourceError, WellreadError, cause, library_errors_as
+from wellread_hf.locations import Location, fetch
+
+_ADAPTER_CONFIG = "adapter_config.json"
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@contextmanager
+def loading(location: Location, option: str, what: str) -> Iterator[None]:
+    """Turns whatever is raised in the block, where something is loaded, into one sentence.
+
+    Args:
+        location: From where.
+        option: The command-line option that named it.
+        what: What is loaded, e.g. `model`.
+
+    Raises:
+        SourceError: It cannot be loaded.
+    """
+    subject = f"{option} {location.name}: cannot be loaded as a {what} (safetensors only)"
+    with library_errors_as(SourceError, subject):
+        try:
+            yield
+        except WellreadError:
+            raise
+        except Exception as error:
+            said = cause(error)
+            if "trust_remote_code" in said:
+                raise SourceError(
+                    f"{option} {location.name}: expected a {what} of an architecture that transformers has, "
+                    "got one with code of its own, which is not run unless asked for; read that code, and if "
+                    "you trust it give the option that ends in trust-remote-code (see --help)"
+                ) from error
+            if re.search(r"(no|a) file named model\.safetensors", said):
+                raise SourceError(
+                    f"{subject}: it has no model.safetensors; name a revision that has one (the Hub's "
+                    "converter leaves it at NAME@refs/pr/N), or let recipes/adopt.py --pickle make one of a "
+                    "pre-trained BERT's pytorch_model.bin"
+                ) from error
+            if isinstance(error, NotImplementedError):
+                # transformers compares tied weights although one got no values.
+                raise SourceError(
+                    f"{subject}: its weights do not have the shapes that its config.json describes; take "
+                    "both from one place"
+                ) from error
+            raise
+
+
+def load_whole(
+    kind: str, location: Location, option: str, what: str, new_head: bool = False, **more: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Loads a model in fp32; all its weights but those of heads and a pooler must be there and fit.
+
+    Args:
+        kind: A class of transformers.
+        location: Where it lies.
+        option: The command-line option that named it.
+        what: What is loaded, e.g. `classifier`.
+        new_head: A head of another size is replaced by a new one.
+        **more: For `from_pretrained`.
+
+    Returns:
+        The model, and what transformers says of loading it: `missing_keys` are new, `unexpected_keys` unused.
+
+    Raises:
+        SourceError: It cannot be loaded, or not whole.
+    """
+    import transformers
+
+    with loading(location, option, what):
+        model, info = getattr(transformers, kind).from_pretrained(
+            location.name,
+            revision=location.revision,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            # Looked at below, where names and shapes are known.
+            ignore_mismatched_sizes=True,
+            **more,
+        )
+        check_weights(model, info, new_head)
+    return model, info
+
+
+def check_weights(model: Any, info: Any, new_head: bool = False) -> None:
+    """Refuses weights that are not what the config describes.
+
+    Args:
+        model: The model.
+        info: What transformers says of loading it.
+        new_head: A head of another size is not looked at.
+
+    Raises:
+        ValueError: Weights of the encoder are missing or of another shape, or the file has more layers.
+    """
+    expected = list(model.state_dict())
+    prefix = model.base_model_prefix
+    named = prefix and hasattr(model, prefix)
+
+    def in_encoder(name: str) -> bool:
+        # Code of somebody's own may name no encoder.
+        return name.startswith(f"{prefix}.") if named else bool(re.search(r"\.\d+\.|embed", name))
+
+    shapes = {
+        name: (tuple(found), tuple(described))
+        for name, found, described in info["mismatched_keys"]
+        if in_encoder(name) or not new_head
+    }
+    missing = sorted(name for name in info["missing_keys"] if in_encoder(name) and ".pooler." not in name)
+    more = sorted(name for name in info["unexpected_keys"] if _of_another_layer(name, prefix, expected))
+    if shapes:
+        first = min(shapes)
+        raise ValueError(
+            f"its weights do not have the shapes that its config.json describes: {first} is "
+            f"{list(shapes[first][0])}, expected {list(shapes[first][1])}{_others(len(shapes))}; take both "
+            "from one place"
+        )
+    for names, said in ((missing, "lack"), (more, "also have")):
+        if names:
+            raise ValueError(
+                f"its weights are not those that its config.json describes: they {said} {names[0]}"
+                f"{_others(len(names))}; take both from one place"
+            )
+
+
+def _others(count: int) -> str:
+    return f", and {count - 1} more are not as expected" if count > 1 else ""
+
+
+def _of_another_layer(name: str, prefix: str, expected: list[str]) -> bool:
+    """Tells whether a weight is of a numbered layer that the model lacks, although it has others."""
+    found = re.match(r"(.*?\.)\d+\.", name)
+    if found is None:
+        return False
+    # A file may leave out the encoder's name.
+    whole = "" if name.startswith(f"{prefix}.") else f"{prefix}."
+    stack, layer = (
+        any(weight.startswith((start, whole + start)) for weight in expected)
+        for start in (found[1], found[0])
+    )
+    return stack and not layer
+
+
+def is_adapter(location: Location, option: str) -> bool:
+    """Tells whether there is an adapter (by peft) alone; one beside a whole model is left to transformers."""
+    adapter, model = (fetch(location, file, option) for file in (_ADAPTER_CONFIG, "config.json"))
+    return adapter is not None and model is None
+
+
+def load_merged(
+    kind: str, location: Location, option: str, what: str, **more: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Loads what an adapter belongs to, as `load_whole` does, and adds the adapter to its weights."""
+    folder = None if (path := fetch(location, _ADAPTER_WEIGHTS, option)) is None else path.parent
+    if folder is None:
+        raise SourceError(
+            f"{option} {location.name}: expected the weights of an adapter in {_ADAPTER_WEIGHTS}, found "
+            "none; save it again with save_pretrained"
+        )
+    with loading(location, option, "adapter"):
+        from peft import PeftConfig, PeftModel
+
+        config = PeftConfig.from_pretrained(str(folder))
+    base = Location(name=str(config.base_model_name_or_path), revision=config.revision, fingerprint="")
+    model, info = load_whole(kind, base, f"{option} {location.name}, an adapter of", what, **more)
+    with loading(location, option, "adapter"), warnings.catch_warnings():
+        # peft goes on with random weights.
+        warnings.filterwarnings("error", "Found missing adapter keys")
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        merged = PeftModel.from_pretrained(model, str(folder)).double().merge_and_unload().float()
+        merged.requires_grad_(True)
+    with safe_open(folder / _ADAPTER_WEIGHTS, "pt") as weights:
+        whole = {name.removeprefix("base_model.model.") for name in weights.keys()}  # noqa: SIM118
+    return merged, info | {"missing_keys": set(info["missing_keys"]) - whole}
