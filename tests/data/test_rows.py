@@ -170,6 +170,14 @@ def test_withheld_test_labels_mean_no_test(tmp_path, withheld):
     assert loaded.test is None
 
 
+def test_a_test_split_may_have_no_column_of_labels(tmp_path):
+    (tmp_path / "data").mkdir()
+    for split in ("train", "validation", "test"):
+        rows = [{"words": f"{split} {n}"} | ({} if split == "test" else {"label": n}) for n in range(2)]
+        write(tmp_path / "data" / f"{split}.jsonl", rows)
+    assert load(Task(name="mine", data=str(tmp_path / "data"), columns=("words",)), tmp_path).test is None
+
+
 def test_a_test_set_with_only_some_labels_is_refused(tmp_path):
     rows = [{"words": "x", "label": 1}, {"words": "y", "label": -1}]
     task = own(tmp_path, TRAIN, test=write(tmp_path / "test.jsonl", rows))

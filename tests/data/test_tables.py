@@ -111,6 +111,9 @@ def test_a_byte_order_mark_is_no_text(tmp_path, ending):
     path = tmp_path / f"a{ending}"
     path.write_text(content.get(ending, '{"text": "good"}\n'), encoding="utf-8-sig")
     assert texts_of(path) == ["good"]
+    if ending in (".txt", ".jsonl"):
+        path.write_bytes(path.read_bytes() * 2)
+        assert texts_of(path) == ["good", "good"]
 
 
 @pytest.mark.parametrize("place", ["files", "folder"])
@@ -285,6 +288,30 @@ def test_a_path_is_no_pattern(tmp_path, folder):
     assert texts_of(f"{path},column=text,rows=1") == ["good"]
     assert texts_of(tmp_path / folder) == ["good"]
     assert texts_of(f"{tmp_path / folder},split=train") == ["good"]
+
+
+def test_what_datasets_alone_can_read_it_reads(tmp_path):
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features(text=Value("string"), label=ClassLabel(names=["neg", "pos"]))
+    table = Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features).data.table
+    (tmp_path / "set").mkdir()
+    for split in ("train", "validation"):
+        with pa.ipc.new_stream(str(tmp_path / "set" / f"{split}.arrow"), table.schema) as stream:
+            stream.write_table(table)
+    task = Task(name="mine", data=str(tmp_path / "set"), columns=("text",))
+    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    assert (loaded.facts.labels, loaded.train.labels.tolist()) == (("neg", "pos"), [1, 0])
+
+
+def test_columns_of_other_types_do_no_harm(tmp_path):
+    table = {
+        "text": pa.array(["a"]).dictionary_encode(),
+        "other": pa.array([{"a": 1}]),
+        "date": pa.array([0], pa.date32()),
+    }
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    assert texts_of(tmp_path / "a.parquet") == ["a"]
 
 
 def test_a_folder_says_what_separates_its_fields(tmp_path):

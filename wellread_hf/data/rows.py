@@ -102,9 +102,10 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
     for split, location in _splits(facts, locations, files, config):
         kind = {"train": "training", facts.validation: "validation", facts.test: "test"}[split]
         place = f"{task.name}, {location.name}: {kind}"
-        raw[split] = _read(
-            open_table(location, config, split), facts, task, f"{location.name} ({split})", place
-        )
+        table = open_table(location, config, split)
+        # A data set's own test split may have no labels; a test file that a person names has some.
+        labelled = files or split != facts.test
+        raw[split] = _read(table, facts, task, f"{location.name} ({split})", place, labelled)
     stated = bool(facts.labels)
     if finds_classes(task):
         names = raw["train"].names
@@ -278,7 +279,7 @@ def _splits(
             yield split, location
 
 
-def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str) -> _Raw:
+def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str, labelled: bool) -> _Raw:
     texts: list[tuple[str, ...]] = []
     labels: list[Any] = []
     joined: list[str] = []
@@ -288,13 +289,16 @@ def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str) -> 
         )
         if facts.multi_label and task.label not in row:
             joined = task.label.split("+")
-        for column in joined or [task.label]:
-            if column not in row:
-                others = [other for other in row if other not in (*facts.columns, _NUMBER)]
-                remedy = f"name it with --task.label {nearest(column, others, 1)}" if others else "add it"
-                raise DataError(
-                    f"{name}: expected a label column {column!r}, found {', '.join(map(repr, row))}; {remedy}"
-                )
+        missing = [column for column in joined or [task.label] if column not in row]
+        if missing and not labelled:
+            labels.append(None)
+            continue
+        if missing:
+            others = [other for other in row if other not in (*facts.columns, _NUMBER)]
+            remedy = f"name it with --task.label {nearest(missing[0], others, 1)}" if others else "add it"
+            raise DataError(
+                f"{name}: expected a label column {missing[0]!r}, found {', '.join(map(repr, row))}; {remedy}"
+            )
         if joined:
             labels.append(list_of_columns({column: row[column] for column in joined}, number, place))
         else:

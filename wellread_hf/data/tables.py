@@ -75,7 +75,7 @@ def open_table(location: Location, config: str | None, split: str, column: str =
             f"name it with ,split={nearest(split, plan.files, 1)}"
         )
     if plan.elsewhere:
-        return Table(rows=lambda: _streamed(location, config, split), class_names=plan.class_names)
+        return _table_elsewhere(location, config, split)
     files = plan.files[split]
     names = plan.class_names or (_names_in_file(files[0]) if files else {})
     return Table(
@@ -165,7 +165,8 @@ def _lines(name: str, compression: str | None, longest: int) -> Iterator[tuple[i
                     f"{name}, line {number}: expected UTF-8, got byte 0x{raw[error.start]:02x} at "
                     f"position {error.start}; convert the file to UTF-8"
                 ) from None
-            yield number, line.removeprefix("\ufeff") if number == 1 else line
+            # Files that were joined have one within.
+            yield number, line.removeprefix("\ufeff")
 
 
 def _text_rows(name: str, compression: str | None, column: str) -> Iterator[Row]:
@@ -297,7 +298,8 @@ def _names_in_file(name: str) -> Mapping[str, tuple[str, ...]]:
     from datasets import Features
 
     with _parquet(name) as file:
-        return _class_names(Features.from_arrow_schema(file.schema_arrow))
+        written = b"huggingface" in (file.schema_arrow.metadata or {})
+        return _class_names(Features.from_arrow_schema(file.schema_arrow) if written else None)
 
 
 def _class_names(features: Mapping[str, Any] | None) -> Mapping[str, tuple[str, ...]]:
@@ -352,13 +354,19 @@ def _plan(location: Location, config: str | None) -> _Plan:
         return _Plan(files=files, class_names=names, separator=separator, elsewhere=False)
 
 
-def _streamed(location: Location, config: str | None, split: str) -> Iterator[Row]:
+def _table_elsewhere(location: Location, config: str | None, split: str) -> Table:
+    """Leaves to `datasets` what it reads in its own way: Arrow files, archives, what its cache holds."""
     from datasets import load_dataset
 
     with _as_data_set(location):
-        yield from load_dataset(
-            location.name, config, split=split, revision=location.revision, streaming=True
-        )
+        found = load_dataset(location.name, config, split=split, revision=location.revision, streaming=True)
+
+    def rows() -> Iterator[Row]:
+        # Damage in the files shows only when a row is reached.
+        with _as_data_set(location):
+            yield from found
+
+    return Table(rows=rows, class_names=_class_names(found.features))
 
 
 @contextmanager
