@@ -120,13 +120,13 @@ def check(stages: Sequence[Stage]) -> Mapping[str, Any]:
     Raises:
         WellreadError: Whatever is found.
     """
-    for stage in stages:
-        if stage.state == "done":
-            continue
+    to_do = [stage for stage in stages if stage.state != "done"]
+    # What nobody reads any more may have been deleted.
+    read = {needed.digest: needed for stage in to_do for needed in stage.after if needed.state == "done"}
+    for needed in read.values():
+        needed.record.check_outputs(needed.folder)
+    for stage in to_do:
         _check_folder(stage.folder)
-        for needed in stage.after:
-            if needed.state == "done":
-                needed.record.check_outputs(needed.folder)
         stage.check()
     return {}
 

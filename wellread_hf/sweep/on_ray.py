@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from wellread_hf.errors import DiskFullError, SettingsError
+from wellread_hf.errors import DiskFullError, SettingsError, Terminated
 from wellread_hf.students import Student
 from wellread_hf.sweep.address import no_cluster
 from wellread_hf.sweep.asha import compare_likes
@@ -48,6 +49,7 @@ def connected(settings: Engine, folder: Path) -> Iterator[Runs]:
     # logs beside our table.
     for variable, value in _MANNERS.items():
         os.environ.setdefault(variable, value)
+    heard = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             # Left unsaid, it would look for a cluster that was here before, and wait for it.
@@ -58,6 +60,11 @@ def connected(settings: Engine, folder: Path) -> Iterator[Runs]:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise no_cluster(settings.address, " ".join(str(error).split())) from error
+    except SystemExit as ended:
+        raise Terminated(signal.SIGTERM) from ended
+    finally:
+        # Ray puts a handler of its own there, which ends the program without a word.
+        signal.signal(signal.SIGTERM, heard)
     # What it says of a lost machine and of each trial, our table says in a row.
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

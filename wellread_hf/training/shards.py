@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from wellread_hf.errors import StoreError
+from wellread_hf.errors import StoreError, cause
 from wellread_hf.records import commit
 
 _CHECKSUM = "sha256"
+_NUMBER = "[0-9]" * 5
 _NEEDED = ("rows", "logits", "hashes")
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -32,7 +33,7 @@ def shard_paths(folder: Path) -> list[Path]:
     Raises:
         StoreError: One is missing.
     """
-    paths = sorted(folder.glob("shard-*.safetensors"))
+    paths = sorted(folder.glob(f"shard-{_NUMBER}-of-{_NUMBER}.safetensors"))
     expected = int(paths[0].stem.split("-of-")[1]) if paths else 1
     if len(paths) != expected:
         raise StoreError(
@@ -61,8 +62,8 @@ def count_rows(path: Path) -> int:
     try:
         with safe_open(path, framework="numpy") as file:
             return int(file.get_slice("rows").get_shape()[0])
-    except (SafetensorError, OSError, IndexError) as error:
-        raise _damaged(path, str(error)) from error
+    except Exception as error:  # of whatever kind: a damaged header says anything
+        raise _damaged(path, cause(error)) from error
 
 
 def read_shard(path: Path) -> Arrays:
@@ -75,8 +76,8 @@ def read_shard(path: Path) -> Arrays:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in {*file.keys(), *_NEEDED}}
             stored = (file.metadata() or {})[_CHECKSUM]
-    except (SafetensorError, KeyError, OSError) as error:
-        raise _damaged(path, str(error)) from error
+    except Exception as error:  # as above
+        raise _damaged(path, cause(error)) from error
     if _checksum(tensors) != stored:
         raise _damaged(path, "its checksum is wrong")
     return tensors

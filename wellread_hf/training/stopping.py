@@ -38,6 +38,12 @@ def signals_heard() -> Iterator[None]:
         signal.signal(number, _hear)
     try:
         yield
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        # Ray makes one of it that has no name.
+        end_if_asked()
+        raise
     finally:
         for number in heard:
             signal.signal(number, signal.SIG_DFL)
