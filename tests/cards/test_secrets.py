@@ -2,8 +2,10 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from goldens import GOLDEN
 
@@ -95,6 +97,18 @@ ORDINARY = {
 @pytest.mark.parametrize("name", ORDINARY)
 def test_ordinary_text_is_no_secret(name: str) -> None:
     assert not secrets_in(ORDINARY[name])
+
+
+def test_bytes_in_base64_are_no_secret() -> None:
+    held = base64.b64encode(np.random.default_rng(0).bytes(1_000_000)).decode()
+    assert not secrets_in(json.dumps({"precompiled_charsmap": held + "+AI" + "za" + "aB3d" * 9}))
+
+
+@pytest.mark.parametrize("part", ["eyJ", "sk-", "//a", "BEGIN A ", "wandb ", "aws key ", "://a:", "AC", "1"])
+def test_a_long_word_of_the_right_letters_takes_no_hours(part: str) -> None:
+    started = time.monotonic()
+    secrets_in(part * 50_000)
+    assert time.monotonic() - started < 5
 
 
 def test_what_is_published_is_no_secret(shared: Path) -> None:
