@@ -105,7 +105,7 @@ def test_the_next_command_works_as_it_is_printed(
         (stage.folder / "config.json").write_text(Path("model/config.json").read_text())
         StageRecord(
             kind=stage.kind, name=stage.name, digest=stage.digest, settings=stage.identity, inputs={},
-            outcome=OUTCOMES.get(stage.kind, {}), seconds=1.0, versions={}, command="",
+            outcome=OUTCOMES.get(stage.kind, {}), seconds=1.0, versions={}, command="", version=stage.version,
         ).write(stage.folder)  # fmt: skip
     monkeypatch.setattr("sys.argv", [recipe(name)])
     # What a person without the Hub has: the recipes' own defaults lie there.

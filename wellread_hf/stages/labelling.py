@@ -79,7 +79,11 @@ def label(
             tell_cut(validation, encoder, "validation")
             logits = logits_in_order(model, validation)[:, order]
             found = scores(facts.metrics, logits, loaded.validation.labels)
-            outcome |= {"metric": facts.metrics[0], "teacher_validation": found}
+            outcome |= {
+                "metric": facts.metrics[0],
+                "teacher_validation": found,
+                "teacher_validation_rows": len(loaded.validation.texts),
+            }
         return outcome
 
     return Stage(
