@@ -155,6 +155,8 @@ def test_real_text_has_no_budget_unless_it_is_named(
     found = re.findall(r"^([a-z-]+): \d+ arms", planned.out, re.MULTILINE)
     assert found == ["methods", "transfer-size", "temperature"]
     assert "\nmethods: 4 arms, 12 runs" in planned.out
+    # Students are given, and so are the same for all seeds.
+    assert "  not decidable, with one pre-training for all seeds" in planned.out
     assert re.findall(r"^left out: (.*)", planned.out, re.MULTILINE) == [
         "initialisation, which needs --budget.mlm-steps, or --deep and --mlm-plus",
         "depth-width, which needs --weights of 2-256 and 8-128",

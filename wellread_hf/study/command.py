@@ -36,7 +36,7 @@ def plan(settings: StudySettings) -> list[Stage]:
 
 def preview(settings: StudySettings, stages: Sequence[Stage]) -> None:
     """Prints each study's arms, what is done, and how long the rest will take."""
-    show_plan(_plan(settings))
+    show_plan(_plan(settings), settings)
 
 
 def show(settings: StudySettings, stages: Sequence[Stage]) -> None:

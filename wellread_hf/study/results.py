@@ -112,7 +112,7 @@ def tested(planned: PlannedStudy, settings: StudySettings, by_folder: Mapping[st
 
 def decided(study: Study, settings: StudySettings, found: Sequence[Difference]) -> list[Tested]:
     """Decides on a study's findings, all of them together, as far as its seeds and pre-trainings allow it."""
-    lacking = [_lacking(finding, study, settings) for finding in study.findings]
+    lacking = [lacking_for(finding, study, settings) for finding in study.findings]
     found = [replace(each, p=None) if why else each for each, why in zip(found, lacking, strict=True)]
     every = zip(study.findings, found, holm([each.p for each in found]), lacking, strict=True)
     return [
@@ -143,7 +143,7 @@ def differences(finding: Finding, planned: PlannedStudy, by_folder: Mapping[str,
     return np.stack(list(sums.values()))
 
 
-def _lacking(finding: Finding, study: Study, settings: StudySettings) -> str:
+def lacking_for(finding: Finding, study: Study, settings: StudySettings) -> str:
     """Says what a study lacks to decide on a finding, whatever its scores; empty: nothing."""
     reasons = []
     if len(settings.seeds) < FEWEST_SEEDS:

@@ -8,13 +8,15 @@ from rich.console import Console
 
 from wellread_hf.graph import Stage, in_order
 from wellread_hf.study.planning import Plan
+from wellread_hf.study.results import lacking_for
+from wellread_hf.study.settings import StudySettings
 
 # What is alike for all seeds; labelling takes as long as its teacher and text want, the rest is seconds.
 _TIMED = ("pretrain", "finetune", "distill")
 
 
-def show_plan(plan: Plan) -> None:
-    """Prints each study's arms, what of it is done, the time for the rest, and studies left out."""
+def show_plan(plan: Plan, settings: StudySettings) -> None:
+    """Prints arms, what is done, what cannot be decided, the time left, and studies that are left out."""
     console = Console()
     lines = [""]
     for each in plan.studies:
@@ -22,6 +24,10 @@ def show_plan(plan: Plan) -> None:
         told = ", ".join(f"{state} {count}" for state, count in states.items())
         lines.append(f"{each.name}: {len(each.study.arms)} arms, {len(each.runs)} runs; stages: {told}")
         lines += [f"  {arm.name}" for arm in each.study.arms]
+        lacking = {
+            finding.text: lacking_for(finding, each.study, settings) for finding in each.study.findings
+        }
+        lines += [f"  not decidable, with {why}: {text}" for text, why in lacking.items() if why]
     lines.append(f"time: {estimate(in_order([stage for each in plan.studies for stage in each.stages]))}")
     lines += [f"left out: {name}, which needs {lacking}" for name, lacking in plan.left_out.items()]
     for line in lines:
