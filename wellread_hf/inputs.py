@@ -113,6 +113,16 @@ def task_version(task: Task) -> int:
     return 2 if finds_classes(task) else 1
 
 
+def reading_version(*models: Location | None) -> int:
+    """Returns what the version of a stage that reads texts with these models is raised by.
+
+    What was wrong before, weights that did not fit their config and input that the config did not decide,
+    was so with models from elsewhere; our own stages save a BERT and its tokenizer.
+    """
+    others = any(model is not None and not model.fingerprint.startswith("stage:") for model in models)
+    return 2 if others else 0
+
+
 class TransferSet:
     """A transfer set that was found: its identity, its texts, and its labels where it has them."""
 

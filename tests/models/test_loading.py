@@ -4,6 +4,8 @@ import json
 
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -154,13 +156,126 @@ def test_pickled_weights_are_refused(classifier, load):
     assert "recipes/adopt.py --pickle" in told
 
 
-@pytest.mark.parametrize("change", [{"intermediate_size": 64}, {"vocab_size": WORDS + 1}])
-def test_weights_of_other_shapes_than_the_configs_are_refused(masked_lm, tmp_path, change):
+SPOILT = [
+    ({"intermediate_size": 64}, "intermediate.dense.bias is [512], expected [64] (and 5 others)"),
+    ({"vocab_size": WORDS + 1}, "word_embeddings.weight is [150, 128], expected [151, 128]"),
+    ({"hidden_size": 64}, "LayerNorm.bias is [128], expected [64] (and "),
+    ({"max_position_embeddings": 100}, "position_embeddings.weight is [512, 128], expected [100, 128]"),
+    ({"type_vocab_size": 3}, "token_type_embeddings.weight is [2, 128], expected [3, 128]"),
+    (
+        {"num_hidden_layers": 3},
+        "they lack bert.encoder.layer.2.attention.output.LayerNorm.bias (and 15 others)",
+    ),
+    ({"num_hidden_layers": 1}, "they also have bert.encoder.layer.1.attention.output.LayerNorm.bias (and 15"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), SPOILT, ids=[next(iter(change)) for change, _ in SPOILT])
+@pytest.mark.parametrize("labels", ["masked LM", None, LABELS], ids=["masked LM", "teacher", "start"])
+def test_weights_that_are_not_the_configs_are_refused_by_name(masked_lm, tmp_path, change, words, labels):
     for file in masked_lm.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text()) | change
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert "shapes that its config.json describes" in refused(load_masked_lm, tmp_path)
+
+    def load(at, option):
+        return load_masked_lm(at, option) if labels == "masked LM" else load_classifier(at, option, labels)
+
+    assert words in refused(load, tmp_path)
+
+
+def test_layers_that_a_file_lacks_or_has_beside_those_of_the_config_are_refused_without_a_prefix_too(
+    tmp_path,
+):
+    """A `BertModel` is saved without the encoder's name."""
+    BertModel(Student(2, 128).config(WORDS)).save_pretrained(tmp_path)
+    assert load_classifier(at(tmp_path), "--start", LABELS, 0).config.num_hidden_layers == 2
+    config = json.loads((tmp_path / "config.json").read_text())
+    for layers, words in ((1, "also have"), (3, "they lack")):
+        (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers}))
+        assert words in refused(lambda at, option: load_classifier(at, option, LABELS, 0), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Albert", "Bart", "DebertaV2", "DistilBert", "Electra", "GPT2", "Roberta", "T5", "XLNet"]
+)
+def test_an_encoder_of_any_family_starts_a_classifier_and_half_of_one_does_not(kind, tmp_path):
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    if kind in ("Bart", "T5"):
+        sizes = {"vocab_size": 50, "d_model": 16, "num_layers": 2, "encoder_layers": 2, "decoder_layers": 2}
+    if kind == "XLNet":
+        sizes = {"vocab_size": 50, "d_model": 16, "n_layer": 2, "n_head": 2}
+    config = getattr(transformers, f"{kind}Config")(**sizes)
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path)
+    assert load_classifier(at(tmp_path), "--start", ("a", "b", "c"), 0).config.num_labels == 3
+    stored = load_file(tmp_path / "model.safetensors")
+    (dropped, *_) = [name for name in stored if ".1." in name or "albert_layers.0" in name]
+    save_file(
+        {name: w for name, w in stored.items() if name != dropped},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    told = refused(lambda at, option: load_classifier(at, option, LABELS, 0), tmp_path)
+    assert f"they lack {dropped}" in told.replace(f"{base_of(kind)}.", "")
+
+
+def base_of(kind):
+    return getattr(transformers, f"{kind}ForSequenceClassification").base_model_prefix
+
+
+def test_a_package_that_is_not_there_is_named(classifier):
+    config = json.loads((classifier / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (classifier / "config.json").write_text(json.dumps(config))
+    assert "bitsandbytes" in refused(load_classifier, classifier)
+
+
+@pytest.fixture
+def adapter(classifier, tmp_path):
+    """A LoRA adapter of a classifier, and the logits of the two."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    config = LoraConfig(task_type=TaskType.SEQ_CLS, r=2, target_modules=["query"], init_lora_weights=False)
+    torch.manual_seed(3)
+    adapted = get_peft_model(BertForSequenceClassification.from_pretrained(classifier), config).eval()
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    return tmp_path / "adapter", adapted(torch.arange(5, 20)[None]).logits
+
+
+@pytest.mark.parametrize("labels", [None, LABELS], ids=["teacher", "start"])
+def test_an_adapter_is_merged_into_the_model_that_it_belongs_to(adapter, labels):
+    folder, logits = adapter
+    model = load_classifier(at(folder), "--start", labels, 0)
+    assert type(model) is BertForSequenceClassification
+    assert all(weights.requires_grad for weights in model.parameters())
+    torch.testing.assert_close(model.eval()(torch.arange(5, 20)[None]).logits, logits)
+
+
+def test_an_adapter_without_its_weights_or_its_model_is_refused(adapter, classifier):
+    folder, _ = adapter
+    stored = load_file(folder / "adapter_model.safetensors")
+    whole = dict(stored)
+    del stored[min(name for name in stored if "lora_A" in name)]
+    save_file(stored, folder / "adapter_model.safetensors", {"format": "pt"})
+    assert "missing adapter keys" in refused(load_classifier, folder)
+    save_file(whole, folder / "adapter_model.safetensors", {"format": "pt"})
+    (classifier / "config.json").unlink()
+    with pytest.raises(SourceError, match=r"--start .*adapter, an adapter of .*classifier: cannot be loaded"):
+        load_classifier(at(folder), "--start")
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(SourceError, match="expected the weights of an adapter"):
+        load_classifier(at(folder), "--start")
+
+
+def test_a_head_that_is_neither_in_the_adapter_nor_in_its_model_is_refused(masked_lm, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=2, target_modules=["query"])
+    get_peft_model(BertForSequenceClassification.from_pretrained(masked_lm), config).save_pretrained(
+        str(tmp_path)
+    )
+    with pytest.raises(LabelError, match=r"no weights for bert\.pooler\.dense\.bias, .*classifier"):
+        load_classifier(at(tmp_path), "--teacher")
 
 
 @pytest.mark.parametrize("config", ['{"model_type": "no-such-model"}', '{"model_', "{}"])

@@ -17,10 +17,13 @@ from safetensors.torch import load_file
 from test_tuning import _data, _settings, _tune
 from tiny import bits, random_rows, tiny_classifier, tiny_config, weights_of
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
 )
@@ -46,17 +49,27 @@ FAMILIES = {
             **SIZES, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
         )
     ),
+    "gpt2": lambda: GPT2ForSequenceClassification(
+        GPT2Config(vocab_size=60, n_positions=64, n_embd=32, n_layer=2, n_head=2, pad_token_id=0)
+    ),
 }
 LAYER = {
     "bert": 6,  # query, key, value, the attention's output, and two of the feed-forward part
     "distilbert": 6,
     "roberta": 6,
+    "gpt2": 4,  # query, key and value are one
 }
-HEADS = {"bert": ["classifier", "pooler"], "distilbert": ["pre_classifier", "classifier"]}
+HEADS = {
+    "bert": ["classifier", "pooler"],
+    "distilbert": ["pre_classifier", "classifier"],
+    "gpt2": ["score"],
+}
 
 
 class _Words:
     """A tokenizer's place: what is saved beside a model here is of no interest."""
+
+    is_fast = False
 
     def save_pretrained(self, folder: Path) -> None:
         pass
@@ -113,7 +126,8 @@ def test_the_encoders_linear_layers_get_lora_and_the_heads_are_trained_whole(fam
 def test_merged_model_and_adapter_give_the_trained_logits_again(family: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     # A masked LM, as pre-training leaves it: classifier and pooler are new, and drawn anew at each loading.
-    base = _saved(tmp_path / "start", AutoModelForMaskedLM.from_config(FAMILIES[family]().config))
+    kind = AutoModelForCausalLM if family == "gpt2" else AutoModelForMaskedLM
+    base = _saved(tmp_path / "start", kind.from_config(FAMILIES[family]().config))
     lora = Lora(lora_rank=4, lora_alpha=3)
     model = _shaken(add_lora(_load(base, seed=0), lora, seed=0))
     rows = _rows(model)

@@ -396,6 +396,15 @@ def test_states_too_large_for_sixteen_bits_are_refused(toy_tokenizer, texts, tmp
     assert not shards(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "names", [{1: "neg", 2: "pos"}, {0: 0, 1: 1}, {0: "neg", 1: None}, {0: "neg", 2: "pos"}]
+)
+def test_names_of_outputs_that_are_no_names_from_0_are_refused(names):
+    config = SimpleNamespace(num_labels=2, id2label=names)
+    with pytest.raises(LabelError, match=r"t was saved with id2label .*: expected a name"):
+        teacher_order(config, ("neg", "pos"), (), "t")
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

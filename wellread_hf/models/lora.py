@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.locations import Location
 from wellread_hf.models.encoding import EncodedRows, PadCollator
 from wellread_hf.settings import Lora
@@ -41,16 +42,20 @@ def add_lora(model: "PreTrainedModel", lora: Lora, seed: int) -> "PeftModel":
     from peft import LoraConfig, TaskType, get_peft_model
 
     saved = _saved_modules(model)
+    targets = _targets(model, saved, lora.lora_targets)
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=lora.lora_rank or 0,
         lora_alpha=lora.scale,
         lora_dropout=lora.lora_dropout,
-        target_modules=_targets(model, saved, lora.lora_targets),
+        target_modules=targets,
+        # As the weights lie in GPT-2's layers.
+        fan_in_fan_out=any(isinstance(model.get_submodule(name), Conv1D) for name in targets),
         modules_to_save=list(saved),
     )
     torch.manual_seed(seed)
-    with _old_names_allowed():
+    subject = f"--lora-rank {lora.lora_rank}: LoRA cannot be added to a {type(model).__name__}"
+    with _old_names_allowed(), library_errors_as(SettingsError, subject, "leave out the option"):
         adapted: PeftModel = get_peft_model(model, config)
     # peft adds heads that a model may have, and keeps names in a set, whose order is another in each process.
     config.modules_to_save = list(saved)
@@ -74,7 +79,8 @@ def _targets(model: "PreTrainedModel", saved: Sequence[str], wanted: Sequence[st
     linear = [
         f"{model.base_model_prefix}.{name}"
         for name, part in model.base_model.named_modules()
-        if isinstance(part, nn.Linear) and name.partition(".")[0] not in saved
+        # GPT-2's linear layers are called convolutions.
+        if isinstance(part, (nn.Linear, Conv1D)) and name.partition(".")[0] not in saved
     ]
     found = {end: [name for name in linear if f".{name}".endswith(f".{end}")] for end in wanted}
     if unknown := [end for end, names in found.items() if not names]:

@@ -135,7 +135,7 @@ def check_weights(model: Any, info: Any, new_head: bool = False) -> None:
 
 
 def _others(count: int) -> str:
-    return f", and {count - 1} more are not as expected" if count > 1 else ""
+    return f" (and {count - 1} others)" if count > 1 else ""
 
 
 def _of_another_layer(name: str, prefix: str, expected: list[str]) -> bool:

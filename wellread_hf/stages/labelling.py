@@ -8,7 +8,15 @@ from typing import Any
 
 from wellread_hf.errors import LabelError, SettingsError, StoreError
 from wellread_hf.graph import Stage, find
-from wellread_hf.inputs import TransferSet, check_task, find_task, identity_of, task_identity, task_version
+from wellread_hf.inputs import (
+    TransferSet,
+    check_task,
+    find_task,
+    identity_of,
+    reading_version,
+    task_identity,
+    task_version,
+)
 from wellread_hf.records import StageRecord
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.stages.comparing import shape_of
@@ -102,7 +110,7 @@ def label(
         reads=[teacher_at, *task_at, *transfer_set.locations],
         work=work,
         check=check,
-        version=task_version(task),
+        version=task_version(task) + reading_version(teacher_at),
         shape=shape,
     )
 

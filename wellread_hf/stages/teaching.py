@@ -14,6 +14,7 @@ from wellread_hf.inputs import (
     check_task,
     find_task,
     identity_of,
+    reading_version,
     task_identity,
     task_version,
 )
@@ -211,7 +212,7 @@ def _tuned(
         ],
         work=work,
         check=check,
-        version=task_version(task),
+        version=task_version(task) + reading_version(weights_at, tokenizer_at),
         shape=shape,
     )
 
