@@ -33,6 +33,7 @@ LONGEST_TEXT = 1 << 24
 _LONGEST_LINE = 8 * LONGEST_TEXT
 # A JSON array is parsed as a whole, in about ten times its size.
 _LARGEST_ARRAY = 1 << 28
+_ENDINGS = (".csv", ".tsv", ".json", ".ndjson", ".txt", ".jsonl", ".parquet")
 _COMPRESSIONS: Mapping[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 # What `fsspec`, which `datasets` finds files with, takes for a pattern or for a chain of addresses.
 _MARKS = ("*", "?", "[", "{", "::", "://")
@@ -122,14 +123,22 @@ def _format(name: str) -> tuple[str, str | None]:
     path = PurePosixPath(name)
     compression = path.suffix.lower() if path.suffix.lower() in _COMPRESSIONS else None
     ending = (path.with_suffix("") if compression else path).suffix.lower()
-    known = (".csv", ".tsv", ".json", ".ndjson", ".txt", ".jsonl", ".parquet")
-    if ending not in known or (compression and ending == ".parquet"):
+    if ending not in _ENDINGS or (compression and ending == ".parquet"):
         raise DataError(
-            f"{name}: expected a file of {', '.join(known)}, all but the last also as "
+            f"{name}: expected a file of {', '.join(_ENDINGS)}, all but the last also as "
             f"{', '.join(_COMPRESSIONS)}, got {path.suffix or 'no ending'!r}; convert the file, or give a "
             "folder in Hub layout"
         )
     return ending, compression
+
+
+def _is_known(name: str) -> bool:
+    try:
+        _format(name)
+    except DataError:
+        return False
+    # Archives and other addresses are for `datasets` to open.
+    return "://" not in name or name.startswith("hf://")
 
 
 @contextmanager
@@ -345,9 +354,7 @@ def _plan(location: Location, config: str | None) -> _Plan:
             for name, value in vars(settings).items()
             if name not in _UNDERSTOOD
         )
-        # Archives and other addresses are for `datasets` to open.
-        addresses = [file for file in chain.from_iterable(files.values()) if "://" in file]
-        if not (ours and files and all(file.startswith("hf://") for file in addresses)):
+        if not (ours and files and all(map(_is_known, chain.from_iterable(files.values())))):
             splits = get_dataset_split_names(place, config, revision=location.revision)
             return _Plan(files=dict.fromkeys(splits, ()), class_names=names, separator=None, elsewhere=True)
         separator = settings.sep if module == "csv" and settings.sep != "," else None
