@@ -187,6 +187,19 @@ def test_data_below_a_link_is_looked_at_and_a_link_in_a_circle_is_not_followed(d
     assert first != second == fingerprint(tmp_path / "link")
 
 
+def test_the_folder_of_all_stages_is_no_part_of_the_data_around_it(data):
+    memory = data / "runs" / ".digests.json"
+    first = locate(str(data), "dataset", "--x", memory=memory)
+    folder_of(data / "runs", ["pack-1/blocks.bin"])
+    assert locate(str(data), "dataset", "--x", memory=memory) == first
+    check_unchanged(first, memory)
+    # Where they are one folder, all of it counts.
+    own = locate(str(data), "dataset", "--x", memory=data / ".digests.json")
+    folder_of(data, ["pack-2/blocks.bin"])
+    assert locate(str(data), "dataset", "--x", memory=data / ".digests.json") != own
+    check_unchanged(own, data / ".digests.json")
+
+
 @pytest.mark.parametrize("name", ["/dev/null", "/dev/zero", "fifo"])
 def test_what_is_neither_file_nor_folder_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

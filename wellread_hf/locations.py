@@ -125,8 +125,8 @@ def check_unchanged(location: Location, memory: Path | None = None) -> None:
         DataError: It was changed or removed.
     """
     path = Path(location.name)
-    if location.fingerprint.startswith("hub:"):
-        # A commit never changes.
+    if location.fingerprint.startswith("hub:") or (memory and memory.parent.resolve() == path.resolve()):
+        # A commit never changes, and the folder of all stages always does.
         return
     try:
         same = path.exists() and _fingerprint(path, location.repo_type, memory) == location.fingerprint
@@ -251,7 +251,9 @@ def _fingerprint(path: Path, repo_type: RepoType, memory: Path | None, above: tu
     else:
         files = {path.name: path}
         if path.is_dir():
-            chosen = _model_files(path) if is_model else _files(path)
+            # The folder of all stages, which grows with every run, is no part of the data around it.
+            runs = {memory.parent.resolve()} if memory is not None else set()
+            chosen = _model_files(path) if is_model else _files(path, tuple(runs - {path.resolve()}))
             files = {str(file.relative_to(path)): file for file in chosen}
         digests = file_digests(files.values(), memory)
         found = "sha256:" + digest([(name, digests[files[name]]) for name in sorted(files)])
@@ -269,10 +271,12 @@ def _with(fingerprint: str, folder: Path, memory: Path | None, above: tuple[Path
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Walks through a folder, links followed as `datasets` follows them; hidden files are not read."""
+    """Walks through a folder, links followed as `datasets` follows them; hidden files are not read.
+
+    Folders that are `above` are left out: a link may lead in a circle.
+    """
     real = folder.resolve()
     if real in above:
-        # A link to a folder around it.
         return
     for path in folder.iterdir():
         if path.name.startswith("."):
