@@ -5,16 +5,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from math import isfinite
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from wellread_hf.errors import SettingsError, UsageError, WellreadError, cause, input_error, nearest
+from wellread_hf.errors import UsageError, WellreadError, cause, input_error, nearest
 from wellread_hf.progress import is_main_process
 
 Settings = TypeVar("Settings")
@@ -263,7 +262,6 @@ def _run(
     from wellread_hf.records import REMEMBERS
 
     settings, flags = given
-    _check_finite(asdict(settings))
     if flags.smoke:
         settings = smoke(settings)
     if flags.dry_run:
@@ -279,19 +277,6 @@ def _run(
     carry_out(stages)
     if report is not None and is_main_process():
         report(settings, stages)
-
-
-def _check_finite(values: Mapping[str, Any]) -> None:
-    """Refuses `inf` and `nan`, which tyro reads and no digest has a place for."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            _check_finite(value)
-        several = value if isinstance(value, (list, tuple)) else (value,)
-        for each in several:
-            if isinstance(each, float) and not isfinite(each):
-                raise SettingsError(
-                    f"--{name.replace('_', '-')}: expected a finite number, got {each}; give one"
-                )
 
 
 def _show_plan(

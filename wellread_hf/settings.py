@@ -79,6 +79,10 @@ class Running:
 
     def __post_init__(self) -> None:
         check_numbers(self, "running.", checkpoint_steps=COUNT, workers=Range(0, 256), micro_batch_size=BATCH)
+        _require(
+            not re.search("[\ud800-\udfff]", str(self.runs)),
+            f"--running.runs: expected a name in UTF-8, which safetensors needs, got {str(self.runs)!a}",
+        )
         _check_trackers(self.report_to)
 
 
@@ -169,6 +173,15 @@ class Task:
         _require(
             len(self.columns) <= 2,
             f"--task.columns takes one text column or two for pairs, got {len(self.columns)}",
+        )
+        _require(
+            len(set(self.columns)) == len(self.columns),
+            f"--task.columns: expected each column once, got {' '.join(self.columns)}",
+        )
+        classes = self.label.split("+") if self.multi_label else [self.label]
+        _require(
+            len(set(classes)) == len(classes),
+            f"--task.label: expected each column of a class once, got {self.label}",
         )
         check_numbers(self, "task.", train_rows=COUNT, train_seed=SEED)
         _require(
@@ -421,7 +434,7 @@ class Lora:
     """Keep what was trained in `adapter/` as well, in peft's format, beside the merged model."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, lora_rank=Range(1, 65_536), lora_alpha=COUNT, lora_dropout=SHARE)
+        check_numbers(self, lora_rank=Range(1, 4_096), lora_alpha=COUNT, lora_dropout=SHARE)
         given = {
             "--lora-alpha": self.lora_alpha is not None,
             "--lora-dropout": self.lora_dropout > 0,

@@ -3,7 +3,8 @@
 A line is `COMMAND[=][~][STATUS]: WORDS | ANSWER | ...`: the recipe or subcommand; `=` leaves out the words
 that it has as a rule (BASES); `~` where a folder may be left, since the input is only known to be bad in
 mid-run; the status, 2 unless given; options that are added or changed; and what must be in the answer. `{9}`
-is a number of 5,000 digits, `{x}` a name of 300 letters, `{runs}` the folder of all stages.
+is a number of 5,000 digits, `{x}` a name of 300 letters, `{s}` one that is not UTF-8, `{runs}` the folder of
+all stages.
 """
 
 import re

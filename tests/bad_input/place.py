@@ -1,5 +1,6 @@
 """A folder with small good files and models, and with one bad thing of each kind."""
 
+import gzip
 import json
 import os
 import shutil
@@ -68,10 +69,44 @@ def _tables(here: Path) -> None:
         rows(here / f"{name}.jsonl", [{**row, "label": change(row["label"])} for row in SENTENCES])
     rows(here / "no-label.jsonl", [{"sentence": row["sentence"]} for row in SENTENCES])
     rows(here / "not-text.jsonl", [*SENTENCES, {"sentence": None, "label": 0}])
+    _other_tables(here)
     (here / "empty.csv").write_text("")
     (here / "header.csv").write_text("sentence,label\n")
     (here / "quote.csv").write_text('sentence,label\n"it was,0\nso it was,1\n')
     (here / "latin.csv").write_bytes(b"sentence,label\nsch\xf6n,0\n")
+
+
+def _other_tables(here: Path) -> None:
+    """The same rows in other spellings of their labels, and in files that others write."""
+
+    def table(name: str, spelt: Sequence[str], separator: str = ",") -> None:
+        lines = [
+            f"{row['sentence']}{separator}{spelt[at % len(spelt)]}\n" for at, row in enumerate(SENTENCES)
+        ]
+        (here / name).write_text("".join([f"sentence{separator}label\n", *lines]))
+
+    table("stars.csv", ("1", "2", "3", "4", "5"))
+    table("years.csv", ("2020", "2019"))
+    table("floats.csv", ("0.0", "1.0"))
+    table("words.csv", ("no", "yes"))
+    table("words.tsv", ("no", "yes"), "\t")
+    table("WORDS.CSV", ("no", "yes"))
+    table("a,b [v1].csv", ("no", "yes"))
+    table("blanks.csv", ("neg", "pos", "neg "))
+    table("cases.csv", ("neg", "Neg"))
+    stamped = [{"sentence": "it was", "label": 1_700_000_000 + at} for at in range(400)]
+    rows(here / "stamps.jsonl", stamped)
+    words = (here / "words.csv").read_bytes()
+    (here / "bom.csv").write_bytes(b"\xef\xbb\xbf" + words)
+    (here / "crlf.csv").write_bytes(words.replace(b"\n", b"\r\n"))
+    (here / "words.csv.gz").write_bytes(gzip.compress(words))
+    (here / "cut.csv.gz").write_bytes(gzip.compress(words)[:30])
+    (here / "comma.csv").write_bytes(words + b"slow, but good,yes\n")
+    (here / "short-row.csv").write_bytes(words + b"slow\n")
+    (here / "twice.csv").write_text("sentence,label,label\nit was here,0,1\nso it was,1,0\n")
+    (here / "long-text.csv").write_bytes(words + b"it was " * 20_000 + b",yes\n")
+    (here / "bom.jsonl").write_bytes(b"\xef\xbb\xbf" + (here / "train.jsonl").read_bytes())
+    (here / "bom.txt").write_bytes(b"\xef\xbb\xbf" + (here / "good.txt").read_bytes())
 
 
 def _tokenizers(here: Path, tokenizer: Any) -> None:

@@ -46,8 +46,8 @@ def test_an_input_ends_in_one_sentence_or_with_the_right_result(
 ) -> None:
     monkeypatch.chdir(place)
     runs = tmp_path / "runs"
-    filled = {"{9}": "9" * 5000, "{x}": "x" * 300, "{runs}": str(runs)}
-    words = [re.sub(r"\{[9x]\}|\{runs\}", lambda match: filled[match[0]], word) for word in line.words]
+    filled = {"{9}": "9" * 5000, "{s}": "\udcff", "{x}": "x" * 300, "{runs}": str(runs)}
+    words = [re.sub(r"\{[9sx]\}|\{runs\}", lambda match: filled[match[0]], word) for word in line.words]
     if line.command in RECIPES and "--running.runs" not in words:
         words += ["--running.runs", str(runs)]
     ran = run_here(capfd, line.command, *words)

@@ -9,8 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from wellread_hf.errors import SettingsError
+
 # Batches whose rows are sorted together: enough for little padding, few enough to stay random.
 _MEGABATCH = 50
+# Their order takes 16 GB.
+_MOST_ROWS = 2**31
 
 
 def shuffled(rows: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -42,6 +46,11 @@ def whole_run(
     lengths: npt.NDArray[np.int64], batch_size: int, steps: int, seed: int
 ) -> npt.NDArray[np.int64]:
     """Returns the row indices of all steps · batch_size positions, epoch after epoch."""
+    if steps * batch_size > _MOST_ROWS:
+        raise SettingsError(
+            f"expected a run that sees at most {_MOST_ROWS:,} rows, got {steps:,} steps of {batch_size:,}; "
+            "take fewer epochs or steps"
+        )
 
     def epochs() -> Iterator[npt.NDArray[np.int64]]:
         for epoch in range(-(-steps * batch_size // len(lengths))):

@@ -151,6 +151,8 @@ def _numbers(folder: Path) -> Mapping[str, Any]:
 
 def _around(page: Path) -> tuple[str, str]:
     """Returns what stands before and after the place of the studies."""
+    if page.exists() and not page.is_file():
+        raise SettingsError(f"--page {page}: expected a Markdown file, got something else; name another")
     lines = page.read_text().splitlines(keepends=True)
     begins, ends = ([at for at, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END))
     if not (len(begins) == len(ends) == 1 and begins[0] < ends[0]):
