@@ -91,14 +91,11 @@ def options_of(settings: Any, default: Any, prefix: str = "") -> list[str]:
         value, usual = getattr(settings, field.name), getattr(default, field.name)
         name = prefix + field.name.replace("_", "-")
         if is_dataclass(value):
-            merged = any(
-                getattr(part, "name", None) == "" for part in getattr(hints[field.name], "__metadata__", ())
-            )
+            notes = getattr(hints[field.name], "__metadata__", ())
+            merged = any(getattr(note, "name", None) == "" for note in notes)
             words += options_of(value, usual, prefix if merged else f"{name}.")
-        elif isinstance(value, bool):
-            words += (
-                [] if value == usual else [f"--{name if value else f'{prefix}no-' + name[len(prefix) :]}"]
-            )
+        elif value != usual and isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--{prefix}no-{name.removeprefix(prefix)}")
         elif value != usual:
             words += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
     return words

@@ -19,6 +19,7 @@ from wellread_hf.hub.client import one_line
 from wellread_hf.locations import locate
 from wellread_hf.models.encoding import encode, row_encoder
 from wellread_hf.models.inference import logits_in_order
+from wellread_hf.models.loading import positions_of
 from wellread_hf.settings import Task
 from wellread_hf.tasks import GLUE, GLUE_TASKS
 
@@ -186,7 +187,9 @@ class _Judge:
     def score(self, task: str, metric: str) -> float:
         if task not in self.done:
             loaded = load_task(Task(name=task, data=self.data), [locate(self.data, "dataset", "--data")])
-            encoder = row_encoder(self.model, self.tokenizer, self.max_length, "--max-length")
+            # A model of fewer positions was trained on shorter rows than the default.
+            length = min(self.max_length, positions_of(self.model) or self.max_length)
+            encoder = row_encoder(self.model, self.tokenizer, length, "--max-length")
             rows = encode(loaded.validation.texts, encoder)
             self.done[task] = logits_in_order(self.model, rows), loaded.validation.labels
         logits, labels = self.done[task]
