@@ -61,7 +61,7 @@ def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length
     )
 
 
-# So few that a student from random weights cannot learn the words from them: docs/log.md.
+# Few, for that is where pre-training matters most: docs/log.md.
 TOY_TRANSFER = Transfer(sources=("toy",), rows=1_000)
 TOY_DISTILLATION = replace(TOY_TUNING, epochs=12)
 
