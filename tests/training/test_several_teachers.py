@@ -218,8 +218,13 @@ def test_labels_of_other_texts_or_classes_have_no_mean(other: Any, tmp_path: Pat
         carry_out([combine(parts, (), Running(runs=tmp_path))])
 
 
-def test_stages_that_were_finished_before_other_methods_keep_their_digests(tmp_path: Path) -> None:
-    """Found with the code of before there were methods, states and several teachers."""
+def test_stages_that_were_finished_before_other_methods_keep_their_digests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found with the code of before there were methods, states, several teachers, and versions."""
+    for module in ("labelling", "teaching"):
+        monkeypatch.setattr(f"wellread_hf.stages.{module}.task_version", lambda _: 1)
+        monkeypatch.setattr(f"wellread_hf.stages.{module}.reading_version", lambda *_: 0)
     for name, rows in (("train", 4), ("dev", 2)):
         lines = (json.dumps({"text": f"row {row}", "label": row % 2}) + "\n" for row in range(rows))
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))

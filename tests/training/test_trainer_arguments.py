@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from tiny import padded, step_arguments, taught_rows, tiny_classifier, weights_of
 from torch import nn
-from transformers import Trainer
+from transformers import BertForTokenClassification, Trainer
 
 from wellread_hf import DistillationTrainer
 from wellread_hf.errors import LabelError, SettingsError
@@ -25,16 +25,16 @@ def _rows(labels: Any = LABELS) -> Any:
 
 def _trainer(folder: Path, kind: Any = DistillationTrainer, rows: Any = None, **more: Any) -> Any:
     parts = ("compute_loss_func", "compute_metrics", "eval_dataset", "hard_label_share", "temperature")
-    given = {name: more.pop(name) for name in (*parts, "objective", "optimizers", "teacher") if name in more}
+    parts += ("model", "objective", "optimizers", "teacher")
+    given = {name: more.pop(name) for name in parts if name in more}
     rows = _rows() if rows is None else rows
     if kind in (Trainer, ClassifierTrainer):
         rows = rows.remove_columns("teacher_logits")
     return kind(
-        model=tiny_classifier(num_labels=3),
         args=step_arguments(folder, **more),
         train_dataset=rows,
         data_collator=padded,
-        **{"eval_dataset": rows} | given,
+        **{"eval_dataset": rows, "model": tiny_classifier(num_labels=3)} | given,
     )
 
 
@@ -152,10 +152,34 @@ def test_evaluation_is_the_mean_over_rows_with_a_label_whatever_the_batches(tmp_
     np.testing.assert_allclose(found, stock, rtol=1e-6)
 
 
+def test_what_cannot_be_trained_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=r"expected `labels` in every batch, got .*attention_mask"):
+        _trainer(tmp_path, ClassifierTrainer, _rows(None)).train()
+    trainer = _trainer(tmp_path, ClassifierTrainer)
+    trainer.model.config.problem_type = "multi_label"
+    with pytest.raises(SettingsError, match=r"expected one of regression, .* got 'multi_label'"):
+        trainer.train()
+    tagger = BertForTokenClassification(tiny_classifier(num_labels=3).config)
+    trainer = _trainer(tmp_path, ClassifierTrainer, model=tagger)
+    with pytest.raises(LabelError, match=r"expected outputs \[rows, classes\] of a sequence classifier"):
+        trainer.train()
+
+
+def test_labels_may_have_every_name_that_collators_know(tmp_path: Path) -> None:
+    rows = _rows()
+    expected = _outcome(_trainer(tmp_path, rows=rows, hard_label_share=0.5))
+    for name in ("label", "label_ids"):
+        renamed = _trainer(tmp_path, rows=rows.rename_column("labels", name), hard_label_share=0.5)
+        assert _outcome(renamed)[:2] == expected[:2]
+
+
 @pytest.mark.parametrize("form", ["torch", "numpy", "arrow", "pandas"])
 def test_data_sets_of_every_format_train_as_plain_lists_do(form: str, tmp_path: Path) -> None:
     rows = _rows()
     _assert_same(_trainer(tmp_path, rows=rows.with_format(form)), _trainer(tmp_path, rows=rows))
+    stream = _trainer(tmp_path, rows=rows.to_iterable_dataset().with_format(form), eval_dataset=None)
+    stream.train()
+    assert stream.state.log_history[0]["loss"] == pytest.approx(_outcome(_trainer(tmp_path, rows=rows))[0])
     spoilt = taught_rows(LABELS, 3, np.full((8, 3), np.nan)).with_format(form)
     with pytest.raises(LabelError, match="not all finite"):
         _trainer(tmp_path, rows=spoilt).train()

@@ -6,7 +6,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import LabelError, SettingsError, StoreError
+from wellread_hf.data.corpus import is_to_be_made
+from wellread_hf.errors import LabelError, SettingsError, SourceError, StoreError, library_errors_as
 from wellread_hf.graph import Stage, find
 from wellread_hf.inputs import (
     TransferSet,
@@ -17,10 +18,12 @@ from wellread_hf.inputs import (
     task_identity,
     task_version,
 )
+from wellread_hf.locations import Location
 from wellread_hf.records import StageRecord
 from wellread_hf.settings import Label, Running, Task, Transfer
-from wellread_hf.stages.comparing import shape_of
+from wellread_hf.stages.comparing import config_of, shape_of
 from wellread_hf.students import Shape
+from wellread_hf.tasks import TaskFacts
 
 
 def label(
@@ -45,6 +48,7 @@ def label(
     def check() -> None:
         check_task(replace(task, train_rows=None, train_seed=0), task_at)
         transfer_set.check(task, task_at)
+        _check_teacher(teacher_at, task, task_at, settings)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
@@ -55,7 +59,6 @@ def label(
         from wellread_hf.models.inference import check_reads, logits_in_order
         from wellread_hf.models.loading import load_classifier, load_tokenizer
         from wellread_hf.training.soft_labels import label_rows
-        from wellread_hf.training.teacher_classes import teacher_order
 
         own_code = settings.trust_remote_code
         tokenizer = load_tokenizer(teacher_at, "--teacher", trust_remote_code=own_code)
@@ -66,9 +69,8 @@ def label(
             _check_depth(settings.states, depth)
         loaded = load_task(task, task_at)
         texts = transfer_set.rows(loaded).texts
-        who = f"the teacher {teacher_at.name}"
         facts = loaded.facts
-        order = teacher_order(model.config, facts.labels, settings.teacher_labels, who, facts.multi_label)
+        order = _order(model.config, facts, teacher_at, settings)
         model.to(PartialState().device)
         check_reads(model, texts[:2], encoder, f"--teacher {teacher_at.name}")
         reused = label_rows(model, encoder, texts, order, settings, stage.folder)
@@ -231,6 +233,29 @@ def stored_labels(folder: Path) -> Stage:
             f"got a stage {record.kind!r}, whose folder is {stage.folder.name}"
         )
     return stage
+
+
+def _check_teacher(teacher_at: Location, task: Task, task_at: Sequence[Location], settings: Label) -> None:
+    """Refuses a teacher of another task, as far as its config and the rows are there already."""
+    config = config_of(teacher_at, "--teacher") or {}
+    # What is no classifier is told of better when it is loaded.
+    named = config.get("architectures")
+    if not str(named).endswith("ForSequenceClassification']") or any(map(is_to_be_made, task_at)):
+        return
+    from transformers import PreTrainedConfig
+
+    from wellread_hf.data.rows import load_task
+
+    with library_errors_as(SourceError, f"--teacher {teacher_at.name}: config.json cannot be read"):
+        loaded = PreTrainedConfig.from_dict(config)
+    _order(loaded, load_task(task, task_at).facts, teacher_at, settings)
+
+
+def _order(config: Any, facts: TaskFacts, teacher_at: Location, settings: Label) -> list[int]:
+    from wellread_hf.training.teacher_classes import teacher_order
+
+    who = f"the teacher {teacher_at.name}"
+    return teacher_order(config, facts.labels, settings.teacher_labels, who, facts.multi_label)
 
 
 def _classes_of(record: StageRecord) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from wellread_hf.training.methods import find_method
 from wellread_hf.training.methods.lesson import Lesson
 from wellread_hf.training.objectives import (
     NO_LABEL,
+    PROBLEMS,
     REGRESSION,
     SINGLE_LABEL,
     Problem,
@@ -85,6 +86,11 @@ class ClassifierTrainer(RowMeanTrainer):
         """Returns the model's `problem_type`, or what labels and outputs say where its config has none."""
         config: Any = getattr(self.model, "config", None)
         known: Problem | None = getattr(config, "problem_type", None)
+        if known not in (None, *PROBLEMS):
+            raise SettingsError(
+                f"problem_type in the model's config: expected one of {', '.join(PROBLEMS)}, got {known!r}; "
+                "correct it"
+            )
         if known is None:
             known = inferred_problem(getattr(config, "num_labels", outputs), labels)
             if config is not None and labels is not None:
@@ -101,7 +107,11 @@ class ClassifierTrainer(RowMeanTrainer):
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss against its label."""
-        labels = inputs[_LABELS]
+        if (labels := inputs.get(_LABELS)) is None:
+            raise LabelError(
+                f"expected `{_LABELS}` in every batch, got {', '.join(inputs)}; add the column, and keep it "
+                "through your collator"
+            )
         # Encoder-decoders give states as well, which an evaluation would collect.
         logits = model(**self._without_targets(inputs)).logits
         problem = self.problem(labels, logits.size(-1))
@@ -363,17 +373,23 @@ class DistillationTrainer(ClassifierTrainer):
         outputs, problem = model.config.num_labels, self.problem()
         check_soft_labels(rows, outputs, problem)
         if problem == REGRESSION and 0 < share < 1:
-            said = other_scale(rows, _LABELS if _LABELS in first else "label", outputs)
+            said = other_scale(rows, str(_label_column(first)), outputs)
             if said is not None:
                 warnings.warn(said, stacklevel=3)
 
 
 def _label_of(row: Any | None) -> Any | None:
-    """Returns a row's true label, by one of the names that collators know."""
-    return row.get(_LABELS, row.get("label")) if isinstance(row, Mapping) else None
+    """Returns a row's true label; None without one."""
+    return None if (name := _label_column(row)) is None else row[name]  # type: ignore[index]
+
+
+def _label_column(row: Any | None) -> str | None:
+    """Returns the column of the true labels, among the names that collators know."""
+    names = (_LABELS, "label", "label_ids") if isinstance(row, Mapping) else ()
+    return next((name for name in names if row.get(name) is not None), None)  # type: ignore[union-attr]
 
 
 def _class_names(config: Any) -> list[str]:
     """Returns a model's class names in order; none where transformers made them up."""
-    names = [config.id2label[number] for number in range(config.num_labels)]
+    names = [config.id2label.get(number) for number in range(config.num_labels)]
     return [] if names == [f"LABEL_{number}" for number in range(config.num_labels)] else names

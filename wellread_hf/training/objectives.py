@@ -12,6 +12,7 @@ Problem = Literal["regression", "single_label_classification", "multi_label_clas
 REGRESSION: Final = "regression"
 SINGLE_LABEL: Final = "single_label_classification"
 MULTI_LABEL: Final = "multi_label_classification"
+PROBLEMS: Final = (REGRESSION, SINGLE_LABEL, MULTI_LABEL)
 # The label of a row without one, as everywhere in torch and transformers; single-label only.
 NO_LABEL = -100
 
@@ -87,6 +88,11 @@ def soft_label_loss(
 
 def _fitted(labels: Tensor, logits: Tensor, problem: Problem) -> Tensor:
     """Returns labels in the shape and type of their loss, and refuses those that have another meaning."""
+    if logits.dim() != 2:
+        raise LabelError(
+            f"expected outputs [rows, classes] of a sequence classifier, got shape {tuple(logits.shape)}; "
+            "take a model for sequence classification"
+        )
     rows, outputs = logits.shape
     shape = (rows,) if problem == SINGLE_LABEL else (rows, outputs)
     if labels.shape in ((rows,), (rows, 1)) and (problem == SINGLE_LABEL or outputs == 1):

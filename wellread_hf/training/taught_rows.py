@@ -102,7 +102,9 @@ def other_scale(rows: Any, labels: str, outputs: int) -> str | None:
 
 def _format(rows: Any) -> str | None:
     form = getattr(rows, "format", None)
-    return form.get("type") if isinstance(form, dict) else None
+    # A stream's has no name that is public.
+    stream = getattr(getattr(rows, "_formatting", None), "format_type", None)
+    return form.get("type") if isinstance(form, dict) else stream
 
 
 def _column(rows: Any, name: str) -> Iterator[Sequence[Any]]:

@@ -34,7 +34,7 @@ def teacher_order(
     problem = getattr(config, "problem_type", None) or inferred_problem(outputs)
     expected = REGRESSION if not task else MULTI_LABEL if multi_label else SINGLE_LABEL
     if outputs != max(1, len(task)) or problem != expected:
-        what = _KINDS[problem].format(outputs)
+        what = _KINDS.get(problem, problem).format(outputs)
         ours = f"{_KINDS[expected].format(len(task))} ({', '.join(task)})" if task else "regression"
         remedy = "" if problem == expected else ", or correct problem_type in its config.json"
         raise LabelError(
