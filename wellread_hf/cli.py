@@ -19,7 +19,7 @@ from wellread_hf.progress import is_main_process
 Settings = TypeVar("Settings")
 Read = TypeVar("Read")
 
-# As long as most gaps between two operations of a tiny model, some 50 microseconds; docs/performance.md.
+# Some 14 microseconds, as long as many gaps between a tiny model's operations; docs/performance.md.
 SPINS = "1000"
 
 # A defect of ours; EX_SOFTWARE of sysexits.h.
