@@ -353,6 +353,7 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, endi
         ("a.csv", "text,text\na,b\n", "expected a name of its own for every column, got 'text' twice"),
         ("a.csv", "text,label\nslow, bad,neg\n", r"row 1 \(line 2\): expected 2 fields .* got 3"),
         ("a.tsv", "text\tlabel\nslow\tbad\tneg\n", r"row 1 \(line 2\): expected 2 fields .* got 3"),
+        ("a.tsv", 'text\tlabel\n"good\tpos\nbad"\tneg\n', r"row 1 \(line 3\): .* looks like several rows"),
         ("a.csv", 'text\n"never closed\n', "cannot be read as UTF-8 CSV .row 1"),
         ("a.jsonl", '{"text": "a", "text": "b"}\n', "line 1: expected a name of its own .* 'text' twice"),
         ("a.jsonl", '{"text": ' + "[" * 100_000 + "\n", "line 1: expected one JSON object a line"),

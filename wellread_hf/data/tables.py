@@ -186,7 +186,7 @@ def _text_rows(name: str, compression: str | None, column: str) -> Iterator[Row]
 
 def _csv_rows(name: str, compression: str | None, separator: str) -> Iterator[Row]:
     # The limit is one for the whole process, and lower than the length of a long article by default.
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_TEXT))
     lines = (
         # A line may also end in CR alone, as `csv` wants it split.
         part
@@ -210,6 +210,13 @@ def _csv_rows(name: str, compression: str | None, separator: str) -> Iterator[Ro
                     f"{name}, row {number} (line {reader.line_num}): expected {len(header)} fields as in the "
                     f"header ({_listed(header)}), got {len(fields)}; put a text that has a "
                     f"{'comma' if separator == ',' else 'separator'} in it between quotation marks"
+                )
+            if separator == "\t" and any("\t" in field and "\n" in field for field in fields):
+                # In files without quoting, a text that begins with a quotation mark takes rows into itself.
+                raise DataError(
+                    f"{name}, row {number} (line {reader.line_num}): expected a field, got one with a tab "
+                    "and an end of line between quotation marks, which looks like several rows; double the "
+                    "quotation marks in texts and put each such text between some, or write .jsonl"
                 )
             yield dict(zip(header, fields, strict=True))
     except csv.Error as error:
