@@ -11,6 +11,7 @@ from bad_input.lines import BASES, merged, told_in
 from recipe_runs import launch, recipe, run_command, run_here
 
 from wellread_hf.cli import with_errors_told
+from wellread_hf.errors import StoreError
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,7 @@ def test_a_word_that_an_option_does_not_take_is_answered_in_one_line_with_the_ri
         (RecursionError("maximum recursion depth exceeded"), 2, "nested too deeply"),
         (MemoryError(), 2, "the memory is full"),
         (UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed"), 2, "expected text in UTF-8"),
+        (StoreError("a\x1b[31m name\nin two lines"), 2, "error: a [31m name in two lines"),
         (TypeError("a defect"), 70, "internal error: this is a defect of wellread_hf"),
         (KeyError("name"), 70, "KeyError: KeyError 'name'"),
     ],

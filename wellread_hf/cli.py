@@ -338,22 +338,22 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
         who = "" if is_main_process() else f"process {os.environ['RANK']}: "
         told = error if isinstance(error, WellreadError) else input_error(error)
         if told is None:
-            print(
-                f"{who}internal error: this is a defect of wellread_hf, not of your input: "
-                f"{type(error).__name__}: {cause(error)}; --debug shows the traceback, please report it",
-                file=sys.stderr,
+            line = _one_line(
+                f"this is a defect of wellread_hf, not of your input: "
+                f"{type(error).__name__}: {cause(error)}; --debug shows the traceback, please report it"
             )
+            print(f"{who}internal error: {line}", file=sys.stderr)
             sys.exit(DEFECT)
         message = str(told) if isinstance(told, UsageError) else _as_typed(str(told), sys.argv)
-        print(f"{who}error: {_shortened(message)}", file=sys.stderr)
+        print(f"{who}error: {_one_line(message)}", file=sys.stderr)
         sys.exit(told.status)
 
 
-def _shortened(message: str) -> str:
+def _one_line(message: str) -> str:
+    """Shortens long words, and takes out line ends and the escapes of a terminal that names may have."""
     half = _LONGEST_WORD // 2
-    return re.sub(
-        rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: f"{word[0][:half]}...{word[0][-half:]}", message
-    )
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", message)
+    return re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: f"{word[0][:half]}...{word[0][-half:]}", line)
 
 
 def _as_typed(message: str, words: Sequence[str]) -> str:
