@@ -1,7 +1,8 @@
 """Take over released BERTs, Google's 24 above all, instead of pre-training: whole, checked, safetensors.
 
-Reads Hub repositories or folders; writes runs/adopt-..., ordinary BertForMaskedLM folders that give their
-source's masked-LM logits, and records which source and revision that was.
+Reads Hub repositories or folders; writes runs/adopt-..., ordinary BertForPreTraining folders (pooler and
+next-sentence head included, so that fine-tuning starts from the pooler of the release) that give their
+source's logits, and record which source and revision that was.
 
   python recipes/adopt.py --sources google/bert_uncased_L-4_H-256_A-4
   python recipes/adopt.py --all --pickle
