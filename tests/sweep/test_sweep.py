@@ -362,7 +362,7 @@ def test_settings_that_make_no_grid_are_refused() -> None:
         {"methods": ()},
         {"seeds": 0},
     ):
-        with pytest.raises(SettingsError, match="expected|must be at least 1, got 0"):
+        with pytest.raises(SettingsError, match=r"expected|must be at least 1, got 0"):
             SweepSettings(**changed)
     glue = GlueSettings()
     for tuning in (
