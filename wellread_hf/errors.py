@@ -137,9 +137,14 @@ def library_errors_as(kind: type[WellreadError], subject: str, remedy: str = "")
     except (WellreadError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise
         raise kind(f"{subject}: {cause(error)}" + (f"; {remedy}" if remedy else "")) from error
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Returns whether the system reports a full disk, or a quota that is used up."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def cause(error: BaseException) -> str:
@@ -166,10 +171,10 @@ def input_error(error: Exception) -> WellreadError | None:
         return DataError(f"expected a file of ordinary depth, got one that is nested too deeply ({said})")
     if isinstance(error, UnicodeError):
         return DataError(f"expected text in UTF-8, got other bytes ({said}); convert the file, or rename it")
+    if is_disk_full(error):
+        return DiskFullError(f"the disk is full ({said}); free some space and run again")
     if not isinstance(error, OSError) or error.errno is None:
         return None
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(f"the disk is full ({said}); free some space and run again")
     return StoreError(f"{error.filename or 'a call of the system'}: {error.strerror}; {_remedy(error.errno)}")
 
 

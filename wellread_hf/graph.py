@@ -4,7 +4,6 @@ A stage's folder is named by the digest of everything that decides its result; `
 written there last. So the plan of a whole chain is known before any of it has run.
 """
 
-import errno
 import fcntl
 import os
 import re
@@ -30,6 +29,7 @@ from wellread_hf.errors import (
     StoreError,
     WellreadError,
     cause,
+    is_disk_full,
     library_errors_as,
 )
 from wellread_hf.evaluation.baselines import with_warnings
@@ -336,8 +336,7 @@ def _disk_told(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:
         # torch and safetensors wrap the system's error in their own, so its text is looked at too.
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        full = full or "No space left" in str(error)
+        full = is_disk_full(error) or "No space left" in str(error)
         if isinstance(error, OSError) and error.errno is not None and not full:
             raise StoreError(
                 f"{folder}: a file cannot be read or written ({cause(error)}); check its path and "

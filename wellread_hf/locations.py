@@ -1,6 +1,5 @@
 """Where a named model or data set lies: a folder or file here, or a pinned revision on the Hub."""
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wellread_hf.errors import DataError, SourceError, library_errors_as
-from wellread_hf.records import RECORD, StageRecord, digest, file_digests
+from wellread_hf.records import RECORD, StageRecord, digest, file_digests, json_object
 
 RepoType = Literal["model", "dataset"]
 
@@ -299,13 +298,14 @@ def _model_files(folder: Path) -> Iterable[Path]:
 
 def _named_elsewhere(folder: Path) -> Iterator[tuple[str, str | None]]:
     """Names the models and code outside a folder that loading it reads too, with their revisions."""
-    config, adapter = _json(folder / "config.json"), _json(folder / _ADAPTER)
+    # Loading the model reports what is wrong with a file.
+    config, adapter = json_object(folder / "config.json"), json_object(folder / _ADAPTER)
     base = adapter.get("base_model_name_or_path")
     # As transformers has it: beside a whole model an adapter belongs to that one.
     if isinstance(base, str) and not (folder / "config.json").is_file():
         revision = adapter.get("revision")
         yield base, revision if isinstance(revision, str) else None
-    for names in (config.get("auto_map"), _json(folder / "tokenizer_config.json").get("auto_map")):
+    for names in (config.get("auto_map"), json_object(folder / "tokenizer_config.json").get("auto_map")):
         for name in names.values() if isinstance(names, dict) else ():
             for reference in name if isinstance(name, list) else (name,):
                 if isinstance(reference, str) and "--" in reference:
@@ -331,12 +331,3 @@ def _hub_commit(name: str, revision: str | None) -> str:
         return _on_the_hub(name, "model", "", revision).fingerprint
     except (OSError, SourceError):
         return name
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object; whoever loads the model tells what is wrong with it."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else {}

@@ -1,7 +1,6 @@
 """Digests, atomic files, and `stage.json`: the record whose presence means that a stage is finished."""
 
 import dataclasses
-import errno
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import StoreError, library_errors_as
+from wellread_hf.errors import StoreError, is_disk_full, library_errors_as
 
 RECORD = "stage.json"
 # Folder in a stage's that holds a LoRA adapter, beside the merged model.
@@ -127,18 +126,23 @@ def file_digests(paths: Iterable[Path], memory: Path | None = None) -> dict[Path
             # Others may have written meanwhile.
             write_atomically(memory, json.dumps(_remembered(memory) | new, indent=0))
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise
     return found
 
 
 def _remembered(memory: Path) -> dict[str, str]:
+    known = json_object(memory)
+    return known if all(isinstance(value, str) for value in known.values()) else {}
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON object; one that is missing or damaged has no keys."""
     try:
-        known = json.loads(memory.read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        known = None
-    whole = isinstance(known, dict) and all(isinstance(value, str) for value in known.values())
-    return known if whole else {}
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 _FACTS = ("size", "mtime_ns", "ctime_ns")

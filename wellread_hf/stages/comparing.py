@@ -1,6 +1,5 @@
 """Objectives of distillation: what is refused before anything runs, and which layers are compared."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.graph import Stage
 from wellread_hf.inputs import identity_of
 from wellread_hf.locations import Location, fetch
+from wellread_hf.records import json_object
 from wellread_hf.settings import Lora, Objective
 from wellread_hf.students import Shape
 from wellread_hf.training.methods import find_method
@@ -30,7 +30,7 @@ def shape_of(model: Location | None, option: str, after: Sequence[Stage] = ()) -
     if model is None:
         return None
     config = config_of(model, option)
-    if config is None:
+    if not config:
         makers = [stage for stage in after if str(stage.folder) == model.name]
         return makers[0].shape() if makers else None
     # DistilBERT has names of its own.
@@ -39,15 +39,10 @@ def shape_of(model: Location | None, option: str, after: Sequence[Stage] = ()) -
     return Shape(layers, width) if isinstance(layers, int) and isinstance(width, int) else None
 
 
-def config_of(model: Location, option: str) -> dict[str, Any] | None:
-    """Returns what a model's config.json says; None where there is none, or none that can be read."""
+def config_of(model: Location, option: str) -> dict[str, Any]:
+    """Returns a model's config.json; empty where there is none that can be read, which loading reports."""
     path = fetch(model, "config.json", option)
-    try:
-        config = None if path is None else json.loads(path.read_text())
-    except ValueError:
-        config = None
-    # Whoever loads the model tells what is wrong with it.
-    return config if isinstance(config, dict) else None
+    return {} if path is None else json_object(path)
 
 
 def teacher_of(labels: Stage) -> Shape | None:

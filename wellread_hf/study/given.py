@@ -110,7 +110,7 @@ def check_teacher(name: str, runs: Path, own_code: bool) -> None:
     found = find(name, "model", "--teacher", runs, ())
     heads = _heads(found, "--teacher")
     another = heads and not own_code and _CLASSIFIER not in heads
-    if config_of(found, "--teacher") is None or another:
+    if not config_of(found, "--teacher") or another:
         raise SettingsError(
             f"--teacher {name}: expected a fine-tuned classifier, with a config.json that tells so, got "
             f"{heads or 'no such file'}; name another, or leave it out to have one made"
@@ -152,7 +152,7 @@ def check_words(told: Mapping[str, frozenset[str] | None]) -> None:
 
 def _heads(found: Location, option: str) -> str:
     """Returns the names of a model's classes, empty where its config tells none."""
-    heads = (config_of(found, option) or {}).get("architectures")
+    heads = config_of(found, option).get("architectures")
     return ", ".join(map(str, heads)) if isinstance(heads, list) else ""
 
 
