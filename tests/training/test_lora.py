@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -309,15 +310,16 @@ def planned(tmp_path: Path) -> dict[str, Any]:
 
 def test_without_lora_a_stage_has_the_digest_of_before_there_was_lora(planned: dict[str, Any]) -> None:
     task, running = planned["task"], planned["running"]
-    labels = stages.label(planned["start"].weights, task, Transfer(), Label(), running)
+    # A fix of how texts are read raises the version of stages that read such models.
+    labels = replace(stages.label(planned["start"].weights, task, Transfer(), Label(), running), version=1)
     soft = {"labels": labels, "transfer": Transfer(), "objective": Objective()}
     before = {
         "finetune": "0e7d3bf734fadb72095a6262b8f9f07e299205cd29907a1d71c66ddd357eb7ac",
         "distill": "e74422c3f8a834870e2b58003349b912a295b29974fb3ad2f0afd9c3ed87eeb4",
     }
     for more in ({}, {"lora": None}, {"lora": Lora()}):
-        assert stages.finetune(**planned, **more).digest == before["finetune"]
-        assert stages.distill(**planned, **soft, **more).digest == before["distill"]
+        for stage in (stages.finetune(**planned, **more), stages.distill(**planned, **soft, **more)):
+            assert replace(stage, version=1).digest == before[stage.kind]
 
 
 def test_lora_is_part_of_a_stages_digest_as_it_works_out(planned: dict[str, Any]) -> None:
