@@ -180,9 +180,11 @@ def _id_stream(
 def encoded(texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast") -> Iterator[list[list[int]]]:
     """Yields the ids of one batch of texts at a time, without special tokens; a bar counts them."""
     backend = tokenizer.backend_tokenizer
-    # Both are left over from the last call, or from the one before saving; transformers sets them anew.
+    # All three are left over from the last call, or from the one before saving; transformers sets them anew.
     backend.no_truncation()
     backend.no_padding()
+    # A `[SEP]` that somebody wrote separates nothing.
+    backend.encode_special_tokens = True
     with bar("packing", "tokens", unit_scale=True) as shown:
         for batch in _batches(texts):
             # The fast path: no offsets, Rust threads on all cores.
