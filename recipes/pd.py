@@ -19,9 +19,8 @@ from typing import Literal
 from wellread_hf.chain import Chain
 from wellread_hf.cli import run_recipe
 from wellread_hf.data.toyworld import ToyWorldSettings
-from wellread_hf.errors import SettingsError
 from wellread_hf.graph import Stage
-from wellread_hf.ranges import SEED, check_numbers
+from wellread_hf.ranges import SEED, check_numbers, check_once
 from wellread_hf.reporting import report, show_report
 from wellread_hf.settings import (
     Corpus,
@@ -115,11 +114,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_numbers(self, seeds=SEED)
-        for name in ("methods", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                shown = " ".join(map(str, values)) or "none"
-                raise SettingsError(f"--{name}: expected one or more, each once, got {shown}")
+        check_once("--methods", self.methods)
+        check_once("--seeds", self.seeds)
 
 
 # What the recipe does unless a task is named: everything on the embedded toy world.

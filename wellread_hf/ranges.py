@@ -1,7 +1,9 @@
 """The numbers that settings may have: bounds, checked where settings are made."""
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 from wellread_hf.errors import SettingsError
 
@@ -68,6 +70,17 @@ def check_numbers(settings: object, prefix: str = "", **ranges: Range) -> None:
         for each in values:
             if each is not None:
                 numbers.check(option, each)
+
+
+def check_once(option: str, values: Collection[Any], meaning: Callable[[Any], Any] = str) -> None:
+    """Refuses no values at all, and two values of one meaning.
+
+    Raises:
+        SettingsError: With the option.
+    """
+    if not values or len(set(map(meaning, values))) < len(values):
+        shown = " ".join(map(str, values)) or "nothing"
+        raise SettingsError(f"{option}: expected one or more values, each once, got {shown}")
 
 
 def _shown(number: float) -> str:

@@ -51,7 +51,7 @@ SMALL = (
     [
         (("--seeds", 3), "--seeds: expected two or more, got 3; a single run has no error bar"),
         (("--seeds", 0, -1), "--seeds must be at least 0, got -1"),
-        (("--seeds", 1, 1), "--seeds: expected each once, got 1 1"),
+        (("--seeds", 1, 1), "--seeds: expected one or more values, each once, got 1 1"),
         (("--students", "3-128"), "expected one of the 24 students"),
         (("--task.name", "sst2"), "expected --scale text"),
         (("--budget.labels-seen", 0), "--budget.labels-seen must be at least 1, got 0"),
@@ -106,7 +106,10 @@ SMALL = (
             "--deep-layers 4: expected more than the students have, got bert-4-128 among them",
         ),
         (("--deep-layers", 3), "--deep-layers: expected one of 2, 4, 6, 8, 10, 12, got 3"),
-        (("--students", "tiny", "2-128"), "--students: expected each once, got tiny 2-128"),
+        (
+            ("--students", "tiny", "2-128"),
+            "--students: expected one or more values, each once, got tiny 2-128",
+        ),
         (
             ("--scale", "text", "--pretrain.start", "x"),
             "--pretrain.start: the study decides it for all arms alike, so expected --w",

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
-from wellread_hf.ranges import COUNT, SEED, check_numbers
+from wellread_hf.ranges import COUNT, SEED, check_numbers, check_once
 from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
 from wellread_hf.students import LAYERS, Student
 from wellread_hf.study.catalogue import StudyName
@@ -145,13 +145,10 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         check_numbers(self, seeds=SEED)
-        for name, values in (("studies", self.studies), ("students", self.students), ("seeds", self.seeds)):
-            # One of the 24 has several names.
-            known = map(Student.parse, self.students) if name == "students" else values
-            if len(set(known)) < len(values):
-                raise SettingsError(f"--{name}: expected each once, got {' '.join(map(str, values))}")
-        if not self.students:
-            raise SettingsError("--students: expected at least one of the 24, got none")
+        check_once("studies", self.studies or ALL_STUDIES)
+        # One of the 24 has several names.
+        check_once("--students", self.students, Student.parse)
+        check_once("--seeds", self.seeds)
         if len(self.seeds) < 2:
             raise SettingsError(
                 f"--seeds: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "

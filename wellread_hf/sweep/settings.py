@@ -9,7 +9,7 @@ from tyro.conf import arg
 from wellread_hf.data.toyworld import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.glue_runs import GlueSettings, Method, smoke_glue
-from wellread_hf.ranges import BATCH, RATE, SEVERAL, Range, check_numbers
+from wellread_hf.ranges import BATCH, RATE, SEVERAL, Range, check_numbers, check_once
 from wellread_hf.settings import Running
 from wellread_hf.students import Student
 from wellread_hf.tasks import parse_glue_tasks
@@ -93,16 +93,11 @@ class SweepSettings:
     def __post_init__(self) -> None:
         tasks = parse_glue_tasks(self.tasks)
         check_numbers(self, learning_rates=RATE, batch_sizes=BATCH, seeds=SEVERAL)
-        for option, values in (
-            # One of the 24 has several names.
-            ("--students", tuple(str(Student.parse(name)) for name in self.students)),
-            ("--methods", self.methods),
-            ("--learning-rates", self.learning_rates),
-            ("--batch-sizes", self.batch_sizes),
-        ):
-            if not values or len(set(values)) < len(values):
-                shown = " ".join(map(str, values)) or "nothing"
-                raise SettingsError(f"{option}: expected one or more values, each once, got {shown}")
+        # One of the 24 has several names.
+        check_once("--students", self.students, Student.parse)
+        check_once("--methods", self.methods)
+        check_once("--learning-rates", self.learning_rates)
+        check_once("--batch-sizes", self.batch_sizes)
         parts = (self.students, tasks, self.methods, self.learning_rates, self.batch_sizes, range(self.seeds))
         if (trials := prod(map(len, parts))) > _MOST_TRIALS:
             raise SettingsError(
