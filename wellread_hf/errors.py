@@ -2,7 +2,7 @@
 
 import errno
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -118,6 +118,12 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Returns the known names most like `name`, nearest first, joined by commas."""
     known = list(known)
     return ", ".join(get_close_matches(name, known, n=count, cutoff=0.0) or known[:count])
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Returns the first names, shortened, joined by commas, and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"{name:.40}" for name in names[:most]) + more
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def test_a_row_that_is_no_text_is_refused_by_number(tmp_path, value):
     message = refusal_of(jsonl(tmp_path / "a.jsonl", [{"text": "good"}, {"text": value}]))
     assert "row 2" in message
     assert f"got {type(value).__name__} {value!r}" in message
-    assert "mend or leave out the row" in message
+    assert "correct or leave out the row" in message
 
 
 def test_a_missing_value_in_parquet_is_refused_by_number(tmp_path):
@@ -154,7 +154,7 @@ def test_a_nul_is_refused_by_row_and_place(tmp_path):
         message = refusal_of(path)
         assert str(path) in message
         assert "row 2: the text has a NUL character at 2" in message
-        assert "mend or leave out the row" in message
+        assert "correct or leave out the row" in message
 
 
 def test_half_a_surrogate_pair_is_refused_by_row_and_place(tmp_path):
@@ -198,7 +198,11 @@ def test_what_is_no_parquet_is_refused(tmp_path, damage):
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [('{"text": ', "one JSON object a line"), ("[1]", "a JSON object"), ("NaN", "a JSON object")],
+    [
+        ('{"text": ', "one JSON object a line, or in .json one array of them"),
+        ("[1]", "a JSON object"),
+        ("NaN", "a JSON object"),
+    ],
 )
 def test_bad_json_is_refused_by_line(tmp_path, line, said):
     path = tmp_path / "a.jsonl"

@@ -202,7 +202,7 @@ def test_a_label_outside_the_classes_is_refused_by_row(tmp_path, label):
     message = refused(own(tmp_path, [*TRAIN, ("x", label)], labels=("bad", "good")), tmp_path)
     assert "training row 4: expected a label among bad, good (or 0 to 1)" in message
     assert f"got {label!r}" in message
-    assert "mend or leave out the row" in message
+    assert "correct or leave out the row" in message
 
 
 @pytest.mark.parametrize("label", [-1, None, "", math.nan, 0.5, "nan", "-1"])

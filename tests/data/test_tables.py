@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wellread_hf.data import tables
+from wellread_hf.data import files
 from wellread_hf.data.corpus import Source
 from wellread_hf.data.rows import load_task
 from wellread_hf.errors import DataError, LabelError
@@ -337,8 +337,8 @@ def test_a_long_text_is_a_text(tmp_path, ending):
 
 @pytest.mark.parametrize("ending", [".txt", ".txt.gz", ".csv", ".tsv", ".jsonl", ".json"])
 def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, ending, monkeypatch):
-    monkeypatch.setattr(tables, "LONGEST_TEXT", 1 << 20)
-    monkeypatch.setattr(tables, "_LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(files, "LONGEST_TEXT", 1 << 20)
+    monkeypatch.setattr(files, "_LONGEST_LINE", 1 << 20)
     path = tmp_path / f"a{ending}"
     opener = gzip.open if ending.endswith("gz") else open
     with opener(path, "wt") as file:
@@ -403,4 +403,4 @@ def test_a_cut_compressed_file_is_refused(tmp_path):
 def test_a_pipe_is_refused_without_opening_it(tmp_path):
     os.mkfifo(tmp_path / "a.txt")
     with pytest.raises(DataError, match="expected a file, got a device or a pipe"):
-        list(tables.file_rows(tmp_path / "a.txt", ("text",)))
+        list(files.file_rows(tmp_path / "a.txt"))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.errors import LabelError
+from wellread_hf.errors import LabelError, listed
 
 # `01` and `1e3` are codes, not numbers; longer ones are no class of anybody's.
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,30})(\.\d{0,30})?", re.ASCII)
@@ -27,7 +27,6 @@ _MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nil
 _WITHHELD = {-1, -100}
 # A class needs rows to be learnt from: two on average, of more than a handful of classes.
 _HANDFUL = 10
-_SHOWN = 10
 # Characters of a name; what is longer is a text.
 _LONGEST_NAME = 256
 
@@ -114,7 +113,7 @@ def classes_in(labels: Sequence[Any], place: str) -> tuple[str, ...]:
     if len(found) > most:
         raise LabelError(
             f"{place}: expected at most {most} classes of {len(labels)} labels, two or more of each to learn "
-            f"from, got {len(found)} ({_listed(found)}); name the column of the classes with --task.label, "
+            f"from, got {len(found)} ({listed(found)}); name the column of the classes with --task.label, "
             "give --task.regression for numbers, or name all classes with --task.labels"
         )
     _refuse_twins(found, place)
@@ -181,13 +180,13 @@ def numbers_of_classes(
             number = value
         if number is None:
             also = f" (or 0 to {len(names) - 1})" if by_place else ""
-            remedy = "mend or leave out the row"
+            remedy = "correct or leave out the row"
             if isinstance(value, float):
                 remedy += ", or give --task.regression for numbers"
             elif value in _WITHHELD:
                 remedy += ": it stands for a withheld label, unless --task.labels names it as a class"
             raise LabelError(
-                f"{place} row {row}: expected a label among {_listed(names)}{also}, got "
+                f"{place} row {row}: expected a label among {listed(names)}{also}, got "
                 f"{shown(label)}; {remedy}"
             )
         seen[kind] = number
@@ -219,7 +218,7 @@ def values_of(labels: Sequence[Numbered], place: str) -> npt.NDArray[np.float32]
         if not abs(number) <= np.finfo(np.float32).max:
             raise LabelError(
                 f"{place} row {row}: expected a number as label, got {shown(label)}; "
-                "mend or leave out the row"
+                "correct or leave out the row"
             )
         found.append(number)
     return np.array(found, dtype=np.float32)
@@ -257,8 +256,3 @@ def shown(label: Any) -> str:
     if isinstance(label, str):
         return repr(label[:60])
     return f"{label!r:.60}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(f"{name:.40}" for name in names[:_SHOWN]) + more

@@ -1,5 +1,6 @@
 """Plain text as a stream: Hub data sets, folders in Hub layout, and files."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,11 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.data.tables import LONGEST_TEXT, file_rows, open_table
+from wellread_hf.data.files import LONGEST_TEXT
+from wellread_hf.data.tables import open_table
 from wellread_hf.errors import DataError, SettingsError, nearest
 from wellread_hf.locations import Location, locate
-
-__all__ = ["Source", "checked_text", "file_rows"]
 
 # Rows that are looked at before anything runs: a second of reading here, little to fetch from the Hub.
 _CHECKED = 100_000
@@ -105,7 +105,8 @@ def _name_and_options(spec: str) -> tuple[str, list[str]]:
     parts = spec.split(",")
     for count in range(len(parts), 1, -1):
         name = ",".join(parts[:count])
-        if _exists(name):
+        # Unlike pathlib's, these raise nothing: a path that cannot be is not there.
+        if os.path.exists(os.path.expanduser(name)):
             return name, [part.strip() for part in parts[count:]]
     # A path that an earlier stage has yet to make.
     count = max(
@@ -114,13 +115,6 @@ def _name_and_options(spec: str) -> tuple[str, list[str]]:
         if number == 1 or ("/" in part and "=" not in part)
     )
     return ",".join(parts[:count]).strip(), [part.strip() for part in parts[count:]]
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).expanduser().exists()
-    except (OSError, RuntimeError):
-        return False
 
 
 def checked_text(row: Mapping[str, Any], column: str, number: int, name: str, option: str) -> str:
@@ -145,7 +139,7 @@ def checked_text(row: Mapping[str, Any], column: str, number: int, name: str, op
     if not isinstance(text, str):
         raise DataError(
             f"{name}, row {number}: expected text in column {column!r}, got {type(text).__name__} "
-            f"{text!r:.60}; mend or leave out the row"
+            f"{text!r:.60}; correct or leave out the row"
         )
     if len(text) > LONGEST_TEXT:
         raise DataError(
@@ -155,13 +149,13 @@ def checked_text(row: Mapping[str, Any], column: str, number: int, name: str, op
     if "\0" in text:
         raise DataError(
             f"{name}, row {number}: the text has a NUL character at {text.index(chr(0))}, which no "
-            "text has; mend or leave out the row"
+            "text has; correct or leave out the row"
         )
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
             f"{name}, row {number}: expected Unicode text, got half a surrogate pair "
-            f"({text[error.start]!a}) at {error.start}; mend or leave out the row"
+            f"({text[error.start]!a}) at {error.start}; correct or leave out the row"
         ) from None
     return text

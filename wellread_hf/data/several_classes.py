@@ -48,7 +48,7 @@ def list_of_columns(values: Mapping[str, Any], row: int, place: str) -> list[str
         if said not in (0, 1):
             raise LabelError(
                 f"{place}, row {row}: expected 0 or 1 in column {column!r}, got {shown(value)}; "
-                "mend or leave out the row"
+                "correct or leave out the row"
             )
         if said:
             found.append(column)
@@ -66,7 +66,7 @@ def each_label(lists: Sequence[list[Any] | None], place: str) -> list[Numbered]:
         if labels is None:
             raise LabelError(
                 f"{place} row {row}: expected a list of classes, which may be empty, got none; "
-                "mend or leave out the row"
+                "correct or leave out the row"
             )
         found.extend((row, label) for label in labels)
     return found
