@@ -85,7 +85,12 @@ def test_losses_draws_the_logs_of_training_stages(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.skipif(not LIBGOMP.is_file(), reason="torch carries another OpenMP here")
-def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(given: dict[str, str], found: str) -> None:
+def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(
+    given: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Recipes that other tests ran in this process have set it.
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
     # `OMP_DISPLAY_ENV` lets the library say what it has read; by then recipes must not have loaded torch.
     code = (
         "import ctypes, sys; from wellread_hf.cli import with_errors_told; import recipes.pd, recipes.study\n"
