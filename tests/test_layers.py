@@ -14,7 +14,7 @@ PACKAGE = ROOT / "wellread_hf"
 
 LEVELS = (
     ("errors",),
-    ("progress", "ranges", "records", "students", "tasks"),
+    ("progress", "ranges", "records", "students", "tasks", "usage"),
     ("charts", "locations", "settings", "trials"),
     ("data", "models"),
     ("evaluation",),

@@ -1,23 +1,20 @@
-"""What all command lines share: reading options, running a recipe, every error in one sentence."""
+"""What all command lines share: running a recipe, every error in one sentence."""
 
-import io
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from wellread_hf.errors import UsageError, WellreadError, cause, input_error, nearest
+from wellread_hf.errors import UsageError, WellreadError, cause, input_error
 from wellread_hf.progress import is_main_process
+from wellread_hf.usage import read_words
 
 Settings = TypeVar("Settings")
-Read = TypeVar("Read")
 
 # Some 14 microseconds, as long as many gaps between a tiny model's operations; docs/performance.md.
 SPINS = "1000"
@@ -26,42 +23,6 @@ SPINS = "1000"
 DEFECT = 70
 # Longer words, a number of 5,000 digits for one, are shortened in an error.
 _LONGEST_WORD = 300
-# Options of other trainers: what they are called here.
-_SYNONYMS = {
-    "lr": "learning-rate",
-    "bs": "batch-size",
-    "batch": "batch-size",
-    "batch-size": "batch-tokens",
-    "per-device-train-batch-size": "batch-size",
-    "train-batch-size": "batch-size",
-    "gradient-accumulation-steps": "micro-batch-size",
-    "num-train-epochs": "epochs",
-    "num-epochs": "epochs",
-    "max-steps": "steps",
-    "max-seq-length": "max-length",
-    "max-seq-len": "max-length",
-    "seq-length": "max-length",
-    "warmup-ratio": "warmup",
-    "warmup-steps": "warmup",
-    "vocab-size": "vocabulary",
-    "output-dir": "runs",
-    "output": "runs",
-    "train-file": "data",
-    "dataset": "data",
-    "dataset-name": "data",
-    "validation-file": "validation",
-    "text-column": "columns",
-    "label-column": "label",
-    "fp16": "precision",
-    "bf16": "precision",
-    "half": "precision",
-}
-# Words for a model that is read; each recipe has its own, the first that it has is meant.
-_MODELS = ("weights", "start.weights", "source", "sources", "start", "teacher", "teachers", "runs")
-_MODEL_WORDS = {*_MODELS, "model", "model-name-or-path", "checkpoint", "encoder"}
-# Most options that an answer names.
-_SHOWN = 4
-_DEVICES = {"device", "devices", "gpu", "gpus", "cuda", "cpu", "no-cuda", "use-cpu", "num-gpus", "mps"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,132 +82,6 @@ def run_recipe(
         _run(read, plan, smoke, report, preview, ready)
 
     with_errors_told("--debug" in sys.argv, work)
-
-
-def read_words(
-    command: Callable[..., Read], words: Sequence[str], program: str | None, description: str | None = None
-) -> Read:
-    """Reads a command line as the parameters of `command`, calls it, and returns what it returns.
-
-    Raises:
-        UsageError: A word is not as it should be; the message names the option that may be meant.
-    """
-    try:
-        # tyro answers with a box of many lines and ends the program.
-        with redirect_stderr(io.StringIO()):
-            return tyro.cli(command, prog=program, description=description, args=words)
-    except SystemExit as end:
-        if not end.code:
-            raise
-    raise UsageError(_refusal(command, program, words))
-
-
-def _refusal(command: Callable[..., Any], program: str | None, words: Sequence[str]) -> str:
-    """Says in one sentence what tyro says in a box."""
-    text, _, rest = _tyro_says(command, program, words, width=100_000).partition("───")
-    text = " ".join(text.split())
-    if match := re.match(r"Unrecognized options: (.*)", text):
-        unknown = match[1].split(", ")
-        option = next((word for word in unknown if word.startswith("-")), None)
-        if option is None:
-            return (
-                f"expected options and their values, got the word {unknown[0]!r}, which belongs to none; "
-                "leave it out, or see --help"
-            )
-        # Where an option is explained it begins a line; sentences, which may name others, are indented.
-        page = _tyro_says(command, program, ["--help"], width=79)
-        return _other_name(option, re.findall(r"^(?:-\w, )?(--[a-z][\w.-]*)", page, re.MULTILINE))
-    if match := re.match(r"Error parsing (--\S+?):", text):
-        # The next section is the option's help, which begins with its name and type.
-        kind = re.search(re.escape(match[1]) + r"(?:, --\S+)? (\S+)", rest)
-        named = {"INT": "a whole number", "FLOAT": "a number"}
-        wanted = next((said for word, said in named.items() if kind and word in kind[1]), "another value")
-        return f"{match[1]}: expected {wanted}, got {_value_of(match[1], words)!r}"
-    if match := re.match(r"invalid choice '(.*)' for argument '(?:settings\.)?(.*)'.*?\((.*)\)", text):
-        known = re.findall(r"'([^']*)'", match[3])
-        return (
-            f"{match[2]}: expected one of {', '.join(known)}, got {match[1]!r}; the nearest is "
-            f"{nearest(match[1], known, 1)}"
-        )
-    if match := re.match(r"Missing value for argument .*?(--[\w.-]+)", text):
-        return f"{match[1]}: expected a value, got none; give one"
-    if match := re.match(r"Missing from (.*?): (.*)", text):
-        return f"{match[1]}: a word is missing, {match[2].removesuffix('. (required)')}; see --help"
-    return f"{text}; see --help"
-
-
-def _tyro_says(command: Callable[..., Any], program: str | None, words: Sequence[str], width: int) -> str:
-    """Returns what tyro prints in lines of `width` characters at most, without the box around them."""
-    # Where the text cannot be UTF-8, the box is another one.
-    said, columns = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(width)
-    try:
-        with redirect_stdout(said), redirect_stderr(said), suppress(SystemExit):
-            tyro.cli(command, prog=program, args=words)
-    finally:
-        del os.environ["COLUMNS"]
-        if columns is not None:
-            os.environ["COLUMNS"] = columns
-    said.seek(0)
-    return re.sub(r"^[╭╰].*[╮╯]$\n|^│ ?| *│$", "", said.read(), flags=re.MULTILINE)
-
-
-def _value_of(option: str, words: Sequence[str]) -> str:
-    """Returns what was given for an option, the last time that it was."""
-    values: list[str] = []
-    reads = False
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name.replace("_", "-") == option:
-            values, reads = [value] if equals else [], True
-        elif word.startswith("--"):
-            reads = False
-        elif reads:
-            values.append(word)
-    return " ".join(values)
-
-
-def _other_name(option: str, known: Sequence[str]) -> str:
-    """Names the option that is meant by one that is not known.
-
-    Args:
-        option: As it was given.
-        known: All that there are, with their dashes.
-    """
-    asked = option.partition("=")[0].lstrip("-").replace("_", "-").lower()
-    last = asked.rpartition(".")[2]
-    ours = [name.removeprefix("--") for name in known]
-    if last in _DEVICES:
-        return (
-            f"{option}: there is no such option, the device is chosen outside: CUDA_VISIBLE_DEVICES names "
-            "the GPUs (empty: the CPU), and `accelerate launch` starts a process for each"
-        )
-    found = [name for name in ours if name.rstrip("s") == last.rstrip("s")] or _same_end(asked, ours)
-    if not found and last in _SYNONYMS:
-        found = _same_end(_SYNONYMS[last], ours)
-    if not found and last in _MODEL_WORDS:
-        found = [name for name in _MODELS if name in ours][:1]
-    found = found or [name for name in ours if name.startswith(f"{last}.")][:1]
-    found = (
-        found
-        or get_close_matches(asked, ours, n=3)
-        or _same_end("".join(get_close_matches(last, [name.rpartition(".")[2] for name in ours], n=1)), ours)
-    )
-    if not found:
-        return f"{option}: there is no such option; see --help for those that there are"
-    value = " bf16" if last in ("fp16", "bf16", "half") else ""
-    shown = [f"--{name}{value}" for name in found[:_SHOWN]] + ["..."] * (len(found) > _SHOWN)
-    return f"{option}: there is no such option; expected {' or '.join(shown)}"
-
-
-def _same_end(asked: str, names: Sequence[str]) -> list[str]:
-    """Returns those names that have most of their last parts in common with the one asked for, if any."""
-    parts = asked.split(".")
-    for start in range(len(parts)):
-        tail = ".".join(parts[start:])
-        if found := [name for name in names if name == tail or name.endswith(f".{tail}")]:
-            return found
-    return []
 
 
 def _run(

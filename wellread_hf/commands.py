@@ -9,9 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from wellread_hf.cli import read_words, run_recipe, with_errors_told
+from wellread_hf.cli import run_recipe, with_errors_told
 from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, library_errors_as, nearest
 from wellread_hf.hub.options import Publishing
+from wellread_hf.usage import read_words
 
 
 def main() -> None:
