@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from wellread_hf.training.watching import MARK, MarkCheckpoints, find_checkpoint
+from wellread_hf.training.checkpoints import MARK, MarkCheckpoints, find_checkpoint
 
 RUN = "f" * 64
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")

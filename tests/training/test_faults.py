@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from tiny import bits
 
 from wellread_hf.errors import StoreError
-from wellread_hf.training.watching import find_checkpoint
+from wellread_hf.training.checkpoints import find_checkpoint
 
 pytestmark = pytest.mark.slow
 

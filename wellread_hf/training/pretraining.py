@@ -20,12 +20,13 @@ from wellread_hf.data.tokens import Blocks
 from wellread_hf.records import write_atomically
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.checkpoints import find_checkpoint
 from wellread_hf.training.masked_words import ReadingObjective, masked_words
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.next_sentence import SentencePairs
 from wellread_hf.training.row_mean import RowMeanTrainer
 from wellread_hf.training.time_budget import TimeBudget, steps_of
-from wellread_hf.training.watching import find_checkpoint, train_from, watch
+from wellread_hf.training.watching import train_from, watch
 
 # An epoch that training never reaches: the held-out blocks always carry the same masks.
 _HELD_OUT_EPOCH = 1 << 32

@@ -21,8 +21,9 @@ from wellread_hf.models.inference import longest_first
 from wellread_hf.records import write_atomically
 from wellread_hf.settings import Objective, Running, Tuning
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.checkpoints import find_checkpoint, steps_if_over
 from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
-from wellread_hf.training.watching import find_checkpoint, steps_if_over, train_from, watch
+from wellread_hf.training.watching import train_from, watch
 
 Targets = Mapping[str, npt.NDArray[Any]]
 

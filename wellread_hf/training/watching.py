@@ -1,11 +1,6 @@
-"""What is seen and kept while a trainer runs: a progress bar, the NaN check, marked checkpoints."""
+"""What is seen while a trainer runs: a progress bar, the NaN check, evaluations, the wish to end."""
 
-import json
-import os
-import re
-import shutil
 import signal
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from math import isfinite
@@ -13,21 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as Arguments
-from transformers.trainer import TRAINER_STATE_NAME
 
-from wellread_hf.errors import StoreError, Terminated, library_errors_as
-from wellread_hf.progress import bar, tell
-from wellread_hf.records import digest, file_digest, write_atomically
-from wellread_hf.training.arguments import CHECKPOINTS
+from wellread_hf.errors import Terminated
+from wellread_hf.progress import bar
+from wellread_hf.training.checkpoints import MarkCheckpoints
 from wellread_hf.training.row_mean import RowMeanTrainer, not_finite
 from wellread_hf.training.stopping import after_a_checkpoint, signal_heard
 from wellread_hf.training.time_budget import ENDLESS, TimeBudget
 
-MARK = "complete.json"
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 # Hears of evaluations on dev before the last: the number, from 1, and the scores (0 to 1). A sweep that stops
 # poor trials early sets it.
 ON_EVALUATION: ContextVar[Callable[[int, Mapping[str, float]], None] | None] = ContextVar(
@@ -158,144 +148,6 @@ class EndWhenAsked(TrainerCallback):
         """Ends the training; not before, or the checkpoint would be that of a run that is over."""
         if self.trainer.asked_to_end:
             control.should_training_stop = True
-
-
-class MarkCheckpoints(TrainerCallback):
-    """Marks a checkpoint as whole, last: its run, its files' sizes and SHA-256, the seconds used so far."""
-
-    def __init__(self, run: str, seconds_before: float) -> None:
-        self.run = run
-        self.seconds_before = seconds_before
-        self.started = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of this run in seconds, earlier sittings included."""
-        return self.seconds_before + time.monotonic() - self.started
-
-    def on_save(self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Marks the checkpoint that was just written."""
-        # Every process writes its own random state.
-        PartialState().wait_for_everyone()
-        if not state.is_world_process_zero:
-            return
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        files = sorted(folder.iterdir())
-        for file in files:
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-        mark = {
-            "run": self.run,
-            "seconds": self.seconds,
-            "sizes": {file.name: file.stat().st_size for file in files},
-            "sha256": {file.name: file_digest(file) for file in files},
-        }
-        write_atomically(folder / MARK, json.dumps(mark | {"check": digest(mark)}))
-
-
-def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
-    """Finds the newest whole checkpoint of a run, and clears away newer ones, cut off or damaged.
-
-    Args:
-        folder: The stage's folder.
-        run: The stage's digest.
-
-    Returns:
-        The checkpoint (None: start afresh) and the seconds used up to it.
-
-    Raises:
-        StoreError: The checkpoints belong to another run.
-    """
-    steps = {
-        int(match[1]): path
-        for path in (folder / CHECKPOINTS).glob("*/")
-        if (match := _CHECKPOINT.fullmatch(path.name))
-    }
-    found: tuple[Path | None, float] = (None, 0.0)
-    useless: dict[Path, str] = {}
-    for step in sorted(steps, reverse=True):
-        try:
-            mark = _whole(steps[step])
-            _check_best(steps[step])
-        except StoreError as error:
-            useless[steps[step]] = str(error)
-            continue
-        if mark["run"] != run:
-            raise StoreError(
-                f"{steps[step]} belongs to another run ({mark['run'][:12]}, expected {run[:12]}); "
-                f"delete {folder / CHECKPOINTS} or move it away, and run again"
-            )
-        found = (steps[step], mark["seconds"])
-        break
-    state = PartialState()
-    # Nothing goes before everyone has looked.
-    state.wait_for_everyone()
-    if state.is_main_process and useless:
-        goes_on = "starts afresh" if found[0] is None else f"goes on from {found[0].name}"
-        why = ", ".join(f"{path.name} ({reason})" for path, reason in useless.items())
-        tell(f"{folder / CHECKPOINTS}: not whole: {why}; the run {goes_on}")
-        for checkpoint in useless:
-            shutil.rmtree(checkpoint)
-    state.wait_for_everyone()
-    return found
-
-
-def _whole(checkpoint: Path) -> dict[str, Any]:
-    """Returns the mark of a checkpoint whose files are what they were when it was written.
-
-    Raises:
-        StoreError: They are not, or it has no mark; the message says so in a few words.
-    """
-    if not (checkpoint / MARK).is_file():
-        raise StoreError("cut off")
-    with library_errors_as(StoreError, "cannot be read"):
-        mark: dict[str, Any] = json.loads((checkpoint / MARK).read_bytes())
-        # Marks of before there were hashes have sizes alone.
-        if mark.pop("check", None) not in (None, digest(mark)):
-            raise StoreError(f"{MARK} is damaged")
-        for name, size in mark["sizes"].items():
-            if not (checkpoint / name).is_file():
-                raise StoreError(f"{name} is missing")
-            hashed = mark.get("sha256", {}).get(name)
-            same = (checkpoint / name).stat().st_size == size
-            if not same or (hashed is not None and file_digest(checkpoint / name) != hashed):
-                raise StoreError(f"{name} is damaged")
-        return {"run": str(mark["run"]), "seconds": float(mark["seconds"])}
-
-
-def _check_best(checkpoint: Path) -> None:
-    """Makes sure of the best checkpoint so far, whose weights the run may end with.
-
-    Raises:
-        StoreError: It is not whole any more.
-    """
-    with library_errors_as(StoreError, f"{TRAINER_STATE_NAME} is damaged"):
-        best = _trainer_state(checkpoint)["best_model_checkpoint"]
-        # By its name: the folder may have been moved, or named from elsewhere, since.
-        beside = None if best is None else checkpoint.parent / Path(best).name
-    if beside is None or beside == checkpoint:
-        return
-    try:
-        _whole(beside)
-    except StoreError as error:
-        raise StoreError(f"{beside.name}, the best so far, is lost: {error}") from error
-
-
-def steps_if_over(checkpoint: Path | None) -> int | None:
-    """Returns the steps of a run that was over when this checkpoint was saved, early stopping included.
-
-    Resumed as it is, such a run would make another step: a trainer forgets that it was told to stop.
-    """
-    if checkpoint is None:
-        return None
-    state = _trainer_state(checkpoint)
-    over = state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
-    return int(state["global_step"]) if over else None
-
-
-def _trainer_state(checkpoint: Path) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
-    return state
 
 
 def watch(trainer: RowMeanTrainer, folder: str, run: str, seconds_before: float) -> MarkCheckpoints:
