@@ -192,13 +192,26 @@ def test_probabilities_in_the_place_of_logits_are_refused(problem: str | None, t
         assert trainer.state.global_step == 0
     # Their logarithms are logits; and one row that looks like probabilities is one among others.
     mixed = np.concatenate([chances.numpy()[:1], logits.numpy()[1:]])
-    for right in (chances.float().log().clamp(min=-30) - 1, mixed):
+    for right, micro in ((chances.float().log().clamp(min=-30) - 1, ROWS), (mixed, ROWS), (mixed, 1)):
         DistillationTrainer(
             model=tiny_classifier(num_labels=3, problem_type=problem),
-            args=step_arguments(tmp_path),
+            args=step_arguments(tmp_path, micro),
             train_dataset=taught_rows(None, 3, right),
             data_collator=padded,
         ).train()
+
+
+def test_a_live_teacher_may_be_unsure_of_every_class(tmp_path: Path) -> None:
+    teacher = tiny_classifier(num_labels=3, problem_type=MULTI)
+    for weight in teacher.classifier.parameters():
+        torch.nn.init.constant_(weight, 0.0)
+    DistillationTrainer(
+        model=tiny_classifier(num_labels=3, problem_type=MULTI),
+        args=step_arguments(tmp_path),
+        train_dataset=taught_rows(None, 3).remove_columns("teacher_logits"),
+        data_collator=padded,
+        teacher=teacher,
+    ).train()
 
 
 def test_a_regression_teacher_on_another_scale_is_warned_of_with_both_scales(tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ from wellread_hf.training.row_mean import RowMeanTrainer
 from wellread_hf.training.taught_rows import (
     SOFT_LABELS,
     are_chances,
+    check_logits,
     check_soft_labels,
     first_row,
     other_scale,
-    probabilities_found,
     readable,
 )
 
@@ -316,9 +316,9 @@ class DistillationTrainer(ClassifierTrainer):
                 f"expected {SOFT_LABELS} of shape {tuple(logits.shape)} in every batch, got {found}; keep "
                 "the column through your collator, with the student's classes in the student's order"
             )
-        # Rows that were no table of values are seen here for the first time.
-        if self.state.global_step == 0 and logits.requires_grad and are_chances(stored, problem):
-            raise LabelError(probabilities_found(problem))
+        if self.state.global_step == 0 and self.teacher is None and first_row(self.train_dataset) is None:
+            # Rows of a stream are seen here for the first time.
+            check_logits(are_chances(stored, problem), len(stored), problem)
         return stored.to(logits)
 
     def _label_weight(self, inputs: Mapping[str, Any]) -> Tensor | float:

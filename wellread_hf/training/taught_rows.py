@@ -56,9 +56,7 @@ def check_soft_labels(rows: Any, outputs: int, problem: Problem) -> None:
             )
         all_chances = all_chances and are_chances(values, problem)
         start += len(part)
-    # A single row of independent classes may well lie between 0 and 1 by chance.
-    if all_chances and (problem != MULTI_LABEL or start > 1):
-        raise LabelError(probabilities_found(problem))
+    check_logits(all_chances, start, problem)
 
 
 def are_chances(values: Any, problem: Problem) -> bool:
@@ -70,11 +68,18 @@ def are_chances(values: Any, problem: Problem) -> bool:
     return bool((abs(values.sum(-1) - 1) < _ROUNDING).all())
 
 
-def probabilities_found(problem: Problem) -> str:
-    """Words the refusal of probabilities."""
+def check_logits(all_chances: bool, rows: int, problem: Problem) -> None:
+    """Refuses rows that are probabilities, all of them.
+
+    Raises:
+        LabelError: They are.
+    """
+    # A single row of independent classes may well lie between 0 and 1 by chance.
+    if not all_chances or (problem == MULTI_LABEL and rows == 1):
+        return
     of = "independent classes" if problem == MULTI_LABEL else "one distribution a row"
     remedy = "log(p / (1 - p))" if problem == MULTI_LABEL else "their logarithms"
-    return (
+    raise LabelError(
         f"expected {SOFT_LABELS} to be logits, got probabilities of {of} in all rows looked at; pass the "
         f"teacher's outputs before its {'sigmoid' if problem == MULTI_LABEL else 'softmax'}, or {remedy}"
     )
