@@ -139,7 +139,8 @@ def test_yaml_that_a_few_lines_make_endless_is_refused(front: str) -> None:
     started = time.monotonic()
     with pytest.raises(Exception, match=r"YAML|expected|flow|alias|special"):
         _check_front_matter(f"---\n{front}\n---\n# A card\n")
-    assert time.monotonic() - started < 2
+    # Without the check the first takes hours; a busy machine takes seconds.
+    assert time.monotonic() - started < 30
     _check_front_matter("---\nlicense: mit\nmodel-index:\n- name: x\n  results: [{task: {type: y}}]\n---\n")
 
 

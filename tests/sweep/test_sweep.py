@@ -392,7 +392,7 @@ def test_settings_that_make_no_grid_are_refused() -> None:
 
 def test_two_names_of_one_student_are_one_run(tmp_path: Path, encoder: Path) -> None:
     settings = smoke_sweep(SweepSettings())
-    with pytest.raises(SettingsError, match="name each student"):
+    with pytest.raises(SettingsError, match="each once, got 2-128 tiny"):
         Grid(replace(settings, students=("2-128", "tiny")))
     one_for_all = replace(settings.glue, weights=str(encoder), from_mnli=False)
     with pytest.raises(SettingsError, match=r"put \{student\}"):
