@@ -152,7 +152,7 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
     share_processors()
     try:
         work()
-        # While somebody can still be told that it cannot be written.
+        # Here a failed write can still be reported.
         sys.stdout.flush()
     except KeyboardInterrupt as error:
         _close_bars()

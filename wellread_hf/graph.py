@@ -121,7 +121,7 @@ def check(stages: Sequence[Stage]) -> Mapping[str, Any]:
         WellreadError: Whatever is found.
     """
     to_do = [stage for stage in stages if stage.state != "done"]
-    # What nobody reads any more may have been deleted.
+    # Outputs that no stage to do reads may have been deleted.
     read = {needed.digest: needed for stage in to_do for needed in stage.after if needed.state == "done"}
     for needed in read.values():
         needed.record.check_outputs(needed.folder)

@@ -315,7 +315,7 @@ def _named_elsewhere(folder: Path) -> Iterator[tuple[str, str | None]]:
 def _elsewhere(name: str, revision: str | None, memory: Path | None, above: tuple[Path, ...]) -> str:
     """Returns the fingerprint of another model; its name alone where nothing tells it.
 
-    Whoever loads it says what is wrong with it: a tokenizer may be read without.
+    Loading it reports what is wrong with it, and a tokenizer may not need it.
     """
     try:
         path = Path(name)
@@ -324,7 +324,7 @@ def _elsewhere(name: str, revision: str | None, memory: Path | None, above: tupl
         return name
 
 
-# Asked once: within a run it is one commit, whatever the network does.
+# Asked once, so that it is one commit throughout a run.
 @cache
 def _hub_commit(name: str, revision: str | None) -> str:
     try:

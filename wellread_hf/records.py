@@ -108,7 +108,7 @@ def file_digests(paths: Iterable[Path], memory: Path | None = None) -> dict[Path
     Args:
         paths: The files.
         memory: A JSON file that remembers digests by path, size and times, so that a corpus of gigabytes is
-            read once and not at every start. It is only a copy: damaged, it is written again.
+            read once and not at every start. It is a cache: a damaged one is written again.
     """
     known = {} if memory is None else _remembered(memory)
     found, new = dict[Path, str](), dict[str, str]()

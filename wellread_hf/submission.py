@@ -219,7 +219,7 @@ def _read(path: Path) -> str:
 
 
 def _check_file(path: Path) -> None:
-    """Refuses what is no file, such as a pipe that nobody writes to, or is larger than any of predictions."""
+    """Refuses what is no regular file, or is larger than any file of predictions."""
     if not path.is_file():
         raise StoreError(f"expected a file {path}, found none there; check the path")
     if path.stat().st_size > _LARGEST:

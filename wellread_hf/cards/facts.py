@@ -299,7 +299,7 @@ class Facts:
     def stated(self) -> bool:
         """Whether licence and language are known: all that went in lies on the Hub, or is Google's.
 
-        Of files of the user's own nobody has stated either.
+        For the user's own files neither is known.
         """
         if self.run is None:
             return True

@@ -119,7 +119,7 @@ def _measured(folder: Path, record: StageRecord) -> Measured | None:
 def _run(record: StageRecord) -> Run:
     command: Any = record.command
     return Run(
-        # What is no text is refused with the rest.
+        # Anything else is refused later, with the other fields.
         command=without_places(command) if isinstance(command, str) else command,
         versions=tuple(sorted(record.versions.items())),
         seconds=record.seconds,

@@ -22,7 +22,7 @@ _DIGITS = 4  # of a score
 def licence_of(facts: Facts) -> str | None:
     """Returns the licence of this package and of Google's release, `unknown` for what came from elsewhere.
 
-    None where files of the user's own went in, for which nobody has stated one.
+    None where the user's own files went in, whose licence is not known.
     """
     if facts.adoption is not None and not facts.adoption.googles:
         return "unknown"

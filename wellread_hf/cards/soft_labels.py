@@ -79,7 +79,7 @@ def soft_labels_card(facts: SoftLabelFacts, repo_id: str) -> str:
 
     origins = [facts.origin if part is None else part.origin for part in facts.transfer]
     found = [origin.hub_id for origin in origins if origin and origin.hub_id]
-    # Of texts of the user's own nobody has stated a language or a licence.
+    # Language and licence of the user's own texts are not known.
     stated = len(found) == len(origins)
     data = DatasetCardData(
         language="en" if stated else None,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from wellread_hf.errors import LabelError, listed
 
-# `01` and `1e3` are codes, not numbers; longer ones are no class of anybody's.
+# `01` and `1e3` are codes, not numbers; longer ones are no names of classes.
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,30})(\.\d{0,30})?", re.ASCII)
 _BOOLEANS = {"false": False, "true": True}
 # What programs write for a missing value; a class of that name is one among other words, not among numbers.
@@ -75,7 +75,7 @@ def boolean_of(label: Any) -> bool | None:
 
 
 def classes_in(labels: Sequence[Any], place: str) -> tuple[str, ...]:
-    """Names the classes of a task that nobody has named: the distinct labels, in order.
+    """Names the classes of a task whose settings name none: the distinct labels, in order.
 
     Labels that are missing, or of another kind than the others, make no class; `numbers_of_classes` refuses
     them by row.
@@ -157,7 +157,7 @@ def numbers_of_classes(
     """Finds which class each label means [n].
 
     A class of that name comes first: classes named 1 to 5 are not numbered so. Where none is a number, a
-    whole number is taken for the place of a class in an order that somebody has `stated`.
+    whole number is taken for the position of a class, if their order was `stated`.
 
     Raises:
         LabelError: A label is missing or none of the task's.
@@ -230,8 +230,8 @@ def with_names(labels: Iterable[Any], names: Sequence[str], stated: Sequence[str
     Args:
         labels: As they were read: numbers, lists of numbers, or names already.
         names: The data set's.
-        stated: The task's, if somebody has named its classes: where these are others, they stand in the
-            order of the numbers.
+        stated: The task's, if its settings name them: where these differ, they are in the order of the
+            numbers.
     """
     if stated and set(stated) != set(names) and len(stated) == len(names):
         names = stated

@@ -167,7 +167,7 @@ def _csv_rows(name: str, compression: str | None, separator: str) -> Iterator[Ro
 
 
 def _check_names(name: str, columns: Sequence[str]) -> None:
-    # Spreadsheets leave empty columns, which nobody asks for.
+    # Spreadsheets leave empty columns without a name.
     twice = [column for column, times in Counter(columns).items() if times > 1 and column]
     if twice:
         raise DataError(

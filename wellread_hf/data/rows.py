@@ -207,7 +207,7 @@ def check_columns(source: Source, columns: Sequence[str]) -> None:
 
 
 def finds_classes(task: Task) -> bool:
-    """Tells whether a task's classes are found in its data: nobody has named them."""
+    """Tells whether a task's classes are found in its data, as its settings name none."""
     return not (task.labels or task.regression or _is_glue(task))
 
 

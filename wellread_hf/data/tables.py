@@ -148,7 +148,7 @@ def _as_data_set(location: Location) -> Iterator[None]:
 
 @contextmanager
 def _plain_paths(name: str) -> Iterator[tuple[str, Callable[[str], str]]]:
-    """Lends a folder under paths that `datasets` reads as they are, and what leads back to the real ones.
+    """Yields a folder under paths that `datasets` takes literally, and a function back to the real ones.
 
     It takes brackets in a path for a pattern, and does not know an ending in capitals.
     """

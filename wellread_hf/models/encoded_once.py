@@ -80,7 +80,7 @@ def _read(path: Path, texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> 
             )
             return rows if _fits(rows, len(texts)) else None
     except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        # It is only a copy: where it is missing or damaged, it is made again.
+        # It is a cache: where it is missing or damaged, it is made again.
         return None
 
 

@@ -99,8 +99,8 @@ def _segments_from(model: Any) -> int:
     kinds = getattr(model.config, "type_vocab_size", None)
     if kinds is not None:
         return int(kinds > 1)
-    # XLNet has weights for whether two tokens are of one text. GPT-2 and its kin have none: they would add
-    # the embeddings of the words 0 and 1.
+    # XLNet has weights for whether two tokens are of one text. GPT-2 and similar models have none: they would
+    # add the embeddings of the words 0 and 1.
     return 2 if any("seg_embed" in name for name, _ in model.named_parameters()) else 0
 
 

@@ -1,11 +1,11 @@
-"""Tokenizers to which a text is text: a `[SEP]` or `</s>` that somebody wrote there separates nothing."""
+"""Tokenizers that read special tokens in a text, such as `[SEP]` or `</s>`, as ordinary characters."""
 
 import copy
 import json
 from collections.abc import Sequence
 from typing import Any
 
-# Roles of the special tokens that models go by. Others are words that somebody added, e.g. marks of entities.
+# Roles of the special tokens that models depend on. Others were added as words, e.g. entity markers.
 _ROLES = ("bos_token", "eos_token", "sep_token", "cls_token", "mask_token", "pad_token", "unk_token")
 
 

@@ -1,4 +1,4 @@
-"""Weights from files: loaded whole or not at all, and whatever goes wrong told in one sentence."""
+"""Weights from files: loaded whole or not at all, and every error in one sentence."""
 
 import re
 import warnings
@@ -18,7 +18,7 @@ _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 @contextmanager
 def loading(location: Location, option: str, what: str) -> Iterator[None]:
-    """Turns whatever is raised in the block, where something is loaded, into one sentence.
+    """Turns any error of loading in the block into one sentence.
 
     Args:
         location: From where.
@@ -109,7 +109,7 @@ def check_weights(model: Any, info: Any, new_head: bool = False) -> None:
     named = prefix and hasattr(model, prefix)
 
     def in_encoder(name: str) -> bool:
-        # Code of somebody's own may name no encoder.
+        # Custom code may name no encoder.
         return name.startswith(f"{prefix}.") if named else bool(re.search(r"\.\d+\.|embed", name))
 
     shapes = {

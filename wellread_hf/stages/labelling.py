@@ -238,7 +238,7 @@ def stored_labels(folder: Path) -> Stage:
 def _check_teacher(teacher_at: Location, task: Task, task_at: Sequence[Location], settings: Label) -> None:
     """Refuses a teacher of another task, as far as its config and the rows are there already."""
     config = config_of(teacher_at, "--teacher")
-    # What is no classifier is told of better when it is loaded.
+    # Loading explains better what is no classifier.
     named = config.get("architectures")
     if not str(named).endswith("ForSequenceClassification']") or any(map(is_to_be_made, task_at)):
         return

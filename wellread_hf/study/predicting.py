@@ -1,4 +1,4 @@
-"""What the models of a study say of every row that they are scored on: what its verdicts are drawn from."""
+"""Predictions of a study's models for every row that they are scored on: the basis of its verdicts."""
 
 import io
 from collections.abc import Mapping

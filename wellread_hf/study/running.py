@@ -31,7 +31,7 @@ _TRAINED = ("pretrain", "finetune", "distill", "label")
 def study_stage(planned: PlannedStudy, settings: StudySettings) -> Stage:
     """Builds the stage that writes down one study: a table, a picture, all numbers, all predictions.
 
-    Predictions that an earlier sitting left there are taken as they are.
+    Predictions that an interrupted run left there are used again.
     """
 
     def work(stage: Stage) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from wellread_hf.students import Student
 from wellread_hf.tasks import parse_glue_tasks
 from wellread_hf.toy import SMOKE
 
-# More than the largest sweep that anybody ran; it is planned in a minute.
+# Far above the largest sweep so far; it is planned in a minute.
 _MOST_TRIALS = 100_000
 
 

@@ -62,7 +62,7 @@ def count_rows(path: Path) -> int:
     try:
         with safe_open(path, framework="numpy") as file:
             return int(file.get_slice("rows").get_shape()[0])
-    except Exception as error:  # of whatever kind: a damaged header says anything
+    except Exception as error:  # a damaged header raises any kind
         raise _damaged(path, cause(error)) from error
 
 

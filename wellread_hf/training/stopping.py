@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class _Ending:
-    """What was heard: the number of the signal, and whether it waits for a checkpoint."""
+    """The number of the signal that came, and whether it waits for a checkpoint."""
 
     number: int | None = None
     waits = False
@@ -24,8 +24,8 @@ class _Ending:
 
 @contextmanager
 def signals_heard() -> Iterator[None]:
-    """Lets the two signals raise `Terminated` inside, but for those that the program was started deaf to."""
-    # Python tells the main thread alone of signals. `nohup` is why one may be ignored.
+    """Lets the two signals raise `Terminated` inside, unless the program was started to ignore them."""
+    # Only the main thread can handle signals. `nohup` starts a program that ignores one.
     heard = [
         number
         for number in _SIGNALS
@@ -41,7 +41,7 @@ def signals_heard() -> Iterator[None]:
     except Terminated:
         raise
     except KeyboardInterrupt:
-        # Ray makes one of it that has no name.
+        # Ray replaces it by one that does not name the signal.
         end_if_asked()
         raise
     finally:
@@ -51,7 +51,7 @@ def signals_heard() -> Iterator[None]:
 
 @contextmanager
 def after_a_checkpoint() -> Iterator[None]:
-    """Keeps back `Terminated` inside: training looks at `signal_heard`, saves, and raises it."""
+    """Delays `Terminated` inside: training looks at `signal_heard`, saves, and raises it."""
     _Ending.waits = True
     try:
         yield
@@ -66,7 +66,7 @@ def signal_heard() -> int | None:
 
 
 def end_if_asked() -> None:
-    """Raises `Terminated` if a signal was heard: Python drops what is raised within a finalizer."""
+    """Raises `Terminated` if a signal came: Python drops what is raised within a finalizer."""
     if _Ending.number is not None:
         raise Terminated(_Ending.number)
 

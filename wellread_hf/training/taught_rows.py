@@ -1,4 +1,4 @@
-"""What is looked at in rows before they train anything: their format, and the soft labels beside them."""
+"""Checks of rows before training: their format, and the soft labels beside them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
