@@ -261,6 +261,18 @@ def test_each_file_has_names_of_its_own(tmp_path):
     assert loaded.validation.labels.tolist() == [0, 1]
 
 
+def test_names_of_another_file_do_not_stand_for_those_of_the_training_rows(tmp_path):
+    train = named(tmp_path, ["neg", "pos"], [1, 0], "train")
+    dev = named(tmp_path, ["good", "bad"], [0, 1], "validation")
+    task = Task(name="mine", data=train, validation=dev, columns=("text",))
+    with pytest.raises(LabelError, match=r"validation row 1: expected a label among neg, pos .*, got 'good'"):
+        load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    write(tmp_path / "train.csv", [{"text": "a", "label": 1}, {"text": "b", "label": 0}])
+    task = Task(name="mine", data=str(tmp_path / "train.csv"), validation=dev, columns=("text",))
+    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    assert loaded.validation.labels.tolist() == [0, 1]
+
+
 def test_a_withheld_class_label_is_refused_by_row(tmp_path):
     train = named(tmp_path, ["neg", "pos"], [1, 0, -1], "train")
     task = Task(name="mine", data=train, validation=train, columns=("text",))
@@ -354,6 +366,9 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, endi
         ("a.csv", "text,label\nslow, bad,neg\n", r"row 1 \(line 2\): expected 2 fields .* got 3"),
         ("a.tsv", "text\tlabel\nslow\tbad\tneg\n", r"row 1 \(line 2\): expected 2 fields .* got 3"),
         ("a.tsv", 'text\tlabel\n"good\tpos\nbad"\tneg\n', r"row 1 \(line 3\): .* looks like several rows"),
+        ("a.csv", "text;label\nslow, bad;neg\n", "expected fields with ',' .* as if ';' were between them"),
+        ("a.csv", "text\tlabel\ngood\tpos\n", r"expected fields with ',' .* as if '\\t' were between them"),
+        ("a.tsv", "text,label\ngood,pos\n", r"expected fields with '\\t' .* as if ',' were between them"),
         ("a.csv", 'text\n"never closed\n', "cannot be read as UTF-8 CSV .row 1"),
         ("a.jsonl", '{"text": "a", "text": "b"}\n', "line 1: expected a name of its own .* 'text' twice"),
         ("a.jsonl", '{"text": ' + "[" * 100_000 + "\n", "line 1: expected one JSON object a line"),

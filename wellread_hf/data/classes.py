@@ -224,17 +224,21 @@ def values_of(labels: Sequence[Numbered], place: str) -> npt.NDArray[np.float32]
     return np.array(found, dtype=np.float32)
 
 
-def with_names(labels: Iterable[Any], names: Sequence[str], stated: Sequence[str]) -> list[Any]:
+def with_names(labels: Iterable[Any], names: Sequence[str], classes: Sequence[str], given: bool) -> list[Any]:
     """Puts names in the place of the numbers that `ClassLabel` stores.
 
     Args:
         labels: As they were read: numbers, lists of numbers, or names already.
-        names: The data set's.
-        stated: The task's, if its settings name them: where these differ, they are in the order of the
-            numbers.
+        names: Those of the file or data set that the labels are from.
+        classes: The task's.
+        given: Whether the settings name these; where they differ, they are in the order of the numbers.
+            Names of another file may come in any order.
     """
-    if stated and set(stated) != set(names) and len(stated) == len(names):
-        names = stated
+    if given and len(classes) == len(names) and set(classes) != set(names):
+        names = classes
+    elif not set(classes) & set(names) and all(number_of(name) is not None for name in classes):
+        # They were found in a file that has numbers alone.
+        return list(labels)
 
     def named(label: Any) -> Any:
         if isinstance(label, list):

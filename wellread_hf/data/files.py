@@ -143,6 +143,7 @@ def _csv_rows(name: str, compression: str | None, separator: str) -> Iterator[Ro
             if not header:
                 header = fields
                 _check_names(name, header)
+                _check_separator(name, header, separator)
                 continue
             number += 1
             if len(fields) != len(header):
@@ -164,6 +165,16 @@ def _csv_rows(name: str, compression: str | None, separator: str) -> Iterator[Ro
             f"{name}: cannot be read as UTF-8 CSV (row {number + 1}, line {reader.line_num}: {error}); "
             "correct the file: a field with quotation marks stands between quotation marks, its own doubled"
         ) from error
+
+
+def _check_separator(name: str, columns: Sequence[str], separator: str) -> None:
+    others = [other for other in ",;\t|" if other != separator and other in columns[0]]
+    if len(columns) == 1 and others:
+        raise DataError(
+            f"{name}: expected fields with {separator!r} between them, got one column {columns[0][:60]!r}, "
+            f"as if {others[0]!r} were between them; write it as .csv with commas or .tsv with tabs, or name "
+            "the separator (`sep`) in the README.md of a folder in Hub layout"
+        )
 
 
 def _check_names(name: str, columns: Sequence[str]) -> None:

@@ -106,17 +106,17 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
         # A data set's own test split may have no labels; a test file that a person names has some.
         labelled = files or split != facts.test
         raw[split] = _read(table, facts, task, f"{location.name} ({split})", place, labelled)
-    stated = bool(facts.labels)
+    stated = given = bool(facts.labels)
     if finds_classes(task):
         names = raw["train"].names
         facts = replace(facts, labels=names or raw["train"].classes(task.multi_label))
         stated = bool(names)
-    train = raw["train"].labelled(facts, stated)
+    train = raw["train"].labelled(facts, stated, given)
     _require_variety(train, facts, raw["train"].place)
-    validation = raw[facts.validation].labelled(facts, stated)
+    validation = raw[facts.validation].labelled(facts, stated, given)
     test = None
     if facts.test in raw and not all(is_missing(label) for label in raw[facts.test].labels):
-        test = raw[facts.test].labelled(facts, stated)
+        test = raw[facts.test].labelled(facts, stated, given)
     return LoadedTask(facts=facts, train=train, validation=validation, test=test)
 
 
@@ -133,9 +133,9 @@ class _Raw:
         labels = [label for _, label in each_label(self.labels, self.place)] if several else self.labels
         return classes_in(labels, self.place)
 
-    def labelled(self, facts: TaskFacts, stated: bool) -> LabelledRows:
+    def labelled(self, facts: TaskFacts, stated: bool, given: bool = False) -> LabelledRows:
         """Turns labels into class numbers, indicators of classes, or values for regression."""
-        labels = with_names(self.labels, self.names, facts.labels) if facts.labels else self.labels
+        labels = with_names(self.labels, self.names, facts.labels, given) if facts.labels else self.labels
         pairs = list(enumerate(labels, start=1))
         if facts.multi_label:
             return LabelledRows(self.texts, indicators(labels, facts.labels, stated, self.place))
@@ -271,8 +271,8 @@ def _splits(
     for split in ("train", facts.validation):
         if split not in found:
             raise DataError(
-                f"{location.name}: expected a split {split!r}, found {', '.join(found)}; the nearest is "
-                f"{nearest(split, found, 1)}"
+                f"{location.name}: expected a split {split!r}, found {', '.join(found)}; give files in its "
+                "place (--task.data FILE --task.validation FILE), or name the split in the folder's README.md"
             )
     for split in ("train", facts.validation, facts.test):
         if split in found:
@@ -334,7 +334,7 @@ def _require_variety(train: LabelledRows, facts: TaskFacts, place: str) -> None:
         )
     if len(np.unique(train.labels, axis=0)) < 2:
         first = train.labels[0]
-        found: Any = first
+        found: Any = first.item() if first.ndim == 0 else first
         if facts.multi_label:
             found = [name for name, is_one in zip(facts.labels, first, strict=True) if is_one]
         elif facts.labels:

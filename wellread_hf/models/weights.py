@@ -168,13 +168,13 @@ def load_merged(
             f"{option} {location.name}: expected the weights of an adapter in {_ADAPTER_WEIGHTS}, found "
             "none; save it again with save_pretrained"
         )
-    with loading(location, option, "adapter"):
+    with loading(location, option, "PEFT adapter"):
         from peft import PeftConfig, PeftModel
 
         config = PeftConfig.from_pretrained(str(folder))
     base = Location(name=str(config.base_model_name_or_path), revision=config.revision, fingerprint="")
     model, info = load_whole(kind, base, f"{option} {location.name}, an adapter of", what, **more)
-    with loading(location, option, "adapter"), warnings.catch_warnings():
+    with loading(location, option, "PEFT adapter"), warnings.catch_warnings():
         # peft goes on with random weights.
         warnings.filterwarnings("error", "Found missing adapter keys")
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
