@@ -184,6 +184,43 @@ def test_weights_that_are_not_the_configs_are_refused_by_name(masked_lm, tmp_pat
     assert words in refused(load, tmp_path)
 
 
+def integers(stored):
+    return {name: (100 * values).to(torch.int8) for name, values in stored.items()}
+
+
+def not_a_number(stored):
+    stored["bert.encoder.layer.1.output.dense.weight"][3, 4] = float("nan")
+    return stored
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (integers, "expected weights that are floating-point numbers, got "),
+        (not_a_number, "NaN or infinite ones in bert.encoder.layer.1.output.dense.weight"),
+    ],
+)
+@pytest.mark.parametrize("labels", [None, LABELS], ids=["teacher", "start"])
+def test_weights_that_are_no_numbers_are_refused(classifier, change, words, labels, sharded):
+    if sharded:
+        model = BertForSequenceClassification.from_pretrained(classifier)
+        (classifier / "model.safetensors").unlink()
+        model.save_pretrained(classifier, max_shard_size="400KB")
+    for file in classifier.glob("model*.safetensors"):
+        stored = load_file(file)
+        if change is integers or "bert.encoder.layer.1.output.dense.weight" in stored:
+            save_file(change(stored), file, {"format": "pt"})
+    assert words in refused(lambda at, option: load_classifier(at, option, labels, 0), classifier)
+
+
+def test_an_adapter_that_is_not_finite_is_refused(adapter):
+    folder, _ = adapter
+    file = folder / "adapter_model.safetensors"
+    save_file({name: values * float("nan") for name, values in load_file(file).items()}, file)
+    assert "NaN or infinite ones in bert.encoder.layer.0" in refused(load_classifier, folder)
+
+
 def test_layers_that_a_file_lacks_or_has_beside_those_of_the_config_are_refused_without_a_prefix_too(
     tmp_path,
 ):

@@ -1,9 +1,11 @@
 """Weights from files: loaded whole or not at all, and every error in one sentence."""
 
+import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from safetensors import safe_open
 from wellread_hf.errors import SourceError, WellreadError, cause, library_errors_as
 from wellread_hf.locations import Location, fetch
 
+_WEIGHTS = "model.safetensors"
 _ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -90,7 +93,36 @@ def load_whole(
             **more,
         )
         check_weights(model, info, new_head)
+        if getattr(model, "hf_quantizer", None) is None:
+            _check_types(_stored(location, option))
     return model, info
+
+
+def _stored(location: Location, option: str) -> list[Path]:
+    """Returns the files that hold a model's weights."""
+    if (whole := fetch(location, _WEIGHTS, option)) is not None:
+        return [whole]
+    index = fetch(location, f"{_WEIGHTS}.index.json", option)
+    shards = set() if index is None else set(json.loads(index.read_text())["weight_map"].values())
+    return [path for shard in sorted(shards) if (path := fetch(location, shard, option)) is not None]
+
+
+def _check_types(files: Sequence[Path]) -> None:
+    """Refuses weights that are stored as integers: transformers takes these for the weights themselves.
+
+    Raises:
+        ValueError: There are some.
+    """
+    for file in files:
+        with safe_open(file, "pt") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                kind = weights.get_slice(name).get_dtype()
+                if name.endswith((".weight", ".bias")) and kind.startswith(("I", "U", "BOOL")):
+                    raise ValueError(
+                        f"expected weights that are floating-point numbers, got {name} of type {kind} and no "
+                        "quantization_config in its config.json that says what they stand for; take the "
+                        "model before it was quantised"
+                    )
 
 
 def check_weights(model: Any, info: Any, new_head: bool = False) -> None:
@@ -102,7 +134,8 @@ def check_weights(model: Any, info: Any, new_head: bool = False) -> None:
         new_head: A head of another size is not looked at.
 
     Raises:
-        ValueError: Weights of the encoder are missing or of another shape, or the file has more layers.
+        ValueError: Weights of the encoder are missing or of another shape, or the file has more layers, or
+            weights are not finite.
     """
     expected = list(model.state_dict())
     prefix = model.base_model_prefix
@@ -132,6 +165,16 @@ def check_weights(model: Any, info: Any, new_head: bool = False) -> None:
                 f"its weights are not those that its config.json describes: they {said} {names[0]}"
                 f"{_others(len(names))}; take both from one place"
             )
+    _check_finite(model)
+
+
+def _check_finite(model: Any) -> None:
+    damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
+    if damaged:
+        raise ValueError(
+            f"expected finite weights, got NaN or infinite ones in {damaged[0]}{_others(len(damaged))}; "
+            "take a checkpoint of before its training failed"
+        )
 
 
 def _others(count: int) -> str:
@@ -179,6 +222,7 @@ def load_merged(
         warnings.filterwarnings("error", "Found missing adapter keys")
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         merged = PeftModel.from_pretrained(model, str(folder)).double().merge_and_unload().float()
+        _check_finite(merged)
         merged.requires_grad_(True)
     with safe_open(folder / _ADAPTER_WEIGHTS, "pt") as weights:
         whole = {name.removeprefix("base_model.model.") for name in weights.keys()}  # noqa: SIM118
