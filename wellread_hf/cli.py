@@ -16,8 +16,9 @@ from wellread_hf.usage import read_words
 
 Settings = TypeVar("Settings")
 
-# Some 14 microseconds, as long as many gaps between a tiny model's operations; docs/performance.md.
-SPINS = "1000"
+# Some 140 microseconds: a run alone loses 5 %, and runs side by side get most of the cores
+# (docs/performance.md).
+SPINS = "10000"
 
 # A defect of ours; EX_SOFTWARE of sysexits.h.
 DEFECT = 70

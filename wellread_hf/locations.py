@@ -284,6 +284,9 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield from _files(path, (*above, real))
         elif path.is_file():
             yield path
+        elif path.exists():
+            # Opening a pipe would wait for a writer.
+            raise SourceError(f"{path}: expected a file, got a pipe or a device; take it out of the folder")
 
 
 def _model_files(folder: Path) -> Iterable[Path]:

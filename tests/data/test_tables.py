@@ -226,6 +226,14 @@ def named(tmp_path, names, numbers, split, folder="set"):
     return str(path)
 
 
+def test_files_of_one_split_that_name_classes_otherwise_are_refused(tmp_path):
+    for split, names in (("train-0", ["a", "b"]), ("train-1", ["b", "a"]), ("validation", ["a", "b"])):
+        named(tmp_path, names, [1, 0, 1], split)
+    task = Task(name="mine", data=str(tmp_path / "set"), columns=("text",))
+    with pytest.raises(DataError, match=r"train-1\.parquet: expected the classes of .*train-0\.parquet"):
+        load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+
+
 @pytest.mark.parametrize("place", ["files", "folder"])
 @pytest.mark.parametrize("names", [["neg", "pos", "mixed"], ["5", "4", "3"], ["b", "a", "B "]])
 def test_names_of_class_labels_are_those_of_the_classes(tmp_path, place, names):

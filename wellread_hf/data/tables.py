@@ -58,7 +58,7 @@ def open_table(location: Location, config: str | None, split: str, column: str =
     if plan.elsewhere:
         return _table_elsewhere(location, config, split)
     files = plan.files[split]
-    names = plan.class_names or (names_in_file(files[0]) if files else {})
+    names = plan.class_names or _names_in_files(files)
     return Table(
         rows=lambda: chain.from_iterable(file_rows(file, separator=plan.separator) for file in files),
         class_names=names,
@@ -110,6 +110,22 @@ def _plan(location: Location, config: str | None) -> _Plan:
             return _Plan(files=dict.fromkeys(splits, ()), class_names=names, separator=None, elsewhere=True)
         separator = settings.sep if module == "csv" and settings.sep != "," else None
         return _Plan(files=files, class_names=names, separator=separator, elsewhere=False)
+
+
+def _names_in_files(files: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Returns the class names that all files of a split have; of remote ones the first stands for all.
+
+    Raises:
+        DataError: Two files name the classes otherwise, so that their numbers mean other classes.
+    """
+    names = names_in_file(files[0]) if files else {}
+    for file in files[1:]:
+        if "://" not in file and (others := names_in_file(file)) != names:
+            raise DataError(
+                f"{file}: expected the classes of {files[0]} ({dict(names)}), got {dict(others)}; write both "
+                "with the same names in the same order"
+            )
+    return names
 
 
 def _table_elsewhere(location: Location, config: str | None, split: str) -> Table:
