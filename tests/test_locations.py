@@ -208,10 +208,10 @@ def test_what_is_neither_file_nor_folder_is_refused(tmp_path, monkeypatch, name)
         fingerprint(name)
 
 
-def test_a_pipe_in_a_folder_is_refused_before_anything_opens_it(tmp_path):
+def test_a_pipe_in_a_model_folder_is_refused_before_anything_opens_it(tmp_path):
     os.mkfifo(tmp_path / "config.json")
     with pytest.raises(SourceError, match=r"config\.json: expected a file, got a pipe or a device"):
-        fingerprint(tmp_path)
+        fingerprint(tmp_path, "model")
 
 
 def test_what_was_changed_since_it_was_found_is_told(data, tmp_path):

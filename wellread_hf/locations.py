@@ -241,6 +241,13 @@ def is_transport_error(error: BaseException) -> bool:
 
 
 def _fingerprint(path: Path, repo_type: RepoType, memory: Path | None, above: tuple[Path, ...] = ()) -> str:
+    if repo_type == "model" and path.is_dir():
+        for file in path.iterdir():
+            if file.exists() and not (file.is_file() or file.is_dir()):
+                # Loading would open it, and wait for a writer.
+                raise SourceError(
+                    f"{file}: expected a file, got a pipe or a device; take it out of the folder"
+                )
     is_model = repo_type == "model" and any((path / mark).is_file() for mark in _MODEL_MARKS)
     stage = next((folder for folder in (path, *path.parents) if (folder / RECORD).is_file()), None)
     if stage is not None:
@@ -284,9 +291,6 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield from _files(path, (*above, real))
         elif path.is_file():
             yield path
-        elif path.exists():
-            # Opening a pipe would wait for a writer.
-            raise SourceError(f"{path}: expected a file, got a pipe or a device; take it out of the folder")
 
 
 def _model_files(folder: Path) -> Iterable[Path]:
