@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 # The longest novels have some 13 million characters; a tokenizer takes 60 bytes of memory for each.
 LONGEST_TEXT = 1 << 24
-# A line of JSON or CSV has several columns, and JSON may write a character as `\uXXXX`.
+# A line of JSON or CSV has several columns, and JSON may escape a character in six bytes.
 _LONGEST_LINE = 8 * LONGEST_TEXT
 # A JSON array is parsed as a whole, in about ten times its size.
 _LARGEST_ARRAY = 1 << 28
