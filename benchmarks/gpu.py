@@ -30,7 +30,7 @@ from benchmarks.limits import flops, products
 from benchmarks.report import circumstances
 from benchmarks.sides import LENGTH, random_blocks, tokenizer
 from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
-from wellread_hf.records import write_atomically
+from wellread_hf.store.records import write_atomically
 from wellread_hf.students import BERT_DROPOUT, STUDENTS, VOCABULARY, Student
 from wellread_hf.training.masking import MlmCollator
 

@@ -23,8 +23,8 @@ from benchmarks import pack
 from benchmarks.pairs import Peak, in_own_process
 from benchmarks.report import circumstances
 from benchmarks.sst2 import classifier, encoded, encoder, our_training, rows
-from wellread_hf.progress import quiet
-from wellread_hf.records import commit, write_atomically
+from wellread_hf.store.progress import quiet
+from wellread_hf.store.records import commit, write_atomically
 
 Point = tuple[float, float]
 

@@ -27,8 +27,8 @@ def run(rounds: int, quick: bool) -> list[Figure]:
     import torch
     from transformers import pipeline
 
-    from wellread_hf.progress import quiet
     from wellread_hf.settings import Label
+    from wellread_hf.store.progress import quiet
     from wellread_hf.training.soft_labels import SoftLabels, label_rows
 
     student, count = ("2-128", 96) if quick else ("12-768", 1024)

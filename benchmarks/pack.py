@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import Peak, in_own_process, in_turn
 from benchmarks.sst2 import tokenizer
-from wellread_hf.progress import quiet
+from wellread_hf.store.progress import quiet
 from wellread_hf.students import VOCABULARY
 
 NAME = "pack"

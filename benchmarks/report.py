@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figure
-from wellread_hf.records import commit, write_atomically
+from wellread_hf.store.records import commit, write_atomically
 
 RESULTS = "results.json"
 PICTURE = "results.png"

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from wellread_hf.models.encoding import EncodedRows, RowEncoder, encode
 from wellread_hf.models.plain_text import PlainText
-from wellread_hf.progress import quiet
+from wellread_hf.store.progress import quiet
 from wellread_hf.students import VOCABULARY, Student
 
 # How many of SST-2's 67,349 training rows (nyu-mll/glue, sst2) have 3, 4, ... 66 tokens of bert-base-uncased,
@@ -63,8 +63,8 @@ def rows(count: int) -> tuple[Texts, npt.NDArray[np.int64]]:
 
 def _real(count: int) -> tuple[Texts, npt.NDArray[np.int64]]:
     from wellread_hf.data.rows import draw_rows, load_task
-    from wellread_hf.locations import Location
     from wellread_hf.settings import Task
+    from wellread_hf.store.places import Location
 
     place = os.environ["SST2"]
     loaded = load_task(Task(name="sst2", data=place), [Location(name=place, revision=None, fingerprint="")])

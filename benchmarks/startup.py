@@ -32,7 +32,7 @@ def heavy_modules(words: list[str]) -> list[str]:
     """Returns which of HEAVY a start of the command loads."""
     program = (
         f"import sys; sys.argv = ['wellread', *{words!r}]\n"
-        "from wellread_hf.commands import main\n"
+        "from wellread_hf.cli.wellread import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         f"print(*(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)"
     )
@@ -43,7 +43,9 @@ def heavy_modules(words: list[str]) -> list[str]:
 def _start(words: list[str]) -> tuple[float, float]:
     """Returns wall and CPU seconds of one start."""
     before, started = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "wellread_hf.commands", *words], capture_output=True, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "wellread_hf.cli.wellread", *words], capture_output=True, check=True
+    )
     took, after = time.perf_counter() - started, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return took, cpu

@@ -28,7 +28,7 @@ from benchmarks.report import circumstances
 from benchmarks.sides import BATCH, random_blocks, settings, tokenizer
 from wellread_hf.data.tokens import Blocks
 from wellread_hf.models.masked_lm import giving_losses, masked_lm_loss, new_masked_lm, scoring_only
-from wellread_hf.records import write_atomically
+from wellread_hf.store.records import write_atomically
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
 from wellread_hf.training.cheap_dropout import cheap_dropout
 from wellread_hf.training.freed_memory import keep_freed_memory

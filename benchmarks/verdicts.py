@@ -6,7 +6,7 @@ Each simulated study is that of methods: four arms, five findings, 1,000 rows on
 A row is as hard for every model, but for a fifth of the rows that is drawn for each arm anew, which gives a
 difference of two arms a standard error of 0.8 points from row to row, and for 5 % drawn for each run. A seed
 moves an arm by a normal number of points, and so does a pre-training, PF and PD of a student alike. Verdicts
-come from `wellread_hf.study.results.tested`, which studies use.
+come from `wellread_hf.experiments.study.results.tested`, which studies use.
 """
 
 import argparse
@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ttest_1samp
 
-from wellread_hf.graph import Stage
+from wellread_hf.experiments.study.arms import Finding
+from wellread_hf.experiments.study.catalogue import STUDIES
+from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
+from wellread_hf.experiments.study.results import tested
+from wellread_hf.experiments.study.settings import ON_TOY
+from wellread_hf.experiments.study.statistics import LEVEL, Array, scored
+from wellread_hf.experiments.study.writing import table
 from wellread_hf.settings import Task
+from wellread_hf.store.graph import Stage
 from wellread_hf.students import Student
-from wellread_hf.study.arms import Finding
-from wellread_hf.study.catalogue import STUDIES
-from wellread_hf.study.planning import PlannedRun, PlannedStudy
-from wellread_hf.study.results import tested
-from wellread_hf.study.settings import ON_TOY
-from wellread_hf.study.statistics import LEVEL, Array, scored
-from wellread_hf.study.writing import table
 
 _STUDY = STUDIES["methods"]
 # PF > Basic: pre-training is what it claims.

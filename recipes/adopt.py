@@ -11,14 +11,14 @@ source's logits, and record which source and revision that was.
 from dataclasses import dataclass, field, replace
 
 from wellread_hf import stages
-from wellread_hf.cli import run_recipe
-from wellread_hf.data.toyworld import ToyWorldSettings
+from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError
-from wellread_hf.graph import Stage
+from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Running
+from wellread_hf.stages.toy import SMOKE, TOY, Toy, toy_release
+from wellread_hf.store.graph import Stage
 from wellread_hf.students import STUDENTS
-from wellread_hf.summary import show_result
-from wellread_hf.toy import SMOKE, TOY, Toy, toy_release
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,11 @@ from typing import Annotated
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli import run_recipe
-from wellread_hf.data.toyworld import ToyWorldSettings
-from wellread_hf.graph import Stage
+from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.data.toy.world import ToyWorldSettings
+from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
-from wellread_hf.summary import show_result
-from wellread_hf.toy import (
+from wellread_hf.stages.toy import (
     SMOKE,
     SMOKE_TUNING,
     Toy,
@@ -33,6 +32,7 @@ from wellread_hf.toy import (
     smoke_start,
     smoke_teacher,
 )
+from wellread_hf.store.graph import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,15 +14,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from wellread_hf.cli import run_recipe
-from wellread_hf.data.toyworld import ToyWorldSettings
-from wellread_hf.glue_runs import GlueRuns, GlueSettings, smoke_glue
-from wellread_hf.graph import Stage
+from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.data.toy.world import ToyWorldSettings
+from wellread_hf.experiments.glue_runs import GlueRuns, GlueSettings, smoke_glue
 from wellread_hf.ranges import SEVERAL, check_numbers
-from wellread_hf.scoreboard import scoreboard, show_scoreboard
+from wellread_hf.results.scoreboard import scoreboard, show_scoreboard
 from wellread_hf.settings import Running
+from wellread_hf.stages.toy import SMOKE, Toy
+from wellread_hf.store.graph import Stage
 from wellread_hf.tasks import parse_glue_tasks
-from wellread_hf.toy import SMOKE, Toy
 
 
 @dataclass(frozen=True, kw_only=True)

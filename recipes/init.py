@@ -15,12 +15,12 @@ from typing import Annotated
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli import run_recipe
-from wellread_hf.data.toyworld import ToyWorldSettings
-from wellread_hf.graph import Stage
+from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.data.toy.world import ToyWorldSettings
+from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Init, Running, Start
-from wellread_hf.summary import show_result
-from wellread_hf.toy import SMOKE, TOY, Toy, smoke_encoder
+from wellread_hf.stages.toy import SMOKE, TOY, Toy, smoke_encoder
+from wellread_hf.store.graph import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,13 @@ also those of their mean.
 from dataclasses import dataclass, field, replace
 
 from wellread_hf import stages
-from wellread_hf.cli import run_recipe
-from wellread_hf.data.toyworld import ToyWorldSettings
-from wellread_hf.graph import Stage
+from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.ranges import WEIGHT, check_numbers
+from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Label, Running, Task, Transfer
-from wellread_hf.summary import show_result
-from wellread_hf.toy import SMOKE, Toy, smoke_label, smoke_teacher
+from wellread_hf.stages.toy import SMOKE, Toy, smoke_label, smoke_teacher
+from wellread_hf.store.graph import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,10 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from wellread_hf.chain import Chain
-from wellread_hf.cli import run_recipe
-from wellread_hf.data.toyworld import ToyWorldSettings
-from wellread_hf.graph import Stage
+from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.ranges import SEED, check_numbers, check_once
-from wellread_hf.reporting import report, show_report
+from wellread_hf.results.comparison import report, show_report
 from wellread_hf.settings import (
     Corpus,
     Label,
@@ -34,7 +32,8 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
-from wellread_hf.toy import (
+from wellread_hf.stages.chain import Chain
+from wellread_hf.stages.toy import (
     SMOKE,
     SMOKE_PRETRAIN,
     SMOKE_TUNING,
@@ -47,6 +46,7 @@ from wellread_hf.toy import (
     smoke_label,
     smoke_objective,
 )
+from wellread_hf.store.graph import Stage
 
 Method = Literal["basic", "distillation", "pf", "pd", "pdf"]
 TITLES = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD", "pdf": "PD-F"}

@@ -12,12 +12,12 @@ from typing import Annotated
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli import run_recipe
-from wellread_hf.data.toyworld import ToyWorldSettings
-from wellread_hf.graph import Stage
+from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.data.toy.world import ToyWorldSettings
+from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Pretrain, Running
-from wellread_hf.summary import show_result
-from wellread_hf.toy import SMOKE, SMOKE_PRETRAIN, Toy
+from wellread_hf.stages.toy import SMOKE, SMOKE_PRETRAIN, Toy
+from wellread_hf.store.graph import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ runs/glue-..., one a student and method. It can be ended and started again at wi
       --students 2-128 4-512 --engine ray --address auto --asha
 """
 
-from wellread_hf.cli import run_recipe
-from wellread_hf.sweep.command import SweepSettings as Settings
-from wellread_hf.sweep.command import plan, preview, ready, show, smoke_sweep
+from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.experiments.sweep.command import SweepSettings as Settings
+from wellread_hf.experiments.sweep.command import plan, preview, ready, show, smoke_sweep
 
 if __name__ == "__main__":
     run_recipe(Settings, plan, smoke_sweep, show, __doc__, preview=preview, ready=ready)

@@ -10,8 +10,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory):
     """A toy world of a few seconds: corpus.txt, task/*.jsonl, pool.jsonl, tokenizer/, lexicon.json."""
-    from wellread_hf.data.toyworld import write_toy_world
-    from wellread_hf.toy import SMOKE
+    from wellread_hf.data.toy.world import write_toy_world
+    from wellread_hf.stages.toy import SMOKE
 
     folder = tmp_path_factory.mktemp("toy")
     write_toy_world(folder, SMOKE)

@@ -42,7 +42,7 @@ def recipe(name: str) -> str:
 
 def run_here(capfd: pytest.CaptureFixture[str], name: str, *options: object) -> Ran:
     """Runs a recipe, or `wellread NAME`, as a shell does, but for the start of Python."""
-    from wellread_hf.commands import main
+    from wellread_hf.cli.wellread import main
 
     capfd.readouterr()
     _, command, subcommand = name.rpartition("wellread ")

@@ -11,11 +11,11 @@ import pytest
 import torch
 from recipe_runs import ROOT, run_here
 
+from wellread_hf.experiments.study.arms import Arm, Finding
+from wellread_hf.experiments.study.catalogue import STUDIES
+from wellread_hf.experiments.study.planning import Plan
+from wellread_hf.experiments.study.settings import ON_TOY
 from wellread_hf.settings import Objective, Running
-from wellread_hf.study.arms import Arm, Finding
-from wellread_hf.study.catalogue import STUDIES
-from wellread_hf.study.planning import Plan
-from wellread_hf.study.settings import ON_TOY
 from wellread_hf.training import methods
 from wellread_hf.training.methods import METHODS, Method
 from wellread_hf.training.methods.lesson import Lesson

@@ -24,10 +24,10 @@ from transformers import (
 )
 
 from wellread_hf.hub.parcels import model_parcel
-from wellread_hf.locations import Location
 from wellread_hf.models.adoption import SENTENCES
 from wellread_hf.models.loading import load_classifier
-from wellread_hf.records import RECORD
+from wellread_hf.store.places import Location
+from wellread_hf.store.records import RECORD
 from wellread_hf.students import STUDENTS, Student
 
 WORDS = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from recipe_runs import run_command
 
-from wellread_hf.records import StageRecord
+from wellread_hf.store.records import StageRecord
 from wellread_hf.students import STUDENTS
 
 WELLREAD = ".venv/bin/wellread"
@@ -33,7 +33,7 @@ def test_students_prints_the_24_in_order() -> None:
     assert seconds < 4
 
 
-@pytest.mark.parametrize("command", [[WELLREAD], [".venv/bin/python", "-m", "wellread_hf.commands"]])
+@pytest.mark.parametrize("command", [[WELLREAD], [".venv/bin/python", "-m", "wellread_hf.cli.wellread"]])
 def test_help_lists_the_subcommands(command: list[str]) -> None:
     ran = run_command([*command, "--help"])
     assert ran.status == 0, ran.err
@@ -93,7 +93,8 @@ def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(
         monkeypatch.delenv(name, raising=False)
     # `OMP_DISPLAY_ENV` lets the library say what it has read; by then recipes must not have loaded torch.
     code = (
-        "import ctypes, sys; from wellread_hf.cli import with_errors_told; import recipes.pd, recipes.study\n"
+        "import ctypes, sys; from wellread_hf.cli.recipe import with_errors_told\n"
+        "import recipes.pd, recipes.study\n"
         "assert 'torch' not in sys.modules\n"
         f"with_errors_told(True, lambda: ctypes.CDLL({str(LIBGOMP)!r}))"
     )

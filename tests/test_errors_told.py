@@ -10,7 +10,7 @@ import pytest
 from bad_input.lines import BASES, merged, told_in
 from recipe_runs import launch, recipe, run_command, run_here
 
-from wellread_hf.cli import with_errors_told
+from wellread_hf.cli.recipe import with_errors_told
 from wellread_hf.errors import StoreError
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_shard_of_soft_labels_is_refused_and_made_again(
 def test_a_checkpoint_of_another_run_is_refused(
     place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wellread_hf.records import RECORD
+    from wellread_hf.store.records import RECORD
 
     monkeypatch.chdir(place)
     options = (

@@ -11,9 +11,9 @@ import pytest
 from recipe_runs import Ran, run_here
 
 from wellread_hf.data.predictions import parse
-from wellread_hf.evaluation.metrics import scores_of
-from wellread_hf.records import StageRecord
-from wellread_hf.scores.gather import gather
+from wellread_hf.metrics.scores import scores_of
+from wellread_hf.results.scores.gather import gather
+from wellread_hf.store.records import StageRecord
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS, parse_glue_tasks
 
 SMALL = (
@@ -210,7 +210,7 @@ def test_a_folder_with_a_fault_is_told_before_any_training(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from wellread_hf.data.toyglue import write_toy_glue
+    from wellread_hf.data.toy.glue import write_toy_glue
 
     glue = tmp_path / "glue"
     write_toy_glue(glue, toy_folder / "task")
@@ -246,11 +246,11 @@ def test_tasks_are_read_in_glues_order() -> None:
 @pytest.mark.slow
 def test_predictions_of_real_test_rows_go_into_a_submission(shared: Path, tmp_path: Path) -> None:
     from wellread_hf import stages
-    from wellread_hf.graph import Stage, carry_out
     from wellread_hf.models.loading import new_classifier
+    from wellread_hf.results.submission import submit
     from wellread_hf.settings import Running, Task
+    from wellread_hf.store.graph import Stage, carry_out
     from wellread_hf.students import Student
-    from wellread_hf.submission import submit
 
     def work(stage: Stage) -> dict[str, Any]:
         from transformers import AutoTokenizer

@@ -14,44 +14,39 @@ PACKAGE = ROOT / "wellread_hf"
 
 LEVELS = (
     ("errors",),
-    ("progress", "ranges", "records", "students", "tasks", "usage"),
-    ("charts", "locations", "settings", "trials"),
+    ("ranges", "students", "tasks"),
+    ("metrics", "paper", "settings", "store"),
     ("data", "models"),
-    ("evaluation",),
     ("training",),
-    ("graph",),
-    ("inputs",),
-    ("cards", "reporting", "stages", "summary"),
-    ("hub", "scoreboard", "scores", "submission"),
-    ("toy",),
-    ("chain", "cli", "glue_runs"),
-    ("sweep",),
-    ("study",),
-    ("commands",),
+    ("stages",),
+    ("results",),
+    ("hub",),
+    ("experiments",),
+    ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 
 # What a recipe may name: what joins stages, and what settings are made of.
 FOR_RECIPES = {
-    "wellread_hf.chain",
-    "wellread_hf.cli",
-    "wellread_hf.data.toyworld.ToyWorldSettings",
+    "wellread_hf.stages.chain",
+    "wellread_hf.cli.recipe",
+    "wellread_hf.data.toy.world.ToyWorldSettings",
     "wellread_hf.errors",
-    "wellread_hf.glue_runs",
-    "wellread_hf.graph.Stage",
+    "wellread_hf.experiments.glue_runs",
+    "wellread_hf.store.graph.Stage",
     "wellread_hf.hub.command",
     "wellread_hf.hub.options",
     "wellread_hf.ranges",
-    "wellread_hf.reporting",
-    "wellread_hf.scoreboard",
+    "wellread_hf.results.comparison",
+    "wellread_hf.results.scoreboard",
     "wellread_hf.settings",
     "wellread_hf.stages",
     "wellread_hf.students",
-    "wellread_hf.study.command",
-    "wellread_hf.summary",
-    "wellread_hf.sweep.command",
+    "wellread_hf.experiments.study.command",
+    "wellread_hf.results.summary",
+    "wellread_hf.experiments.sweep.command",
     "wellread_hf.tasks",
-    "wellread_hf.toy",
+    "wellread_hf.stages.toy",
 }
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
@@ -133,8 +128,8 @@ def test_there_is_no_utils_module() -> None:
     [
         "import wellread_hf",
         "import wellread_hf; wellread_hf.Student.parse('mini')",
-        "import wellread_hf.cli",
-        "sys.argv = ['wellread', 'students']; import wellread_hf.commands; wellread_hf.commands.main()",
+        "import wellread_hf.cli.recipe",
+        "sys.argv = ['wellread', 'students']; from wellread_hf.cli.wellread import main; main()",
         "import runpy; sys.argv = ['recipes/pretrain.py', '--help']; "
         "runpy.run_path(sys.argv[0], run_name='__main__')",
         "import runpy; sys.argv = ['recipes/pd.py', '--smoke', '--dry-run']; "

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from wellread_hf.errors import DataError, SourceError
-from wellread_hf.locations import check_unchanged, locate
-from wellread_hf.records import StageRecord
+from wellread_hf.store.places import check_unchanged, locate
+from wellread_hf.store.records import StageRecord
 
 
 def fingerprint(path, repo_type="dataset"):
@@ -305,7 +305,7 @@ def run(code, **environment):
 
 LOCATE = """
 from wellread_hf.errors import SourceError
-from wellread_hf.locations import locate
+from wellread_hf.store.places import locate
 try:
     found = locate("google/bert_uncased_L-2_H-128_A-2@abc", "model", "--start")
     print(found.name, found.revision, found.fingerprint)

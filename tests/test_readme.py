@@ -65,7 +65,7 @@ def test_wellread_commands_in_readme_run_in_their_order(
             for name, value in meant.items():
                 command = command.replace(name, value)
             done = subprocess.run(
-                [sys.executable, "-m", "wellread_hf.commands", *shlex.split(command)[1:]],
+                [sys.executable, "-m", "wellread_hf.cli.wellread", *shlex.split(command)[1:]],
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,

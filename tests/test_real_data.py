@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from recipe_runs import run_here
 
-from wellread_hf.records import StageRecord
+from wellread_hf.store.records import StageRecord
 
 ROWS = 200
 
@@ -55,8 +55,8 @@ def test_from_real_text_to_a_distilled_student(
     from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
 
     from wellread_hf.data.rows import load_task
-    from wellread_hf.inputs import find_task
     from wellread_hf.settings import Running, Task
+    from wellread_hf.stages.inputs import find_task
     from wellread_hf.training.soft_labels import SoftLabels
 
     runs = tmp_path / "runs"

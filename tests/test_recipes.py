@@ -239,7 +239,7 @@ def _teacher(folder: Path, toy_folder: Path) -> Path:
     """A classifier with random weights; what it says is nothing, but it says it reliably."""
     from transformers import AutoTokenizer
 
-    from wellread_hf.data.toyworld import LABEL_NAMES
+    from wellread_hf.data.toy.world import LABEL_NAMES
     from wellread_hf.models.loading import new_classifier
     from wellread_hf.students import Student
 

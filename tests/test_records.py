@@ -14,8 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wellread_hf.errors import StoreError
-from wellread_hf.records import RECORD, StageRecord, canonical_json, digest, file_digest, write_atomically
 from wellread_hf.settings import Tuning
+from wellread_hf.store.records import (
+    RECORD,
+    StageRecord,
+    canonical_json,
+    digest,
+    file_digest,
+    write_atomically,
+)
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -57,7 +64,7 @@ def test_digest_takes_settings_paths_and_tuples():
 
 
 def test_digest_is_the_same_in_another_process_and_pinned():
-    code = "from wellread_hf.records import digest; print(digest({'b': [1, 2.5], 'a': {'x': None}}))"
+    code = "from wellread_hf.store.records import digest; print(digest({'b': [1, 2.5], 'a': {'x': None}}))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     reference = hashlib.sha256(b'{"a":{"x":null},"b":[1,2.5]}').hexdigest()
@@ -84,7 +91,7 @@ def test_write_replaces_a_file_and_leaves_nothing_beside(tmp_path):
 def test_a_write_killed_at_any_time_leaves_the_old_file_or_the_new_one(tmp_path):
     path = tmp_path / "file"
     code = (
-        "import sys; from pathlib import Path; from wellread_hf.records import write_atomically\n"
+        "import sys; from pathlib import Path; from wellread_hf.store.records import write_atomically\n"
         "path = Path(sys.argv[1])\n"
         "for turn in range(10**9):\n"
         "    write_atomically(path, bytes([turn % 256]) * 3_000_000)\n"

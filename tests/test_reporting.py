@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from wellread_hf.graph import Stage, carry_out
-from wellread_hf.reporting import CHART, RESULTS, TABLE, MethodResult, report, show_report
+from wellread_hf.results.comparison import CHART, RESULTS, TABLE, MethodResult, report, show_report
+from wellread_hf.store.graph import Stage, carry_out
 
 
 def _result(*scores: float) -> MethodResult:

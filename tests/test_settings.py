@@ -10,8 +10,10 @@ from typing import get_type_hints
 import pytest
 
 from wellread_hf import settings
-from wellread_hf.data.toyworld import ToyWorldSettings
+from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError, UnknownNameError
+from wellread_hf.experiments.study.settings import Budget, StudySettings
+from wellread_hf.experiments.sweep.settings import Engine, SweepSettings
 from wellread_hf.settings import (
     Corpus,
     Distil,
@@ -27,8 +29,6 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
-from wellread_hf.study.settings import Budget, StudySettings
-from wellread_hf.sweep.settings import Engine, SweepSettings
 from wellread_hf.tasks import parse_glue_tasks
 
 CLASSES = [Corpus, Label, Lora, Objective, Optim, Pretrain, Running, Start, Task, Transfer, Tuning]

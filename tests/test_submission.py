@@ -12,13 +12,13 @@ from recipe_runs import run_command
 
 from wellread_hf.data.predictions import Predictions, file_name
 from wellread_hf.errors import DataError, SettingsError, StoreError
-from wellread_hf.records import StageRecord, file_digest
-from wellread_hf.submission import compare, submit
+from wellread_hf.results.submission import compare, submit
+from wellread_hf.store.records import StageRecord, file_digest
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS, sets_of
 
 TITLES = ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE", "WNLI", "AX"]
 ROWS = [1063, 1821, 1725, 1379, 390965, 9796, 9847, 5463, 3000, 146, 1104]
-WELLREAD = [sys.executable, "-m", "wellread_hf.commands"]
+WELLREAD = [sys.executable, "-m", "wellread_hf.cli.wellread"]
 
 
 def record(folder: Path, kind: str, outcome: dict[str, Any]) -> Path:

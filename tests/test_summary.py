@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from recipe_runs import recipe, run_here
 
-from wellread_hf.evaluation.baselines import doubts, with_warnings
-from wellread_hf.records import StageRecord
+from wellread_hf.metrics.baselines import doubts, with_warnings
+from wellread_hf.results.summary import options_of, show_result
 from wellread_hf.settings import Corpus, Init, Running, Start, Task, Transfer
+from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
-from wellread_hf.summary import options_of, show_result
 
 COUNTS = {
     "train": {"bad": 30, "good": 10},

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.data.toyglue import write_toy_glue
+from wellread_hf.data.toy.glue import write_toy_glue
 
 SENTENCES = [
     {"sentence": f"{thing} was {verdict}", "label": label}

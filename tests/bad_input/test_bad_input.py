@@ -11,7 +11,7 @@ import pytest
 from bad_input.lines import Line, nothing_half_written, read_lines, told_in
 from recipe_runs import RECIPES, run_here
 
-from wellread_hf.commands import COMMANDS
+from wellread_hf.cli.wellread import COMMANDS
 
 # Far more than any takes, on a busy machine too.
 SECONDS = 120

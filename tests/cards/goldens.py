@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shelves import Root, chain
 
-from wellread_hf.cards import Facts, facts_of_run
+from wellread_hf.hub.cards import Facts, facts_of_run
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -35,7 +35,7 @@ CARDS: dict[str, Callable[[Path], Facts]] = {
 }
 
 if __name__ == "__main__":
-    from wellread_hf.cards import render
+    from wellread_hf.hub.cards import render
 
     for name, facts_in in CARDS.items():
         with tempfile.TemporaryDirectory() as folder:

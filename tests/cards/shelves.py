@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.records import StageRecord, digest
+from wellread_hf.store.records import StageRecord, digest
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 GLUE_AT = f"hub:nyu-mll/glue@{SHA}"

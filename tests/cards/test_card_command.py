@@ -7,8 +7,8 @@ import pytest
 from recipe_runs import Ran
 from shelves import Root, chain
 
-from wellread_hf.cards import facts_of_student, render
-from wellread_hf.commands import main
+from wellread_hf.cli.wellread import main
+from wellread_hf.hub.cards import facts_of_student, render
 from wellread_hf.students import STUDENTS, Student
 
 

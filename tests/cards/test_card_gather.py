@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelves import GLUE_AT, SHA, Root, chain
 
-from wellread_hf.cards import facts_of_run, facts_of_student, render
-from wellread_hf.cards.facts import Facts, Origin, Result
 from wellread_hf.errors import CardError, StoreError, WellreadError
-from wellread_hf.records import RECORD, StageRecord
+from wellread_hf.hub.cards import facts_of_run, facts_of_student, render
+from wellread_hf.hub.cards.facts import Facts, Origin, Result
+from wellread_hf.store.records import RECORD, StageRecord
 from wellread_hf.students import Student
 
 

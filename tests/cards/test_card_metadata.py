@@ -12,18 +12,18 @@ from huggingface_hub import parse_eval_result_entries
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from shelves import SHA, Root, chain
 
-from wellread_hf.cards import Facts, check_card, check_metadata, facts_of_run, facts_of_student, render
-from wellread_hf.cards.checks import METRIC_IDS
-from wellread_hf.cards.metadata import metadata_of
-from wellread_hf.cards.published import (
+from wellread_hf.errors import CardError
+from wellread_hf.hub.cards import Facts, check_card, check_metadata, facts_of_run, facts_of_student, render
+from wellread_hf.hub.cards.checks import METRIC_IDS
+from wellread_hf.hub.cards.metadata import metadata_of
+from wellread_hf.metrics.scores import METRICS
+from wellread_hf.paper import (
     GLUE_TEST,
     GLUE_TITLES,
     TEST_COLUMNS,
     published_test,
     release_test,
 )
-from wellread_hf.errors import CardError
-from wellread_hf.evaluation.metrics import METRICS
 from wellread_hf.students import STUDENTS, Student
 from wellread_hf.tasks import GLUE_TASKS
 

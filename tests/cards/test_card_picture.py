@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from shelves import Root, chain
 
-from wellread_hf.cards import Facts, facts_of_run, facts_of_student, picture
-from wellread_hf.charts import Point
+from wellread_hf.hub.cards import Facts, facts_of_run, facts_of_student, picture
+from wellread_hf.results.charts import Point
 from wellread_hf.students import Student
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from shelves import GLUE_AT, Root, chain
 from test_card_text import NASTY, PARSER
 
-from wellread_hf.cards import Card, Facts, facts_of_run, facts_of_student, render
-from wellread_hf.cards.facts import Origin, Score
-from wellread_hf.cards.metadata import metadata_of
-from wellread_hf.cards.render import percent
 from wellread_hf.errors import CardError
+from wellread_hf.hub.cards import Card, Facts, facts_of_run, facts_of_student, render
+from wellread_hf.hub.cards.facts import Origin, Score
+from wellread_hf.hub.cards.metadata import metadata_of
+from wellread_hf.hub.cards.render import percent
 from wellread_hf.models.loading import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.students import STUDENTS, Student

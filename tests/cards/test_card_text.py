@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from wellread_hf.cards.text import code, duration, fence, markdown, plain, without_places
+from wellread_hf.hub.cards.text import code, duration, fence, markdown, plain, without_places
 
 PARSER = MarkdownIt("commonmark").enable("table")
 NASTY = (

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from goldens import GOLDEN
 
-from wellread_hf.cards.secrets import secrets_in
-from wellread_hf.cards.text import markdown
-from wellread_hf.records import StageRecord
+from wellread_hf.hub.cards.secrets import secrets_in
+from wellread_hf.hub.cards.text import markdown
+from wellread_hf.store.records import StageRecord
 
 HERE = Path(__file__).parents[2]
 

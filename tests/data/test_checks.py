@@ -5,9 +5,9 @@ import json
 import pytest
 
 from wellread_hf.errors import WellreadError
-from wellread_hf.graph import check, in_order
 from wellread_hf.settings import Corpus, Label, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages import distill, finetune, label, pack, train_tokenizer
+from wellread_hf.store.graph import check, in_order
 
 
 @pytest.fixture

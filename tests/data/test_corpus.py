@@ -11,8 +11,8 @@ import pytest
 
 from wellread_hf.data.corpus import Source
 from wellread_hf.errors import DataError, SettingsError
-from wellread_hf.inputs import find_sources, texts_of
 from wellread_hf.settings import Running
+from wellread_hf.stages.inputs import find_sources, texts_of
 
 TEXTS = ["A first text.", "Ein zweiter, mit Umlaut: ü.", "三番目", "emoji 🎬 and a  double space"]
 

@@ -10,10 +10,10 @@ import yaml
 
 from wellread_hf.data.glue_rows import load_glue_rows
 from wellread_hf.data.rows import load_task
-from wellread_hf.data.toyglue import write_toy_glue
+from wellread_hf.data.toy.glue import write_toy_glue
 from wellread_hf.errors import DataError, LabelError
-from wellread_hf.locations import locate
 from wellread_hf.settings import Task
+from wellread_hf.store.places import locate
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 

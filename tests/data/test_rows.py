@@ -15,9 +15,9 @@ import pytest
 from wellread_hf.data.corpus import Source
 from wellread_hf.data.rows import Rows, check_columns, draw_rows, load_task, task_home
 from wellread_hf.errors import DataError, LabelError, UnknownNameError
-from wellread_hf.inputs import find_task
-from wellread_hf.locations import locate
 from wellread_hf.settings import Running, Task
+from wellread_hf.stages.inputs import find_task
+from wellread_hf.store.places import locate
 from wellread_hf.tasks import GLUE_TASKS
 
 TRAIN = [("good", 1), ("bad", 0), ("fine", 1)]

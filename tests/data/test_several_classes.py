@@ -9,8 +9,8 @@ import pytest
 
 from wellread_hf.data.rows import load_task, tell_classes
 from wellread_hf.errors import LabelError
-from wellread_hf.inputs import find_task
 from wellread_hf.settings import Running, Task
+from wellread_hf.stages.inputs import find_task
 
 LISTS = [["sad", "angry"], [], ["glad"], ["angry"]]
 MATRIX = [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 0, 0]]

@@ -16,8 +16,8 @@ from wellread_hf.data import files
 from wellread_hf.data.corpus import Source
 from wellread_hf.data.rows import load_task
 from wellread_hf.errors import DataError, LabelError
-from wellread_hf.inputs import find_task
 from wellread_hf.settings import Running, Task
+from wellread_hf.stages.inputs import find_task
 
 # What formats treat as something else than text: missing, numbers, dates, quotes, separators, ends of lines.
 TEXTS = [

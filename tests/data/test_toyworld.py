@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wellread_hf.data.toyworld import CORPUS_WORDS, ToyWorldSettings, probe_accuracy, write_toy_world
+from wellread_hf.data.toy.world import CORPUS_WORDS, ToyWorldSettings, probe_accuracy, write_toy_world
 from wellread_hf.errors import SettingsError
 
 SIZES = ToyWorldSettings(
@@ -83,7 +83,7 @@ def test_writes_what_the_settings_ask_for(world):
 
 def test_same_settings_give_the_same_bytes_whatever_the_hash_seed(world, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from wellread_hf.data.toyworld import *\n"
+        "import sys; from pathlib import Path; from wellread_hf.data.toy.world import *\n"
         f"write_toy_world(Path(sys.argv[1]), {SIZES!r})"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "123"}
@@ -184,5 +184,5 @@ def test_a_world_with_too_few_words_is_refused(kind):
 
 
 def test_importing_it_is_cheap():
-    code = "import sys, wellread_hf.data.toyworld; sys.exit('torch' in sys.modules)"
+    code = "import sys, wellread_hf.data.toy.world; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

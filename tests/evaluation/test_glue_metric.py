@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from wellread_hf.errors import DataError, NotFiniteError, SourceError, UnknownNameError
-from wellread_hf.evaluation import modules
-from wellread_hf.evaluation.metrics import scores_of
-from wellread_hf.evaluation.modules import load_glue_metric, try_glue_metric
+from wellread_hf.metrics import modules
+from wellread_hf.metrics.modules import load_glue_metric, try_glue_metric
+from wellread_hf.metrics.scores import scores_of
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wellread_hf.errors import DataError, NotFiniteError, UnknownNameError
-from wellread_hf.evaluation.metrics import METRICS, predictions_from, scores, scores_of
+from wellread_hf.metrics.scores import METRICS, predictions_from, scores, scores_of
 
 OF_CLASSES = ("accuracy", "f1", "matthews_correlation")
 OF_VALUES = ("pearson", "spearman")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pushes import parcel
 
-from wellread_hf.cli import with_errors_told
+from wellread_hf.cli.recipe import with_errors_told
 from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publishing import publish
 

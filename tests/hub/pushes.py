@@ -10,7 +10,7 @@ from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.parcels import LocalFile, Parcel
 from wellread_hf.hub.publishing import publish
 from wellread_hf.hub.reports import Report
-from wellread_hf.records import StageRecord
+from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
 
 TOKEN = "token-of-alice"

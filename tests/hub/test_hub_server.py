@@ -662,7 +662,7 @@ def test_a_task_on_the_hub_is_read_as_one_that_lies_here(hub, api, tmp_path):
         hub,
         tmp_path / "home",
         "from wellread_hf.data.rows import load_task\n"
-        "from wellread_hf.locations import locate\n"
+        "from wellread_hf.store.places import locate\n"
         "from wellread_hf.settings import Task\n"
         "task = Task(name='mine', data='alice/d', columns=('text',))\n"
         "loaded = load_task(task, [locate('alice/d', 'dataset', '--task.data')])\n"

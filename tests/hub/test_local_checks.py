@@ -11,10 +11,10 @@ from hub_server import HubServer
 from pushes import TOKEN, only_reads
 from safetensors.numpy import load_file, save_file
 
-from wellread_hf import commands
+from wellread_hf.cli.wellread import main
 from wellread_hf.errors import PublishError
 from wellread_hf.hub.parcels import LocalFile, Parcel, check_parcels
-from wellread_hf.records import outputs_of
+from wellread_hf.store.records import outputs_of
 
 # Put together here, so that nothing in this repository looks like a token.
 LIKE_A_TOKEN = "hf" + "_" + "aB3" * 11
@@ -39,7 +39,7 @@ def wellread(
     def called(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["wellread", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            commands.main()
+            main()
         told = capsys.readouterr()
         return int(str(ended.value.code or 0)), told.out, told.err
 

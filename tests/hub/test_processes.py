@@ -155,7 +155,7 @@ def test_the_token_is_nowhere(debug: tuple[str, ...], hub: HubServer, finished: 
     hub.fault("/commit/", status=500)
     hub.fault("^PUT", "drop_upload")
     hub.fault("POST /api/collections$", status=403, times=None)
-    command = [sys.executable, "-m", "wellread_hf.commands", "publish", finished, "--namespace", "alice"]
+    command = [sys.executable, "-m", "wellread_hf.cli.wellread", "publish", finished, "--namespace", "alice"]
     environment = hub.environment(tmp_path / "home", "alice") | {"HF_DEBUG": "1" if debug else ""}
     done = subprocess.run(
         [*command, *debug],

@@ -21,8 +21,8 @@ from wellread_hf.hub.parcels import LocalFile, Parcel, model_parcel
 from wellread_hf.hub.pulling import pull_soft_labels
 from wellread_hf.hub.runs import parcel_of_run
 from wellread_hf.hub.verifying import verify
-from wellread_hf.records import StageRecord
 from wellread_hf.settings import Label
+from wellread_hf.store.records import StageRecord
 from wellread_hf.training.soft_labels import SoftLabels, label_rows
 
 NAME = "alice/bert-2-128"

@@ -45,7 +45,7 @@ def main() -> int:
     """Pushes, pushes again, verifies and loads; returns the first status that is not 0."""
     world = next(RUNS.glob("toyworld-*/task/test.jsonl"))
     texts = [json.loads(line)["sentence"] for line in world.read_text().splitlines()[:3]]
-    wellread = [sys.executable, "-m", "wellread_hf.commands"]
+    wellread = [sys.executable, "-m", "wellread_hf.cli.wellread"]
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         push = [*wellread, "publish", *students(), "--namespace", "demo", "--report", f"{folder}/report.json"]
         steps = {

@@ -16,7 +16,6 @@ from transformers import (
 )
 
 from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
-from wellread_hf.locations import Location
 from wellread_hf.models.loading import (
     check_fit,
     load_classifier,
@@ -24,6 +23,7 @@ from wellread_hf.models.loading import (
     load_tokenizer,
     new_classifier,
 )
+from wellread_hf.store.places import Location
 from wellread_hf.students import Student
 
 WORDS = 150

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.graph import Stage, carry_out
-from wellread_hf.scoreboard import scoreboard
+from wellread_hf.results.scoreboard import scoreboard
+from wellread_hf.results.trials import TABLE, Trial, TrialTable
+from wellread_hf.store.graph import Stage, carry_out
 from wellread_hf.students import Student
 from wellread_hf.tasks import GLUE_SETS, sets_of
-from wellread_hf.trials import TABLE, Trial, TrialTable
 
 
 def trained(

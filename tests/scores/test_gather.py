@@ -9,10 +9,10 @@ import pytest
 from boards import board, sweep, trials_of
 
 from wellread_hf.errors import SettingsError, StoreError
-from wellread_hf.scores.gather import gather
-from wellread_hf.scores.rows import Gathered
+from wellread_hf.results.scores.gather import gather
+from wellread_hf.results.scores.rows import Gathered
+from wellread_hf.results.trials import TABLE
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
-from wellread_hf.trials import TABLE
 
 ALL = tuple(GLUE_TASKS)
 SST2 = {(1e-4, 32): [0.70, 0.80, 0.75], (3e-4, 8): [0.90, "failed", 0.95], (3e-4, 32): [0.74, 0.80, 0.80]}

@@ -11,14 +11,14 @@ from boards import board, sweep, trials_of
 from PIL import Image
 from recipe_runs import ROOT, run_command
 
-from wellread_hf.cards.published import published_test
-from wellread_hf.scores.gather import gather
-from wellread_hf.scores.picture import draw_scores, figure_of
-from wellread_hf.scores.rows import Row
+from wellread_hf.paper import published_test
+from wellread_hf.results.scores.gather import gather
+from wellread_hf.results.scores.picture import draw_scores, figure_of
+from wellread_hf.results.scores.rows import Row
 from wellread_hf.students import METHODS, STUDENTS, Student
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
-WELLREAD = [sys.executable, "-m", "wellread_hf.commands"]
+WELLREAD = [sys.executable, "-m", "wellread_hf.cli.wellread"]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_mistake_is_one_sentence_and_status_2(
 def test_it_loads_no_torch(runs: Path) -> None:
     program = (
         f"import sys; sys.argv = ['wellread', 'scores', {str(runs)!r}]\n"
-        "from wellread_hf.commands import main\nmain()\n"
+        "from wellread_hf.cli.wellread import main\nmain()\n"
         "print(sorted({'torch', 'transformers', 'datasets', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -17,20 +17,20 @@ from recipe_runs import Ran, recipe, run_here
 from transformers import AutoTokenizer
 
 from wellread_hf.data.rows import load_task
-from wellread_hf.data.toyworld import LABEL_NAMES
+from wellread_hf.data.toy.world import LABEL_NAMES
 from wellread_hf.errors import SettingsError
-from wellread_hf.graph import carry_out, in_order
-from wellread_hf.inputs import TransferSet, find_task
+from wellread_hf.experiments.study.catalogue import STUDIES
+from wellread_hf.experiments.study.known import PATIENT, PD
+from wellread_hf.experiments.study.planning import Plan
+from wellread_hf.experiments.study.settings import ON_TOY
+from wellread_hf.experiments.study.spelling import spelt_as_typed
+from wellread_hf.experiments.study.transfer_text import FILE, transfer_text
 from wellread_hf.models.loading import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.settings import Running, Task, Transfer
+from wellread_hf.stages.inputs import TransferSet, find_task
+from wellread_hf.store.graph import carry_out, in_order
 from wellread_hf.students import Student
-from wellread_hf.study.catalogue import STUDIES
-from wellread_hf.study.known import PATIENT, PD
-from wellread_hf.study.planning import Plan
-from wellread_hf.study.settings import ON_TOY
-from wellread_hf.study.spelling import spelt_as_typed
-from wellread_hf.study.transfer_text import FILE, transfer_text
 
 TEXT = ("--scale", "text", "--dry-run")
 BUDGET = (

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 
 from wellread_hf.errors import SettingsError, StoreError
-from wellread_hf.graph import Stage, carry_out
-from wellread_hf.records import StageRecord
+from wellread_hf.experiments.study.arms import Arm, Finding, Study
+from wellread_hf.experiments.study.catalogue import STUDIES
+from wellread_hf.experiments.study.collecting import BEGIN, END, collect, overview
+from wellread_hf.experiments.study.drawing import draw
+from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
+from wellread_hf.experiments.study.predicting import Predictions
+from wellread_hf.experiments.study.results import code_versions, results
+from wellread_hf.experiments.study.running import studies_stages, study_stage
+from wellread_hf.experiments.study.settings import ON_TOY, StudySettings
+from wellread_hf.experiments.study.time_left import estimate
+from wellread_hf.experiments.study.writing import page, verdict_table
 from wellread_hf.settings import Task
+from wellread_hf.store.graph import Stage, carry_out
+from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
-from wellread_hf.study.arms import Arm, Finding, Study
-from wellread_hf.study.catalogue import STUDIES
-from wellread_hf.study.collecting import BEGIN, END, collect, overview
-from wellread_hf.study.drawing import draw
-from wellread_hf.study.planning import PlannedRun, PlannedStudy
-from wellread_hf.study.predicting import Predictions
-from wellread_hf.study.results import code_versions, results
-from wellread_hf.study.running import studies_stages, study_stage
-from wellread_hf.study.settings import ON_TOY, StudySettings
-from wellread_hf.study.time_left import estimate
-from wellread_hf.study.writing import page, verdict_table
 
 Scorer = Callable[[Arm, Student, int], float]
 

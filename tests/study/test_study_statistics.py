@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wellread_hf.study.likeness import rank_correlation
-from wellread_hf.study.statistics import (
+from wellread_hf.experiments.study.likeness import rank_correlation
+from wellread_hf.experiments.study.statistics import (
     MARGIN,
     Claim,
     Difference,
@@ -80,7 +80,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
 
 @pytest.mark.parametrize("metric", ["f1", "matthews_correlation", "pearson", "spearman"])
 def test_what_is_no_mean_over_rows_has_the_error_that_a_bootstrap_finds(metric: str) -> None:
-    from wellread_hf.evaluation.metrics import METRICS
+    from wellread_hf.metrics.scores import METRICS
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 600) if metric in ("f1", "matthews_correlation") else rng.normal(0, 1, 600)

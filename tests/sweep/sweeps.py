@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.trials import TABLE, Trial, TrialTable
+from wellread_hf.results.trials import TABLE, Trial, TrialTable
 
 ROOT = Path(__file__).parents[2]
 

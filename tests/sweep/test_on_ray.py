@@ -16,11 +16,11 @@ from recipe_runs import recipe, run_command, run_here
 from sweeps import boards, options, results, rows, started, wait_for
 
 from wellread_hf.errors import SettingsError
+from wellread_hf.experiments.sweep.engine import check_engine
+from wellread_hf.experiments.sweep.jobs import Job
+from wellread_hf.experiments.sweep.settings import Engine
+from wellread_hf.results.trials import Trial
 from wellread_hf.students import STUDENTS, Student
-from wellread_hf.sweep.engine import check_engine
-from wellread_hf.sweep.jobs import Job
-from wellread_hf.sweep.settings import Engine
-from wellread_hf.trials import Trial
 
 pytest.importorskip("ray")
 
@@ -125,7 +125,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_without_ray_the_one_command_is_told(
     encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("wellread_hf.sweep.on_ray")]:
+    for name in [name for name in sys.modules if name.startswith("wellread_hf.experiments.sweep.on_ray")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails
     ran = run_here(capfd, "sweep", *options(encoder, tmp_path, "--engine", "ray"))
@@ -134,7 +134,7 @@ def test_without_ray_the_one_command_is_told(
 
 
 def test_a_larger_student_takes_more() -> None:
-    from wellread_hf.sweep.on_ray import size_of
+    from wellread_hf.experiments.sweep.on_ray import size_of
 
     sizes = [size_of(student) for student in sorted(STUDENTS, key=Student.parameters)]
     assert sizes == sorted(sizes)
@@ -143,8 +143,8 @@ def test_a_larger_student_takes_more() -> None:
 
 
 def test_a_job_never_asks_for_more_than_a_machine_has() -> None:
-    from wellread_hf.graph import Stage
-    from wellread_hf.sweep.on_ray import _share
+    from wellread_hf.experiments.sweep.on_ray import _share
+    from wellread_hf.store.graph import Stage
 
     stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
     job = Job(stage=stage, student=Student(12, 768))
@@ -163,8 +163,8 @@ def test_early_stopping_compares_only_likes() -> None:
     """Fed with results by hand: each kind's poorer trials stop, however good another kind's are."""
     from types import SimpleNamespace
 
-    from wellread_hf.graph import Stage
-    from wellread_hf.sweep.asha import compare_likes
+    from wellread_hf.experiments.sweep.asha import compare_likes
+    from wellread_hf.store.graph import Stage
 
     stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
     kinds = ["a", "b", "a", "b", "a", None]

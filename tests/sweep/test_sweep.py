@@ -17,13 +17,13 @@ from recipe_runs import Ran, launch, recipe, run_here
 from sweeps import boards, options, results, rows, started, wait_for
 
 from wellread_hf.errors import SettingsError
-from wellread_hf.glue_runs import GlueSettings
-from wellread_hf.records import StageRecord
+from wellread_hf.experiments.glue_runs import GlueSettings
+from wellread_hf.experiments.sweep.grid import Grid, levels
+from wellread_hf.experiments.sweep.settings import Engine, SweepSettings, smoke_sweep
+from wellread_hf.results.trials import TABLE, TrialTable
 from wellread_hf.settings import Lora, Running
-from wellread_hf.sweep.grid import Grid, levels
-from wellread_hf.sweep.settings import Engine, SweepSettings, smoke_sweep
-from wellread_hf.toy import SMOKE
-from wellread_hf.trials import TABLE, TrialTable
+from wellread_hf.stages.toy import SMOKE
+from wellread_hf.store.records import StageRecord
 
 
 def _run(capfd: Any, *words: object) -> Ran:
@@ -300,7 +300,7 @@ def test_a_trial_that_another_sweep_works_on_is_waited_for(encoder: Path, tmp_pa
 def test_a_reader_that_holds_the_table_costs_no_row(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from wellread_hf.trials import table
+    from wellread_hf.results.trials import table
 
     monkeypatch.setattr(table, "_PATIENCE", 0.2)
     words = options(encoder, tmp_path, "--tasks", "sst2", "--seeds", 1)
@@ -328,7 +328,7 @@ def test_a_reader_that_holds_the_table_costs_no_row(
 def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from wellread_hf.sweep.running import _Sitting
+    from wellread_hf.experiments.sweep.running import _Sitting
 
     glue = replace(smoke_sweep(SweepSettings()).glue, weights=str(encoder), from_mnli=True)
     settings = SweepSettings(

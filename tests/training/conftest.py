@@ -9,7 +9,7 @@ import torch
 from launched import Recipes
 from transformers import AutoTokenizer
 
-from wellread_hf.data.toyworld import ToyWorldSettings, write_toy_world
+from wellread_hf.data.toy.world import ToyWorldSettings, write_toy_world
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,7 @@ _PRELOAD = [
     "datasets",
     "wellread_hf.stages",
     "wellread_hf.data.rows",
-    "wellread_hf.evaluation.metrics",
+    "wellread_hf.metrics.scores",
     "wellread_hf.models.inference",
     "wellread_hf.models.saving",
     "wellread_hf.training.pretraining",

@@ -13,9 +13,9 @@ from launched import Recipes
 
 from wellread_hf import stages
 from wellread_hf.errors import DataError, StoreError
-from wellread_hf.graph import Stage, carry_out, find, in_order
-from wellread_hf.locations import locate
 from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Start, Task, Tuning
+from wellread_hf.store.graph import Stage, carry_out, find, in_order
+from wellread_hf.store.places import locate
 
 
 def _stage(root: Path, name: str, after: list[Stage] | None = None, calls: list[str] | None = None) -> Stage:

@@ -32,11 +32,11 @@ from transformers import (
 from wellread_hf import stages
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.hub.parcels import model_parcel
-from wellread_hf.locations import Location
 from wellread_hf.models.loading import load_classifier
 from wellread_hf.models.lora import add_lora, exact_logits
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages.adapting import save_lora
+from wellread_hf.store.places import Location
 
 MARK = "complete.json"
 SIZES = {"vocab_size": 60, "max_position_embeddings": 64, "num_labels": 2}

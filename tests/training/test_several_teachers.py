@@ -19,12 +19,12 @@ from transformers import (
 )
 
 from wellread_hf import stages
-from wellread_hf.data.toyworld import LABEL_NAMES
-from wellread_hf.graph import Stage, carry_out
+from wellread_hf.data.toy.world import LABEL_NAMES
 from wellread_hf.models.loading import new_classifier
-from wellread_hf.records import StageRecord
 from wellread_hf.settings import Label, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages import combine
+from wellread_hf.store.graph import Stage, carry_out
+from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
 from wellread_hf.training.soft_labels import SoftLabels, mean_logits, text_hashes, write_rows
 

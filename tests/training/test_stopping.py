@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from wellread_hf.errors import Terminated
-from wellread_hf.training.stopping import after_a_checkpoint, end_if_asked, signal_heard, signals_heard
+from wellread_hf.store.signals import after_a_checkpoint, end_if_asked, signal_heard, signals_heard
 
 NUMBERS = [signal.SIGTERM, signal.SIGHUP]
 

@@ -12,7 +12,7 @@ from row_encoders import of_bert
 from tiny import SPECIAL, random_rows, tiny_classifier, weights_of, word_tokenizer
 
 from wellread_hf.data.order import length_grouped, whole_run
-from wellread_hf.evaluation.metrics import scores
+from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encoding import EncodedRows, PadCollator, encode
 from wellread_hf.models.inference import logits_in_order
 from wellread_hf.settings import Objective, Optim, Running, Tuning

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from wellread_hf.trials import Trial
+from wellread_hf.results.trials import Trial
 
 TRIAL = Trial(
     digest="d0",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import trial
 
-from wellread_hf.trials import Trial, best_points, points
+from wellread_hf.results.trials import Trial, best_points, points
 
 GRID = ["student", "method", "task", "learning_rate", "batch_size", "seed"]
 

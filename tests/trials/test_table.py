@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rows import trial
 
 from wellread_hf.errors import DiskFullError, NotFiniteError, StoreError
-from wellread_hf.trials import TABLE, Trial, TrialTable
+from wellread_hf.results.trials import TABLE, Trial, TrialTable
 
 HERE = Path(__file__).parent
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rows import trial
 
-from wellread_hf.trials import TrialTable
+from wellread_hf.results.trials import TrialTable
 
 with TrialTable(Path(sys.argv[1])) as table:
     for number in range(int(sys.argv[2]), 10**9):

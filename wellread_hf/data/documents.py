@@ -22,7 +22,7 @@ from wellread_hf.data.tokens import (
     unknown_in,
 )
 from wellread_hf.errors import DataError
-from wellread_hf.records import commit, removed_if_failed
+from wellread_hf.store.records import commit, removed_if_failed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -12,7 +12,7 @@ from wellread_hf.data.corpus import checked_text
 from wellread_hf.data.rows import Labels, as_labelled
 from wellread_hf.data.tables import open_table, split_names
 from wellread_hf.errors import DataError, nearest
-from wellread_hf.locations import Location
+from wellread_hf.store.places import Location
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 

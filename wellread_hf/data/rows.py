@@ -21,9 +21,9 @@ from wellread_hf.data.corpus import Source, checked_text
 from wellread_hf.data.several_classes import each_label, indicators, list_of, list_of_columns
 from wellread_hf.data.tables import Table, open_table, split_names
 from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
-from wellread_hf.locations import Location
-from wellread_hf.progress import tell
 from wellread_hf.settings import Task
+from wellread_hf.store.places import Location
+from wellread_hf.store.progress import tell
 from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts, nearest_task
 
 # GLUE's numbers of rows, which are nobody's labels.

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.errors import DataError, StoreError, TokenizerError
-from wellread_hf.progress import bar
-from wellread_hf.records import commit, removed_if_failed
+from wellread_hf.store.progress import bar
+from wellread_hf.store.records import commit, removed_if_failed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

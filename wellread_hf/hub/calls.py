@@ -15,8 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from wellread_hf.errors import AuthenticationError, HubError, TryLaterError, WellreadError
 from wellread_hf.hub.client import AGAIN, AnsweredAgain, one_line
-from wellread_hf.locations import is_transport_error
-from wellread_hf.progress import say
+from wellread_hf.store.places import is_transport_error
+from wellread_hf.store.progress import say
 
 Answer = TypeVar("Answer")
 

@@ -14,7 +14,7 @@ from wellread_hf.hub.parcels import Parcel, check_parcels, hash_files, order_of
 from wellread_hf.hub.publishing import publish
 from wellread_hf.hub.reports import Report
 from wellread_hf.hub.runs import parcel_of_run
-from wellread_hf.progress import bar
+from wellread_hf.store.progress import bar
 
 _FILES_SHOWN = 7
 

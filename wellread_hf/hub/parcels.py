@@ -16,11 +16,11 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 from safetensors import SafetensorError, safe_open
 
-from wellread_hf.cards.secrets import secrets_in
 from wellread_hf.errors import PublishError
-from wellread_hf.locations import RepoType
-from wellread_hf.progress import bar
-from wellread_hf.records import ADAPTER, RECORD
+from wellread_hf.hub.cards.secrets import secrets_in
+from wellread_hf.store.places import RepoType
+from wellread_hf.store.progress import bar
+from wellread_hf.store.records import ADAPTER, RECORD
 
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _MAY_BE_THERE = ("special_tokens_map.json", "vocab.txt")

@@ -36,7 +36,7 @@ from wellread_hf.hub.pushing import (
     set_tag,
 )
 from wellread_hf.hub.reports import CONFLICT, DONE, FAILED, INTERRUPTED, UNAUTHORISED, RepoResult, Report
-from wellread_hf.progress import bar
+from wellread_hf.store.progress import bar
 
 Result = TypeVar("Result")
 

@@ -11,7 +11,7 @@ from wellread_hf.errors import StoreError, library_errors_as
 from wellread_hf.hub.calls import Patience
 from wellread_hf.hub.checking import fetch_repository
 from wellread_hf.hub.client import one_line
-from wellread_hf.records import RECORD, StageRecord, commit
+from wellread_hf.store.records import RECORD, StageRecord, commit
 from wellread_hf.training.soft_labels import SoftLabels
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*-[0-9a-f]{64}")

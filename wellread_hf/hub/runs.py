@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from wellread_hf.cards import facts_of_run, render
-from wellread_hf.cards.soft_labels import soft_labels_card, soft_labels_of
 from wellread_hf.errors import PublishError
+from wellread_hf.hub.cards import facts_of_run, render
+from wellread_hf.hub.cards.soft_labels import soft_labels_card, soft_labels_of
 from wellread_hf.hub.parcels import Parcel, model_parcel, soft_labels_parcel
-from wellread_hf.records import RECORD, StageRecord
+from wellread_hf.store.records import RECORD, StageRecord
 
 _MODELS = ("adopt", "pretrain", "finetune", "distill")
 

@@ -9,18 +9,18 @@ import yaml
 from huggingface_hub import HfApi, ModelCard, get_token
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-from wellread_hf.cards.checks import METRIC_IDS
 from wellread_hf.data.rows import load_task
 from wellread_hf.errors import HubError, SourceError, library_errors_as
-from wellread_hf.evaluation.metrics import scores
 from wellread_hf.hub.calls import Patience
+from wellread_hf.hub.cards.checks import METRIC_IDS
 from wellread_hf.hub.checking import fetch_repository
 from wellread_hf.hub.client import one_line
-from wellread_hf.locations import locate
+from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encoding import encode, row_encoder
 from wellread_hf.models.inference import logits_in_order
 from wellread_hf.models.loading import positions_of
 from wellread_hf.settings import Task
+from wellread_hf.store.places import locate
 from wellread_hf.tasks import GLUE, GLUE_TASKS
 
 # Half of the last digit that a card shows, in percent.

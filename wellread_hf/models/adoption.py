@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SourceError
-from wellread_hf.locations import Location, fetch
+from wellread_hf.store.places import Location, fetch
 
 if TYPE_CHECKING:
     from torch import Tensor

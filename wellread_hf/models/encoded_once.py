@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wellread_hf.models.encoding import EncodedRows, RowEncoder, encode
-from wellread_hf.records import digest, write_atomically
+from wellread_hf.store.records import digest, write_atomically
 
 ROWS = ".rows"
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from wellread_hf.errors import DataError, TokenizerError
 from wellread_hf.models.loading import check_fit, positions_of
 from wellread_hf.models.plain_text import PlainText
-from wellread_hf.progress import bar, tell
+from wellread_hf.store.progress import bar, tell
 
 # Rows tokenised in one call.
 _BATCH = 8_192

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wellread_hf.errors import SourceError, library_errors_as
 from wellread_hf.models.encoding import EncodedRows, PadCollator, RowEncoder, encode
-from wellread_hf.progress import bar
+from wellread_hf.store.progress import bar
 
 _BATCH_TOKENS = 8192
 # A CPU is faster with less: activations stay in its caches, and small batches pad less (docs/performance.md).

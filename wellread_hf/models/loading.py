@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
-from wellread_hf.locations import Location
 from wellread_hf.models.weights import is_adapter, load_merged, load_whole, loading
-from wellread_hf.progress import tell
+from wellread_hf.store.places import Location
+from wellread_hf.store.progress import tell
 from wellread_hf.students import Student
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
-from wellread_hf.locations import Location
 from wellread_hf.models.encoding import EncodedRows, PadCollator
 from wellread_hf.settings import Lora
+from wellread_hf.store.places import Location
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from wellread_hf.locations import Location
 from wellread_hf.models.adoption import read_config
+from wellread_hf.store.places import Location
 
 
 def load_bert(

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from wellread_hf.errors import SourceError, WellreadError, cause, library_errors_as
-from wellread_hf.locations import Location, fetch
+from wellread_hf.store.places import Location, fetch
 
 _WEIGHTS = "model.safetensors"
 _ADAPTER_CONFIG = "adapter_config.json"

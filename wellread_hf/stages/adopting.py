@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wellread_hf.errors import StoreError
-from wellread_hf.graph import Stage, find, short_name
-from wellread_hf.locations import Location
 from wellread_hf.models.adoption import SENTENCES, load_released, parity, read_config
-from wellread_hf.records import unchecked
 from wellread_hf.settings import Running
+from wellread_hf.store.graph import Stage, find, short_name
+from wellread_hf.store.places import Location
+from wellread_hf.store.records import unchecked
 from wellread_hf.students import STUDENTS
 
 # In logits; the same weights on the same machine give the same bits.

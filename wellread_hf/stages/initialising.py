@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SettingsError, TokenizerError
-from wellread_hf.graph import Stage, find, short_name
-from wellread_hf.locations import Location, fetch
 from wellread_hf.settings import Init, Running
+from wellread_hf.store.graph import Stage, find, short_name
+from wellread_hf.store.places import Location, fetch
 from wellread_hf.students import Student
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Any
 
 from wellread_hf.data.corpus import is_to_be_made
 from wellread_hf.errors import LabelError, SettingsError, SourceError, StoreError, library_errors_as
-from wellread_hf.graph import Stage, find
-from wellread_hf.inputs import (
+from wellread_hf.metrics.baselines import with_warnings
+from wellread_hf.settings import Label, Running, Task, Transfer
+from wellread_hf.stages.inputs import (
     TransferSet,
     check_task,
     find_task,
@@ -18,10 +19,10 @@ from wellread_hf.inputs import (
     task_identity,
     task_version,
 )
-from wellread_hf.locations import Location
-from wellread_hf.records import StageRecord
-from wellread_hf.settings import Label, Running, Task, Transfer
-from wellread_hf.stages.comparing import config_of, shape_of
+from wellread_hf.stages.objectives import config_of, shape_of
+from wellread_hf.store.graph import Stage, find
+from wellread_hf.store.places import Location
+from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Shape
 from wellread_hf.tasks import TaskFacts
 
@@ -54,7 +55,7 @@ def label(
         from accelerate import PartialState
 
         from wellread_hf.data.rows import load_task, tell_classes
-        from wellread_hf.evaluation.metrics import scores
+        from wellread_hf.metrics.scores import scores
         from wellread_hf.models.encoding import encode, row_encoder, tell_cut
         from wellread_hf.models.inference import check_reads, logits_in_order
         from wellread_hf.models.loading import load_classifier, load_tokenizer
@@ -94,7 +95,7 @@ def label(
                 "teacher_validation": found,
                 "teacher_validation_rows": len(loaded.validation.texts),
             }
-        return outcome
+        return with_warnings(outcome)
 
     return Stage(
         kind="label",

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from wellread_hf.graph import Stage, find
-from wellread_hf.inputs import find_task, task_identity
-from wellread_hf.records import digest, file_digest, write_atomically
 from wellread_hf.settings import Running, Task
+from wellread_hf.stages.inputs import find_task, task_identity
+from wellread_hf.store.graph import Stage, find
+from wellread_hf.store.records import digest, file_digest, write_atomically
 from wellread_hf.tasks import GLUE_SETS, sets_of
 
 # What the arithmetic of the metrics is done by.
@@ -39,7 +39,7 @@ def predict(
 
         from wellread_hf.data.glue_rows import load_glue_rows
         from wellread_hf.data.predictions import file_name, predictions_of, within_scale
-        from wellread_hf.evaluation.metrics import predictions_from, scores
+        from wellread_hf.metrics.scores import predictions_from, scores
         from wellread_hf.models.encoded_once import encode_once
         from wellread_hf.models.encoding import row_encoder
         from wellread_hf.models.inference import logits_in_order
@@ -93,7 +93,7 @@ def check_glue(tasks: Sequence[Task], running: Running, after: Sequence[Stage] =
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.glue_rows import load_glue_rows
         from wellread_hf.data.rows import load_task
-        from wellread_hf.evaluation.modules import try_glue_metric
+        from wellread_hf.metrics.modules import try_glue_metric
 
         counts: dict[str, int] = {}
         for task in tasks:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from wellread_hf.data.tokens import masked_positions_per_block
 from wellread_hf.errors import TokenizerError
-from wellread_hf.graph import Stage, find, short_name
-from wellread_hf.inputs import check_sources, find_sources, identity_of, source_identity, texts_of
-from wellread_hf.locations import Location
+from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Corpus, Pretrain, Running
-from wellread_hf.stages.comparing import shape_of
+from wellread_hf.stages.inputs import check_sources, find_sources, identity_of, source_identity, texts_of
+from wellread_hf.stages.objectives import shape_of
+from wellread_hf.store.graph import Stage, find, short_name
+from wellread_hf.store.places import Location
 from wellread_hf.students import BERT_DROPOUT, Student
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
                 {"hidden_dropout_prob": BERT_DROPOUT, "attention_probs_dropout_prob": BERT_DROPOUT}
             )
         save_model(model, tokenizer, stage.folder)
-        return outcome
+        return with_warnings(outcome)
 
     student = Student.parse(settings.student)
     name = student.name if start_at is None else short_name(settings.start)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import LabelError, SettingsError
-from wellread_hf.graph import Stage, find, on_main_process, short_name
-from wellread_hf.inputs import (
+from wellread_hf.metrics.baselines import with_warnings
+from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
+from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
+from wellread_hf.stages.inputs import (
     TASK,
     TransferSet,
     check_task,
@@ -18,11 +20,10 @@ from wellread_hf.inputs import (
     task_identity,
     task_version,
 )
-from wellread_hf.locations import Location
-from wellread_hf.records import RECORD, StageRecord, digest
-from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
-from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
-from wellread_hf.stages.comparing import check_objective, objective_identity, resolve_layers, shape_of
+from wellread_hf.stages.objectives import check_objective, objective_identity, resolve_layers, shape_of
+from wellread_hf.store.graph import Stage, find, on_main_process, short_name
+from wellread_hf.store.places import Location
+from wellread_hf.store.records import RECORD, StageRecord, digest
 from wellread_hf.students import Shape, Student
 from wellread_hf.tasks import TaskFacts
 
@@ -97,7 +98,7 @@ def _tuned(
         from accelerate import PartialState
 
         from wellread_hf.data.rows import draw_rows, load_task, tell_classes
-        from wellread_hf.evaluation.metrics import scores
+        from wellread_hf.metrics.scores import scores
         from wellread_hf.models.encoded_once import encode_once
         from wellread_hf.models.encoding import row_encoder, tell_cut
         from wellread_hf.models.inference import check_reads, logits_in_order
@@ -177,7 +178,7 @@ def _tuned(
             logits = logits_in_order(model, encode_once(loaded.test.texts, encoder, running.runs))
             outcome["test"] = scores(loaded.facts.metrics, logits, loaded.test.labels)
             outcome["test_rows"] = len(loaded.test.texts)
-        return outcome
+        return with_warnings(outcome)
 
     # Soft labels alone look at no label, however many there are.
     uses_labels = soft is None or soft[2].hard_label_share > 0

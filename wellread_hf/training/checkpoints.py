@@ -14,8 +14,8 @@ from transformers import TrainingArguments as Arguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from wellread_hf.errors import StoreError, library_errors_as
-from wellread_hf.progress import tell
-from wellread_hf.records import digest, file_digest, write_atomically
+from wellread_hf.store.progress import tell
+from wellread_hf.store.records import digest, file_digest, write_atomically
 from wellread_hf.training.arguments import CHECKPOINTS
 
 MARK = "complete.json"

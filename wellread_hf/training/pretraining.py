@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 
 from wellread_hf.data.order import shuffled
 from wellread_hf.data.tokens import Blocks
-from wellread_hf.records import write_atomically
 from wellread_hf.settings import Pretrain, Running
+from wellread_hf.store.records import write_atomically
 from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.checkpoints import find_checkpoint
 from wellread_hf.training.masked_words import ReadingObjective, masked_words

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from wellread_hf.errors import NotFiniteError
+from wellread_hf.store.signals import signal_heard
 from wellread_hf.training.cheap_dropout import cheap_dropout
 from wellread_hf.training.freed_memory import keep_freed_memory
-from wellread_hf.training.stopping import signal_heard
 from wellread_hf.training.word_gradients import clip_gradients, sparse_word_gradients
 
 

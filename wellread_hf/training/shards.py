@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from wellread_hf.errors import StoreError, cause
-from wellread_hf.records import commit
+from wellread_hf.store.records import commit
 
 _CHECKSUM = "sha256"
 _NUMBER = "[0-9]" * 5

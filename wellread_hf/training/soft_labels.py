@@ -21,8 +21,8 @@ from scipy.special import log_expit, log_softmax, logsumexp
 from wellread_hf.errors import LabelError, StoreError
 from wellread_hf.models.encoding import RowEncoder, encode, tell_cut
 from wellread_hf.models.inference import logits_and_states_of, longest_first
-from wellread_hf.progress import bar
 from wellread_hf.settings import Label
+from wellread_hf.store.progress import bar
 from wellread_hf.training.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
 
 

@@ -11,8 +11,8 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from wellread_hf.errors import StoreError, library_errors_as
-from wellread_hf.records import write_atomically
 from wellread_hf.settings import Pretrain
+from wellread_hf.store.records import write_atomically
 
 # More steps than any budget allows: the clock ends the run.
 ENDLESS = 10**8

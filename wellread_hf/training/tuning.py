@@ -15,11 +15,11 @@ from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel
 
 from wellread_hf.data.order import whole_run
-from wellread_hf.evaluation.metrics import scores
+from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encoding import EncodedRows, PadCollator
 from wellread_hf.models.inference import longest_first
-from wellread_hf.records import write_atomically
 from wellread_hf.settings import Objective, Running, Tuning
+from wellread_hf.store.records import write_atomically
 from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.checkpoints import find_checkpoint, steps_if_over
 from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer

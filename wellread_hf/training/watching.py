@@ -12,10 +12,10 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from transformers import TrainingArguments as Arguments
 
 from wellread_hf.errors import Terminated
-from wellread_hf.progress import bar
+from wellread_hf.store.progress import bar
+from wellread_hf.store.signals import after_a_checkpoint, signal_heard
 from wellread_hf.training.checkpoints import MarkCheckpoints
 from wellread_hf.training.row_mean import RowMeanTrainer, not_finite
-from wellread_hf.training.stopping import after_a_checkpoint, signal_heard
 from wellread_hf.training.time_budget import ENDLESS, TimeBudget
 
 # Hears of evaluations on dev before the last: the number, from 1, and the scores (0 to 1). A sweep that stops

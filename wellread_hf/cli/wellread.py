@@ -1,0 +1,316 @@
+"""The command `wellread`: one function a subcommand."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from wellread_hf.cli.recipe import run_recipe, with_errors_told
+from wellread_hf.cli.words import read_words
+from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, library_errors_as, nearest
+from wellread_hf.hub.options import Publishing
+
+
+def main() -> None:
+    """Runs the command `wellread`."""
+    with_errors_told(
+        "--debug" in sys.argv, lambda: _run([word for word in sys.argv[1:] if word != "--debug"])
+    )
+
+
+def _run(words: Sequence[str]) -> None:
+    # The first word is argparse's: tyro would read the options of all commands to list their names.
+    parser = ArgumentParser(
+        prog="wellread",
+        description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
+    )
+    listed = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, function in COMMANDS.items():
+        listed.add_parser(name, help=str(function.__doc__).partition("\n")[0], add_help=False)
+    if not words:
+        # Whoever types the name alone wants to know what there is.
+        parser.print_help(sys.stderr)
+        sys.exit(2)
+    name, options = words[0], words[1:]
+    if name in ("-h", "--help"):
+        parser.parse_args([name])
+    if name not in COMMANDS:
+        raise UnknownNameError(
+            f"expected one of wellread's commands ({', '.join(COMMANDS)}), got {name!r}; the nearest is "
+            f"{nearest(name, COMMANDS, 1)}, and recipes are run as python recipes/NAME.py"
+        )
+    if name == "sweep":
+        # Its options are those of a recipe's settings.
+        return _sweep(options)
+    # Called when its words are read, so that what it prints is its own.
+    read_words(wraps(COMMANDS[name])(partial(partial, COMMANDS[name])), options, f"wellread {name}")()
+
+
+def students() -> None:
+    """Print the 24 students: names, sizes, exact parameters."""
+    from wellread_hf.students import STUDENTS
+
+    print(f"{'name':12} {'alias':7} {'layers':>6} {'hidden':>6} {'heads':>5} {'parameters':>11}  release")
+    for student in STUDENTS:
+        print(
+            f"{student.name:12} {student.alias or '':7} {student.layers:6} {student.hidden:6} "
+            f"{student.heads:5} {student.parameters():11,}  {student.release}"
+        )
+
+
+def losses(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("losses.png")) -> None:
+    """Draw the losses of training stages over their steps.
+
+    Args:
+        folders: Folders of finished stages, e.g. runs/pretrain-...
+        out: The PNG to write.
+    """
+    from wellread_hf.results.charts import draw_losses
+
+    draw_losses(folders, out)
+    print(out)
+
+
+def verdicts(studies: tyro.conf.Positional[tuple[Path, ...]], page: Path) -> None:
+    """Show finished studies in a page: verdicts and pictures between two comments, their own pages beside.
+
+    Args:
+        studies: Folders of finished studies: runs/studies-..., runs/study-...
+        page: Markdown file with the lines <!-- studies: begin --> and <!-- studies: end -->.
+    """
+    from wellread_hf.experiments.study.collecting import collect
+
+    collect(studies, page)
+    print(page)
+
+
+def publish(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    publishing: Annotated[Publishing, tyro.conf.arg(name="")],
+    name: str | None = None,
+    eval_results: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+    report: Path = Path("push-report.json"),
+) -> None:
+    """Push finished stages to the Hub, each as a repository with its card; private unless --public.
+
+    Running it again is resuming: what is there already is only read.
+
+    Args:
+        runs: Folders of finished stages: pretrain, adopt, finetune, distill, label.
+        publishing: How.
+        name: Name of the repository, for a single run; default: the family's, e.g. bert-4-256-sst2.
+        eval_results: Add .eval_results/glue.yaml; for when GLUE is a registered benchmark.
+        dry_run: Show what would be done; sends nothing but reads.
+        json: Print the report as JSON.
+        report: Where the report goes, unless it is a dry run.
+    """
+    from wellread_hf.hub.command import publish_runs
+
+    sys.exit(publish_runs(runs, publishing, name, eval_results, dry_run, json, report))
+
+
+def verify(
+    repo: tyro.conf.Positional[str],
+    revision: str | None = None,
+    scores: bool = False,
+    data: str = "nyu-mll/glue",
+    max_length: int = 128,
+    deadline: float = 60.0,
+) -> None:
+    """Download a model, check every file's hash (the client does not), load it, check its card's scores.
+
+    Args:
+        repo: Id of the model.
+        revision: Branch, tag or commit.
+        scores: Recompute the dev scores that the card claims.
+        data: GLUE: Hub id or folder.
+        max_length: Tokens a row, as in training.
+        deadline: Minutes after which a call that fails is not tried again.
+    """
+    from wellread_hf.hub.command import verify_model
+    from wellread_hf.settings import Tuning
+
+    # Refuses a length that no training has, before the Hub is asked.
+    Tuning(max_length=max_length)
+    sys.exit(verify_model(repo, revision, scores, data, max_length, 60 * deadline))
+
+
+def pull(
+    repo: tyro.conf.Positional[str],
+    revision: str | None = None,
+    runs: Path = Path("runs"),
+    deadline: float = 60.0,
+) -> None:
+    """Fetch soft labels that were published, for `recipes/distill.py --labels`.
+
+    Args:
+        repo: Id of the data set.
+        revision: Branch, tag or commit.
+        runs: Folder of all stages.
+        deadline: Minutes after which a call that fails is not tried again.
+    """
+    from wellread_hf.hub.pulling import pull_soft_labels
+
+    print(pull_soft_labels(repo, runs, revision, deadline=60 * deadline))
+
+
+def submission(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("glue.zip"),
+    baseline_for_missing: tyro.conf.FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Pack stored test predictions of all of GLUE's tasks into the zip that its server takes.
+
+    Args:
+        runs: Folders: runs/glue-..., of which the best seed on dev is taken, or runs/predict-...
+        out: The zip; OUT.json beside it says what each file came from.
+        baseline_for_missing: Fill tasks that no run predicts: the most frequent class, in STS-B the mean.
+    """
+    from wellread_hf.results.submission import submit
+
+    for file, origin in submit(runs, out, baseline_for_missing).items():
+        print(f"{file:12} {origin}")
+    print(out)
+
+
+def compare(
+    submission: tyro.conf.Positional[Path],
+    labels: tuple[Path, ...],
+) -> None:
+    """Score a submission against labels that you have.
+
+    Args:
+        submission: The zip.
+        labels: Files named as in the zip, e.g. SST-2.tsv, with the header index<TAB>label.
+    """
+    from wellread_hf.results.submission import compare as scored
+    from wellread_hf.tasks import GLUE_SETS
+
+    found = scored(submission, labels)
+    for name, metrics in found.scores.items():
+        figures = ", ".join(f"{metric} {100 * value:.1f}" for metric, value in metrics.items())
+        print(f"{GLUE_SETS[name].title:8} {figures} ({found.rows[name]:,} rows)")
+    if found.average is not None:
+        print(f"{found.name}: {100 * found.average.value:.1f}")
+
+
+def sweep() -> None:
+    """Train a grid of students on GLUE's tasks, choose the best points on dev; as recipes/sweep.py does."""
+
+
+def _sweep(words: Sequence[str]) -> None:
+    from wellread_hf.experiments.sweep.command import SweepSettings, plan, preview, ready, show, smoke_sweep
+
+    run_recipe(
+        SweepSettings,
+        plan,
+        smoke_sweep,
+        show,
+        sweep.__doc__,
+        preview=preview,
+        ready=ready,
+        program="wellread sweep",
+        words=words,
+    )
+
+
+def scores(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    csv: Path | None = None,
+    markdown: Path | None = None,
+    png: Path | None = None,
+    tasks: str = "all",
+) -> None:
+    """Show the dev scores of scoreboards and sweeps; of a running sweep, what is selected so far.
+
+    Args:
+        runs: Folders of stages, or runs/glue-... and runs/sweep-...
+        csv: Write them as CSV, rows and averages.
+        markdown: Write them as Markdown.
+        png: Draw them against the students' parameters, the paper's test scores beside them.
+        tasks: GLUE's tasks joined by commas, or all.
+    """
+    from wellread_hf.results.scores import show_scores
+
+    show_scores(runs, csv, markdown, png, tasks)
+
+
+def card(
+    target: tyro.conf.Positional[str | None] = None,
+    out: Path | None = None,
+    all: tyro.conf.FlagCreatePairsOff[bool] = False,
+    eval_results: tyro.conf.FlagCreatePairsOff[bool] = False,
+    name: str | None = None,
+    namespace: str | None = None,
+) -> None:
+    """Write the model card of a finished run, or of one of the 24 students.
+
+    Args:
+        target: Folder of a finished model, e.g. runs/pretrain-..., or a student, e.g. bert-4-256.
+        out: Folder to write README.md and scores.png into; default: the run's own.
+        all: Write the cards of the 24 students as NAME.md, without pictures.
+        eval_results: Write .eval_results/glue.yaml too; the Hub takes it once GLUE is a benchmark there.
+        name: Name of the repository; default: the student's, with the task's for a task student.
+        namespace: User or organisation that it is pushed to.
+    """
+    from wellread_hf.hub.cards import facts_of_run, facts_of_student, render
+    from wellread_hf.students import STUDENTS, Student
+
+    if all:
+        if target is not None or out is None or eval_results or name is not None:
+            raise SettingsError(
+                "--all writes the cards of the 24 students: expected --out FOLDER, and no target, --name or "
+                "--eval-results; leave out the one or the other"
+            )
+        for student in STUDENTS:
+            text = render(facts_of_student(student, namespace=namespace), picture=False).markdown
+            _write(out / f"{student.name}.md", text.encode())
+        return
+    if target is None:
+        raise SettingsError("expected a run's folder or a student's name, got neither; or give --all")
+    folder = Path(target)
+    if folder.is_dir():
+        with library_errors_as(
+            StoreError, f"{folder}: expected a finished stage as this version leaves it", "run it again"
+        ):
+            facts = facts_of_run(folder, name, namespace)
+    elif "/" in target and not target.startswith("google/"):
+        raise StoreError(
+            f"expected a run's folder or a student's name, and there is no folder {target}; check it"
+        )
+    else:
+        facts = facts_of_student(Student.parse(target), name, namespace)
+        if out is None:
+            raise SettingsError(f"{target} is a student, not a run, and has no folder; say where with --out")
+    for path, content in render(facts, eval_results=eval_results).files.items():
+        _write((out or folder) / path, content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    from wellread_hf.store.records import write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error}); give another folder with --out") from error
+    print(path)
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    function.__name__: function
+    for function in (
+        *(students, losses, verdicts, card, publish, verify),
+        *(pull, submission, compare, sweep, scores),
+    )
+}
+
+
+if __name__ == "__main__":
+    main()

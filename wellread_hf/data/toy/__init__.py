@@ -1,0 +1,1 @@
+"""The toy world: a small invented language with a corpus, a task and GLUE's layout."""

@@ -1,0 +1,266 @@
+"""What studies go over, on which text, with which budget; the options of recipes/study.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+from typing import Annotated, Any, Literal, get_args
+
+from tyro.conf import Positional, arg
+
+from wellread_hf.data.toy.world import ToyWorldSettings
+from wellread_hf.errors import SettingsError
+from wellread_hf.experiments.study.catalogue import StudyName
+from wellread_hf.experiments.sweep.settings import Engine
+from wellread_hf.ranges import COUNT, SEED, check_numbers, check_once
+from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
+from wellread_hf.stages.toy import (
+    SMOKE,
+    SMOKE_PRETRAIN,
+    SMOKE_TUNING,
+    TOY_PRETRAIN,
+    TOY_TEACHER_PRETRAIN,
+    TOY_TEACHER_STUDENT,
+    TOY_TEACHER_TUNING,
+    TOY_TUNING,
+)
+from wellread_hf.students import LAYERS, Student
+
+ALL_STUDIES: tuple[StudyName, ...] = get_args(StudyName)
+Scale = Literal["toy", "text"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What every arm of a study may use; arms differ in one thing, so this is the same for all."""
+
+    mlm_steps: int | None = None
+    """Optimizer steps of each pre-training; with `weights` that of DistilBERT, of D_LM = D_T, and, without
+    `deep` and `mlm_plus`, of these students."""
+    labelled_rows: int | None = None
+    """Labelled rows, drawn from the task's training rows."""
+    labels_seen: int | None = None
+    """Rows with labels that a student is trained on, counted once a pass."""
+    transfer_rows: int | None = None
+    """Rows that the teacher labels, drawn from the transfer set."""
+    soft_labels_seen: int | None = None
+    """Rows with soft labels that a student is trained on, counted once a pass."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "budget.", **{each.name: COUNT for each in fields(self)})
+        for seen, rows in (("labels_seen", "labelled_rows"), ("soft_labels_seen", "transfer_rows")):
+            most, there = getattr(self, seen), getattr(self, rows)
+            if most is not None and there is not None and most < there:
+                raise SettingsError(
+                    f"{option(seen)} {most}: expected at least the {there} of {option(rows)}, or some rows "
+                    "are never seen; give more of the one or less of the other"
+                )
+
+    def named(self, name: str) -> int:
+        """Returns a part of the budget.
+
+        Raises:
+            SettingsError: It is not named.
+        """
+        value: int | None = getattr(self, name)
+        if value is None:
+            raise SettingsError(
+                f"a study compares arms under one budget, which has to be named: expected {option(name)} "
+                "and a number, got none"
+            )
+        return value
+
+
+def option(name: str) -> str:
+    """Spells a part of the budget as the command line does."""
+    return f"--budget.{name.replace('_', '-')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySettings:
+    """Studies by name, over students and seeds."""
+
+    studies: Positional[tuple[StudyName, ...]] = ()
+    """Which studies to run; none named: all eight on the toy world, those the text allows on `text`."""
+    scale: Scale = "toy"
+    """`toy` is the embedded toy world with a budget of its own; `text` is real text: SST-2 unless another
+    task is named, with transfer set and budget to be named."""
+    students: tuple[str, ...] = ("2-128", "4-128")
+    """Which of the 24, every arm with each; depth against width names its own."""
+    one_student: tuple[StudyName, ...] = ()
+    """Studies over the first of `students` alone, for the sake of time."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One run of every arm and student a seed; two at least, for an error bar, and three for a verdict."""
+    budget: Budget = field(default_factory=Budget)
+    """What every arm may use."""
+    task: Task = field(default_factory=Task)
+    """What to learn (`train_rows` is the budget's)."""
+    corpus: Corpus = field(default_factory=Corpus)
+    """Text to pre-train on."""
+    transfer: tuple[str, ...] = ()
+    """Text in the task's domain for the teacher to label: sources as in `corpus`, and `task`."""
+    near: tuple[str, ...] = ()
+    """The same from a domain close to the task's, for the study of domains."""
+    far: tuple[str, ...] = ()
+    """The same from far away."""
+    weights: str | None = None
+    """Pre-trained students for all seeds instead of `pretrain`: Hub id (`NAME@REVISION`) or folder;
+    `{student}`, `{layers}`, `{hidden}` and `{heads}` are filled in."""
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    """Pre-training of the students, one a seed (`student`, `seed` and the length are the study's)."""
+    deep: str | None = None
+    """Deeper masked LMs for truncated students and DistilBERT's, as wide as these: a pattern as in `weights`,
+    filled in for `deep_layers` layers; default: such students are pre-trained."""
+    mlm_plus: str | None = None
+    """Students pre-trained with next sentences too (MLM+), for the study of initialisation: a pattern as in
+    `weights`, whose students should then have seen none (Google's have); default: they are pre-trained here,
+    one a seed."""
+    deep_layers: int = 12
+    """Layers of the deeper ones."""
+    labels: Tuning = field(
+        default_factory=lambda: Tuning(optim=Optim(learning_rate=5e-4, batch_size=32), max_length=64)
+    )
+    """Training on labels (`epochs` and `seed` are the study's)."""
+    soft_labels: Tuning = field(
+        default_factory=lambda: Tuning(optim=Optim(learning_rate=1e-3, batch_size=64), max_length=64)
+    )
+    """Training on soft labels (`epochs` and `seed` are the study's)."""
+    teacher: str | None = None
+    """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
+    teacher_student: str = "12-768"
+    """Size of the teacher made here."""
+    teacher_pretrain: Pretrain = field(default_factory=Pretrain)
+    """Its pre-training."""
+    teacher_tuning: Tuning = field(default_factory=lambda: Tuning(epochs=3, optim=Optim(learning_rate=3e-5)))
+    """Its fine-tuning, on the same labelled rows."""
+    label: Label = field(default_factory=Label)
+    """How the transfer set is labelled; its `states` are stored for Patient KD alone."""
+    patient: Objective = field(default_factory=lambda: Objective(method="patient", hard_label_share=0.5))
+    """What Patient KD minimises; it reads the task's own labelled rows."""
+    engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
+    """Who carries out the runs."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
+    running: Running = field(default_factory=Running)
+    """How the runs are carried out."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, seeds=SEED)
+        check_once("studies", self.studies or ALL_STUDIES)
+        # One of the 24 has several names.
+        check_once("--students", self.students, Student.parse)
+        check_once("--seeds", self.seeds)
+        if len(self.seeds) < 2:
+            raise SettingsError(
+                f"--seeds: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
+                "run has no error bar, and decides nothing"
+            )
+        if self.deep_layers not in LAYERS:
+            raise SettingsError(
+                f"--deep-layers: expected one of {', '.join(map(str, LAYERS))}, got {self.deep_layers}"
+            )
+        if self.engine.asha:
+            raise SettingsError("--asha stops poor runs early, but a study needs all of them; leave it out")
+        self._check_left_to_the_study()
+        if self.scale == "toy":
+            self._check_rows_of_the_toy_world()
+
+    def _check_rows_of_the_toy_world(self) -> None:
+        for part, there in (("labelled_rows", "train_rows"), ("transfer_rows", "pool_rows")):
+            asked, most = getattr(self.budget, part), getattr(self.toy, there)
+            if asked is not None and asked > most:
+                raise SettingsError(
+                    f"{option(part)} {asked}: the toy world has {most} of them; give at most that many, or "
+                    f"more --toy.{there.replace('_', '-')}"
+                )
+
+    def _check_left_to_the_study(self) -> None:
+        given: dict[str, tuple[Any, Any, str]] = {
+            "task.train-rows": (self.task.train_rows, None, option("labelled_rows")),
+            "pretrain.student": (self.pretrain.student, Pretrain().student, "--students"),
+            "pretrain.seed": (self.pretrain.seed, 0, "--seeds"),
+            "pretrain.steps": (self.pretrain.steps, None, option("mlm_steps")),
+            "pretrain.minutes": (self.pretrain.minutes, None, option("mlm_steps")),
+            "pretrain.epochs": (self.pretrain.epochs, Pretrain().epochs, option("mlm_steps")),
+            "pretrain.next-sentence": (self.pretrain.next_sentence, False, "the study `initialisation`"),
+            "pretrain.start": (self.pretrain.start, None, "--weights"),
+            "pretrain.distil.teacher": (self.pretrain.distil.teacher, None, "the study `concurrent`"),
+            "teacher-pretrain.student": (
+                self.teacher_pretrain.student,
+                Pretrain().student,
+                "--teacher-student",
+            ),
+            "patient.method": (self.patient.method, "patient", "`patient`"),
+            "labels.patience": (self.labels.patience, None, option("labels_seen")),
+            "soft-labels.patience": (self.soft_labels.patience, None, option("soft_labels_seen")),
+            "labels.seed": (self.labels.seed, 0, "--seeds"),
+            "labels.epochs": (self.labels.epochs, Tuning().epochs, option("labels_seen")),
+            "soft-labels.seed": (self.soft_labels.seed, 0, "--seeds"),
+            "soft-labels.epochs": (self.soft_labels.epochs, Tuning().epochs, option("soft_labels_seen")),
+        }
+        for name, (value, unset, instead) in given.items():
+            if value != unset:
+                raise SettingsError(
+                    f"--{name}: the study decides it for all arms alike, so expected {instead} instead, got "
+                    f"{value}; leave it out"
+                )
+
+
+def real_text(words: Sequence[str]) -> bool:
+    """Tells whether a command line asks for real text, whose defaults are other ones than the toy world's."""
+    return "--scale=text" in words or any(pair == ("--scale", "text") for pair in pairwise(words))
+
+
+_TOY_LABELS = replace(TOY_TUNING, epochs=Tuning().epochs)
+
+ON_TOY = StudySettings(
+    # So that eight studies take no more than 90 minutes on two cores.
+    one_student=("initialisation", "transfer-size", "domain", "compound", "concurrent", "temperature"),
+    seeds=(0, 1, 2, 3, 4),
+    budget=Budget(
+        mlm_steps=1_500,
+        labelled_rows=500,
+        labels_seen=7_500,
+        transfer_rows=6_000,
+        soft_labels_seen=12_000,
+    ),
+    task=Task(name="toy"),
+    corpus=Corpus(sources=("toy",), tokenizer="toy"),
+    transfer=("toy",),
+    near=("toy-near",),
+    far=("toy-far",),
+    pretrain=TOY_PRETRAIN,
+    labels=_TOY_LABELS,
+    soft_labels=_TOY_LABELS,
+    teacher_student=TOY_TEACHER_STUDENT,
+    teacher_pretrain=TOY_TEACHER_PRETRAIN,
+    teacher_tuning=TOY_TEACHER_TUNING,
+    # Twice the layers of the first student, and pre-trained for the study of methods anyway.
+    deep_layers=4,
+    # The teacher has two layers, and is wider than the students.
+    label=Label(states=(1,)),
+    patient=Objective(method="patient", hard_label_share=0.5, layers=("1:1",), projection=True),
+)
+
+
+def smoke_study(settings: StudySettings) -> StudySettings:
+    """Shrinks the studies to a tiny toy world and to seconds; one of them unless some are named."""
+    return replace(
+        ON_TOY,
+        studies=settings.studies or ("methods",),
+        students=("2-128",),
+        seeds=(0, 1),
+        budget=Budget(
+            mlm_steps=10, labelled_rows=64, labels_seen=64, transfer_rows=128, soft_labels_seen=128
+        ),
+        # Documents of the toy world are single texts, which fill blocks of 17.
+        pretrain=replace(SMOKE_PRETRAIN, steps=None, block_lengths=(17,), phase_shares=(1.0,)),
+        labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
+        soft_labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
+        deep_layers=4,
+        teacher_student="2-128",
+        teacher_pretrain=SMOKE_PRETRAIN,
+        teacher_tuning=SMOKE_TUNING,
+        engine=settings.engine,
+        toy=SMOKE,
+        running=settings.running,
+    )

@@ -1,0 +1,139 @@
+"""A study's page: verdicts, a paragraph of what it shows, every arm's scores, and what they rest on."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from wellread_hf.metrics.average import mean_and_spread
+
+_CLAIMS = {"better": "above 0", "no worse": "not a point below 0", "alike": "within a point of 0"}
+# Parts of the budget, and what a run is said to have used of them.
+_SPENT_AS = {"mlm_steps": "MLM steps", "labels_seen": "labels seen", "soft_labels_seen": "soft labels seen"}
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """Writes the page as Markdown from what stands in `results.json`."""
+    parts = [f"# {found['title']}: {found['task']}", verdict_table([found]), paragraph(found)]
+    parts += ["![scores](chart.png)", _score_table(found), _notes(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict_table(studies: Sequence[Mapping[str, Any]]) -> str:
+    """Writes a table of findings, the paper's beside ours; of several studies with their names and tasks."""
+    several = len(studies) > 1
+    head = [*(["study", "task"] if several else []), "finding", "verdict"]
+    head += ["ours: mean difference, points [95 % interval]", "error over seeds / rows"]
+    head += ["p (one-sided, Holm)", "the paper"]
+    rows = []
+    for found in studies:
+        for each in found["findings"]:
+            rows.append(
+                [
+                    *([found["study"], found["task"]] if several else []),
+                    f"{each['finding']} (our own question)" if each["ours"] else each["finding"],
+                    f"**{in_words(each['verdict'], each['note'])}**",
+                    f"{_points(each['mean'])} [{_points(each['low'])}, {_points(each['high'])}]",
+                    f"{each['seed_error']:.1f} / {each['row_error']:.1f}",
+                    "none" if each["p_holm"] is None else _p(each["p_holm"]),
+                    each["paper"],
+                ]
+            )
+    return table(head, rows)
+
+
+def paragraph(found: Mapping[str, Any]) -> str:
+    """Says in sentences what a study shows."""
+    said = [
+        f"Over {len(found['seeds'])} seeds, {found['metric']} on {found['split']} rows in points:",
+        *(_sentence(each) for each in found["findings"]),
+    ]
+    return " ".join(said)
+
+
+def _sentence(each: Mapping[str, Any]) -> str:
+    sides = " and ".join(each["more"]), " and ".join(each["less"])
+    return (
+        f"“{each['finding']}” is {each['verdict']}: {sides[0]} minus {sides[1]} is "
+        f"{_points(each['mean'])} ({_points(each['low'])} to {_points(each['high'])}), "
+        f"claimed to be {_CLAIMS[each['claim']]}."
+    )
+
+
+def in_words(verdict: str, note: str) -> str:
+    """Writes a verdict with its reason or limit."""
+    return f"{verdict}: {note}" if note else verdict
+
+
+def grouped(found: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Returns the runs of each arm and student, in order."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for score in found["scores"]:
+        groups.setdefault((score["arm"], score["student"]), []).append(score)
+    return groups
+
+
+def _score_table(found: Mapping[str, Any]) -> str:
+    used = list(dict.fromkeys(part for score in found["scores"] for part in score["budget"]))
+    head = ["arm", "student", f"{found['metric']}, {found['split']} (%)", "each seed", *used, "training s"]
+    rows = []
+    for (arm, student), runs in grouped(found).items():
+        scores = [run["score"] for run in runs]
+        spent = [mean(run["budget"].get(part, 0) for run in runs) for part in used]
+        rows.append(
+            [
+                arm,
+                student,
+                mean_and_spread(scores),
+                ", ".join(f"{score:.1f}" for score in scores),
+                *(f"{amount:,.0f}" for amount in spent),
+                f"{mean(run['seconds'] for run in runs):.0f}",
+            ]
+        )
+    return table(head, rows)
+
+
+def _notes(found: Mapping[str, Any]) -> str:
+    used = {part for score in found["scores"] for part in score["budget"]}
+    budget = ", ".join(
+        f"{_SPENT_AS.get(name, name.replace('_', ' '))} {amount:,}"
+        for name, amount in found["budget"].items()
+        if amount is not None and (name not in _SPENT_AS or _SPENT_AS[name] in used)
+    )
+    notes = [
+        f"budget of every arm: {budget}; seeds {', '.join(map(str, found['seeds']))}; pre-training: "
+        f"{found['pre-training']}",
+        "± is the standard deviation over seeds (n - 1); differences are means over the students; tests "
+        f"and intervals count the spread over seeds and over the {found['rows']:,} rows; tests are corrected "
+        f"over the {len(found['findings'])} findings of this study (Holm), two-sided intervals are not",
+        *found["remarks"],
+    ]
+    if found["split"] == "validation":
+        notes.append("these rows also decide which evaluation's weights are kept, for all arms alike")
+    told = "not scored on these rows" if found["teacher"] is None else f"{found['teacher']:.1f}"
+    labels = "given, with labels of its own" if found["teacher_given"] else "taught by the same labelled rows"
+    notes.append(f"teacher: {told}; {labels}")
+    for domain, correlation in found["rank_correlations"].items():
+        notes.append(
+            f"domain {domain}: rank correlation S = {correlation:.2f} with the task's word frequencies"
+        )
+    versions = found["code_versions"]
+    if len(versions) > 1:
+        made = "; ".join(f"{count} stages by {version}" for version, count in versions)
+        notes.append(f"**the runs were made with different code versions**: {made}")
+    else:
+        notes.append(f"made with {versions[0][0]}")
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Writes a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _points(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

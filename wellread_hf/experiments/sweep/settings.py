@@ -1,0 +1,144 @@
+"""What a sweep goes over, and by what engine; its options on the command line."""
+
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from wellread_hf.data.toy.world import ToyWorldSettings
+from wellread_hf.errors import SettingsError
+from wellread_hf.experiments.glue_runs import GlueSettings, Method, smoke_glue
+from wellread_hf.ranges import BATCH, RATE, SEVERAL, Range, check_numbers, check_once
+from wellread_hf.settings import Running
+from wellread_hf.stages.toy import SMOKE
+from wellread_hf.students import Student
+from wellread_hf.tasks import parse_glue_tasks
+
+# Far above the largest sweep so far; it is planned in a minute.
+_MOST_TRIALS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Who carries out the trials."""
+
+    engine: Literal["process", "ray"] = "process"
+    """`process`: one after another in this process; `ray`: side by side on Ray (`wellread-hf[cluster]`)."""
+    address: str | None = None
+    """A Ray cluster that runs already, `HOST:PORT` or `auto`; default: one of this machine's own."""
+    asha: bool = False
+    """Stop poor trials early, by asynchronous successive halving (ASHA) over the evaluations. With `ray`."""
+    retries: int | None = None
+    """Times that a trial whose machine was lost is begun again, from its checkpoint; default: 2. With
+    `ray`."""
+    trial_cpus: float | None = None
+    """CPUs of a trial; default: 1, 2 or 4 by the student's size. With `ray`."""
+    trial_gpus: float | None = None
+    """GPUs of a trial, also a share of one; default: 1/8 to 1 by the student's size, 0 where the cluster has
+    none. With `ray`."""
+
+    def __post_init__(self) -> None:
+        for_ray = {
+            "--address": self.address is not None,
+            "--asha": self.asha,
+            "--retries": self.retries is not None,
+            "--trial-cpus": self.trial_cpus is not None,
+            "--trial-gpus": self.trial_gpus is not None,
+        }
+        if self.engine != "ray" and any(for_ray.values()):
+            given = ", ".join(option for option, is_given in for_ray.items() if is_given)
+            raise SettingsError(
+                f"{given}: expected with --engine ray, got --engine process; add --engine ray"
+            )
+        check_numbers(
+            self,
+            retries=Range(0, 1_000),
+            trial_cpus=Range(0, 10_000, above=True),
+            trial_gpus=Range(0, 10_000),
+        )
+        if self.trial_gpus is not None and self.trial_gpus > 1 and not float(self.trial_gpus).is_integer():
+            raise SettingsError(
+                f"--trial-gpus is a share of one GPU or a whole number of them, got {self.trial_gpus}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """A grid, all of it: every student, task, method, learning rate, batch size and seed together."""
+
+    students: tuple[str, ...] = ("2-128",)
+    """Which of the 24 students."""
+    tasks: str = "all"
+    """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
+    methods: tuple[Method, ...] = ("pf",)
+    """`pf` fine-tunes on labels, `pd` distils from `teachers`; `basic` and `distillation` are the same from
+    random weights."""
+    # The grid of the release's model cards.
+    learning_rates: tuple[float, ...] = (3e-4, 1e-4, 5e-5, 3e-5)
+    """Peak learning rates."""
+    batch_sizes: tuple[int, ...] = (8, 16, 32, 64, 128)
+    """Rows a step."""
+    seeds: int = 3
+    """Number of runs of every point: seeds 0, 1, ...; the point with the best mean on dev is chosen."""
+    engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
+    """Who carries out the trials."""
+    glue: Annotated[GlueSettings, arg(name="")] = field(default_factory=GlueSettings)
+    """What the trials have in common; learning rate, batch size and seed are the grid's."""
+    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
+    """Sizes of the embedded toy world, where it is used."""
+    running: Running = field(default_factory=Running)
+    """How the trials are carried out."""
+
+    def __post_init__(self) -> None:
+        tasks = parse_glue_tasks(self.tasks)
+        check_numbers(self, learning_rates=RATE, batch_sizes=BATCH, seeds=SEVERAL)
+        # One of the 24 has several names.
+        check_once("--students", self.students, Student.parse)
+        check_once("--methods", self.methods)
+        check_once("--learning-rates", self.learning_rates)
+        check_once("--batch-sizes", self.batch_sizes)
+        parts = (self.students, tasks, self.methods, self.learning_rates, self.batch_sizes, range(self.seeds))
+        if (trials := prod(map(len, parts))) > _MOST_TRIALS:
+            raise SettingsError(
+                f"expected a grid of at most {_MOST_TRIALS:,} trials, got {trials:,} (students, tasks, "
+                "methods, learning rates, batch sizes and seeds, each with each); leave some out"
+            )
+        given, unset = self.glue.tuning, GlueSettings().tuning
+        for option, differs, instead in (
+            ("optim.learning-rate", given.optim.learning_rate != unset.optim.learning_rate, "learning-rates"),
+            ("optim.batch-size", given.optim.batch_size != unset.optim.batch_size, "batch-sizes"),
+            ("seed", given.seed != unset.seed, "seeds"),
+        ):
+            if differs:
+                raise SettingsError(
+                    f"--tuning.{option}: a sweep goes over it, so expected it in --{instead}; leave it out"
+                )
+        random = [method for method in self.methods if method in ("basic", "distillation")]
+        if self.glue.lora.lora_rank is not None and random:
+            raise SettingsError(
+                f"--lora-rank {self.glue.lora.lora_rank} keeps the encoder's weights as they are, and "
+                f"those of {' and '.join(random)} are random; leave out the one or the other"
+            )
+        if self.glue.from_mnli and "mnli" not in tasks:
+            raise SettingsError(
+                "--from-mnli: the models of MNLI that other tasks start from are trials too, so expected "
+                f"mnli among --tasks, got {','.join(tasks)}; add mnli"
+            )
+
+
+def smoke_sweep(settings: SweepSettings) -> SweepSettings:
+    """Shrinks a sweep to eight trials of the embedded toy world."""
+    glue = smoke_glue(settings.glue)
+    grids_own = GlueSettings().tuning.optim
+    return replace(
+        settings,
+        students=("2-128",),
+        tasks="sst2,stsb",
+        methods=("pf", "pd"),
+        learning_rates=(1e-3, 3e-4),
+        batch_sizes=(8,),
+        seeds=1,
+        glue=replace(glue, from_mnli=False, tuning=replace(glue.tuning, optim=grids_own)),
+        toy=SMOKE,
+    )

@@ -1,0 +1,175 @@
+"""The front matter of a card, built with the client's own classes.
+
+Sources: `huggingface_hub.ModelCardData`; `modelcard.md` and `eval_results.yaml` in `huggingface/hub-docs`.
+"""
+
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
+
+from wellread_hf.errors import CardError
+from wellread_hf.hub.cards.checks import METRIC_IDS, check_metadata, check_name
+from wellread_hf.hub.cards.facts import Facts, Result, Score
+from wellread_hf.hub.cards.text import plain
+from wellread_hf.paper import GLUE_TITLES
+from wellread_hf.tasks import GLUE, GLUE_TASKS
+
+LICENCE = "apache-2.0"
+_DIGITS = 4  # of a score
+
+
+def licence_of(facts: Facts) -> str | None:
+    """Returns the licence of this package and of Google's release, `unknown` for what came from elsewhere.
+
+    None where the user's own files went in, whose licence is not known.
+    """
+    if facts.adoption is not None and not facts.adoption.googles:
+        return "unknown"
+    return LICENCE if facts.stated else None
+
+
+def metadata_of(facts: Facts) -> dict[str, Any]:
+    """Builds a card's metadata in the order it is written in.
+
+    Raises:
+        CardError: A name or value is one that client or server would refuse.
+    """
+    results = _index_results(facts)
+    bases = [base.hub_id for base in (facts.base,) if base is not None and base.hub_id is not None]
+    if facts.adoption is not None and facts.task is None and facts.adoption.source.hub_id is not None:
+        bases = [facts.adoption.source.hub_id]
+    data = ModelCardData(
+        language="en" if facts.stated else None,
+        license=licence_of(facts),
+        library_name="transformers",
+        pipeline_tag="fill-mask" if facts.task is None else "text-classification",
+        tags=_tags(facts),
+        datasets=_datasets(facts) or None,
+        metrics=sorted({result.metric_type for result in results}) or None,
+        base_model=bases[0] if bases else None,
+        base_model_relation="finetune" if bases else None,
+        model_name=facts.name if results else None,
+        eval_results=results or None,
+    )
+    order = (
+        "language", "license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "base_model",
+        "base_model_relation", "model-index",
+    )  # fmt: skip
+    found = data.to_dict()  # type: ignore[no-untyped-call]  # the client leaves it untyped
+    metadata = {key: found[key] for key in order if key in found}
+    check_name(facts)
+    check_metadata(metadata)
+    return metadata
+
+
+def front_matter(facts: Facts) -> str:
+    """Writes the metadata as the YAML between a card's two lines of dashes."""
+    return _yaml(metadata_of(facts)).strip()
+
+
+def eval_results_of(facts: Facts) -> str:
+    """Writes GLUE's scores as `.eval_results/glue.yaml`, in the client's format.
+
+    The Hub takes such a file for registered benchmarks alone, of which GLUE was not one in August 2026.
+
+    Raises:
+        CardError: There is no score on a task of GLUE.
+    """
+    entries = [
+        EvalResultEntry(
+            dataset_id=GLUE,
+            task_id=str(result.task.config),
+            value=round(_value(result, score), _DIGITS),
+            dataset_revision=result.task.origin.revision,
+            notes=f"{score.split}, {METRIC_IDS[score.metric]}, {_how(result)}",
+        )
+        for result in _chosen(facts)
+        for score in result.scores[:1]
+        if result.task.glue
+    ]
+    if not entries:
+        raise CardError(
+            f"{facts.name}: expected a score on a task of GLUE for .eval_results/glue.yaml, found none; "
+            "leave out --eval-results, or fine-tune on one first"
+        )
+    return _yaml(eval_result_entries_to_yaml(entries))
+
+
+def _yaml(value: Any) -> str:
+    # As the client dumps it, which has no types for its own function.
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def _index_results(facts: Facts) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=str(result.task.origin.hub_id or GLUE),
+            dataset_name=f"GLUE {GLUE_TITLES[result.task.name]}"
+            if result.task.glue
+            else plain(result.task.name) or str(result.task.origin.hub_id),
+            dataset_config=plain(result.task.config or "") or None,
+            dataset_split=_split(result, score),
+            dataset_revision=result.task.origin.revision,
+            metric_type=METRIC_IDS[score.metric],
+            metric_name=f"{METRIC_IDS[score.metric]}, {score.split}, {_how(result)}",
+            metric_value=round(_value(result, score), _DIGITS),
+        )
+        for result in _chosen(facts)
+        for score in result.scores
+        # A task of one's own has no place in the index unless its data set has one on the Hub.
+        if result.task.glue or result.task.origin.hub_id is not None
+    ]
+
+
+def _chosen(facts: Facts) -> list[Result]:
+    """Returns one result a task: a task student's own; of a pre-trained one, the best on dev."""
+    if facts.task is not None:
+        return [] if facts.own is None else [facts.own]
+    best: dict[str, Result] = {}
+    for result in facts.results:
+        if result.task.name not in best or result.first.mean > best[result.task.name].first.mean:
+            best[result.task.name] = result
+    return list(best.values())
+
+
+def _value(result: Result, score: Score) -> float:
+    """Returns what a reader of the index may expect of these very weights, or of a fine-tuning of them."""
+    if result.this_seed is None:
+        return score.mean
+    return score.values[result.seeds.index(result.this_seed)]
+
+
+def _how(result: Result) -> str:
+    if result.this_seed is not None:
+        return f"{result.method}, this model"
+    count = len(result.seeds)
+    return f"{result.method}, {'one seed' if count == 1 else f'mean of {count} seeds'}"
+
+
+def _split(result: Result, score: Score) -> str:
+    if score.split == "dev":
+        return result.task.validation
+    return GLUE_TASKS[result.task.name].test if result.task.glue else "test"
+
+
+def _tags(facts: Facts) -> list[str]:
+    tags = ["bert", "well-read-students", facts.student.name]
+    if facts.own is not None:
+        tags += ["knowledge-distillation"] if facts.own.teaching is not None else []
+        tags += ["glue"] if facts.own.task.glue else []
+    return tags
+
+
+def _datasets(facts: Facts) -> list[str]:
+    """Returns the Hub ids of all data that went into the weights."""
+    ids: list[str | None] = []
+    if facts.own is not None:
+        task = facts.own.task
+        ids.append(task.origin.hub_id or (GLUE if task.glue else None))
+        if facts.own.teaching is not None:
+            ids += [source.origin.hub_id for source in facts.own.teaching.transfer if source is not None]
+    if facts.pretraining is not None:
+        ids += [source.origin.hub_id for source in facts.pretraining.sources]
+    return list(dict.fromkeys(found for found in ids if found is not None))

@@ -1,0 +1,194 @@
+"""From facts to a card: Markdown through one template, and a picture. Same facts, same bytes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from wellread_hf import paper
+from wellread_hf.errors import StoreError
+from wellread_hf.hub.cards.checks import check_card
+from wellread_hf.hub.cards.facts import Facts, Origin, Result, Score, Source
+from wellread_hf.hub.cards.metadata import eval_results_of, front_matter, licence_of
+from wellread_hf.hub.cards.picture import PICTURE, draw
+from wellread_hf.hub.cards.text import code, duration, fence, markdown
+from wellread_hf.metrics.scores import THRESHOLD
+from wellread_hf.students import HIDDEN, LAYERS, VOCABULARY, Student
+
+EVAL_RESULTS = ".eval_results/glue.yaml"
+_TEMPLATE, _LIMITS = "card.md.jinja", "limits.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A rendered card.
+
+    Attributes:
+        markdown: Text of README.md, front matter included.
+        picture: The PNG that the Markdown shows; None if it shows none.
+        eval_results: Text of `.eval_results/glue.yaml`, if it was asked for.
+    """
+
+    markdown: str
+    picture: bytes | None
+    eval_results: str | None
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The files to push, by their path in the repository."""
+        found = {"README.md": self.markdown.encode()}
+        if self.picture is not None:
+            found[PICTURE] = self.picture
+        if self.eval_results is not None:
+            found[EVAL_RESULTS] = self.eval_results.encode()
+        return found
+
+
+def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Card:
+    """Renders a card.
+
+    Args:
+        facts: What it tells.
+        picture: Draw and show the picture of score against parameters.
+        eval_results: Write `.eval_results/glue.yaml` too.
+
+    Raises:
+        CardError: A name or value is one that the Hub would refuse.
+    """
+    limits = (_home() / _LIMITS).read_text(encoding="utf-8").strip()
+    text = (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            facts=facts,
+            front_matter=front_matter(facts),
+            # The first paragraph is about the language.
+            limits=limits if facts.stated else limits.partition("\n\n")[2],
+            picture=PICTURE if picture else None,
+            published=paper,
+            students={(layers, hidden): Student(layers, hidden) for layers in LAYERS for hidden in HIDDEN},
+            layers=LAYERS,
+            hidden=HIDDEN,
+            words=VOCABULARY,
+            licence=licence_of(facts),
+        )
+    )
+    card = Card(
+        markdown=text,
+        picture=draw(facts) if picture else None,
+        eval_results=eval_results_of(facts) if eval_results else None,
+    )
+    check_card(card.markdown)
+    return card
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Returns what templates are rendered with: nothing undefined, a filter for every kind of text."""
+    # Markdown, not HTML: what comes from records goes through a filter of `cards.text`, all of it.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_home()),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "text": markdown,
+        "code": code,
+        "fence": fence,
+        "duration": duration,
+        "percent": percent,
+        "origin": origin,
+        "source": source,
+        "task": task_title,
+        "metric": metric_title,
+        "release": release,
+        "counts": class_counts,
+    }
+    return environment
+
+
+# Of more classes the commonest are shown.
+_CLASSES = 20
+
+
+def _home() -> Path:
+    """Returns where the template lies: beside this file in an installed package, else in the checkout."""
+    here = Path(__file__).parent
+    for folder in (here, here.parents[2] / "model_cards"):
+        if (folder / _TEMPLATE).is_file():
+            return folder
+    raise StoreError(f"expected {_TEMPLATE} in {here}, found none; install the package again")
+
+
+_METRICS = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "f1_micro": f"micro F1 (threshold {THRESHOLD})",
+    "f1_macro": f"macro F1 (threshold {THRESHOLD})",
+    "matthews_correlation": "Matthews",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+}
+
+
+def percent(score: Score) -> str:
+    """Writes `mean ± standard deviation` in percent; the plain number for one seed."""
+    mean = f"{100 * score.mean:.1f}"
+    return mean if score.std is None else f"{mean} ± {100 * score.std:.1f}"
+
+
+def task_title(result: Result) -> str:
+    """Names a task: GLUE's as GLUE writes it, another as code."""
+    return paper.GLUE_TITLES[result.task.name] if result.task.glue else code(result.task.name)
+
+
+def metric_title(name: str) -> str:
+    """Names a metric as the paper does."""
+    return _METRICS.get(name) or markdown(name)
+
+
+def class_counts(counts: Sequence[tuple[str, int]]) -> str:
+    """Writes the rows of each class, the commonest first of many."""
+    shown = sorted(counts, key=lambda of: -of[1])[:_CLASSES] if len(counts) > _CLASSES else counts
+    text = ", ".join(f"{code(name)} {rows:,}" for name, rows in shown)
+    return text if len(shown) == len(counts) else f"{text} and {len(counts) - len(shown):,} classes more"
+
+
+def release(score: Score, facts: Facts, result: Result) -> str:
+    """Writes the release's test figure for a metric of a task of GLUE; empty where none was published."""
+    figure = (
+        paper.release_test(facts.student, result.task.name, score.metric) if result.task.glue else None
+    )
+    return "" if figure is None else f"{figure:.1f}"
+
+
+def origin(found: Origin, kind: str) -> str:
+    """Writes where content came from: a link to the Hub with its commit, a digest of files, or a stage."""
+    if found.hub_id is not None:
+        where = f"[`{found.hub_id}`](https://huggingface.co/{kind}{found.hub_id})"
+        return where if found.revision is None else f"{where} at revision `{found.revision}`"
+    scheme, _, rest = found.fingerprint.partition(":")
+    if scheme == "sha256":
+        return f"local files, SHA-256 {code(rest)}"
+    if scheme == "stage":
+        digest, _, inside = rest.partition(":")
+        what = "" if inside in ("", ".") else f"{code(inside)} of "
+        return f"{what}stage {code(digest[:12])} of this package"
+    return code(found.fingerprint)
+
+
+def source(found: Source | None) -> str:
+    """Writes a source of text with its part; None is the task's own training text."""
+    if found is None:
+        return "the task's own training text, without its labels"
+    parts = [origin(found.origin, "datasets/")]
+    parts += [] if found.config is None else [f"configuration {code(found.config)}"]
+    parts.append(f"split {code(found.split)}")
+    parts.append(f"column {code(' + '.join(found.columns))}")
+    parts += [] if found.rows is None else [f"the first {found.rows:,} rows"]
+    return ", ".join(parts)

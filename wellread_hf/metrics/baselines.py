@@ -1,0 +1,73 @@
+"""What a score is worth: what one answer throughout would get, and a warning where that is as good."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Up to which a score may be of one answer throughout: correlations by chance, on a few hundred rows.
+_NOTHING = {"matthews_correlation": 0.05, "pearson": 0.05, "spearman": 0.05, "f1_micro": 0.0}
+# Metrics of tasks whose rows have one class each.
+_OF_ONE_CLASS = ("accuracy", "f1", "matthews_correlation")
+_REMEDY = "nothing was learnt from the texts; train longer or at another learning rate, and look at the rows"
+
+
+def commonest(counts: Mapping[str, int]) -> tuple[str, float] | None:
+    """Returns the commonest class and its share of the rows, 0 to 1; None where there are no counts."""
+    if not sum(counts.values()):
+        return None
+    name = max(counts, key=lambda name: counts[name])
+    return name, counts[name] / sum(counts.values())
+
+
+def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> str | None:
+    """Says that scores are no better than those of one answer throughout, with both figures; else None.
+
+    Args:
+        scores: By metric, 0 to 1, the first one first.
+        counts: Rows of each class; empty where they are not known.
+        what: Whose scores on which rows, for the sentence.
+    """
+    constant = commonest(counts)
+    if "accuracy" in scores and constant is not None:
+        name, share = constant
+        if scores["accuracy"] <= share:
+            return (
+                f"accuracy {100 * scores['accuracy']:.1f} % {what} is no better than the share of the "
+                f"commonest class, {100 * share:.1f} % {name[:40]!r}: {_REMEDY}"
+            )
+    for metric, nothing in _NOTHING.items():
+        if metric in scores and scores[metric] <= nothing:
+            return (
+                f"{metric} {100 * scores[metric]:.1f} % {what} is no better than that of one answer "
+                f"throughout, 0.0 %: {_REMEDY}"
+            )
+    return None
+
+
+def doubts(outcome: Mapping[str, Any]) -> Sequence[str]:
+    """Returns the warnings that a finished stage's outcome gives rise to, a sentence each."""
+    found: list[str | None] = []
+    reached, unigram = outcome.get("held_out_loss"), outcome.get("unigram_loss")
+    if reached is not None and unigram is not None and not reached < unigram:
+        found.append(
+            f"held-out MLM loss {reached:.2f} nats is not below that of word frequencies alone, "
+            f"{unigram:.2f}: the student has learnt nothing of context; train longer, or at a lower "
+            "learning rate"
+        )
+    counts = counts_of(outcome, "validation")
+    found.append(doubt(outcome.get("validation", {}), counts, "on validation"))
+    found.append(doubt(outcome.get("teacher_validation", {}), counts, "of the teacher on validation"))
+    return [sentence for sentence in found if sentence is not None]
+
+
+def counts_of(outcome: Mapping[str, Any], split: str) -> Mapping[str, int]:
+    """Returns the rows of each class of a split, as far as an outcome has them; none of several a row."""
+    if outcome.get("metric") not in _OF_ONE_CLASS:
+        return {}
+    counts: Mapping[str, int] = (outcome.get("class_counts") or {}).get(split, {})
+    return counts
+
+
+def with_warnings(outcome: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns an outcome with the warnings that it gives rise to, after those that are in it."""
+    found = [*outcome.get("warnings", ()), *doubts(outcome)]
+    return {**outcome, "warnings": found} if found else outcome

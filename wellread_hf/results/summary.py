@@ -1,0 +1,170 @@
+"""What a run says last: its score beside the commonest class, where it lies, and what to type next."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from wellread_hf.data.toy.world import ToyWorldSettings
+from wellread_hf.errors import StoreError
+from wellread_hf.metrics.baselines import commonest, counts_of
+from wellread_hf.metrics.scores import metric_at
+from wellread_hf.settings import Corpus, Running, Task, Transfer
+from wellread_hf.store.graph import Stage
+from wellread_hf.store.records import StageRecord
+
+_TOY = "toy"
+_MADE = {"label": "soft labels", "tokenizer": "tokenizer"}
+# Where an outcome has scores: its key, the split, and whose they are.
+_SCORED = (
+    ("validation", "validation", ""),
+    ("test", "test", ""),
+    ("teacher_validation", "validation", "the teacher's "),
+)
+
+
+def show_result(settings: Any, stages: Sequence[Stage]) -> None:
+    """Prints what finished stages came to, where they lie, and the command that goes on from the last.
+
+    Args:
+        settings: The recipe's.
+        stages: What it planned.
+    """
+    for stage in stages:
+        for line in _lines(stage.record.outcome):
+            print(line)
+        print(f"{_MADE.get(stage.kind, 'model')}: {stage.folder}")
+    last = stages[-1]
+    print(f"next: {_NEXT[last.kind](settings, last)}")
+
+
+def score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a line a split: the first metric's score, the rows, and the share of the commonest class."""
+    metric = outcome.get("metric", "")
+    for key, split, whose in _SCORED:
+        if metric not in outcome.get(key, {}):
+            continue
+        counts = counts_of(outcome, split)
+        rows = outcome.get(f"{key}_rows", sum(counts.values()))
+        line = f"{whose}{metric_at(metric)} {100 * outcome[key][metric]:.1f} % on {split}"
+        line += f", {rows:,} rows" if rows else ""
+        if found := commonest(counts):
+            line += f"; the commonest class, {found[0][:40]!r}, has {100 * found[1]:.1f} %"
+        yield line
+
+
+def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
+    yield from score_lines(outcome)
+    if "unigram_loss" in outcome:
+        yield (
+            f"held-out MLM loss {outcome['held_out_loss']:.2f} nats after {outcome['tokens']:,} tokens; word "
+            f"frequencies alone have {outcome['unigram_loss']:.2f}"
+        )
+
+
+def typed(recipe: str, *words: str) -> str:
+    """Writes the command line of a recipe beside the one that runs, ready to paste into the same shell."""
+    return shlex.join([_program("python"), str(Path(sys.argv[0]).with_name(f"{recipe}.py")), *words])
+
+
+def typed_command(*words: str) -> str:
+    """Writes a command line of `wellread`, ready to paste into the same shell."""
+    return shlex.join([_program("wellread"), *words])
+
+
+def _program(name: str) -> str:
+    """Returns a program of the environment that runs, by its name where the shell finds that very one."""
+    path = Path(sys.executable).with_name(name)
+    if shutil.which(name) == str(path):
+        return name
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def options_of(settings: Any, default: Any, prefix: str = "") -> list[str]:
+    """Returns the options that make settings of their defaults, as tyro reads them."""
+    words: list[str] = []
+    hints = get_type_hints(type(settings), include_extras=True)
+    for field in fields(settings):
+        value, usual = getattr(settings, field.name), getattr(default, field.name)
+        name = prefix + field.name.replace("_", "-")
+        if is_dataclass(value):
+            notes = getattr(hints[field.name], "__metadata__", ())
+            merged = any(getattr(note, "name", None) == "" for note in notes)
+            words += options_of(value, usual, prefix if merged else f"{name}.")
+        elif value != usual and isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--{prefix}no-{name.removeprefix(prefix)}")
+        elif value != usual:
+            words += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
+    return words
+
+
+def _shared(settings: Any) -> list[str]:
+    """Returns the options that every recipe has: task, toy world, and how it is run."""
+    task = options_of(settings.task, Task(), "task.") if hasattr(settings, "task") else []
+    return [
+        *task,
+        *options_of(settings.toy, ToyWorldSettings(), "toy."),
+        *options_of(settings.running, Running(), "running."),
+    ]
+
+
+def _teach(settings: Any, stage: Stage) -> str:
+    """A pre-trained or distilled student is fine-tuned: on its task, or on one of the world it has read."""
+    task = [] if hasattr(settings, "task") else ["--task.name", _TOY if _of_toy(settings) else Task().name]
+    return typed("pf", "--weights", str(stage.folder), *task, *_shared(settings))
+
+
+def _of_toy(settings: Any) -> bool:
+    sources = getattr(settings, "corpus", settings)
+    return _TOY in (
+        *getattr(sources, "sources", ()),
+        getattr(getattr(settings, "init", None), "source", None),
+    )
+
+
+def _tuned(settings: Any, stage: Stage) -> str:
+    """A teacher labels; of a student another seed shows the spread."""
+    if not hasattr(settings, "pretrain"):
+        return typed("label", "--teacher", str(stage.folder), *_shared(settings))
+    again = replace(settings, tuning=replace(settings.tuning, seed=settings.tuning.seed + 1))
+    return typed("pf", *options_of(again, type(settings)()))
+
+
+def _distil(settings: Any, stage: Stage) -> str:
+    """Soft labels teach a student: one that was pre-trained in the same folder of runs, if there is one."""
+    transfer = options_of(settings.transfer, Transfer(), "transfer.")
+    weights = _TOY if settings.task.name == _TOY else _pretrained(settings.running.runs)
+    start = [] if weights is None else ["--start.weights", weights]
+    return typed("distill", "--labels", str(stage.folder), *start, *transfer, *_shared(settings))
+
+
+def _pretrained(runs: Path) -> str | None:
+    """Returns the student that was pre-trained or taken over last."""
+    found = [path.parent for kind in ("pretrain", "adopt") for path in runs.glob(f"{kind}-*/stage.json")]
+    for folder in sorted(found, key=lambda folder: -(folder / "stage.json").stat().st_mtime):
+        try:
+            StageRecord.read(folder)
+        except StoreError:
+            continue
+        return str(folder)
+    return None
+
+
+def _read(settings: Any, stage: Stage) -> str:
+    """A tokenizer is there to pre-train with, on the text that it was made of."""
+    corpus = replace(settings.corpus, tokenizer=str(stage.folder))
+    return typed("pretrain", *options_of(corpus, Corpus(), "corpus."), *_shared(settings))
+
+
+_NEXT: Mapping[str, Callable[[Any, Stage], str]] = {
+    "tokenizer": _read,
+    "pretrain": _teach,
+    "adopt": _teach,
+    "init": _teach,
+    "finetune": _tuned,
+    "label": _distil,
+    "distill": _teach,
+}

@@ -1,0 +1,1 @@
+"""What stages are: folders, records, places, and how they are carried out."""

@@ -1,0 +1,365 @@
+"""Stages as a graph of folders: what is done is skipped, what is half done goes on.
+
+A stage's folder is named by the digest of everything that decides its result; `stage.json` is
+written there last. So the plan of a whole chain is known before any of it has run.
+"""
+
+import fcntl
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from wellread_hf import __version__
+from wellread_hf.errors import (
+    BusyError,
+    DiskFullError,
+    StoreError,
+    WellreadError,
+    cause,
+    is_disk_full,
+    library_errors_as,
+)
+from wellread_hf.store.places import Location, RepoType, check_unchanged, locate
+from wellread_hf.store.progress import is_main_process, say, tell
+from wellread_hf.store.records import MEMORY, RECORD, StageRecord, digest, outputs_of
+from wellread_hf.store.signals import end_if_asked, signals_heard
+from wellread_hf.students import Shape
+
+_DISTRIBUTIONS = ("torch", "transformers", "datasets", "accelerate", "tokenizers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step: from settings and inputs to a finished folder.
+
+    Attributes:
+        kind: The verb, e.g. `pretrain`.
+        name: What a person calls the result, e.g. `bert-2-128`.
+        root: Folder of all stages.
+        identity: Everything that decides the result: settings and fingerprints of inputs.
+        after: Stages that must be finished first.
+        reads: Places that `work` reads, as they were found.
+        work: Does the job in the folder it is given, on every process; returns the outcome.
+        solo: The job is done by the main process alone while the others wait.
+        shape: Tells depth and width of the model that it makes, or of the teacher whose labels it stores;
+            None where they are not known before it has run.
+        version: Raised by a fix that changes what `work` computes, so that no older result is taken for it.
+        check: Raises what can be known of bad input before anything runs; reads, and writes nothing. Leaves
+            out what an earlier stage has yet to make.
+    """
+
+    kind: str
+    name: str
+    root: Path
+    identity: Mapping[str, Any]
+    after: Sequence["Stage"] = field(default=())
+    reads: Sequence[Location] = ()
+    work: Callable[["Stage"], Mapping[str, Any]]
+    solo: bool = False
+    shape: Callable[[], Shape | None] = lambda: None
+    version: int = 1
+    check: Callable[[], None] = lambda: None
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of kind, identity and version."""
+        # What was stored before there were versions keeps its digest.
+        version = {"version": self.version} if self.version > 1 else {}
+        return digest({"kind": self.kind, "identity": self.identity} | version)
+
+    @property
+    def folder(self) -> Path:
+        """Where the result lies, or will."""
+        return self.root / f"{self.kind}-{self.name}-{self.digest[:12]}"
+
+    @property
+    def state(self) -> str:
+        """`done`, `half done` or `to do`."""
+        # Unlike pathlib's, these raise nothing: a path that cannot be is not there.
+        if os.path.isfile(self.folder / RECORD):
+            return "done"
+        return "half done" if os.path.isdir(self.folder) else "to do"
+
+    @property
+    def record(self) -> StageRecord:
+        """The record of a finished stage; raises `StoreError` before that."""
+        return StageRecord.read(self.folder)
+
+
+def in_order(stages: Sequence[Stage]) -> list[Stage]:
+    """Returns the stages and all that they need, each once, needs first."""
+    ordered: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> None:
+        for needed in stage.after:
+            add(needed)
+        ordered.setdefault(stage.digest, stage)
+
+    for stage in stages:
+        add(stage)
+    return list(ordered.values())
+
+
+def check(stages: Sequence[Stage]) -> Mapping[str, Any]:
+    """Looks at the folders and inputs of all stages that are not done, before anything runs; returns nothing.
+
+    Raises:
+        WellreadError: Whatever is found.
+    """
+    to_do = [stage for stage in stages if stage.state != "done"]
+    # Outputs that no stage to do reads may have been deleted.
+    read = {needed.digest: needed for stage in to_do for needed in stage.after if needed.state == "done"}
+    for needed in read.values():
+        needed.record.check_outputs(needed.folder)
+    for stage in to_do:
+        _check_folder(stage.folder)
+        stage.check()
+    return {}
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder that cannot be made or written to."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    remedy = "give another --running.runs, or a shorter name"
+    with library_errors_as(StoreError, f"{folder} cannot be made", remedy), suppress(FileNotFoundError):
+        # Raises where a file is in the way, or the name is too long.
+        (there / folder.name).stat()
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder} cannot be made: {there} is not writable; {remedy}")
+
+
+def carry_out(stages: Sequence[Stage]) -> None:
+    """Finishes the stages and all that they need; a line at each one's start and end.
+
+    Raises:
+        WellreadError: Whatever a stage refuses; what was finished before stays.
+        Terminated: A signal asks for the end.
+    """
+    with signals_heard():
+        _carry_out(stages)
+
+
+def _carry_out(stages: Sequence[Stage]) -> None:
+    ordered, wanted = in_order(stages), {stage.digest for stage in stages}
+    left = sum(stage.state != "done" for stage in ordered)
+    # Setting up processes loads torch, which takes seconds; a rerun with nothing to do is over before that.
+    if left:
+        tell(f"{left} of {len(ordered)} stages to do")
+    state = processes() if left else None
+    if state is not None:
+        on_main_process(lambda: check(ordered))
+    for stage in ordered:
+        end_if_asked()
+        if state is None or stage.state == "done":
+            if stage.digest in wanted:
+                stage.record.check_outputs(stage.folder)
+            _clean_up(stage)
+            tell(f"{stage.kind} {stage.name}: done already in {stage.folder}")
+            continue
+        with _disk_told(stage.folder):
+            if state.is_main_process:
+                stage.folder.mkdir(parents=True, exist_ok=True)
+            with _locked(stage.folder, state.is_main_process):
+                # Another run may have finished it between our plan and our lock.
+                done = [stage.state == "done"]
+                if state.num_processes > 1:
+                    from accelerate.utils import broadcast_object_list
+
+                    broadcast_object_list(done)
+                if not done[0]:
+                    _carry_out_one(stage, state)
+        state.wait_for_everyone()
+
+
+def processes() -> Any:
+    """Sets up the processes of a launch once, before any library does it in its own way."""
+    import torch
+    from accelerate import PartialState
+    from transformers.utils.logging import disable_progress_bar
+
+    # Bars of ours tell of everything that takes long; a bar for writing one file would only break them.
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    # Told so, accelerate joins processes without an accelerator over gloo; untold, it leaves each alone.
+    cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU") == "True"
+    # Waiting for a solo stage of hours is no time-out.
+    return PartialState(cpu=cpu, timeout=timedelta(days=30))
+
+
+def _carry_out_one(stage: Stage, state: Any) -> None:
+    tell(f"{stage.kind} {stage.name}: starts in {stage.folder}")
+    started = time.monotonic()
+    on_main_process(lambda: _check_unchanged(stage))
+    state.wait_for_everyone()
+    outcome = on_main_process(lambda: stage.work(stage)) if stage.solo else stage.work(stage)
+    state.wait_for_everyone()
+    try:
+        on_main_process(lambda: _check_unchanged(stage))
+    except WellreadError:
+        # Checkpoints too may be of both contents.
+        shutil.rmtree(stage.folder, ignore_errors=True)
+        raise
+    if state.is_main_process:
+        for sentence in outcome.get("warnings", ()):
+            say(f"warning: {sentence}")
+        seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
+        _record(stage, outcome, seconds)
+        _clean_up(stage)
+        tell(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
+
+
+def _check_unchanged(stage: Stage) -> Mapping[str, Any]:
+    for location in stage.reads:
+        check_unchanged(location, stage.root / MEMORY)
+    return {}
+
+
+def _clean_up(stage: Stage) -> None:
+    """Removes what is of no use once there is a record; a kill before this costs disk, not work."""
+    if is_main_process():
+        shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
+
+
+def on_main_process(work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Lets the main process work while the others wait; they end with it if it is refused.
+
+    Returns:
+        What `work` returned, to the main process; nothing to the others.
+    """
+    from accelerate.utils import broadcast_object_list
+
+    state = processes()
+    if state.num_processes == 1:
+        return work()
+    outcome: Mapping[str, Any] = {}
+    refused: list[WellreadError | None] = [None]
+    if state.is_main_process:
+        try:
+            outcome = work()
+        except WellreadError as error:
+            refused = [error]
+    broadcast_object_list(refused)
+    if refused[0] is not None:
+        # The main process tells why, the others would only say it again.
+        raise refused[0] if state.is_main_process else SystemExit(refused[0].status)
+    return outcome
+
+
+def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
+    StageRecord(
+        kind=stage.kind,
+        name=stage.name,
+        digest=stage.digest,
+        settings=stage.identity,
+        inputs={needed.folder.name: needed.digest for needed in stage.after},
+        outcome=outcome,
+        seconds=seconds,
+        versions=versions(),
+        processes=processes().num_processes,
+        device=str(processes().device),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        version=stage.version,
+        outputs=outputs_of(stage.folder),
+    ).write(stage.folder)
+
+
+def find(
+    name: str,
+    repo_type: RepoType,
+    option: str,
+    root: Path,
+    after: Sequence[Stage],
+    revision: str | None = None,
+) -> Location:
+    """Finds an input; a path inside a stage that has yet to run is known by that stage's digest."""
+    path = Path(name)
+    for stage in after:
+        if path.is_relative_to(stage.folder):
+            inside = path.relative_to(stage.folder)
+            return Location(name=name, revision=None, fingerprint=f"stage:{stage.digest}:{inside}")
+    with _disk_told(root):
+        return locate(name, repo_type, option, revision, memory=root / MEMORY)
+
+
+def short_name(start: str | None) -> str:
+    """Names a model in a folder's name: what a stage's folder is of, or the last part of a Hub id."""
+    name = Path(str(start).partition("@")[0]).name.lower()
+    ours = re.fullmatch(r"[a-z]+-(.+?)(-seed\d+)?-[0-9a-f]{12}", name)
+    return ours.group(1) if ours else name
+
+
+@contextmanager
+def _locked(folder: Path, holds: bool) -> Iterator[None]:
+    """Keeps a second run out of a stage's folder; the lock goes with the process, even a killed one."""
+    if not holds:
+        yield
+        return
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise BusyError(
+                f"{folder} is being worked on by {file.read().strip() or 'another process'}; wait for it, "
+                "or end it, and run again"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            (folder / ".lock").unlink(missing_ok=True)
+            # What was refused before anything was written leaves no folder; others are not empty.
+            with suppress(OSError):
+                folder.rmdir()
+
+
+@contextmanager
+def _disk_told(folder: Path) -> Iterator[None]:
+    """Turns what is raised on a full disk, or by files that cannot be read or written, into one sentence."""
+    try:
+        yield
+    except WellreadError:
+        raise
+    except Exception as error:
+        # torch and safetensors wrap the system's error in their own, so its text is looked at too.
+        full = is_disk_full(error) or "No space left" in str(error)
+        if isinstance(error, OSError) and error.errno is not None and not full:
+            raise StoreError(
+                f"{folder}: a file cannot be read or written ({cause(error)}); check its path and "
+                "rights, and run again"
+            ) from error
+        there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        if full or shutil.disk_usage(there).free < 1 << 16:
+            raise DiskFullError(
+                f"the disk of {folder} is full; free some space and run again, the stage goes on from its "
+                "last whole checkpoint"
+            ) from error
+        raise
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of packages that decide results, and the code's commit."""
+    found = {"wellread_hf": __version__} | {name: version(name) for name in _DISTRIBUTIONS}
+    # The code's commit, where it runs from a checkout.
+    here = Path(__file__).parent
+    answer = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found | ({"commit": answer.stdout.strip()} if answer.returncode == 0 else {})
