@@ -170,7 +170,7 @@ def input_error(error: Exception) -> WellreadError | None:
     # torch raises errors of its own where memory is full.
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "alloc_cpu" in said:
         return SettingsError(
-            f"the memory is full ({said}); take a smaller batch (--running.micro-batch-size), a smaller "
+            f"the memory is full ({said}); take a smaller batch (`running.micro_batch_size`), a smaller "
             "model or fewer rows"
         )
     if isinstance(error, RecursionError):

@@ -63,7 +63,7 @@ def check_numbers(settings: object, prefix: str = "", **ranges: Range) -> None:
         SettingsError: With the option, `prefix` before its name.
     """
     for name, numbers in ranges.items():
-        value, option = getattr(settings, name), f"--{prefix}{name.replace('_', '-')}"
+        value, option = getattr(settings, name), f"`{prefix}{name}`"
         values = value if isinstance(value, tuple) else (value,)
         if len(values) > _MOST_VALUES:
             raise SettingsError(f"{option}: expected at most {_MOST_VALUES:,} values, got {len(values):,}")

@@ -52,12 +52,12 @@ def _check_trackers(names: tuple[str, ...]) -> None:
     for name in names:
         _require(
             name in known,
-            f"--running.report-to: expected trackers that transformers knows ({', '.join(known)}), got "
+            f"`running.report_to`: expected trackers that transformers knows ({', '.join(known)}), got "
             f"{name!r}; the nearest is {nearest(name, known, 1)}",
         )
         _require(
             name in (*installed, "all", "none"),
-            f"--running.report-to {name}: its package is not installed; install it, or take one of those "
+            f"`running.report_to` {name}: its package is not installed; install it, or take one of those "
             f"that are: {', '.join(installed) or 'none'}",
         )
 
@@ -81,7 +81,7 @@ class Running:
         check_numbers(self, "running.", checkpoint_steps=COUNT, workers=Range(0, 256), micro_batch_size=BATCH)
         _require(
             not re.search("[\ud800-\udfff]", str(self.runs)),
-            f"--running.runs: expected a name in UTF-8, which safetensors needs, got {str(self.runs)!a}",
+            f"`running.runs`: expected a name in UTF-8, which safetensors needs, got {str(self.runs)!a}",
         )
         _check_trackers(self.report_to)
 
@@ -172,29 +172,29 @@ class Task:
     def __post_init__(self) -> None:
         _require(
             len(self.columns) <= 2,
-            f"--task.columns takes one text column or two for pairs, got {len(self.columns)}",
+            f"`task.columns` takes one text column or two for pairs, got {len(self.columns)}",
         )
         _require(
             len(set(self.columns)) == len(self.columns),
-            f"--task.columns: expected each column once, got {' '.join(self.columns)}",
+            f"`task.columns`: expected each column once, got {' '.join(self.columns)}",
         )
         classes = self.label.split("+") if self.multi_label else [self.label]
         _require(
             len(set(classes)) == len(classes),
-            f"--task.label: expected each column of a class once, got {self.label}",
+            f"`task.label`: expected each column of a class once, got {self.label}",
         )
         check_numbers(self, "task.", train_rows=COUNT, train_seed=SEED)
         _require(
             not (self.regression and self.labels),
-            f"--task.regression has no classes, got --task.labels {' '.join(self.labels)}; give one of them",
+            f"`task.regression` has no classes, got `task.labels` {' '.join(self.labels)}; give one of them",
         )
         _require(
             not (self.regression and self.multi_label),
-            "expected --task.regression or --task.multi-label, got both; give one of them",
+            "expected `task.regression` or `task.multi_label`, got both; give one of them",
         )
         _require(
             re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is not None,
-            f"--task.name is part of a folder's name: expected letters, digits, . _ -, got {self.name!r}",
+            f"`task.name` is part of a folder's name: expected letters, digits, . _ -, got {self.name!r}",
         )
 
 
@@ -209,7 +209,7 @@ class Corpus:
     """Hub id (`NAME@REVISION`) or folder of a fast tokenizer with a mask token."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.sources), "--corpus.sources needs at least one source of text, got none")
+        _require(bool(self.sources), "`corpus.sources` needs at least one source of text, got none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,17 +241,15 @@ class Distil:
         )
         _require(
             max(self.soft_weight, self.cosine_weight) > 0,
-            "expected --distil.soft-weight or --distil.cosine-weight above 0, got 0 for both; give "
+            "expected `distil.soft_weight` or `distil.cosine_weight` above 0, got 0 for both; give "
             "one of them",
         )
         chosen = [
-            f"--distil.{each.name.replace('_', '-')}"
-            for each in fields(self)
-            if getattr(self, each.name) != each.default
+            f"`distil.{each.name}`" for each in fields(self) if getattr(self, each.name) != each.default
         ]
         _require(
             self.teacher is not None or not chosen,
-            f"{', '.join(chosen)} means nothing without a teacher, got none; give --distil.teacher as well",
+            f"{', '.join(chosen)} means nothing without a teacher, got none; give `distil.teacher` as well",
         )
 
 
@@ -296,7 +294,7 @@ class Pretrain:
         Student.parse(self.student)
         _require(
             self.steps is None or self.minutes is None,
-            f"give --steps or --minutes, not both, got {self.steps} and {self.minutes}",
+            f"give `steps` or `minutes`, not both, got {self.steps} and {self.minutes}",
         )
         check_numbers(
             self,
@@ -312,21 +310,21 @@ class Pretrain:
         )
         _require(
             len(self.block_lengths) == len(self.phase_shares) > 0,
-            f"--block-lengths and --phase-shares must be of one length, got {len(self.block_lengths)} "
+            f"`block_lengths` and `phase_shares` must be of one length, got {len(self.block_lengths)} "
             f"and {len(self.phase_shares)}",
         )
         _require(
             abs(sum(self.phase_shares) - 1) < 1e-6,
-            f"--phase-shares must add up to 1, got {' '.join(map(str, self.phase_shares))}",
+            f"`phase_shares` must add up to 1, got {' '.join(map(str, self.phase_shares))}",
         )
         _require(
             self.dropout is None or self.start is None,
-            f"--dropout {self.dropout} is for random weights, but --start {self.start} brings a dropout of "
+            f"`dropout` {self.dropout} is for random weights, but `start` {self.start} brings a dropout of "
             "its own; leave out one of the two",
         )
         _require(
             not self.next_sentence or self.distil.teacher is None,
-            f"--next-sentence and --distil.teacher {self.distil.teacher} are two ways to pre-train: "
+            f"`next_sentence` and `distil.teacher` {self.distil.teacher} are two ways to pre-train: "
             "DistilBERT has no next-sentence prediction; leave out one of the two",
         )
 
@@ -354,16 +352,16 @@ class Init:
         check_numbers(self, layers=SEVERAL, seed=SEED)
         _require(
             not self.layers or self.keep == "first",
-            f"--layers names layers and --keep {self.keep} chooses its own; leave out one of the two",
+            f"`layers` names layers and `keep` {self.keep} chooses its own; leave out one of the two",
         )
         _require(
             student is None or not self.layers or len(self.layers) == student.layers,
-            f"--student {self.student} and --layers {' '.join(map(str, self.layers))} differ in their "
+            f"`student` {self.student} and `layers` {' '.join(map(str, self.layers))} differ in their "
             "number of layers; leave out one of the two",
         )
         _require(
             self.keep != "embeddings" or student is not None,
-            "--keep embeddings takes no layers, so it does not say how many the student gets; give --student",
+            "`keep` embeddings takes no layers, so it does not say how many the student gets; give `student`",
         )
 
 
@@ -383,16 +381,16 @@ class Start:
     def __post_init__(self) -> None:
         _require(
             self.student is None or self.weights is None,
-            f"give --start.student or --start.weights, not both, got {self.student} and {self.weights}; "
-            "`--start.weights None` leaves out a recipe's own",
+            f"give `start.student` or `start.weights`, not both, got {self.student} and {self.weights}; "
+            "`start.weights` None leaves out a recipe's own",
         )
         if self.weights is None:
             _require(
                 self.tokenizer is not None,
-                "random weights come without a tokenizer; name one with --start.tokenizer, e.g. "
+                "random weights come without a tokenizer; name one with `start.tokenizer`, e.g. "
                 "google-bert/bert-base-uncased",
             )
-            _require(self.student is not None, "give --start.student or --start.weights, got neither")
+            _require(self.student is not None, "give `start.student` or `start.weights`, got neither")
             Student.parse(str(self.student))
 
 
@@ -436,15 +434,15 @@ class Lora:
     def __post_init__(self) -> None:
         check_numbers(self, lora_rank=Range(1, 4_096), lora_alpha=COUNT, lora_dropout=SHARE)
         given = {
-            "--lora-alpha": self.lora_alpha is not None,
-            "--lora-dropout": self.lora_dropout > 0,
-            "--lora-targets": bool(self.lora_targets),
-            "--no-lora-adapter": not self.lora_adapter,
+            "`lora_alpha`": self.lora_alpha is not None,
+            "`lora_dropout`": self.lora_dropout > 0,
+            "`lora_targets`": bool(self.lora_targets),
+            "`lora_adapter`": not self.lora_adapter,
         }
         alone = [option for option, is_given in given.items() if is_given and self.lora_rank is None]
         _require(
             not alone,
-            f"{', '.join(alone)} means nothing without LoRA, got no rank; give --lora-rank as well, e.g. 8",
+            f"{', '.join(alone)} means nothing without LoRA, got no rank; give `lora_rank` as well, e.g. 8",
         )
 
     @property
@@ -466,7 +464,7 @@ class Transfer:
     """Seed of that draw."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.sources), "--transfer.sources needs at least one source of text, got none")
+        _require(bool(self.sources), "`transfer.sources` needs at least one source of text, got none")
         check_numbers(self, "transfer.", rows=COUNT, seed=SEED)
 
 
@@ -490,7 +488,7 @@ class Label:
     def __post_init__(self) -> None:
         _require(
             all(layer > 0 for layer in self.states) and len(set(self.states)) == len(self.states),
-            "--states names layers of the teacher, counted from 1, each once, got "
+            "`states` names layers of the teacher, counted from 1, each once, got "
             f"{' '.join(map(str, self.states))}",
         )
         # A batch of tokens is held in memory, and so are a shard's rows.
@@ -503,7 +501,7 @@ class Label:
         )
         _require(
             self.batch_tokens >= self.max_length,
-            f"--batch-tokens must hold one row of --max-length {self.max_length}, got {self.batch_tokens}",
+            f"`batch_tokens` must hold one row of `max_length` {self.max_length}, got {self.batch_tokens}",
         )
 
 
@@ -532,6 +530,6 @@ class Objective:
         pairs = bool(self.layers) and all(re.fullmatch(pair, layer, re.ASCII) for layer in self.layers)
         _require(
             pairs or self.layers in (("skip",), ("last",)),
-            "--layers takes skip, last, or pairs STUDENT:TEACHER counted from 1, e.g. 1:4 2:8; got "
+            "`layers` takes skip, last, or pairs STUDENT:TEACHER counted from 1, e.g. 1:4 2:8; got "
             f"{' '.join(self.layers) or 'nothing'}",
         )

@@ -157,7 +157,7 @@ def parse_glue_tasks(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in GLUE_TASKS:
             raise UnknownNameError(
-                f"--tasks {text}: expected `all` or GLUE's tasks joined by commas ({', '.join(GLUE_TASKS)}), "
+                f"`tasks` {text}: expected all or GLUE's tasks joined by commas ({', '.join(GLUE_TASKS)}), "
                 f"got {name!r}; the nearest is {nearest_task(name)}"
             )
     return tuple(name for name in GLUE_TASKS if name in names)

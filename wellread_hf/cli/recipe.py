@@ -193,17 +193,19 @@ def _one_line(message: str) -> str:
 
 
 def _as_typed(message: str, words: Sequence[str]) -> str:
-    """Spells options as the command line does: settings do not know what they are a part of.
+    """Spells the settings that a message names in backticks as the command line does.
 
-    `--learning-rate` becomes `--pd.optim.learning-rate`, if that alone was given.
+    `learning_rate` becomes --pd.optim.learning-rate if that alone was given: settings do not know what they
+    are a part of.
     """
     typed = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
 
     def spelled(match: re.Match[str]) -> str:
-        long = [option for option in typed if option.endswith("." + match[0].removeprefix("--"))]
-        return long[0] if len(long) == 1 and match[0] not in typed else match[0]
+        name = match[1].replace("_", "-")
+        long = [option for option in typed if option.endswith(f".{name}")]
+        return long[0] if len(long) == 1 and f"--{name}" not in typed else f"--{name}"
 
-    return re.sub(r"--[a-z0-9][a-z0-9.-]*", spelled, message)
+    return re.sub(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`", spelled, message)
 
 
 def _close_bars() -> None:

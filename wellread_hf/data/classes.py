@@ -101,20 +101,20 @@ def classes_in(labels: Sequence[Any], place: str) -> tuple[str, ...]:
     if not found:
         raise LabelError(
             f"{place}: expected classes (words or whole numbers) as training labels, got "
-            f"{shown(labels[0]) if labels else 'none'}; name the column with --task.label, or give "
-            "--task.regression for numbers, --task.multi-label for lists of classes"
+            f"{shown(labels[0]) if labels else 'none'}; name the column with `task.label`, or give "
+            "`task.regression` for numbers, `task.multi_label` for lists of classes"
         )
     if len(longest := max(found, key=len)) > _LONGEST_NAME:
         raise LabelError(
             f"{place}: expected names of classes as labels, got one of {len(longest):,} characters "
-            f"({shown(longest)}); name the column of the classes with --task.label"
+            f"({shown(longest)}); name the column of the classes with `task.label`"
         )
     most = max(_HANDFUL, len(labels) // 2)
     if len(found) > most:
         raise LabelError(
             f"{place}: expected at most {most} classes of {len(labels)} labels, two or more of each to learn "
-            f"from, got {len(found)} ({listed(found)}); name the column of the classes with --task.label, "
-            "give --task.regression for numbers, or name all classes with --task.labels"
+            f"from, got {len(found)} ({listed(found)}); name the column of the classes with `task.label`, "
+            "give `task.regression` for numbers, or name all classes with `task.labels`"
         )
     _refuse_twins(found, place)
     return tuple(found)
@@ -147,7 +147,7 @@ def _refuse_twins(names: Sequence[str], place: str) -> None:
             )
             raise LabelError(
                 f"{place}: expected classes that differ in more than case, blanks or leading zeros, got "
-                f"{show(twin)} and {show(name)}; write them alike, or name all classes with --task.labels"
+                f"{show(twin)} and {show(name)}; write them alike, or name all classes with `task.labels`"
             )
 
 
@@ -182,9 +182,9 @@ def numbers_of_classes(
             also = f" (or 0 to {len(names) - 1})" if by_place else ""
             remedy = "correct or leave out the row"
             if isinstance(value, float):
-                remedy += ", or give --task.regression for numbers"
+                remedy += ", or give `task.regression` for numbers"
             elif value in _WITHHELD:
-                remedy += ": it stands for a withheld label, unless --task.labels names it as a class"
+                remedy += ": it stands for a withheld label, unless `task.labels` names it as a class"
             raise LabelError(
                 f"{place} row {row}: expected a label among {listed(names)}{also}, got "
                 f"{shown(label)}; {remedy}"

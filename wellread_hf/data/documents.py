@@ -117,7 +117,7 @@ def pack_documents(
                 f"next-sentence prediction needs documents of at least {window} tokens for blocks of "
                 f"{block_length}, got {count.texts} texts, the longest of {count.longest} tokens "
                 f"({left_out} windows were mostly unknown words); give a source with a document a row, or "
-                "smaller --block-lengths"
+                "smaller `block_lengths`"
             )
     for path, name in zip(beside, (BLOCKS, DOCUMENTS), strict=True):
         commit(path, folder / name)

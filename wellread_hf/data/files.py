@@ -173,7 +173,7 @@ def _check_separator(name: str, columns: Sequence[str], separator: str) -> None:
         raise DataError(
             f"{name}: expected fields with {separator!r} between them, got one column {columns[0][:60]!r}, "
             f"as if {others[0]!r} were between them; write it as .csv with commas or .tsv with tabs, or name "
-            "the separator (`sep`) in the README.md of a folder in Hub layout"
+            "the separator (sep) in the README.md of a folder in Hub layout"
         )
 
 

@@ -84,11 +84,11 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
     if files and task.validation is None:
         raise DataError(
             f"{task.data}: expected a file of validation rows beside the training rows; name it with "
-            "--task.validation"
+            "`task.validation`"
         )
     if not files and (task.validation or task.test):
         raise DataError(
-            f"{task.data}: expected a file, as --task.validation and --task.test name others, and there is "
+            f"{task.data}: expected a file, as `task.validation` and `task.test` name others, and there is "
             "none of that name; leave them out to take a data set's own splits"
         )
     folders = [location.name for location in locations if files and not Path(location.name).is_file()]
@@ -225,9 +225,9 @@ def task_home(task: Task) -> str:
         return task.data
     if not _is_glue(task):
         raise UnknownNameError(
-            f"--task.name {task.name!r}: expected one of GLUE's tasks ({', '.join(GLUE_TASKS)}), the nearest "
-            f"is {nearest_task(task.name)}; for data of your own give --task.data and "
-            "--task.columns"
+            f"`task.name` {task.name!r}: expected one of GLUE's tasks ({', '.join(GLUE_TASKS)}), the nearest "
+            f"is {nearest_task(task.name)}; for data of your own give `task.data` and "
+            "`task.columns`"
         )
     return GLUE
 
@@ -240,18 +240,18 @@ def facts_of(task: Task) -> TaskFacts:
     """
     if _is_glue(task) and task.multi_label:
         raise DataError(
-            f"--task.multi-label: the rows of GLUE's {task.name} have one class each; name another task"
+            f"`task.multi_label`: the rows of GLUE's {task.name} have one class each; name another task"
         )
     if _is_glue(task):
         return GLUE_TASKS[task.name]
     if not task.columns:
         raise DataError(
-            f"task {task.name!r}: expected the names of one or two text columns; give --task.columns"
+            f"task {task.name!r}: expected the names of one or two text columns; give `task.columns`"
         )
     if task.label in task.columns:
         raise DataError(
             f"task {task.name!r}: expected a column of labels beside the texts, got {task.label!r} as both; "
-            "name it with --task.label"
+            "name it with `task.label`"
         )
     metrics: tuple[str, ...] = ("pearson", "spearman") if task.regression else ("accuracy",)
     if task.multi_label:
@@ -272,7 +272,7 @@ def _splits(
         if split not in found:
             raise DataError(
                 f"{location.name}: expected a split {split!r}, found {', '.join(found)}; give files in its "
-                "place (--task.data FILE --task.validation FILE), or name the split in the folder's README.md"
+                "place (`task.data` FILE `task.validation` FILE), or name the split in the folder's README.md"
             )
     for split in ("train", facts.validation, facts.test):
         if split in found:
@@ -285,7 +285,7 @@ def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str, lab
     joined: list[str] = []
     for number, row in enumerate(table.rows(), start=1):
         texts.append(
-            tuple(checked_text(row, column, number, name, "--task.columns ") for column in facts.columns)
+            tuple(checked_text(row, column, number, name, "`task.columns` ") for column in facts.columns)
         )
         if facts.multi_label and task.label not in row:
             joined = task.label.split("+")
@@ -295,7 +295,7 @@ def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str, lab
             continue
         if missing:
             others = [other for other in row if other not in (*facts.columns, _NUMBER)]
-            remedy = f"name it with --task.label {nearest(missing[0], others, 1)}" if others else "add it"
+            remedy = f"name it with `task.label` {nearest(missing[0], others, 1)}" if others else "add it"
             raise DataError(
                 f"{name}: expected a label column {missing[0]!r}, found {', '.join(map(repr, row))}; {remedy}"
             )
@@ -330,7 +330,7 @@ def _require_variety(train: LabelledRows, facts: TaskFacts, place: str) -> None:
     if facts.multi_label and len(facts.labels) < 2:
         raise LabelError(
             f"{place}: expected several classes, got {', '.join(facts.labels) or 'none'}; leave out "
-            "--task.multi-label where a row has one class"
+            "`task.multi_label` where a row has one class"
         )
     if len(np.unique(train.labels, axis=0)) < 2:
         first = train.labels[0]

@@ -29,7 +29,7 @@ def list_of(label: Any, row: int, place: str) -> list[Any] | None:
         return None
     raise LabelError(
         f'{place}, row {row}: expected a list of classes as label, in CSV as JSON text like ["a", "b"], got '
-        f"{shown(label)}; or join columns of 0 and 1 with --task.label a+b"
+        f"{shown(label)}; or join columns of 0 and 1 with `task.label` a+b"
     )
 
 
@@ -86,7 +86,7 @@ def indicators(
         if found[row - 1, number]:
             raise LabelError(
                 f"{place} row {row}: expected each class once, got {shown(label)} twice; a list names the "
-                "classes of its row, while columns of 0 and 1 are joined with --task.label a+b"
+                "classes of its row, while columns of 0 and 1 are joined with `task.label` a+b"
             )
         found[row - 1, number] = 1
     return found

@@ -112,7 +112,7 @@ def pack(
         if written < 2:
             raise DataError(
                 f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
-                f"{count.texts} texts with {count.tokens} tokens; give more text or a smaller --block-lengths"
+                f"{count.texts} texts with {count.tokens} tokens; give more text or a smaller `block_lengths`"
             )
     commit(beside, folder / BLOCKS)
     return Packing(

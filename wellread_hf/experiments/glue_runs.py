@@ -173,6 +173,6 @@ class GlueRuns:
         if len(alike) == 1:
             return alike[0].replace("{task}", task)
         raise SettingsError(
-            f"soft labels of {task} need a teacher: expected --teachers {task}=MODEL, or one MODEL with "
+            f"soft labels of {task} need a teacher: expected `teachers` {task}=MODEL, or one MODEL with "
             f"{{task}} in its name, got {' '.join(self.settings.teachers) or 'none'}"
         )

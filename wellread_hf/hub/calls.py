@@ -155,7 +155,7 @@ class Calls:
             back = datetime.fromtimestamp(time.time() + wait).astimezone()
             raise TryLaterError(
                 f"{what}: the Hub asks to wait {wait / 60:.0f} minutes ({trouble.message}); run the same "
-                f"command again after {back:%H:%M}, or allow the wait with --max-wait {wait / 60 + 1:.0f}"
+                f"command again after {back:%H:%M}, or allow the wait with `max_wait` {wait / 60 + 1:.0f}"
             ) from trouble
         if wait is None:
             doubled = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** min(failed - 1, 10))

@@ -35,7 +35,7 @@ with torch.no_grad():
 print(json.dumps(torch.cat([logits.flatten() for logits in outputs.to_tuple()]).tolist()))
 """
 _TOLERANCE = 1e-5
-_REMEDY = "give a branch, tag or commit with --revision"
+_REMEDY = "give a branch, tag or commit with `revision`"
 
 
 def check_download(api: HfApi, calls: Calls, repo: str, parcel: Parcel, revision: str) -> None:
@@ -107,7 +107,7 @@ def fetch_repository(
             raise ValueError("expected NAME or NAMESPACE/NAME")
         validate_repo_id(repo)
     if not 0 < deadline < inf:
-        raise SettingsError(f"--deadline: expected a finite number of minutes above 0, got {deadline / 60:g}")
+        raise SettingsError(f"`deadline`: expected a finite number of minutes above 0, got {deadline / 60:g}")
     calls = Calls(Patience(deadline=deadline), Rest())
     unread = library_errors_as(HubError, f"{repo}: what the Hub answered cannot be read")
     with patient_client(deadline), unread:

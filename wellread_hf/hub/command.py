@@ -28,9 +28,9 @@ def pack_runs(runs: Sequence[Path], namespace: str, name: str | None, eval_resul
     if not runs:
         raise PublishError("expected folders of finished stages, got none; give runs/pretrain-... and so on")
     if name is not None and len(runs) > 1:
-        raise PublishError(f"--name {name} is for a single run, got {len(runs)}; leave it out")
+        raise PublishError(f"`name` {name} is for a single run, got {len(runs)}; leave it out")
     if name == "":
-        raise PublishError("--name is empty: expected a repository's name; leave it out for the family's")
+        raise PublishError("`name` is empty: expected a repository's name; leave it out for the family's")
     with bar("cards", "repositories", len(runs)) as shown:
         parcels = []
         for run in runs:
@@ -72,7 +72,7 @@ def publish_runs(
     if unwritten is not None:
         raise StoreError(
             f"the report cannot be written to {report} ({unwritten}), what was pushed is pushed; give "
-            "another place with --report"
+            "another place with `report`"
         )
     return made.status
 

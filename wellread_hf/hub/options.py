@@ -38,15 +38,13 @@ class Publishing:
     def __post_init__(self) -> None:
         for name in ("jobs", "max_wait", "deadline"):
             if not 0 < getattr(self, name) < inf:
-                raise PublishError(
-                    f"--{name.replace('_', '-')}: expected a finite number above 0, got {getattr(self, name)}"
-                )
+                raise PublishError(f"`{name}`: expected a finite number above 0, got {getattr(self, name)}")
         if self.tag is not None and not _TAG.fullmatch(self.tag):
             raise PublishError(
-                f"--tag {self.tag!r} is no name for a version: expected letters, digits, . _ -, such as v1.0"
+                f"`tag` {self.tag!r} is no name for a version: expected letters, digits, . _ -, such as v1.0"
             )
         title = self.collection
         if title is not None and not (title.isprintable() and 0 < len(title.strip()) <= _LONGEST_TITLE):
             raise PublishError(
-                f"--collection: expected a title of 1 to {_LONGEST_TITLE} characters, got {title!r}; or None"
+                f"`collection`: expected a title of 1 to {_LONGEST_TITLE} characters, got {title!r}; or None"
             )

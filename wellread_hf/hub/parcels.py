@@ -119,7 +119,7 @@ def model_parcel(folder: Path, name: str, added: Mapping[str, bytes], note: str 
     settings = {file: _json(path) for file, path in found.items() if path.suffix == ".json"}
     if not settings["config.json"].get("architectures"):
         raise PublishError(
-            f"{found['config.json']}: expected `architectures`, got none, so pipelines would not know what "
+            f"{found['config.json']}: expected architectures, got none, so pipelines would not know what "
             "to load; save the model again, or take it over with recipes/adopt.py"
         )
     _check_weights(found["model.safetensors"])
@@ -175,11 +175,11 @@ def check_namespace(namespace: str) -> None:
     """
     if not namespace:
         raise PublishError(
-            "--namespace is missing: expected the user or organisation that gets the repositories"
+            "`namespace` is missing: expected the user or organisation that gets the repositories"
         )
     if not _NAMESPACE.fullmatch(namespace) or not _is_name(namespace):
         raise PublishError(
-            f"--namespace {namespace!r} is no name of a user or organisation: expected letters, digits, . _ -"
+            f"`namespace` {namespace!r} is no name of a user or organisation: expected letters, digits, . _ -"
         )
 
 

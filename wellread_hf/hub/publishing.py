@@ -273,7 +273,7 @@ def who(api: HfApi, calls: Calls, namespace: str) -> str:
     spaces = [user["name"], *teams]
     if namespace not in spaces:
         raise AuthenticationError(
-            f"--namespace {namespace}: {user['name']} may write to {', '.join(spaces)}; give one of these, "
+            f"`namespace` {namespace}: {user['name']} may write to {', '.join(spaces)}; give one of these, "
             "or log in as somebody else"
         )
     return str(user["name"])

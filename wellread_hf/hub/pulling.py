@@ -42,7 +42,7 @@ def pull_soft_labels(
         StoreError: It is no data set of soft labels, or `runs` cannot be written to.
     """
     api = api or HfApi(token=get_token())
-    with library_errors_as(StoreError, f"--runs {runs}", "give a folder that can be written to"):
+    with library_errors_as(StoreError, f"`runs` {runs}", "give a folder that can be written to"):
         runs.mkdir(parents=True, exist_ok=True)
         beside = tempfile.TemporaryDirectory(prefix=".pull-", dir=runs)
     with beside:

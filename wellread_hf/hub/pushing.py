@@ -67,7 +67,7 @@ def plan_repository(api: HfApi, calls: Calls, repo: str, parcel: Parcel, private
         found, wanted = ("private", "public") if info.private else ("public", "private")
         why = (
             f"it is {found} and this run would make it {wanted}; "
-            + ("give --public only for what may be seen by all" if info.private else "give --public, or")
+            + ("give `public` only for what may be seen by all" if info.private else "give `public`, or")
             + " change its visibility in its settings on the Hub first"
         )
         return RepoPlan(repo=repo, parcel=parcel, state="blocked", head=head, why=why)
@@ -79,7 +79,7 @@ def plan_repository(api: HfApi, calls: Calls, repo: str, parcel: Parcel, private
     if changed and tag in tags:
         why = (
             f"tag {tag} is already at {tags[tag][:8]} and {', '.join(changed)} would change; give the new "
-            "version a name with --tag"
+            "version a name with `tag`"
         )
         return RepoPlan(
             repo=repo, parcel=parcel, state="blocked", head=head, changed=changed, why=why, foreign=foreign
@@ -208,7 +208,7 @@ def set_tag(api: HfApi, calls: Calls, plan: RepoPlan, revision: str) -> None:
     if at != revision:
         raise HubError(
             f"{repo}: tag {tag} points to {str(at)[:8]}, expected {revision[:8]}; give this version another "
-            "name with --tag"
+            "name with `tag`"
         )
 
 

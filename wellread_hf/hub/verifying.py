@@ -186,10 +186,10 @@ class _Judge:
 
     def score(self, task: str, metric: str) -> float:
         if task not in self.done:
-            loaded = load_task(Task(name=task, data=self.data), [locate(self.data, "dataset", "--data")])
+            loaded = load_task(Task(name=task, data=self.data), [locate(self.data, "dataset", "`data`")])
             # A model of fewer positions was trained on shorter rows than the default.
             length = min(self.max_length, positions_of(self.model) or self.max_length)
-            encoder = row_encoder(self.model, self.tokenizer, length, "--max-length")
+            encoder = row_encoder(self.model, self.tokenizer, length, "`max_length`")
             rows = encode(loaded.validation.texts, encoder)
             self.done[task] = logits_in_order(self.model, rows), loaded.validation.labels
         logits, labels = self.done[task]

@@ -42,6 +42,6 @@ def try_glue_metric(name: str) -> None:
     found = load_glue_metric(name).compute(predictions=predictions, references=labels)
     if found != expected:
         raise SourceError(
-            f"the metric of {name} gives {found} where {expected} is right; `evaluate` has loaded another "
+            f"the metric of {name} gives {found} where {expected} is right; evaluate has loaded another "
             f"version's module, delete its cache (HF_MODULES_CACHE) and run again"
         )

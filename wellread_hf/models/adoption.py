@@ -70,7 +70,7 @@ def read_config(location: Location, option: str) -> dict[str, Any]:
         own = " with code of its own" if kind == "bert" else ""
         raise SourceError(
             f"{option} {location.name}: expected a stock BERT, got model_type {kind}{own}; recipes take "
-            "other models as they are, by --start.weights"
+            "other models as they are, by `start.weights`"
         )
     if unsaid := [size for size in _SIZES if size not in config]:
         raise SourceError(
@@ -145,7 +145,7 @@ def _weights(location: Location, option: str, pickle: bool) -> dict[str, "Tensor
     if not pickle:
         raise SourceError(
             f"{option} {location.name}: expected weights in {SAFETENSORS}, found none; name a revision that "
-            f"has them (the Hub's converter leaves them at NAME@refs/pr/N), or give --pickle to read {PICKLE}"
+            f"has them (the Hub's converter leaves them at NAME@refs/pr/N), or give `pickle` to read {PICKLE}"
         )
     # transformers would read it as well, but also starts a conversion by a service on the network.
     path = fetch(location, PICKLE, option)

@@ -39,7 +39,7 @@ class RowEncoder:
     pad_id: int
     segments_from: int = 1
     pad_left: bool = False
-    option: str = "--max-length"
+    option: str = "`max_length`"
     positions: int | None = None
 
     def gives_segments(self, texts: Sequence[tuple[str, ...]]) -> bool:

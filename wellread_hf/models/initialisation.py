@@ -87,7 +87,7 @@ def check_width(source: "BertForMaskedLM", student: Student) -> None:
     """
     if source.config.hidden_size != student.hidden:
         raise SettingsError(
-            f"--student {student}: expected a student as wide as the source, H = "
+            f"`student` {student}: expected a student as wide as the source, H = "
             f"{source.config.hidden_size}, got H = {student.hidden}; weights fit the same width alone, name "
             "another student or another source"
         )

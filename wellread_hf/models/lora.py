@@ -54,7 +54,7 @@ def add_lora(model: "PreTrainedModel", lora: Lora, seed: int) -> "PeftModel":
         modules_to_save=list(saved),
     )
     torch.manual_seed(seed)
-    subject = f"--lora-rank {lora.lora_rank}: LoRA cannot be added to a {type(model).__name__}"
+    subject = f"`lora_rank` {lora.lora_rank}: LoRA cannot be added to a {type(model).__name__}"
     with _old_names_allowed(), library_errors_as(SettingsError, subject, "leave out the option"):
         adapted: PeftModel = get_peft_model(model, config)
     # peft adds heads that a model may have, and keeps names in a set, whose order is another in each process.
@@ -87,7 +87,7 @@ def _targets(model: "PreTrainedModel", saved: Sequence[str], wanted: Sequence[st
         # As they are called within a layer.
         known = dict.fromkeys(re.split(r"\.\d+\.", name)[-1] for name in linear)
         raise SettingsError(
-            f"--lora-targets: expected ends of the names of linear layers of {type(model).__name__}'s "
+            f"`lora_targets`: expected ends of the names of linear layers of {type(model).__name__}'s "
             f"encoder, got {', '.join(map(repr, unknown))}; there are {', '.join(known)}"
         )
     chosen = set().union(*found.values()) if wanted else set(linear)
@@ -172,7 +172,7 @@ def check_parity(expected: Tensor, found: Tensor, what: str) -> float:
     if not difference <= TOLERANCE:
         raise StoreError(
             f"expected the {what}, loaded again, to give the trained model's logits to within {TOLERANCE:g}, "
-            f"got a difference of {difference:g}; nothing of it was kept: train without --lora-rank, and "
+            f"got a difference of {difference:g}; nothing of it was kept: train without `lora_rank`, and "
             "report this"
         )
     return difference

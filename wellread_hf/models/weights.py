@@ -43,12 +43,12 @@ def loading(location: Location, option: str, what: str) -> Iterator[None]:
                 raise SourceError(
                     f"{option} {location.name}: expected a {what} of an architecture that transformers has, "
                     "got one with code of its own, which is not run unless asked for; read that code, and if "
-                    "you trust it give the option that ends in trust-remote-code (see --help)"
+                    "you trust it give `trust_remote_code`"
                 ) from error
             if re.search(r"(no|a) file named model\.safetensors", said):
                 raise SourceError(
                     f"{subject}: it has no model.safetensors; name a revision that has one (the Hub's "
-                    "converter leaves it at NAME@refs/pr/N), or let recipes/adopt.py --pickle make one of a "
+                    "converter leaves it at NAME@refs/pr/N), or let recipes/adopt.py make one of a "
                     "pre-trained BERT's pytorch_model.bin"
                 ) from error
             if isinstance(error, NotImplementedError):

@@ -32,6 +32,6 @@ def train_wordpiece(texts: Iterable[tuple[str, ...]], vocabulary: int, folder: P
     trained = BertWordPieceTokenizer(lowercase=True)
     trained.train_from_iterator(counted(), vocab_size=vocabulary, show_progress=True)
     if count == 0:
-        raise DataError("the corpus is empty: expected text to train a tokenizer on; check --corpus.sources")
+        raise DataError("the corpus is empty: expected text to train a tokenizer on; check `corpus.sources`")
     BertTokenizer(vocab=trained.get_vocab(), do_lower_case=True, model_max_length=512).save_pretrained(folder)
     return {"texts": count, "vocabulary": trained.get_vocab_size()}

@@ -71,13 +71,13 @@ def submit(runs: Sequence[Path], out: Path, baseline_for_missing: bool = False) 
     if not runs:
         raise SettingsError("expected a folder of predictions, runs/glue-... or runs/predict-..., got none")
     if out.is_dir():
-        raise SettingsError(f"--out {out}: expected a file to write, got a folder; give a file's name")
+        raise SettingsError(f"`out` {out}: expected a file to write, got a folder; give a file's name")
     chosen = _chosen(runs)
     missing = [rows.title for rows in GLUE_SETS.values() if rows.task not in chosen]
     if missing and not baseline_for_missing:
         raise SettingsError(
             f"expected predictions of all of GLUE's tasks, {', '.join(missing)} are missing; predict them "
-            "(recipes/glue.py), or fill them with --baseline-for-missing"
+            "(recipes/glue.py), or fill them with `baseline_for_missing`"
         )
     files: dict[str, str] = {}
     origins: dict[str, str] = {}
@@ -92,7 +92,7 @@ def submit(runs: Sequence[Path], out: Path, baseline_for_missing: bool = False) 
         write_atomically(out, _packed(files))
         write_atomically(out.with_name(f"{out.name}.json"), json.dumps(origins, indent=1) + "\n")
     except OSError as error:
-        raise StoreError(f"{out} cannot be written ({error}); give another place with --out") from error
+        raise StoreError(f"{out} cannot be written ({error}); give another place with `out`") from error
     return origins
 
 
@@ -109,7 +109,7 @@ def compare(submission: Path, labels: Sequence[Path]) -> Scored:
         StoreError: The zip cannot be read.
     """
     if not labels:
-        raise SettingsError("expected a file of labels, e.g. SST-2.tsv, got none; give it with --labels")
+        raise SettingsError("expected a file of labels, e.g. SST-2.tsv, got none; give it with `labels`")
     titles = {rows.title: name for name, rows in GLUE_SETS.items()}
     scores: dict[str, Mapping[str, float]] = {}
     counts: dict[str, int] = {}

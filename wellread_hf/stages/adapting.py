@@ -25,13 +25,13 @@ def check_lora(lora: Lora, start: Start) -> None:
     """
     if start.weights is None:
         raise SettingsError(
-            f"--lora-rank {lora.lora_rank} keeps the encoder's weights as they are, and {start.student} from "
-            "random weights has learnt none; name a pre-trained encoder with --start.weights, or leave out "
+            f"`lora_rank` {lora.lora_rank} keeps the encoder's weights as they are, and {start.student} from "
+            "random weights has learnt none; name a pre-trained encoder with `start.weights`, or leave out "
             "LoRA"
         )
     if find_spec("peft") is None:
         raise SettingsError(
-            f"--lora-rank {lora.lora_rank} needs peft, which is not installed; install it with "
+            f"`lora_rank` {lora.lora_rank} needs peft, which is not installed; install it with "
             'pip install "wellread-hf[peft]"'
         )
 

@@ -29,25 +29,25 @@ def adopt(
         running: How it is carried out.
         after: Stages that must be finished first.
     """
-    source_at = find(source, "model", "--sources", running.runs, after)
+    source_at = find(source, "model", "`sources`", running.runs, after)
     tokenizer_at = None
     if tokenizer is not None:
-        tokenizer_at = find(tokenizer, "model", "--tokenizer", running.runs, after)
+        tokenizer_at = find(tokenizer, "model", "`tokenizer`", running.runs, after)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.tokens import check_tokenizer
         from wellread_hf.models.loading import check_fit, load_tokenizer
         from wellread_hf.models.saving import save_model
 
-        model, left_out = load_released(source_at, "--sources", pickle)
+        model, left_out = load_released(source_at, "`sources`", pickle)
         if tokenizer_at is None:
-            words = load_tokenizer(source_at, "--sources", model.config)
+            words = load_tokenizer(source_at, "`sources`", model.config)
         else:
-            words = load_tokenizer(tokenizer_at, "--tokenizer")
+            words = load_tokenizer(tokenizer_at, "`tokenizer`")
         check_tokenizer(words, tokenizer or source)
         # A vocab.txt says nothing of lengths.
         words.model_max_length = min(words.model_max_length, model.config.max_position_embeddings)
-        check_fit(model, words, words.model_max_length, "--tokenizer")
+        check_fit(model, words, words.model_max_length, "`tokenizer`")
         with unchecked(stage.folder) as folder:
             save_model(model, words, folder)
             difference = parity(model, words, folder)
@@ -55,7 +55,7 @@ def adopt(
                 raise StoreError(
                     f"{source}: expected the saved model to give the source's logits to within "
                     f"{_TOLERANCE:g}, got a difference of {difference:g}; use the source as it is "
-                    "(--start.weights), and report this"
+                    "(`start.weights`), and report this"
                 )
         return {
             "source": source_at.name if source_at.fingerprint.startswith("hub:") else None,
@@ -87,7 +87,7 @@ def _name(source: str, source_at: Location) -> str:
     # What a stage will make has no config yet, but it has a name.
     if source_at.fingerprint.startswith("stage:"):
         return short_name(source)
-    config = read_config(source_at, "--sources")
+    config = read_config(source_at, "`sources`")
     size = config["num_hidden_layers"], config["hidden_size"]
     return next(
         (known.name for known in STUDENTS if (known.layers, known.hidden) == size), short_name(source)

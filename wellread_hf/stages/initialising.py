@@ -24,13 +24,13 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
     """
     if settings.source is None:
         raise SettingsError(
-            "--source is missing: expected a BERT to take weights from, a folder (recipes/pretrain.py makes "
+            "`source` is missing: expected a BERT to take weights from, a folder (recipes/pretrain.py makes "
             "one) or a Hub id"
         )
-    source_at = find(settings.source, "model", "--source", running.runs, after)
+    source_at = find(settings.source, "model", "`source`", running.runs, after)
     tokenizer_at = None
     if settings.tokenizer is not None:
-        tokenizer_at = find(settings.tokenizer, "model", "--tokenizer", running.runs, after)
+        tokenizer_at = find(settings.tokenizer, "model", "`tokenizer`", running.runs, after)
     student = None if settings.student is None else Student.parse(settings.student)
 
     def work(stage: Stage) -> Mapping[str, Any]:
@@ -45,10 +45,10 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
         from wellread_hf.models.saving import save_model
         from wellread_hf.models.stock_bert import load_bert
 
-        source, new, left_out = load_bert(source_at, "--source", settings.seed, "BertForMaskedLM")
+        source, new, left_out = load_bert(source_at, "`source`", settings.seed, "BertForMaskedLM")
         words = _tokenizer(source_at, tokenizer_at, source.config)
         words.model_max_length = min(words.model_max_length, source.config.max_position_embeddings)
-        check_fit(source, words, words.model_max_length, "--tokenizer")
+        check_fit(source, words, words.model_max_length, "`tokenizer`")
         numbers: Sequence[int] = ()
         if settings.keep == "embeddings":
             assert student is not None  # Init asks for one
@@ -59,7 +59,7 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
             if student is not None:
                 check_width(source, student)
             numbers = _numbers(settings, student, source)
-            option = "--layers" if settings.layers else f"--student {student}"
+            option = "`layers`" if settings.layers else f"`student` {student}"
             check_layers(numbers, source.config.num_hidden_layers, option)
             model = with_layers(source, numbers)
         save_model(model, words, stage.folder)
@@ -113,13 +113,13 @@ def _tokenizer(source_at: Location, other_at: Location | None, config: Any) -> A
     from wellread_hf.models.loading import load_tokenizer
 
     if other_at is None:
-        return load_tokenizer(source_at, "--source", config)
-    other = load_tokenizer(other_at, "--tokenizer")
-    if any(fetch(source_at, file, "--source") for file in _TOKENIZER_FILES):
-        own = load_tokenizer(source_at, "--source", config)
+        return load_tokenizer(source_at, "`source`", config)
+    other = load_tokenizer(other_at, "`tokenizer`")
+    if any(fetch(source_at, file, "`source`") for file in _TOKENIZER_FILES):
+        own = load_tokenizer(source_at, "`source`", config)
         if own.get_vocab() != other.get_vocab():
             raise TokenizerError(
-                f"--tokenizer {other_at.name}: expected the words of the source, whose embeddings are "
-                f"taken, got another vocabulary than that of {source_at.name}; leave out --tokenizer"
+                f"`tokenizer` {other_at.name}: expected the words of the source, whose embeddings are "
+                f"taken, got another vocabulary than that of {source_at.name}; leave out `tokenizer`"
             )
     return other

@@ -74,7 +74,7 @@ def find_task(task: Task, running: Running, after: Sequence[Stage]) -> list[Loca
 
     named = {"data": task_home(task), "validation": task.validation, "test": task.test}
     return [
-        find(name, "dataset", f"--task.{field}", running.runs, after, task.revision)
+        find(name, "dataset", f"`task.{field}`", running.runs, after, task.revision)
         for field, name in named.items()
         if name is not None
     ]
@@ -92,7 +92,7 @@ def check_task(task: Task, locations: Sequence[Location]) -> None:
     if any(map(is_to_be_made, locations)):
         facts_of(task)
         return
-    draw_rows(load_task(task, locations).train, task.train_rows, task.train_seed, "--task.train-rows")
+    draw_rows(load_task(task, locations).train, task.train_rows, task.train_seed, "`task.train_rows`")
 
 
 def task_identity(task: Task, locations: Sequence[Location]) -> Mapping[str, Any]:
@@ -129,7 +129,7 @@ class TransferSet:
     def __init__(self, transfer: Transfer, running: Running, after: Sequence[Stage]) -> None:
         self.transfer = transfer
         self.sources = {
-            spec: find_sources([spec], "--transfer.sources", running, after)
+            spec: find_sources([spec], "`transfer.sources`", running, after)
             for spec in transfer.sources
             if spec != TASK
         }
@@ -169,7 +169,7 @@ class TransferSet:
                     texts.append(row)
                     shown.update()
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
-        return draw_rows(Rows(texts, labels), self.transfer.rows, self.transfer.seed, "--transfer.rows")
+        return draw_rows(Rows(texts, labels), self.transfer.rows, self.transfer.seed, "`transfer.rows`")
 
     def check(self, task: Task, task_at: Sequence[Location]) -> None:
         """Refuses sources that cannot be used with a task, before anything runs.
@@ -191,4 +191,4 @@ class TransferSet:
             counts.append(check_rows(source, location))
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):
-            check_draw(sum(known), self.transfer.rows, "--transfer.rows")
+            check_draw(sum(known), self.transfer.rows, "`transfer.rows`")

@@ -36,12 +36,12 @@ def label(
     after: Sequence[Stage] = (),
 ) -> Stage:
     """Passes a teacher over a transfer set once; stores its logits, and [CLS] states if asked for."""
-    teacher_at = find(teacher, "model", "--teacher", running.runs, after)
+    teacher_at = find(teacher, "model", "`teacher`", running.runs, after)
     task_at = find_task(task, running, after)
     transfer_set = TransferSet(transfer, running, after)
 
     def shape() -> Shape | None:
-        return shape_of(teacher_at, "--teacher", after)
+        return shape_of(teacher_at, "`teacher`", after)
 
     if settings.states and (expected := shape()) is not None:
         _check_depth(settings.states, expected.layers)
@@ -62,9 +62,9 @@ def label(
         from wellread_hf.training.soft_labels import label_rows
 
         own_code = settings.trust_remote_code
-        tokenizer = load_tokenizer(teacher_at, "--teacher", trust_remote_code=own_code)
-        model = load_classifier(teacher_at, "--teacher", trust_remote_code=own_code)
-        encoder = row_encoder(model, tokenizer, settings.max_length, "--label.max-length")
+        tokenizer = load_tokenizer(teacher_at, "`teacher`", trust_remote_code=own_code)
+        model = load_classifier(teacher_at, "`teacher`", trust_remote_code=own_code)
+        encoder = row_encoder(model, tokenizer, settings.max_length, "`label.max_length`")
         if settings.states:
             depth, width = model.config.num_hidden_layers, model.config.hidden_size
             _check_depth(settings.states, depth)
@@ -73,7 +73,7 @@ def label(
         facts = loaded.facts
         order = _order(model.config, facts, teacher_at, settings)
         model.to(PartialState().device)
-        check_reads(model, texts[:2], encoder, f"--teacher {teacher_at.name}")
+        check_reads(model, texts[:2], encoder, f"`teacher` {teacher_at.name}")
         reused = label_rows(model, encoder, texts, order, settings, stage.folder)
         outcome = {
             "rows": len(texts),
@@ -148,7 +148,7 @@ def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running)
                 raise LabelError(
                     f"{labels[0].folder.name} and {record.kind}-{record.name}-{record.digest[:12]} hold soft "
                     "labels of other texts or classes: their mean means nothing; label one transfer set with "
-                    "all teachers (recipes/label.py --teacher A B)"
+                    "all teachers (recipes/label.py `teacher` A B)"
                 )
         classes = _classes_of(records[0])
         logits = mean_logits([store.logits for store in stores], shares, "multi_label" in classes)
@@ -202,7 +202,7 @@ def label_by_all(
     _shares(weights, len(teachers))
     if len(teachers) > 1 and settings.states:
         raise SettingsError(
-            f"--label.states: expected one teacher whose [CLS] states are stored, got {len(teachers)}, and "
+            f"`label.states`: expected one teacher whose [CLS] states are stored, got {len(teachers)}, and "
             "states of several have no mean; name one teacher, or leave the states out"
         )
     stages = [label(name, task, transfer, settings, running, after) for name, after in teachers]
@@ -230,7 +230,7 @@ def stored_labels(folder: Path) -> Stage:
     )
     if record.kind != "label" or stage.folder.name != folder.resolve().name:
         raise StoreError(
-            f"--labels {folder}: expected the folder of a labelling stage under its own name, label-...; "
+            f"`labels` {folder}: expected the folder of a labelling stage under its own name, label-...; "
             f"got a stage {record.kind!r}, whose folder is {stage.folder.name}"
         )
     return stage
@@ -238,7 +238,7 @@ def stored_labels(folder: Path) -> Stage:
 
 def _check_teacher(teacher_at: Location, task: Task, task_at: Sequence[Location], settings: Label) -> None:
     """Refuses a teacher of another task, as far as its config and the rows are there already."""
-    config = config_of(teacher_at, "--teacher")
+    config = config_of(teacher_at, "`teacher`")
     # Loading explains better what is no classifier.
     named = config.get("architectures")
     if not str(named).endswith("ForSequenceClassification']") or any(map(is_to_be_made, task_at)):
@@ -247,7 +247,7 @@ def _check_teacher(teacher_at: Location, task: Task, task_at: Sequence[Location]
 
     from wellread_hf.data.rows import load_task
 
-    with library_errors_as(SourceError, f"--teacher {teacher_at.name}: config.json cannot be read"):
+    with library_errors_as(SourceError, f"`teacher` {teacher_at.name}: config.json cannot be read"):
         loaded = PreTrainedConfig.from_dict(config)
     _order(loaded, load_task(task, task_at).facts, teacher_at, settings)
 
@@ -269,12 +269,12 @@ def _shares(weights: Sequence[float], teachers: int) -> list[float]:
     weights = weights or [1.0] * teachers
     if len(weights) != teachers:
         raise SettingsError(
-            f"--teacher-weights: expected one weight a teacher, {teachers} in all, got {len(weights)}; give "
+            f"`teacher_weights`: expected one weight a teacher, {teachers} in all, got {len(weights)}; give "
             "as many, or none"
         )
     if not all(weight >= 0 and isfinite(weight) for weight in weights) or not sum(weights) > 0:
         raise SettingsError(
-            "--teacher-weights: expected finite numbers of at least 0, not all of them 0, got "
+            "`teacher_weights`: expected finite numbers of at least 0, not all of them 0, got "
             f"{' '.join(f'{weight:g}' for weight in weights)}; give the teachers' shares, e.g. 0.7 0.3"
         )
     return [weight / sum(weights) for weight in weights]
@@ -283,6 +283,6 @@ def _shares(weights: Sequence[float], teachers: int) -> list[float]:
 def _check_depth(layers: Sequence[int], depth: int) -> None:
     if max(layers) > depth:
         raise SettingsError(
-            f"--label.states {' '.join(map(str, layers))}: the teacher has {depth} layers; name some of 1 to "
+            f"`label.states` {' '.join(map(str, layers))}: the teacher has {depth} layers; name some of 1 to "
             f"{depth}"
         )

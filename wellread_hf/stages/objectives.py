@@ -74,15 +74,15 @@ def check_objective(
         return
     if objective.projection and lora is not None:
         raise SettingsError(
-            "--objective.projection and --lora-rank do not go together: peft's checkpoints have no place for "
+            "`objective.projection` and `lora_rank` do not go together: peft's checkpoints have no place for "
             "the projection; leave out one of the two"
         )
     stored = labels.identity["settings"].get("states")
     if not stored:
         raise LabelError(
-            f"--objective.method {objective.method} compares the teacher's [CLS] states, and these soft "
+            f"`objective.method` {objective.method} compares the teacher's [CLS] states, and these soft "
             "labels are stored without any; label again with one teacher and its layers named, "
-            "e.g. --label.states 2 4"
+            "e.g. `label.states` 2 4"
         )
     named = {int(pair.split(":")[1]) for pair in objective.layers if ":" in pair}
     ours, theirs = student(), teacher_of(labels)
@@ -96,8 +96,8 @@ def check_objective(
             " ".join(map(str, layers)) for layers in (sorted(named), stored, sorted({*stored, *missing}))
         )
         raise LabelError(
-            f"--objective.layers {' '.join(objective.layers)}: expected [CLS] states of the teacher's layers "
-            f"{asked}, got those of {found}; label with --label.states {needed}, or name other pairs"
+            f"`objective.layers` {' '.join(objective.layers)}: expected [CLS] states of the teacher's layers "
+            f"{asked}, got those of {found}; label with `label.states` {needed}, or name other pairs"
         )
 
 
@@ -125,7 +125,7 @@ def resolve_layers(objective: Objective, student: int, store: Path) -> tuple[Obj
     if stored is None:
         raise LabelError(
             f"{store}: expected [CLS] states beside the soft labels, found none; label again with "
-            "--label.states"
+            "`label.states`"
         )
     pairs = layer_pairs(objective.layers, student, stored.depth)
     named = tuple(f"{ours}:{theirs}" for ours, theirs in pairs)

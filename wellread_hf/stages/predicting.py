@@ -31,7 +31,7 @@ def predict(
         after: Stages that the data comes from.
     """
     needed = [*after, model]
-    model_at = find(str(model.folder), "model", "--weights", running.runs, needed)
+    model_at = find(str(model.folder), "model", "`weights`", running.runs, needed)
     task_at = find_task(task, running, needed)
 
     def work(stage: Stage) -> Mapping[str, Any]:
@@ -45,9 +45,9 @@ def predict(
         from wellread_hf.models.inference import logits_in_order
         from wellread_hf.models.loading import load_classifier, load_tokenizer
 
-        tokenizer = load_tokenizer(model_at, "--weights")
-        classifier = load_classifier(model_at, "--weights").to(PartialState().device)
-        encoder = row_encoder(classifier, tokenizer, max_length, "--max-length")
+        tokenizer = load_tokenizer(model_at, "`weights`")
+        classifier = load_classifier(model_at, "`weights`").to(PartialState().device)
+        encoder = row_encoder(classifier, tokenizer, max_length, "`max_length`")
         dev: dict[str, Mapping[str, float]] = {}
         files: dict[str, Mapping[str, Any]] = {}
         for name, rows in sets_of(task.name).items():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Sequence[Stage] = ()) -> Stage:
     """Trains a lower-case WordPiece tokenizer on a corpus (`corpus.tokenizer` is not used)."""
-    sources = find_sources(corpus.sources, "--corpus.sources", running, after)
+    sources = find_sources(corpus.sources, "`corpus.sources`", running, after)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.models.wordpiece import train_wordpiece
@@ -50,8 +50,8 @@ def pack(
     documents: bool = False,
 ) -> Stage:
     """Packs a corpus into blocks of `block_length` tokens, or by `documents` for pairs of that length."""
-    sources = find_sources(corpus.sources, "--corpus.sources", running, after)
-    tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
+    sources = find_sources(corpus.sources, "`corpus.sources`", running, after)
+    tokenizer_at = find(corpus.tokenizer, "model", "`corpus.tokenizer`", running.runs, after)
     masked = masked_positions_per_block(block_length, mask_share)
 
     def work(stage: Stage) -> Mapping[str, Any]:
@@ -60,7 +60,7 @@ def pack(
         from wellread_hf.data.tokens import pack as pack_texts
         from wellread_hf.models.loading import load_tokenizer
 
-        tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
+        tokenizer = load_tokenizer(tokenizer_at, "`corpus.tokenizer`")
         check_tokenizer(tokenizer, corpus.tokenizer)
         texts = (" ".join(row) for row in texts_of(sources))
         packed = pack_documents if documents else pack_texts
@@ -91,21 +91,21 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         pack(corpus, length, settings.mask_share, running, after, settings.next_sentence)
         for length in settings.block_lengths
     ]
-    tokenizer_at = find(corpus.tokenizer, "model", "--corpus.tokenizer", running.runs, after)
+    tokenizer_at = find(corpus.tokenizer, "model", "`corpus.tokenizer`", running.runs, after)
     start_at = teacher_at = None
     if settings.start is not None:
-        start_at = find(settings.start, "model", "--start", running.runs, after)
+        start_at = find(settings.start, "model", "`start`", running.runs, after)
     if settings.distil.teacher is not None:
-        teacher_at = find(settings.distil.teacher, "model", "--distil.teacher", running.runs, after)
+        teacher_at = find(settings.distil.teacher, "model", "`distil.teacher`", running.runs, after)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.models.loading import check_fit, load_tokenizer
         from wellread_hf.models.saving import save_model
         from wellread_hf.training.pretraining import pretrain as train
 
-        tokenizer = load_tokenizer(tokenizer_at, "--corpus.tokenizer")
+        tokenizer = load_tokenizer(tokenizer_at, "`corpus.tokenizer`")
         model = _model(settings, start_at, len(tokenizer))
-        check_fit(model, tokenizer, max(settings.block_lengths), "--block-lengths")
+        check_fit(model, tokenizer, max(settings.block_lengths), "`block_lengths`")
         phases = [_rows(settings, packed, tokenizer) for packed in packs]
         objective = _objective(settings, teacher_at, model, tokenizer)
         outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest, objective)
@@ -133,7 +133,7 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         after=[*after, *packs],
         reads=[place for place in (tokenizer_at, start_at, teacher_at) if place is not None],
         work=work,
-        shape=lambda: student.shape if start_at is None else shape_of(start_at, "--start", after),
+        shape=lambda: student.shape if start_at is None else shape_of(start_at, "`start`", after),
     )
 
 
@@ -157,8 +157,8 @@ def _model(settings: Pretrain, start_at: Location | None, vocabulary: int) -> An
         new = new_pretraining if settings.next_sentence else new_masked_lm
         return new(student, vocabulary, dropout, settings.seed)
     if settings.next_sentence:
-        return load_bert(start_at, "--start", settings.seed, "BertForPreTraining")[0]
-    return load_masked_lm(start_at, "--start", settings.seed, settings.trust_remote_code)
+        return load_bert(start_at, "`start`", settings.seed, "BertForPreTraining")[0]
+    return load_masked_lm(start_at, "`start`", settings.seed, settings.trust_remote_code)
 
 
 def _rows(settings: Pretrain, packed: Stage, tokenizer: Any) -> "Rows":
@@ -188,13 +188,13 @@ def _objective(
 
     if teacher_at is None:
         return with_next_sentence if settings.next_sentence else masked_words
-    option, own_code = "--distil.teacher", settings.distil.trust_remote_code
+    option, own_code = "`distil.teacher`", settings.distil.trust_remote_code
     teacher = load_masked_lm(teacher_at, option, trust_remote_code=own_code, trained=True)
     words = load_tokenizer(teacher_at, option, teacher.config)
     if words.get_vocab() != tokenizer.get_vocab():
         raise TokenizerError(
-            f"{option} {teacher_at.name}: expected the words of --corpus.tokenizer, which the student's "
+            f"{option} {teacher_at.name}: expected the words of `corpus.tokenizer`, which the student's "
             "distributions are over, got another vocabulary; take the teacher's tokenizer for both"
         )
-    check_fit(teacher, words, max(settings.block_lengths), "--block-lengths")
+    check_fit(teacher, words, max(settings.block_lengths), "`block_lengths`")
     return LearntFromTeacher(teacher, student, settings.distil)

@@ -72,17 +72,17 @@ def _tuned(
     task_at = find_task(task, running, after)
     weights_at = None
     if start.weights is not None:
-        weights_at = find(start.weights, "model", "--start.weights", running.runs, after)
+        weights_at = find(start.weights, "model", "`start.weights`", running.runs, after)
     tokenizer_at = weights_at
     if start.tokenizer is not None:
-        tokenizer_at = find(start.tokenizer, "model", "--start.tokenizer", running.runs, after)
+        tokenizer_at = find(start.tokenizer, "model", "`start.tokenizer`", running.runs, after)
     assert tokenizer_at is not None  # Start asks for a tokenizer where there are no weights
     transfer_set = None if soft is None else TransferSet(soft[1], running, after)
 
     def shape() -> Shape | None:
         if start.student is not None:
             return Student.parse(start.student).shape
-        return shape_of(weights_at, "--start.weights", after)
+        return shape_of(weights_at, "`start.weights`", after)
 
     if soft is not None:
         check_objective(soft[2], soft[0], shape, lora)
@@ -113,19 +113,19 @@ def _tuned(
         classes, several = loaded.facts.labels, loaded.facts.multi_label
 
         def classifier(at: Location, seed: int) -> Any:
-            return load_classifier(at, "--start.weights", classes, seed, start.trust_remote_code, several)
+            return load_classifier(at, "`start.weights`", classes, seed, start.trust_remote_code, several)
 
-        option = "--start.weights" if start.tokenizer is None else "--start.tokenizer"
+        option = "`start.weights`" if start.tokenizer is None else "`start.tokenizer`"
         tokenizer = load_tokenizer(tokenizer_at, option, trust_remote_code=start.trust_remote_code)
         if weights_at is None:
             student = Student.parse(str(start.student))
             model = new_classifier(student, len(tokenizer), classes, tuning.seed, several)
         else:
             model = classifier(weights_at, tuning.seed)
-        encoder = row_encoder(model, tokenizer, tuning.max_length, "--max-length")
+        encoder = row_encoder(model, tokenizer, tuning.max_length, "`max_length`")
         objective = None
         if soft is None or transfer_set is None:
-            rows = draw_rows(loaded.train, task.train_rows, task.train_seed, "--task.train-rows")
+            rows = draw_rows(loaded.train, task.train_rows, task.train_seed, "`task.train_rows`")
             targets: dict[str, Any] = {"labels": rows.labels}
         else:
             labels, _, objective = soft
@@ -146,7 +146,7 @@ def _tuned(
                 trained.to(PartialState().device),
                 rows.texts[:2],
                 encoder,
-                f"--start.weights {weights_at.name}",
+                f"`start.weights` {weights_at.name}",
             )
         encoded = encode_once(rows.texts, encoder, running.runs)
         tell_cut(encoded, encoder, "training" if soft is None else "transfer")
@@ -237,13 +237,13 @@ def _check_classes(stored: Mapping[str, Any], task: TaskFacts) -> None:
 def _check_hard_labels(task: Task, transfer: Transfer) -> None:
     if task.train_rows is not None:
         raise SettingsError(
-            f"--task.train-rows allows {task.train_rows} labels, but a hard-label share uses those of the "
+            f"`task.train_rows` allows {task.train_rows} labels, but a hard-label share uses those of the "
             "whole transfer set; leave out one of the two"
         )
     if transfer.sources != (TASK,):
         raise SettingsError(
-            "--objective.hard-label-share needs true labels, and this transfer set has text without labels; "
-            "use --transfer.sources task, or a share of 0"
+            "`objective.hard_label_share` needs true labels, and this transfer set has text without labels; "
+            "use `transfer.sources` task, or a share of 0"
         )
 
 

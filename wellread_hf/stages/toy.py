@@ -172,7 +172,7 @@ def smoke_teacher(
     """
     if name is None:
         raise SettingsError(
-            "--teacher is missing: expected a fine-tuned classifier, a folder (recipes/teacher.py makes one) "
+            "`teacher` is missing: expected a fine-tuned classifier, a folder (recipes/teacher.py makes one) "
             "or a Hub id"
         )
     if name != TOY:

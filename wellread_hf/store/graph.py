@@ -133,7 +133,7 @@ def check(stages: Sequence[Stage]) -> Mapping[str, Any]:
 def _check_folder(folder: Path) -> None:
     """Refuses a folder that cannot be made or written to."""
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-    remedy = "give another --running.runs, or a shorter name"
+    remedy = "give another `running.runs`, or a shorter name"
     with library_errors_as(StoreError, f"{folder} cannot be made", remedy), suppress(FileNotFoundError):
         # Raises where a file is in the way, or the name is too long.
         (there / folder.name).stat()
@@ -288,7 +288,12 @@ def find(
     for stage in after:
         if path.is_relative_to(stage.folder):
             inside = path.relative_to(stage.folder)
-            return Location(name=name, revision=None, fingerprint=f"stage:{stage.digest}:{inside}")
+            return Location(
+                name=name,
+                revision=None,
+                fingerprint=f"stage:{stage.digest}:{inside}",
+                field=option.strip("`"),
+            )
     with _disk_told(root):
         return locate(name, repo_type, option, revision, memory=root / MEMORY)
 

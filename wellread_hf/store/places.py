@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -48,12 +48,18 @@ class Location:
         fingerprint: Stands for the content: a Hub commit, a stage's digest or a SHA-256 of files; with `+`,
             also for what the model's files name elsewhere, e.g. an adapter's base model.
         repo_type: As what it was found.
+        field: The setting that named it, e.g. `start.weights`.
     """
 
     name: str
     revision: str | None
     fingerprint: str
     repo_type: RepoType = "model"
+    field: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        """The setting and the name, as errors show them."""
+        return f"`{self.field}` {self.name}" if self.field else self.name
 
 
 @contextmanager
@@ -83,10 +89,10 @@ def locate(
     """
     found, key = _FOUND.get(), (name, repo_type, revision or "")
     if found is None:
-        return _locate(name, repo_type, option, revision, memory)
-    if key not in found:
-        found[key] = _locate(name, repo_type, option, revision, memory)
-    return found[key]
+        at = _locate(name, repo_type, option, revision, memory)
+    else:
+        at = found[key] = found.get(key) or _locate(name, repo_type, option, revision, memory)
+    return replace(at, field=option.strip("`"))
 
 
 def _locate(

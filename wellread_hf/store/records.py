@@ -230,7 +230,7 @@ class StageRecord:
         Raises:
             StoreError: A file was changed or is gone; the message names it.
         """
-        with library_errors_as(StoreError, f"{folder / RECORD}: `outputs` cannot be read"):
+        with library_errors_as(StoreError, f"{folder / RECORD}: outputs cannot be read"):
             doubtful = {
                 folder / name: str(written["sha256"])
                 for name, written in (self.outputs or {}).items()

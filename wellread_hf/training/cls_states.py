@@ -55,7 +55,7 @@ class ComparedStates:
         if objective.projection:
             if hasattr(student, "peft_config"):
                 raise SettingsError(
-                    "--objective.projection and LoRA do not go together: peft's checkpoints have no place "
+                    "`objective.projection` and LoRA do not go together: peft's checkpoints have no place "
                     "for the projection; leave out one of the two"
                 )
             self.projection = _new_projection(self.width, theirs, seed).to(device)
@@ -87,7 +87,7 @@ class ComparedStates:
             found = "none" if stored is None else f"shape {tuple(stored.shape)}"
             raise LabelError(
                 f"expected {STATES} of {len(self.layers)} layers for each row of a batch, got {found}; store "
-                "those of the map's layers (recipes/label.py --label.states), and keep the column through "
+                "those of the map's layers (recipes/label.py `label.states`), and keep the column through "
                 "your collator"
             )
         check_widths(self.width, stored.size(2))
@@ -128,7 +128,7 @@ def _width(teacher: Any | None, row: Any | None) -> int | None:
     if row.get(STATES) is None:
         raise LabelError(
             f"expected a column {STATES} in the training rows, found {', '.join(row)}; store the teacher's "
-            "[CLS] states there (recipes/label.py --label.states), or give a live `teacher`"
+            "[CLS] states there (recipes/label.py `label.states`), or give a live `teacher`"
         )
     return int(np.shape(row[STATES])[-1])
 
@@ -137,7 +137,7 @@ def _new_projection(ours: int, theirs: int | None, seed: int) -> nn.Linear:
     """Makes a linear map without bias, one for all layers (as in Jiao et al. 2020, TinyBERT, eq. 8)."""
     if theirs is None:
         raise SettingsError(
-            "--objective.projection needs the width of the teacher's states before the first batch, and a "
+            "`objective.projection` needs the width of the teacher's states before the first batch, and a "
             "stream of rows does not tell; give rows with a length, or a live `teacher`"
         )
     # Without values at first, and a chance of its own: the run's stays what it is without a projection.

@@ -42,14 +42,14 @@ class LearntFromTeacher:
         given, learnt = student.config, teacher.config
         if given.vocab_size != learnt.vocab_size:
             raise SettingsError(
-                f"--distil.teacher {settings.teacher}: expected {given.vocab_size} words as the student has, "
+                f"`distil.teacher` {settings.teacher}: expected {given.vocab_size} words as the student has, "
                 f"got {learnt.vocab_size}; both must have one vocabulary"
             )
         if settings.cosine_weight and given.hidden_size != learnt.hidden_size:
             raise SettingsError(
-                f"--distil.teacher {settings.teacher}: expected a teacher as wide as the student, H = "
+                f"`distil.teacher` {settings.teacher}: expected a teacher as wide as the student, H = "
                 f"{given.hidden_size}, since their hidden states are compared, got H = {learnt.hidden_size}; "
-                "give --distil.cosine-weight 0, or another of the two"
+                "give `distil.cosine_weight` 0, or another of the two"
             )
         self.teacher = teacher.eval().requires_grad_(False)
         self.settings = settings

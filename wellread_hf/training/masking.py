@@ -125,5 +125,5 @@ def _continues_word(tokenizer: Any) -> npt.NDArray[np.bool_]:
         return np.array([piece[:1] not in ("Ġ", "▁") for piece in pieces])
     raise TokenizerError(
         "expected pieces that tell where words start (## as in WordPiece, or a leading Ġ or ▁), found "
-        "none; leave out --whole-word"
+        "none; leave out `whole_word`"
     )

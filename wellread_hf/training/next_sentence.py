@@ -51,7 +51,7 @@ class SentencePairs:
                 raise DataError(
                     f"next-sentence prediction needs windows of at least two documents among those {name}, "
                     f"got {len(part)} of {len(np.unique(numbers))}; give more documents, or smaller "
-                    "--block-lengths"
+                    "`block_lengths`"
                 )
 
     def row(self, block: int, epoch: int) -> dict[str, Any]:

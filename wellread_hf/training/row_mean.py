@@ -175,7 +175,7 @@ def not_finite(loss: float, step: int) -> NotFiniteError:
     """Words the refusal of a loss that is NaN or infinite at `step`."""
     return NotFiniteError(
         f"the training loss became {loss} at step {step}; the last good checkpoint is kept: lower "
-        "--optim.learning-rate (or train in fp32) and run again"
+        "`optim.learning_rate` (or train in fp32) and run again"
     )
 
 

@@ -218,7 +218,7 @@ def _check_stored(folder: Path, layers: Sequence[int]) -> None:
     if missing := sorted(set(layers) - set(there)):
         raise LabelError(
             f"{folder}: expected [CLS] states of the teacher's layers {_listed(sorted(set(layers)))} beside "
-            f"the soft labels, got {_listed(there) or 'none'}; label again with --label.states "
+            f"the soft labels, got {_listed(there) or 'none'}; label again with `label.states` "
             f"{' '.join(map(str, sorted({*there, *missing})))}"
         )
 

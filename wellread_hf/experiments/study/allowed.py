@@ -11,12 +11,12 @@ def left_out(settings: StudySettings) -> dict[StudyName, str]:
     """Returns the studies that settings do not allow, each with what it lacks."""
     lacking: dict[StudyName, str] = {}
     steps = [] if settings.budget.mlm_steps is not None else [option("mlm_steps")]
-    domains = [name for name, named in (("--near", settings.near), ("--far", settings.far)) if not named]
-    states = [] if settings.label.states else ["--label.states"]
+    domains = [name for name, named in (("`near`", settings.near), ("`far`", settings.far)) if not named]
+    states = [] if settings.label.states else ["`label.states`"]
     if steps and not (settings.deep and settings.mlm_plus):
-        lacking["initialisation"] = f"{steps[0]}, or --deep and --mlm-plus"
+        lacking["initialisation"] = f"{steps[0]}, or `deep` and `mlm_plus`"
     if settings.weights is not None and (students := _not_given(settings, settings.weights)):
-        lacking["depth-width"] = f"--weights of {' and '.join(students)}"
+        lacking["depth-width"] = f"`weights` of {' and '.join(students)}"
     if domains:
         lacking["domain"] = " and ".join(domains)
     if steps:
@@ -28,7 +28,7 @@ def left_out(settings: StudySettings) -> dict[StudyName, str]:
 
 def _not_given(settings: StudySettings, weights: str) -> list[str]:
     """Returns the students of the study of depth and width that are not among those given."""
-    given = Given(option="--weights", pattern=weights, runs=settings.running.runs)
+    given = Given(option="`weights`", pattern=weights, runs=settings.running.runs)
     missing = []
     for name in dict.fromkeys(arm.student for arm in STUDIES["depth-width"].arms if arm.student):
         try:

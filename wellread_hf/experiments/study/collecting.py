@@ -47,8 +47,8 @@ def collect(folders: Sequence[Path], page: Path) -> None:
         write_atomically(page, f"{before}{BEGIN}\n\n{overview(found)}\n\n{END}\n{after}")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"--page {page}: expected a Markdown file that can be read and written, with room for a folder "
-            f"`studies` beside it, but {error}; name another, or mend that"
+            f"`page` {page}: expected a Markdown file that can be read and written, with room for a folder "
+            f"the folder studies beside it, but {error}; name another, or mend that"
         ) from error
 
 
@@ -152,12 +152,12 @@ def _numbers(folder: Path) -> Mapping[str, Any]:
 def _around(page: Path) -> tuple[str, str]:
     """Returns what stands before and after the place of the studies."""
     if page.exists() and not page.is_file():
-        raise SettingsError(f"--page {page}: expected a Markdown file, got something else; name another")
+        raise SettingsError(f"`page` {page}: expected a Markdown file, got something else; name another")
     lines = page.read_text().splitlines(keepends=True)
     begins, ends = ([at for at, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END))
     if not (len(begins) == len(ends) == 1 and begins[0] < ends[0]):
         raise SettingsError(
-            f"--page {page}: expected a Markdown file with the lines {BEGIN} and {END}, once each in this "
+            f"`page` {page}: expected a Markdown file with the lines {BEGIN} and {END}, once each in this "
             "order, between which the studies go, got none of that kind; write them where the studies belong"
         )
     return "".join(lines[: begins[0]]), "".join(lines[ends[0] + 1 :])

@@ -15,11 +15,11 @@ from wellread_hf.students import Shape, Student
 
 # The option that names models to start from, by where an arm's weights come from.
 GIVEN_BY: dict[Weights, str] = {
-    "pre-trained": "--weights",
-    "word embeddings": "--weights",
-    "truncated": "--deep",
-    "distilled MLM": "--deep",
-    "pre-trained, MLM+": "--mlm-plus",
+    "pre-trained": "`weights`",
+    "word embeddings": "`weights`",
+    "truncated": "`deep`",
+    "distilled MLM": "`deep`",
+    "pre-trained, MLM+": "`mlm_plus`",
 }
 _CLASSIFIER, _WITH_SENTENCES = "ForSequenceClassification", "ForPreTraining"
 
@@ -52,7 +52,7 @@ class Given:
             raise SettingsError(
                 f"{self.option} {self.pattern}: expected {student.name}, {_told(student.shape)}, got "
                 f"{_told(shape)}; put {{student}}, {{layers}}, {{hidden}} or {{heads}} into it, or name "
-                "other --students"
+                "other `students`"
             )
         return Start(weights=name)
 
@@ -68,7 +68,7 @@ class Given:
             raise SettingsError(
                 f"{self.option} {self.pattern}: expected more layers than {student.name} has and its width, "
                 f"{student.hidden}, got {_told(shape)}; name a deeper one as wide ({{layers}} is filled in "
-                "from --deep-layers)"
+                "from `deep_layers`)"
             )
         return Start(weights=name)
 
@@ -90,7 +90,7 @@ class Given:
         if self.next_sentence and heads and _WITH_SENTENCES not in heads:
             raise SettingsError(
                 f"{self.option} {name}: expected a model with a next-sentence head (BertForPreTraining), got "
-                f"{heads}; name one that recipes/pretrain.py --next-sentence made"
+                f"{heads}; name one that recipes/pretrain.py `next_sentence` made"
             )
         return name, shape
 
@@ -107,12 +107,12 @@ def check_teacher(name: str, runs: Path, own_code: bool) -> None:
         SourceError: It is not there.
         SettingsError: It is no model, or one of another kind.
     """
-    found = find(name, "model", "--teacher", runs, ())
-    heads = _heads(found, "--teacher")
+    found = find(name, "model", "`teacher`", runs, ())
+    heads = _heads(found, "`teacher`")
     another = heads and not own_code and _CLASSIFIER not in heads
-    if not config_of(found, "--teacher") or another:
+    if not config_of(found, "`teacher`") or another:
         raise SettingsError(
-            f"--teacher {name}: expected a fine-tuned classifier, with a config.json that tells so, got "
+            f"`teacher` {name}: expected a fine-tuned classifier, with a config.json that tells so, got "
             f"{heads or 'no such file'}; name another, or leave it out to have one made"
         )
 

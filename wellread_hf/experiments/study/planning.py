@@ -89,8 +89,8 @@ class Plan:
     def __init__(self, settings: StudySettings) -> None:
         if settings.scale == "toy" and settings.task.name != TOY:
             raise SettingsError(
-                f"--task.name {settings.task.name} is real text, and --scale toy has the toy world's budget "
-                "and text: expected --scale text with it; add that, and name the budget"
+                f"`task.name` {settings.task.name} is real text, and `scale` toy has the toy world's budget "
+                "and text: expected `scale` text with it; add that, and name the budget"
             )
         with each_found_once():
             planner = _Planner(settings)
@@ -161,7 +161,7 @@ class _Planner:
         states = find_method(objective).states
         if states and not s.label.states:
             raise SettingsError(
-                f"--label.states is missing: {arm.series} compares [CLS] states of the teacher's layers; "
+                f"`label.states` is missing: {arm.series} compares [CLS] states of the teacher's layers; "
                 "name those that its layer map speaks of, e.g. 2 4"
             )
         label = s.label if states else replace(s.label, states=())
@@ -179,7 +179,7 @@ class _Planner:
         rows = round(arm.share * self.budget.named("transfer_rows"))
         if rows < 1:
             raise SettingsError(
-                f"--budget.transfer-rows {self.budget.transfer_rows}: {arm.name} has {arm.share:.0%} of "
+                f"`budget.transfer_rows` {self.budget.transfer_rows}: {arm.name} has {arm.share:.0%} of "
                 "them, which is not one row; give more"
             )
         return Transfer(sources=self._sources(arm.domain), rows=rows)

@@ -174,7 +174,7 @@ def _given(finding: Finding, study: Study, settings: StudySettings) -> bool:
 
 
 def _options(settings: StudySettings) -> dict[str, str | None]:
-    return {"--weights": settings.weights, "--deep": settings.deep, "--mlm-plus": settings.mlm_plus}
+    return {"`weights`": settings.weights, "`deep`": settings.deep, "`mlm_plus`": settings.mlm_plus}
 
 
 def code_versions(planned: PlannedStudy) -> list[tuple[str, int]]:

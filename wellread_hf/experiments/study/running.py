@@ -104,7 +104,7 @@ class _Sitting:
             raise SettingsError(
                 f"a study trains one student a process: expected one, got {processes().num_processes}; "
                 "start it with python instead of accelerate launch, and for runs side by side take "
-                "--engine ray"
+                "`engine` ray"
             )
         self.planned, self.written, self.settings, self.folder = planned, written, settings, stage.folder
         self.students, self.arms = _students(planned, settings), _arms(planned)

@@ -72,7 +72,7 @@ class Budget:
 
 def option(name: str) -> str:
     """Spells a part of the budget as the command line does."""
-    return f"--budget.{name.replace('_', '-')}"
+    return f"`budget.{name}`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,19 +147,19 @@ class StudySettings:
         check_numbers(self, seeds=SEED)
         check_once("studies", self.studies or ALL_STUDIES)
         # One of the 24 has several names.
-        check_once("--students", self.students, Student.parse)
-        check_once("--seeds", self.seeds)
+        check_once("`students`", self.students, Student.parse)
+        check_once("`seeds`", self.seeds)
         if len(self.seeds) < 2:
             raise SettingsError(
-                f"--seeds: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
+                f"`seeds`: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
                 "run has no error bar, and decides nothing"
             )
         if self.deep_layers not in LAYERS:
             raise SettingsError(
-                f"--deep-layers: expected one of {', '.join(map(str, LAYERS))}, got {self.deep_layers}"
+                f"`deep_layers`: expected one of {', '.join(map(str, LAYERS))}, got {self.deep_layers}"
             )
         if self.engine.asha:
-            raise SettingsError("--asha stops poor runs early, but a study needs all of them; leave it out")
+            raise SettingsError("`asha` stops poor runs early, but a study needs all of them; leave it out")
         self._check_left_to_the_study()
         if self.scale == "toy":
             self._check_rows_of_the_toy_world()
@@ -170,44 +170,44 @@ class StudySettings:
             if asked is not None and asked > most:
                 raise SettingsError(
                     f"{option(part)} {asked}: the toy world has {most} of them; give at most that many, or "
-                    f"more --toy.{there.replace('_', '-')}"
+                    f"more `toy.{there}`"
                 )
 
     def _check_left_to_the_study(self) -> None:
         given: dict[str, tuple[Any, Any, str]] = {
-            "task.train-rows": (self.task.train_rows, None, option("labelled_rows")),
-            "pretrain.student": (self.pretrain.student, Pretrain().student, "--students"),
-            "pretrain.seed": (self.pretrain.seed, 0, "--seeds"),
+            "task.train_rows": (self.task.train_rows, None, option("labelled_rows")),
+            "pretrain.student": (self.pretrain.student, Pretrain().student, "`students`"),
+            "pretrain.seed": (self.pretrain.seed, 0, "`seeds`"),
             "pretrain.steps": (self.pretrain.steps, None, option("mlm_steps")),
             "pretrain.minutes": (self.pretrain.minutes, None, option("mlm_steps")),
             "pretrain.epochs": (self.pretrain.epochs, Pretrain().epochs, option("mlm_steps")),
-            "pretrain.next-sentence": (self.pretrain.next_sentence, False, "the study `initialisation`"),
-            "pretrain.start": (self.pretrain.start, None, "--weights"),
-            "pretrain.distil.teacher": (self.pretrain.distil.teacher, None, "the study `concurrent`"),
-            "teacher-pretrain.student": (
+            "pretrain.next_sentence": (self.pretrain.next_sentence, False, "the study initialisation"),
+            "pretrain.start": (self.pretrain.start, None, "`weights`"),
+            "pretrain.distil.teacher": (self.pretrain.distil.teacher, None, "the study concurrent"),
+            "teacher_pretrain.student": (
                 self.teacher_pretrain.student,
                 Pretrain().student,
-                "--teacher-student",
+                "`teacher_student`",
             ),
             "patient.method": (self.patient.method, "patient", "`patient`"),
             "labels.patience": (self.labels.patience, None, option("labels_seen")),
-            "soft-labels.patience": (self.soft_labels.patience, None, option("soft_labels_seen")),
-            "labels.seed": (self.labels.seed, 0, "--seeds"),
+            "soft_labels.patience": (self.soft_labels.patience, None, option("soft_labels_seen")),
+            "labels.seed": (self.labels.seed, 0, "`seeds`"),
             "labels.epochs": (self.labels.epochs, Tuning().epochs, option("labels_seen")),
-            "soft-labels.seed": (self.soft_labels.seed, 0, "--seeds"),
-            "soft-labels.epochs": (self.soft_labels.epochs, Tuning().epochs, option("soft_labels_seen")),
+            "soft_labels.seed": (self.soft_labels.seed, 0, "`seeds`"),
+            "soft_labels.epochs": (self.soft_labels.epochs, Tuning().epochs, option("soft_labels_seen")),
         }
         for name, (value, unset, instead) in given.items():
             if value != unset:
                 raise SettingsError(
-                    f"--{name}: the study decides it for all arms alike, so expected {instead} instead, got "
+                    f"`{name}`: the study decides it for all arms alike, so expected {instead} instead, got "
                     f"{value}; leave it out"
                 )
 
 
 def real_text(words: Sequence[str]) -> bool:
     """Tells whether a command line asks for real text, whose defaults are other ones than the toy world's."""
-    return "--scale=text" in words or any(pair == ("--scale", "text") for pair in pairwise(words))
+    return "`scale`=text" in words or any(pair == ("`scale`", "text") for pair in pairwise(words))
 
 
 _TOY_LABELS = replace(TOY_TUNING, epochs=Tuning().epochs)

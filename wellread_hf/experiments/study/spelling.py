@@ -1,6 +1,5 @@
 """Errors of single stages, told in the words of a study's command line."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ from wellread_hf.experiments.study.settings import StudySettings, option
 from wellread_hf.stages.inputs import TASK
 
 # The sources of each domain.
-SOURCES: dict[Domain, str] = {"in": "--transfer", "near": "--near", "far": "--far"}
+SOURCES: dict[Domain, str] = {"in": "`transfer`", "near": "`near`", "far": "`far`"}
 
 
 def spelt_as_typed(message: str, settings: StudySettings, arm: Arm | None = None) -> str:
@@ -26,20 +25,23 @@ def spelt_as_typed(message: str, settings: StudySettings, arm: Arm | None = None
     of_task = arm is not None and arm.transfer == TASK
     rows = option("labelled_rows") if of_task else f"{option('transfer_rows')} (of {sources})"
     # Weights that are drawn have the words of given ones.
-    words = "--corpus.tokenizer" if settings.weights is None else "--weights"
+    words = "`corpus.tokenizer`" if settings.weights is None else "`weights`"
     weights = words if arm is None else GIVEN_BY.get(arm.weights, words)
     here = {
-        "--objective": "--patient",
-        "--distil.teacher": "--deep",
-        "--source": weights,
-        "--start.weights": weights,
-        "--start.tokenizer": weights,
-        "--task.train-rows": option("labelled_rows"),
-        "--transfer.rows": rows,
-        "--transfer.sources": sources,
+        "`objective`": "`patient`",
+        "`distil.teacher`": "`deep`",
+        "`source`": weights,
+        "`start.weights`": weights,
+        "`start.tokenizer`": weights,
+        "`task.train_rows`": option("labelled_rows"),
+        "`transfer.rows`": rows,
+        "`transfer.sources`": sources,
     }
     for stages, studies in here.items():
-        message = re.sub(rf"(?<![\w-]){stages}(?![\w-])", studies, message)
+        path, whole = stages.strip("`"), studies.startswith("`") and studies.endswith("`")
+        message = message.replace(stages, studies)
+        if whole:
+            message = message.replace(f"`{path}.", f"{studies[:-1]}.")
     return message
 
 

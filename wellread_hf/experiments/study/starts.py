@@ -50,7 +50,7 @@ class Starts:
             case "pre-trained":
                 return self._pretrained(student, seed)
             case "pre-trained, MLM+":
-                given = self._like("--mlm-plus", self.settings.mlm_plus, student)
+                given = self._like("`mlm_plus`", self.settings.mlm_plus, student)
                 return given or self._masked_lm(student, seed, next_sentence=True)
             case "pre-trained on D_T":
                 return self._masked_lm(student, seed, transfer_text(arm))
@@ -62,14 +62,14 @@ class Starts:
                 return self._distilled_lm(student, seed)
 
     def _random(self, student: Student) -> Start:
-        given = self._like("--weights", self.settings.weights, student)
+        given = self._like("`weights`", self.settings.weights, student)
         if given is None:
             self._speaks_as_corpus()
             return self.chain.random(student.name)
         return Start(student=student.name, tokenizer=given.weights)
 
     def _pretrained(self, student: Student, seed: int) -> Start | Stage:
-        return self._like("--weights", self.settings.weights, student) or self._masked_lm(student, seed)
+        return self._like("`weights`", self.settings.weights, student) or self._masked_lm(student, seed)
 
     def _like(self, option: str, pattern: str | None, student: Student) -> Start | None:
         if pattern is None:
@@ -79,7 +79,7 @@ class Starts:
         return start
 
     def _given(self, option: str, pattern: str) -> Given:
-        next_sentence, runs = option == "--mlm-plus", self.settings.running.runs
+        next_sentence, runs = option == "`mlm_plus`", self.settings.running.runs
         return Given(option=option, pattern=pattern, runs=runs, next_sentence=next_sentence)
 
     def check_words(self) -> None:
@@ -94,7 +94,7 @@ class Starts:
             self.words[named] = words_of(found, option)
 
     def _speaks_as_corpus(self) -> None:
-        self._speaks("--corpus.tokenizer", self.toy.corpus(self.settings.corpus).tokenizer)
+        self._speaks("`corpus.tokenizer`", self.toy.corpus(self.settings.corpus).tokenizer)
 
     def _masked_lm(
         self,
@@ -116,12 +116,12 @@ class Starts:
         """Returns a deeper masked LM of the same width."""
         layers, pattern = self.settings.deep_layers, self.settings.deep
         if pattern is not None:
-            start = self._given("--deep", pattern).deeper(student, layers)
-            self._speaks("--deep", str(start.weights))
+            start = self._given("`deep`", pattern).deeper(student, layers)
+            self._speaks("`deep`", str(start.weights))
             return start
         if layers <= student.layers:
             raise SettingsError(
-                f"--deep-layers {layers}: expected more than the students have, got {student.name} among "
+                f"`deep_layers` {layers}: expected more than the students have, got {student.name} among "
                 "them; give more, or leave it out"
             )
         deep = Student(layers, student.hidden)

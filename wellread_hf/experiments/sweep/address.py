@@ -20,14 +20,14 @@ def check_address(address: str) -> None:
         SettingsError: The address is none.
         SourceError: There is no Ray cluster at the address.
     """
-    named = ["--address", address]
+    named = ["`address`", address]
     if address == "auto":
         # The health check finds the cluster of this machine by itself.
         named = []
     else:
         host, colon, port = address.rpartition(":")
         if not (colon and host and port.isdecimal()) or "/" in host:
-            raise SettingsError(f"--address: expected HOST:PORT of a Ray cluster, or auto, got {address!r}")
+            raise SettingsError(f"`address`: expected HOST:PORT of a Ray cluster, or auto, got {address!r}")
         try:
             socket.create_connection((host, int(port)), timeout=_CONNECT).close()
         except (OSError, OverflowError) as error:
@@ -52,6 +52,6 @@ def check_address(address: str) -> None:
 def no_cluster(address: str | None, why: str) -> SourceError:
     """Makes the error for an address without a cluster."""
     return SourceError(
-        f"--address {address}: expected a Ray cluster there, but {why}; start one with `ray start --head`, "
+        f"`address` {address}: expected a Ray cluster there, but {why}; start one with `ray start --head`, "
         "and give its HOST:PORT"
     )

@@ -50,6 +50,6 @@ def engine(settings: Engine, folder: Path, needed: bool) -> Iterator[Runs]:
 
 def _missing(what: str) -> SettingsError:
     return SettingsError(
-        f"--engine ray needs Ray with Ray Tune, but {what}; install it with "
+        f"`engine` ray needs Ray with Ray Tune, but {what}; install it with "
         '`pip install "wellread-hf[cluster]"`'
     )

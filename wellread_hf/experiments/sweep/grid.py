@@ -46,9 +46,9 @@ class Grid:
             self.checks = self._runs.checks(tasks)
         if len({trial.stage.digest for trial in self.trials}) < len(self.trials):
             raise SettingsError(
-                "two trials of this grid are the same run; where several students come from --weights, "
+                "two trials of this grid are the same run; where several students come from `weights`, "
                 "put {student}, {layers}, {hidden} or {heads} into it, got "
-                f"--weights {settings.glue.weights} for --students {' '.join(settings.students)}"
+                f"`weights` {settings.glue.weights} for `students` {' '.join(settings.students)}"
             )
 
     def scoreboards(self, chosen: Mapping[tuple[str, str, str], Point]) -> list[Stage]:

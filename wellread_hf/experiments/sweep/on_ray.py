@@ -137,7 +137,7 @@ def _work(config: Mapping[str, int], jobs: Sequence[Job], place: Mapping[str, An
     """Does one job on a worker."""
     if not Path(place["folder"]).is_dir():
         error = (
-            f"{socket.gethostname()} does not see {place['folder']}; give --running.runs a folder that all "
+            f"{socket.gethostname()} does not see {place['folder']}; give `running.runs` a folder that all "
             "machines of the cluster share"
         )
         tune.report(
@@ -185,7 +185,7 @@ def _share(job: Job, settings: Engine, machines: Sequence[tuple[float, float]]) 
     if not any(cpus <= has_cpus and gpus <= has_gpus for has_cpus, has_gpus in machines):
         there = ", ".join(f"{has[0]:g} and {has[1]:g}" for has in sorted(set(machines)))
         raise SettingsError(
-            f"--trial-cpus, --trial-gpus: expected what one machine has (CPUs and GPUs: {there}), got "
+            f"`trial_cpus`, `trial_gpus`: expected what one machine has (CPUs and GPUs: {there}), got "
             f"{cpus:g} and {gpus:g}; give less"
         )
     return {"CPU": cpus, "GPU": gpus}

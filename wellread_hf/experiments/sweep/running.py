@@ -56,7 +56,7 @@ class _Sitting:
             raise SettingsError(
                 f"a sweep trains one trial a process: expected one process, got {processes().num_processes}; "
                 "start it with python instead of accelerate launch, and for trials side by side take "
-                "--engine ray"
+                "`engine` ray"
             )
         self.grid, self.folder, self.settings = grid, stage.folder, grid.settings
         self.planned = {trial.stage.digest: trial for trial in grid.trials}

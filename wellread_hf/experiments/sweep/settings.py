@@ -40,16 +40,16 @@ class Engine:
 
     def __post_init__(self) -> None:
         for_ray = {
-            "--address": self.address is not None,
-            "--asha": self.asha,
-            "--retries": self.retries is not None,
-            "--trial-cpus": self.trial_cpus is not None,
-            "--trial-gpus": self.trial_gpus is not None,
+            "`address`": self.address is not None,
+            "`asha`": self.asha,
+            "`retries`": self.retries is not None,
+            "`trial_cpus`": self.trial_cpus is not None,
+            "`trial_gpus`": self.trial_gpus is not None,
         }
         if self.engine != "ray" and any(for_ray.values()):
             given = ", ".join(option for option, is_given in for_ray.items() if is_given)
             raise SettingsError(
-                f"{given}: expected with --engine ray, got --engine process; add --engine ray"
+                f"{given}: expected with `engine` ray, got `engine` process; add `engine` ray"
             )
         check_numbers(
             self,
@@ -59,7 +59,7 @@ class Engine:
         )
         if self.trial_gpus is not None and self.trial_gpus > 1 and not float(self.trial_gpus).is_integer():
             raise SettingsError(
-                f"--trial-gpus is a share of one GPU or a whole number of them, got {self.trial_gpus}"
+                f"`trial_gpus` is a share of one GPU or a whole number of them, got {self.trial_gpus}"
             )
 
 
@@ -94,10 +94,10 @@ class SweepSettings:
         tasks = parse_glue_tasks(self.tasks)
         check_numbers(self, learning_rates=RATE, batch_sizes=BATCH, seeds=SEVERAL)
         # One of the 24 has several names.
-        check_once("--students", self.students, Student.parse)
-        check_once("--methods", self.methods)
-        check_once("--learning-rates", self.learning_rates)
-        check_once("--batch-sizes", self.batch_sizes)
+        check_once("`students`", self.students, Student.parse)
+        check_once("`methods`", self.methods)
+        check_once("`learning_rates`", self.learning_rates)
+        check_once("`batch_sizes`", self.batch_sizes)
         parts = (self.students, tasks, self.methods, self.learning_rates, self.batch_sizes, range(self.seeds))
         if (trials := prod(map(len, parts))) > _MOST_TRIALS:
             raise SettingsError(
@@ -105,25 +105,25 @@ class SweepSettings:
                 "methods, learning rates, batch sizes and seeds, each with each); leave some out"
             )
         given, unset = self.glue.tuning, GlueSettings().tuning
-        for option, differs, instead in (
-            ("optim.learning-rate", given.optim.learning_rate != unset.optim.learning_rate, "learning-rates"),
-            ("optim.batch-size", given.optim.batch_size != unset.optim.batch_size, "batch-sizes"),
+        for named, differs, instead in (
+            ("optim.learning_rate", given.optim.learning_rate != unset.optim.learning_rate, "learning_rates"),
+            ("optim.batch_size", given.optim.batch_size != unset.optim.batch_size, "batch_sizes"),
             ("seed", given.seed != unset.seed, "seeds"),
         ):
             if differs:
                 raise SettingsError(
-                    f"--tuning.{option}: a sweep goes over it, so expected it in --{instead}; leave it out"
+                    f"`tuning.{named}`: a sweep goes over it, so expected it in `{instead}`; leave it out"
                 )
         random = [method for method in self.methods if method in ("basic", "distillation")]
         if self.glue.lora.lora_rank is not None and random:
             raise SettingsError(
-                f"--lora-rank {self.glue.lora.lora_rank} keeps the encoder's weights as they are, and "
+                f"`lora_rank` {self.glue.lora.lora_rank} keeps the encoder's weights as they are, and "
                 f"those of {' and '.join(random)} are random; leave out the one or the other"
             )
         if self.glue.from_mnli and "mnli" not in tasks:
             raise SettingsError(
-                "--from-mnli: the models of MNLI that other tasks start from are trials too, so expected "
-                f"mnli among --tasks, got {','.join(tasks)}; add mnli"
+                "`from_mnli`: the models of MNLI that other tasks start from are trials too, so expected "
+                f"mnli among `tasks`, got {','.join(tasks)}; add mnli"
             )
 
 

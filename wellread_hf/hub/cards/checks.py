@@ -43,9 +43,9 @@ def check_name(facts: Facts) -> None:
     if not _NAME.fullmatch(facts.name) or facts.name.endswith((".git", "-", ".")):
         raise CardError(
             f"expected a repository's name of lower-case letters, digits, '-', '_' and '.' (at most 96), got "
-            f"{facts.name!r}; give another with --name"
+            f"{facts.name!r}; give another with `name`"
         )
-    _require_repo_id(facts.repo_id, "the repository", "mend --name or --namespace")
+    _require_repo_id(facts.repo_id, "the repository", "mend `name` or `namespace`")
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:

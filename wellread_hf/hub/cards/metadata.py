@@ -91,7 +91,7 @@ def eval_results_of(facts: Facts) -> str:
     if not entries:
         raise CardError(
             f"{facts.name}: expected a score on a task of GLUE for .eval_results/glue.yaml, found none; "
-            "leave out --eval-results, or fine-tune on one first"
+            "leave out `eval_results`, or fine-tune on one first"
         )
     return _yaml(eval_result_entries_to_yaml(entries))
 

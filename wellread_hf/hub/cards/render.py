@@ -161,9 +161,7 @@ def class_counts(counts: Sequence[tuple[str, int]]) -> str:
 
 def release(score: Score, facts: Facts, result: Result) -> str:
     """Writes the release's test figure for a metric of a task of GLUE; empty where none was published."""
-    figure = (
-        paper.release_test(facts.student, result.task.name, score.metric) if result.task.glue else None
-    )
+    figure = paper.release_test(facts.student, result.task.name, score.metric) if result.task.glue else None
     return "" if figure is None else f"{figure:.1f}"
 
 

@@ -91,8 +91,8 @@ def soft_labels_card(facts: SoftLabelFacts, repo_id: str) -> str:
     )
     commands = (
         f"wellread pull {repo_id}\n"
-        f"python recipes/distill.py --labels runs/label-{facts.task}-{facts.digest[:12]} "
-        f"--task.name {facts.task} --start.weights google/bert_uncased_L-4_H-256_A-4"
+        f"python recipes/distill.py `labels` runs/label-{facts.task}-{facts.digest[:12]} "
+        f"`task.name` {facts.task} `start.weights` google/bert_uncased_L-4_H-256_A-4"
     )
     template = environment().get_template(_TEMPLATE)
     return template.render(

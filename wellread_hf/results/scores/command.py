@@ -31,9 +31,9 @@ def show_scores(
     print_table("dev scores", rows_table(gathered))
     console = print_table("averages over tasks", means_table(gathered.means))
     contents: tuple[tuple[str, Path | None, Callable[[], bytes]], ...] = (
-        ("--csv", csv, lambda: csv_text(gathered).encode()),
-        ("--markdown", markdown_file, lambda: markdown(gathered).encode()),
-        ("--png", png, lambda: draw_scores(gathered.rows)),
+        ("`csv`", csv, lambda: csv_text(gathered).encode()),
+        ("`markdown`", markdown_file, lambda: markdown(gathered).encode()),
+        ("`png`", png, lambda: draw_scores(gathered.rows)),
     )
     for option, path, content in contents:
         if path is None:

@@ -40,12 +40,12 @@ def find_method(objective: Objective) -> Method:
     """
     if objective.method not in METHODS:
         raise UnknownNameError(
-            f"--objective.method: expected one of {', '.join(METHODS)}, got {objective.method!r}; the "
+            f"`objective.method`: expected one of {', '.join(METHODS)}, got {objective.method!r}; the "
             f"nearest is {nearest(objective.method, METHODS, count=1)}"
         )
     method = METHODS[objective.method]
     changed = [
-        f"--objective.{field.name.replace('_', '-')}"
+        f"`objective.{field.name}`"
         for field in fields(objective)
         if field.name in _OF_STATES and getattr(objective, field.name) != field.default
     ]
@@ -53,6 +53,6 @@ def find_method(objective: Objective) -> Method:
         comparing = [name for name, known in METHODS.items() if known.states]
         raise SettingsError(
             f"{', '.join(changed)} means nothing to the method {objective.method}, which compares no [CLS] "
-            f"states; leave it out, or give --objective.method {' or '.join(comparing)}"
+            f"states; leave it out, or give `objective.method` {' or '.join(comparing)}"
         )
     return method

@@ -29,20 +29,20 @@ def layer_pairs(layers: Sequence[str], student: int, teacher: int) -> Pairs:
         for ours, theirs in pairs:
             if not (1 <= ours <= student and 1 <= theirs <= teacher):
                 raise SettingsError(
-                    f"--objective.layers {ours}:{theirs}: expected a layer of the student, 1 to {student}, "
+                    f"`objective.layers` {ours}:{theirs}: expected a layer of the student, 1 to {student}, "
                     f"and one of the teacher, 1 to {teacher}; name layers that are there"
                 )
         return pairs
     if teacher < student:
         raise SettingsError(
-            f"--objective.layers {word} pairs each layer of the student with one of its own of the teacher, "
+            f"`objective.layers` {word} pairs each layer of the student with one of its own of the teacher, "
             f"but the student has {student} layers and the teacher {teacher}; name pairs instead, e.g. "
-            f"--objective.layers {student}:{teacher}"
+            f"`objective.layers` {student}:{teacher}"
         )
     if student == 1:
         raise SettingsError(
-            f"--objective.layers {word} leaves out the last layer, and the student has one; name a pair "
-            f"instead, e.g. --objective.layers 1:{teacher}"
+            f"`objective.layers` {word} leaves out the last layer, and the student has one; name a pair "
+            f"instead, e.g. `objective.layers` 1:{teacher}"
         )
     first = {
         "skip": lambda layer: layer * teacher // student,
@@ -70,6 +70,6 @@ def check_widths(student: int, teacher: int) -> None:
     if student != teacher:
         raise LabelError(
             f"the student's [CLS] states have {student} numbers, the teacher's {teacher}, and they are "
-            "compared number by number; learn a projection (--objective.projection), or take a student "
+            "compared number by number; learn a projection (`objective.projection`), or take a student "
             f"of width {teacher}"
         )
