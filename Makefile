@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-# huggingface_hub counts imports and downloads over the network unless told not to; a demo and a test should not phone home.
+# huggingface_hub reports imports and downloads over the network by default; a demo and a test should not phone home.
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
@@ -27,10 +27,12 @@ test: $(STAMP) ## run the tests, two files at a time (ARGS="-k word")
 test-long: $(STAMP) ## run the tests that take a minute each, which `make test` leaves out
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)
 
-check: $(STAMP) ## formatting, lint and types
+# Offline, because a check should give the same answer without a network and without a token.
+check: $(STAMP) ## formatting, lint, types and the workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --no-progress --quiet .github/workflows
 
 bench: $(STAMP) ## measure ours beside what a user would pick otherwise (ONLY=mlm for one, ARGS="--rounds 3")
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)

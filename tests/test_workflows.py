@@ -111,6 +111,18 @@ def test_smoke_runs_the_whole_recipe_in_two_processes() -> None:
     assert any(launch in command and "recipes/pd.py --smoke" in command for command in commands)
 
 
+def test_make_check_lints_the_workflows_without_a_network() -> None:
+    target = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ncheck:")[2].partition("\n\n")[0]
+    assert "zizmor --offline" in target
+    assert target.rstrip().endswith(".github/workflows")
+
+
+def test_a_release_names_no_package_index() -> None:
+    text = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert "INDEX" not in text
+
+
 def test_ci_run_is_check_and_test_and_executable() -> None:
     script = ROOT / ".ci/run"
     lines = script.read_text(encoding="utf-8").splitlines()
