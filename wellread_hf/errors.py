@@ -1,10 +1,12 @@
 """Every exception that the package raises on purpose, and the sentence-building they share."""
 
 import errno
+import re
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import Self
 
 # The longest cause that is quoted from a library, in characters; some quote whole files.
 _CAUSE = 600
@@ -17,6 +19,19 @@ class WellreadError(Exception):
     """
 
     status = 2
+
+    def renamed(self, settings: Mapping[str, str]) -> Self:
+        """Returns the same error with its settings, in backticks, named as another recipe names them.
+
+        Args:
+            settings: New paths by old ones; a path stands for all below it, and the first that fits counts.
+        """
+
+        def new(match: re.Match[str]) -> str:
+            old = next((old for old in settings if f"{match[1]}.".startswith(f"{old}.")), "")
+            return f"`{settings[old]}{match[1].removeprefix(old)}`" if old else match[0]
+
+        return type(self)(re.sub(r"`([a-z][a-z0-9_.]*)`", new, str(self)))
 
 
 class SettingsError(WellreadError):
