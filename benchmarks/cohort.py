@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
 from benchmarks.sides import BATCH, SMALLEST, bare_loss, random_blocks, settings, tokenizer
-from wellread_hf.data.tokens import Blocks
+from wellread_hf.data.packing import Blocks
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
 from wellread_hf.training.freed_memory import keep_freed_memory

@@ -117,7 +117,7 @@ def labelled(teacher: Any, texts: Any) -> tuple[Any, float]:
 
 
 def _batch(data: Any, **targets: Any) -> Any:
-    from wellread_hf.models.encoding import PadCollator
+    from wellread_hf.models.encode import PadCollator
 
     return PadCollator(data.pad_id)(
         [data.row(row) | {name: values[row] for name, values in targets.items()} for row in range(_BATCH)]

@@ -120,7 +120,7 @@ def _loss_difference(student: Any, data: Any, labels: Any, table: Any) -> float:
     import torch
     from transformers import TrainingArguments
 
-    from wellread_hf.models.encoding import PadCollator
+    from wellread_hf.models.encode import PadCollator
     from wellread_hf.training.distillation import ClassifierTrainer
 
     silent = copy.deepcopy(student).eval()

@@ -9,7 +9,7 @@ import torch
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
 from benchmarks.sides import BATCH, LENGTH
-from wellread_hf.data.tokens import masked_positions_per_block
+from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.students import HEAD_SIZE, VOCABULARY, Student
 
 # How often, batch, m, k, n: products [m, k] × [k, n].

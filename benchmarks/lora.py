@@ -27,7 +27,7 @@ WORDS, LENGTH, STEPS = 30_522, 32, 2
 
 def make_model(way: str, student: str, rank: int) -> Any:
     """Builds a teacher with random weights, with LoRA where it is that way."""
-    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.models.load import new_classifier
     from wellread_hf.models.lora import add_lora
     from wellread_hf.settings import Lora
     from wellread_hf.students import Student
@@ -65,7 +65,7 @@ def steps_in_turn(student: str, rank: int, batch: int, rounds: int) -> dict[str,
 
 def train(way: str, student: str, rank: int, batch: int, folder: Path) -> dict[str, float]:
     """Trains for a few steps with one checkpoint; returns memory of training and size on disk, in MB."""
-    from wellread_hf.models.encoding import EncodedRows
+    from wellread_hf.models.encode import EncodedRows
     from wellread_hf.settings import Optim, Running, Tuning
     from wellread_hf.training.tuning import tune
 

@@ -69,7 +69,7 @@ def _measured(path, way, clock) -> tuple[float, float]:
 
 def _pack_ours(path: Path, folder: Path):
     from wellread_hf.data.files import file_rows
-    from wellread_hf.data.tokens import Blocks, pack
+    from wellread_hf.data.packing import Blocks, pack
 
     texts = (str(row["text"]) for row in file_rows(path))
     return Blocks.open(folder, pack(texts, tokenizer(), BLOCK, 19, folder)).ids

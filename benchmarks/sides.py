@@ -31,7 +31,7 @@ from transformers import (
 )
 
 from benchmarks.pairs import Peak
-from wellread_hf.data.tokens import Blocks
+from wellread_hf.data.packing import Blocks
 from wellread_hf.models.masked_lm import giving_losses, new_masked_lm, scoring_only
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.models.encoding import EncodedRows, RowEncoder, encode
+from wellread_hf.models.encode import EncodedRows, RowEncoder, encode
 from wellread_hf.models.plain_text import PlainText
 from wellread_hf.store.progress import quiet
 from wellread_hf.students import VOCABULARY, Student
@@ -128,7 +128,7 @@ def our_training(
         **objective: As for `DistillationTrainer`, which is taken where there is a teacher or what it said.
     """
     from wellread_hf.data.order import whole_run
-    from wellread_hf.models.encoding import PadCollator
+    from wellread_hf.models.encode import PadCollator
     from wellread_hf.settings import Optim, Running
     from wellread_hf.training.arguments import training_arguments
     from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from benchmarks.pairs import in_own_process, in_turn
 from benchmarks.report import circumstances
 from benchmarks.sides import BATCH, random_blocks, settings, tokenizer
-from wellread_hf.data.tokens import Blocks
+from wellread_hf.data.packing import Blocks
 from wellread_hf.models.masked_lm import giving_losses, masked_lm_loss, new_masked_lm, scoring_only
 from wellread_hf.store.records import write_atomically
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student

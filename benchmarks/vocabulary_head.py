@@ -10,7 +10,7 @@ import torch
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
 from benchmarks.sides import BATCH, LENGTH, SMALLEST
-from wellread_hf.data.tokens import masked_positions_per_block
+from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.models.masked_lm import VocabularyLoss
 from wellread_hf.students import VOCABULARY
 from wellread_hf.training.freed_memory import keep_freed_memory

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wellread_hf.models.encoding import RowEncoder
+from wellread_hf.models.encode import RowEncoder
 from wellread_hf.models.plain_text import PlainText
 
 

@@ -24,8 +24,8 @@ from transformers import (
 )
 
 from wellread_hf.hub.parcels import model_parcel
-from wellread_hf.models.adoption import SENTENCES
-from wellread_hf.models.loading import load_classifier
+from wellread_hf.models.adopt import SENTENCES
+from wellread_hf.models.load import load_classifier
 from wellread_hf.store.places import Location
 from wellread_hf.store.records import RECORD
 from wellread_hf.students import STUDENTS, Student
@@ -237,17 +237,17 @@ def test_a_size_that_is_none_of_the_24_has_its_sources_name_and_another_tokenize
 def test_what_does_not_give_the_sources_logits_is_refused(
     weights: Weights, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wellread_hf.models import saving
+    from wellread_hf.models import save
 
-    save = saving.save_model
+    save_well = save.save_model
 
     def save_badly(model: Any, tokenizer: Any, folder: Path) -> None:
-        save(model, tokenizer, folder)
+        save_well(model, tokenizer, folder)
         stored = load_file(folder / "model.safetensors")
         stored["bert.encoder.layer.1.output.dense.bias"][0] += 0.01
         save_file(stored, folder / "model.safetensors", {"format": "pt"})
 
-    monkeypatch.setattr(saving, "save_model", save_badly)
+    monkeypatch.setattr(save, "save_model", save_badly)
     source = release(tmp_path / "source", weights)
     told = refused(run_here(capfd, "adopt", "--sources", source, "--running.runs", tmp_path / "runs"))
     assert "within 1e-05, got a difference of" in told

@@ -24,7 +24,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: Any) -> Path:
-    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.models.load import new_classifier
     from wellread_hf.students import Student
 
     folder = tmp_path_factory.mktemp("encoder")
@@ -246,7 +246,7 @@ def test_tasks_are_read_in_glues_order() -> None:
 @pytest.mark.slow
 def test_predictions_of_real_test_rows_go_into_a_submission(shared: Path, tmp_path: Path) -> None:
     from wellread_hf import stages
-    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.models.load import new_classifier
     from wellread_hf.results.submission import submit
     from wellread_hf.settings import Running, Task
     from wellread_hf.store.graph import Stage, carry_out

@@ -21,7 +21,7 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from wellread_hf.models.initialisation import spread_layers
+from wellread_hf.models.init import spread_layers
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.students import Student
 

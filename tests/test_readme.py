@@ -13,7 +13,7 @@ from hub_server import HubServer
 from recipe_runs import run_here
 from transformers import BertTokenizer
 
-from wellread_hf.models.loading import new_classifier
+from wellread_hf.models.load import new_classifier
 from wellread_hf.students import STUDENTS, Student
 
 ROOT = Path(__file__).parents[1]

@@ -240,7 +240,7 @@ def _teacher(folder: Path, toy_folder: Path) -> Path:
     from transformers import AutoTokenizer
 
     from wellread_hf.data.toy.world import LABEL_NAMES
-    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.models.load import new_classifier
     from wellread_hf.students import Student
 
     tokenizer = AutoTokenizer.from_pretrained(toy_folder / "tokenizer")

@@ -134,7 +134,7 @@ def _models(here: Path, tokenizer: Any) -> None:
     import torch
     from transformers import BertForSequenceClassification
 
-    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.models.load import new_classifier
     from wellread_hf.students import Student
 
     names = {"two": ("0", "1"), "three": ("0", "1", "2"), "value": (), "other-names": ("up", "down")}

@@ -20,7 +20,7 @@ from wellread_hf.hub.cards import Card, Facts, facts_of_run, facts_of_student, r
 from wellread_hf.hub.cards.facts import Origin, Score
 from wellread_hf.hub.cards.metadata import metadata_of
 from wellread_hf.hub.cards.render import percent
-from wellread_hf.models.loading import new_classifier
+from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.students import STUDENTS, Student
 

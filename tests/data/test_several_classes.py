@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wellread_hf.data.rows import load_task, tell_classes
+from wellread_hf.data.rows import load_task, report_classes
 from wellread_hf.errors import LabelError
 from wellread_hf.settings import Running, Task
 from wellread_hf.stages.inputs import find_task
@@ -64,7 +64,7 @@ def test_lists_of_classes_are_read_alike_from_every_format(tmp_path, ending, cap
     assert loaded.train.labels.dtype == np.float32
     assert loaded.train.labels.tolist() == MATRIX
     counts = {"angry": 2, "glad": 1, "sad": 1}
-    assert tell_classes(loaded) == {"train": counts, "validation": counts}
+    assert report_classes(loaded) == {"train": counts, "validation": counts}
     assert capsys.readouterr().out == "3 classes in 4 training rows: angry 2, glad 1, sad 1\n"
 
 

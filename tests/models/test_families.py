@@ -11,8 +11,8 @@ import transformers as tf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from wellread_hf.errors import DataError, SourceError, TokenizerError
-from wellread_hf.models.encoding import encode, row_encoder, tell_cut
-from wellread_hf.models.inference import check_reads, logits_in_order
+from wellread_hf.models.encode import encode, report_cut, row_encoder
+from wellread_hf.models.infer import check_reads, logits_in_order
 from wellread_hf.models.plain_text import PlainText
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -244,21 +244,21 @@ def test_rows_that_are_cut_are_counted_and_told_with_the_option(tokenizer: Any, 
     rows = encode(texts, encoder)
     lengths = [len(tokenizer()(text)["input_ids"]) for (text,) in texts]
     assert (rows.cut, rows.longest) == (sum(length > 8 for length in lengths), max(lengths))
-    tell_cut(rows, encoder, "training")
+    report_cut(rows, encoder, "training")
     told = capsys.readouterr().out
     assert told == (
         f"{rows.cut} of 3 training rows have more than 8 tokens and are cut; --max-length {rows.longest} "
         "keeps them whole\n"
     )
-    tell_cut(encode(texts[1:2], replace(encoder, max_length=9)), encoder, "training")
+    report_cut(encode(texts[1:2], replace(encoder, max_length=9)), encoder, "training")
     assert capsys.readouterr().out == ""
 
 
 def test_rows_longer_than_the_model_can_take_are_told_so(capsys: Any) -> None:
     model, tokenizer = build("BERT")
     encoder = replace(row_encoder(model, tokenizer, 8, "--max-length"), positions=16)
-    tell_cut(encode([("b " * 30,)], encoder), encoder, "validation")
+    report_cut(encode([("b " * 30,)], encoder), encoder, "validation")
     assert "--max-length 16 keeps as much as the model can take of 32" in capsys.readouterr().out
     whole = replace(encoder, max_length=16)
-    tell_cut(encode([("b " * 30,)], whole), whole, "validation")
+    report_cut(encode([("b " * 30,)], whole), whole, "validation")
     assert capsys.readouterr().out.endswith("are cut, which is all that the model can take\n")

@@ -25,7 +25,7 @@ from wellread_hf.experiments.study.planning import Plan
 from wellread_hf.experiments.study.settings import ON_TOY
 from wellread_hf.experiments.study.spelling import spelt_as_typed
 from wellread_hf.experiments.study.transfer_text import FILE, transfer_text
-from wellread_hf.models.loading import new_classifier
+from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.settings import Running, Task, Transfer
 from wellread_hf.stages.inputs import TransferSet, find_task

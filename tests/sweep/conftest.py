@@ -9,7 +9,7 @@ from sweeps import options, started
 
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: Any) -> Path:
-    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.models.load import new_classifier
     from wellread_hf.students import Student
 
     folder = tmp_path_factory.mktemp("encoder")

@@ -171,7 +171,7 @@ def test_a_teacher_that_does_not_fit_is_refused_in_a_sentence(
 ) -> None:
     from transformers import AutoTokenizer, BertForMaskedLM, BertTokenizer
 
-    from wellread_hf.models.loading import new_classifier
+    from wellread_hf.models.load import new_classifier
     from wellread_hf.models.masked_lm import new_masked_lm
     from wellread_hf.students import Student
 

@@ -32,7 +32,7 @@ from transformers import (
 from wellread_hf import stages
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.hub.parcels import model_parcel
-from wellread_hf.models.loading import load_classifier
+from wellread_hf.models.load import load_classifier
 from wellread_hf.models.lora import add_lora, exact_logits
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages.adapting import save_lora

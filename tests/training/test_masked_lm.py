@@ -29,7 +29,7 @@ from wellread_hf.models.masked_lm import (
     new_masked_lm,
     scoring_only,
 )
-from wellread_hf.models.saving import save_model
+from wellread_hf.models.save import save_model
 from wellread_hf.students import Student
 from wellread_hf.training.masking import MlmCollator
 

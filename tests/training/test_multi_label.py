@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from wellread_hf import stages
 from wellread_hf.errors import LabelError, NotFiniteError
 from wellread_hf.metrics.scores import metric_at, predictions_from, scores
-from wellread_hf.models.loading import new_classifier
+from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.store.graph import Stage, carry_out
 from wellread_hf.students import Student

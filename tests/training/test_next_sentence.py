@@ -80,7 +80,7 @@ def test_documents_do_not_depend_on_the_batches_they_are_read_in(tmp_path: Path,
     texts = [" ".join(f"word{(row + word) % 50}" for word in range(row)) for row in range(60)]
     found = []
     for size in (1_000_000, 300):
-        monkeypatch.setattr("wellread_hf.data.tokens._BATCH_CHARACTERS", size)
+        monkeypatch.setattr("wellread_hf.data.packing._BATCH_CHARACTERS", size)
         folder = tmp_path / str(size)
         folder.mkdir()
         pack_documents(texts, word_tokenizer(), LENGTH, 3, folder)

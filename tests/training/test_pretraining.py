@@ -13,7 +13,7 @@ import torch
 from tiny import SPECIAL, VOCABULARY, random_blocks, tiny_masked_lm, word_tokenizer
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from wellread_hf.data.tokens import Blocks
+from wellread_hf.data.packing import Blocks
 from wellread_hf.settings import Optim, Pretrain, Running
 from wellread_hf.training.pretraining import (
     HeldOutBlocks,

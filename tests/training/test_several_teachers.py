@@ -20,7 +20,7 @@ from transformers import (
 
 from wellread_hf import stages
 from wellread_hf.data.toy.world import LABEL_NAMES
-from wellread_hf.models.loading import new_classifier
+from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages import combine
 from wellread_hf.store.graph import Stage, carry_out

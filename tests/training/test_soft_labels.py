@@ -19,8 +19,8 @@ from transformers import (
 )
 
 from wellread_hf.errors import LabelError, StoreError
-from wellread_hf.models.encoding import row_encoder
-from wellread_hf.models.loading import new_classifier
+from wellread_hf.models.encode import row_encoder
+from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label
 from wellread_hf.students import Student
 from wellread_hf.training.soft_labels import (
@@ -409,7 +409,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from wellread_hf.models.encoding import row_encoder
+from wellread_hf.models.encode import row_encoder
 from wellread_hf.settings import Label
 from wellread_hf.training.soft_labels import label_rows
 model, tokenizer, pool, folder = map(Path, sys.argv[1:])

@@ -13,8 +13,8 @@ from tiny import SPECIAL, random_rows, tiny_classifier, weights_of, word_tokeniz
 
 from wellread_hf.data.order import length_grouped, whole_run
 from wellread_hf.metrics.scores import scores
-from wellread_hf.models.encoding import EncodedRows, PadCollator, encode
-from wellread_hf.models.inference import logits_in_order
+from wellread_hf.models.encode import EncodedRows, PadCollator, encode
+from wellread_hf.models.infer import logits_in_order
 from wellread_hf.settings import Objective, Optim, Running, Tuning
 from wellread_hf.training.tuning import TargetRows, tune
 

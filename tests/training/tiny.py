@@ -16,7 +16,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from wellread_hf.models.encoding import EncodedRows
+from wellread_hf.models.encode import EncodedRows
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY = 60

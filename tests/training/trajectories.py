@@ -20,8 +20,8 @@ from tiny import (
 
 from wellread_hf.data.documents import Windows
 from wellread_hf.data.order import whole_run
-from wellread_hf.data.tokens import Blocks
-from wellread_hf.models.encoding import PadCollator
+from wellread_hf.data.packing import Blocks
+from wellread_hf.models.encode import PadCollator
 from wellread_hf.settings import Distil, Objective, Optim, Running
 from wellread_hf.store.graph import processes
 from wellread_hf.training.arguments import training_arguments

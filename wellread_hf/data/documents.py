@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.data.tokens import (
+from wellread_hf.data.packing import (
     BLOCKS,
     Blocks,
     Packing,

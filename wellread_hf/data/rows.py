@@ -144,7 +144,7 @@ class _Raw:
         return LabelledRows(self.texts, values_of(pairs, self.place))
 
 
-def tell_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
+def report_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
     """Prints how many training rows each class has.
 
     Returns:

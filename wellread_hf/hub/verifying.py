@@ -16,9 +16,9 @@ from wellread_hf.hub.cards.checks import METRIC_IDS
 from wellread_hf.hub.checking import fetch_repository
 from wellread_hf.hub.client import one_line
 from wellread_hf.metrics.scores import scores
-from wellread_hf.models.encoding import encode, row_encoder
-from wellread_hf.models.inference import logits_in_order
-from wellread_hf.models.loading import positions_of
+from wellread_hf.models.encode import encode, row_encoder
+from wellread_hf.models.infer import logits_in_order
+from wellread_hf.models.load import positions_of
 from wellread_hf.settings import Task
 from wellread_hf.store.places import locate
 from wellread_hf.tasks import GLUE, GLUE_TASKS

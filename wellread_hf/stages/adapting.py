@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from wellread_hf.models.encoding import EncodedRows
+    from wellread_hf.models.encode import EncodedRows
 
 
 def check_lora(lora: Lora, start: Start) -> None:
@@ -85,7 +85,7 @@ def save_lora(
         save_adapter,
         with_adapter,
     )
-    from wellread_hf.models.saving import save_model
+    from wellread_hf.models.save import save_model
 
     facts = lora_facts(model)
     with unchecked(folder) as beside:

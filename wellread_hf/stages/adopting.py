@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wellread_hf.errors import StoreError
-from wellread_hf.models.adoption import SENTENCES, load_released, parity, read_config
+from wellread_hf.models.adopt import SENTENCES, load_released, parity
+from wellread_hf.models.bert_names import read_config
 from wellread_hf.settings import Running
 from wellread_hf.store.graph import Stage, find, short_name
 from wellread_hf.store.places import Location
@@ -35,9 +36,9 @@ def adopt(
         tokenizer_at = find(tokenizer, "model", "`tokenizer`", running.runs, after)
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.data.tokens import check_tokenizer
-        from wellread_hf.models.loading import check_fit, load_tokenizer
-        from wellread_hf.models.saving import save_model
+        from wellread_hf.data.packing import check_tokenizer
+        from wellread_hf.models.load import check_fit, load_tokenizer
+        from wellread_hf.models.save import save_model
 
         model, left_out = load_released(source_at, "`sources`", pickle)
         if tokenizer_at is None:

@@ -34,16 +34,16 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
     student = None if settings.student is None else Student.parse(settings.student)
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.models.initialisation import (
+        from wellread_hf.models.bert_names import WORDS
+        from wellread_hf.models.init import (
             check_layers,
             check_width,
             places,
             with_layers,
             with_word_embeddings,
         )
-        from wellread_hf.models.loading import check_fit
-        from wellread_hf.models.saving import save_model
-        from wellread_hf.models.stock_bert import load_bert
+        from wellread_hf.models.load import check_fit, load_bert
+        from wellread_hf.models.save import save_model
 
         source, new, left_out = load_bert(source_at, "`source`", settings.seed, "BertForMaskedLM")
         words = _tokenizer(source_at, tokenizer_at, source.config)
@@ -53,8 +53,7 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
         if settings.keep == "embeddings":
             assert student is not None  # Init asks for one
             model = with_word_embeddings(source, student, settings.seed)
-            taken = {"bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"}
-            new = [name for name in model.state_dict() if name not in taken]
+            new = [name for name in model.state_dict() if name not in WORDS]
         else:
             if student is not None:
                 check_width(source, student)
@@ -93,7 +92,7 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
 
 def _numbers(settings: Init, student: Student | None, source: "BertForMaskedLM") -> Sequence[int]:
     """Returns which layers of the source to take, from 1; some may not be there."""
-    from wellread_hf.models.initialisation import spread_layers
+    from wellread_hf.models.init import spread_layers
 
     there = source.config.num_hidden_layers
     wanted = max(1, there // 2) if student is None else student.layers
@@ -110,7 +109,7 @@ def _tokenizer(source_at: Location, other_at: Location | None, config: Any) -> A
     Raises:
         TokenizerError: The source has one of its own, with other words.
     """
-    from wellread_hf.models.loading import load_tokenizer
+    from wellread_hf.models.load import load_tokenizer
 
     if other_at is None:
         return load_tokenizer(source_at, "`source`", config)

@@ -54,11 +54,11 @@ def label(
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
 
-        from wellread_hf.data.rows import load_task, tell_classes
+        from wellread_hf.data.rows import load_task, report_classes
         from wellread_hf.metrics.scores import scores
-        from wellread_hf.models.encoding import encode, row_encoder, tell_cut
-        from wellread_hf.models.inference import check_reads, logits_in_order
-        from wellread_hf.models.loading import load_classifier, load_tokenizer
+        from wellread_hf.models.encode import encode, report_cut, row_encoder
+        from wellread_hf.models.infer import check_reads, logits_in_order
+        from wellread_hf.models.load import load_classifier, load_tokenizer
         from wellread_hf.training.soft_labels import label_rows
 
         own_code = settings.trust_remote_code
@@ -80,14 +80,14 @@ def label(
             "labels": facts.labels,
             **({"multi_label": True} if facts.multi_label else {}),
             "teacher_order": order,
-            "class_counts": tell_classes(loaded),
+            "class_counts": report_classes(loaded),
             "shards_reused": reused,
         }
         if settings.states:
             outcome |= {"states": settings.states, "teacher_layers": depth, "teacher_width": width}
         if PartialState().is_main_process:
             validation = encode(loaded.validation.texts, encoder)
-            tell_cut(validation, encoder, "validation")
+            report_cut(validation, encoder, "validation")
             logits = logits_in_order(model, validation)[:, order]
             found = scores(facts.metrics, logits, loaded.validation.labels)
             outcome |= {

@@ -40,10 +40,9 @@ def predict(
         from wellread_hf.data.glue_rows import load_glue_rows
         from wellread_hf.data.predictions import file_name, predictions_of, within_scale
         from wellread_hf.metrics.scores import predictions_from, scores
-        from wellread_hf.models.encoded_once import encode_once
-        from wellread_hf.models.encoding import row_encoder
-        from wellread_hf.models.inference import logits_in_order
-        from wellread_hf.models.loading import load_classifier, load_tokenizer
+        from wellread_hf.models.encode import encode_once, row_encoder
+        from wellread_hf.models.infer import logits_in_order
+        from wellread_hf.models.load import load_classifier, load_tokenizer
 
         tokenizer = load_tokenizer(model_at, "`weights`")
         classifier = load_classifier(model_at, "`weights`").to(PartialState().device)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from wellread_hf.data.tokens import masked_positions_per_block
+from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.errors import TokenizerError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Corpus, Pretrain, Running
@@ -56,9 +56,9 @@ def pack(
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.documents import pack_documents
-        from wellread_hf.data.tokens import check_tokenizer
-        from wellread_hf.data.tokens import pack as pack_texts
-        from wellread_hf.models.loading import load_tokenizer
+        from wellread_hf.data.packing import check_tokenizer
+        from wellread_hf.data.packing import pack as pack_texts
+        from wellread_hf.models.load import load_tokenizer
 
         tokenizer = load_tokenizer(tokenizer_at, "`corpus.tokenizer`")
         check_tokenizer(tokenizer, corpus.tokenizer)
@@ -99,8 +99,8 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         teacher_at = find(settings.distil.teacher, "model", "`distil.teacher`", running.runs, after)
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.models.loading import check_fit, load_tokenizer
-        from wellread_hf.models.saving import save_model
+        from wellread_hf.models.load import check_fit, load_tokenizer
+        from wellread_hf.models.save import save_model
         from wellread_hf.training.pretraining import pretrain as train
 
         tokenizer = load_tokenizer(tokenizer_at, "`corpus.tokenizer`")
@@ -147,9 +147,8 @@ def _choices(settings: Pretrain, teacher_at: Location | None) -> dict[str, Any]:
 
 def _model(settings: Pretrain, start_at: Location | None, vocabulary: int) -> Any:
     """Builds or loads what is trained: a masked LM, with a next-sentence head if that is asked for."""
-    from wellread_hf.models.loading import load_masked_lm
+    from wellread_hf.models.load import load_bert, load_masked_lm
     from wellread_hf.models.masked_lm import new_masked_lm, new_pretraining
-    from wellread_hf.models.stock_bert import load_bert
 
     if start_at is None:
         student = Student.parse(settings.student)
@@ -164,7 +163,7 @@ def _model(settings: Pretrain, start_at: Location | None, vocabulary: int) -> An
 def _rows(settings: Pretrain, packed: Stage, tokenizer: Any) -> "Rows":
     """Opens a packed corpus, as pairs if next sentences are predicted."""
     from wellread_hf.data.documents import DocumentPacking, open_documents
-    from wellread_hf.data.tokens import Blocks, Packing
+    from wellread_hf.data.packing import Blocks, Packing
     from wellread_hf.training.next_sentence import SentencePairs
 
     if settings.next_sentence:
@@ -181,7 +180,7 @@ def _objective(
     Raises:
         TokenizerError: The teacher has other words than the student.
     """
-    from wellread_hf.models.loading import check_fit, load_masked_lm, load_tokenizer
+    from wellread_hf.models.load import check_fit, load_masked_lm, load_tokenizer
     from wellread_hf.training.distilbert import LearntFromTeacher
     from wellread_hf.training.masked_words import masked_words
     from wellread_hf.training.next_sentence import with_next_sentence

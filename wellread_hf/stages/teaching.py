@@ -97,19 +97,18 @@ def _tuned(
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
 
-        from wellread_hf.data.rows import draw_rows, load_task, tell_classes
+        from wellread_hf.data.rows import draw_rows, load_task, report_classes
         from wellread_hf.metrics.scores import scores
-        from wellread_hf.models.encoded_once import encode_once
-        from wellread_hf.models.encoding import row_encoder, tell_cut
-        from wellread_hf.models.inference import check_reads, logits_in_order
-        from wellread_hf.models.loading import load_classifier, load_tokenizer, new_classifier
+        from wellread_hf.models.encode import encode_once, report_cut, row_encoder
+        from wellread_hf.models.infer import check_reads, logits_in_order
+        from wellread_hf.models.load import load_classifier, load_tokenizer, new_classifier
         from wellread_hf.models.lora import add_lora
-        from wellread_hf.models.saving import save_model
+        from wellread_hf.models.save import save_model
         from wellread_hf.training.soft_labels import SoftLabels
         from wellread_hf.training.tuning import tune
 
         loaded = load_task(task, task_at)
-        class_counts = tell_classes(loaded)
+        class_counts = report_classes(loaded)
         classes, several = loaded.facts.labels, loaded.facts.multi_label
 
         def classifier(at: Location, seed: int) -> Any:
@@ -149,9 +148,9 @@ def _tuned(
                 f"`start.weights` {weights_at.name}",
             )
         encoded = encode_once(rows.texts, encoder, running.runs)
-        tell_cut(encoded, encoder, "training" if soft is None else "transfer")
+        report_cut(encoded, encoder, "training" if soft is None else "transfer")
         validation = encode_once(loaded.validation.texts, encoder, running.runs)
-        tell_cut(validation, encoder, "validation")
+        report_cut(validation, encoder, "validation")
         outcome = tune(
             trained,
             (encoded, targets),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wellread_hf.errors import LabelError, SettingsError
-from wellread_hf.models.inference import cls_states
+from wellread_hf.models.infer import cls_states
 from wellread_hf.settings import Objective
 from wellread_hf.training.methods.layers import check_widths, layer_pairs, student_layers
 

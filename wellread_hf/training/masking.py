@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wellread_hf.data.tokens import masked_positions_per_block
+from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.errors import DataError, TokenizerError
 
 _MASKED, _RANDOM = 0.8, 0.9

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 
 from wellread_hf.data.order import shuffled
-from wellread_hf.data.tokens import Blocks
+from wellread_hf.data.packing import Blocks
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.store.records import write_atomically
 from wellread_hf.training.arguments import training_arguments

@@ -19,8 +19,8 @@ from accelerate import PartialState
 from scipy.special import log_expit, log_softmax, logsumexp
 
 from wellread_hf.errors import LabelError, StoreError
-from wellread_hf.models.encoding import RowEncoder, encode, tell_cut
-from wellread_hf.models.inference import logits_and_states_of, longest_first
+from wellread_hf.models.encode import RowEncoder, encode, report_cut
+from wellread_hf.models.infer import logits_and_states_of, longest_first
 from wellread_hf.settings import Label
 from wellread_hf.store.progress import bar
 from wellread_hf.training.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
@@ -50,7 +50,7 @@ def label_rows(
         Number of shards that were there already.
     """
     encoded = encode(texts, encoder)
-    tell_cut(encoded, encoder, "transfer")
+    report_cut(encoded, encoder, "transfer")
     hashes = text_hashes(texts)
     sorted_rows = longest_first(encoded.lengths)
     shards = -(-len(texts) // settings.shard_rows)

@@ -16,8 +16,8 @@ from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel
 
 from wellread_hf.data.order import whole_run
 from wellread_hf.metrics.scores import scores
-from wellread_hf.models.encoding import EncodedRows, PadCollator
-from wellread_hf.models.inference import longest_first
+from wellread_hf.models.encode import EncodedRows, PadCollator
+from wellread_hf.models.infer import longest_first
 from wellread_hf.settings import Objective, Running, Tuning
 from wellread_hf.store.records import write_atomically
 from wellread_hf.training.arguments import training_arguments

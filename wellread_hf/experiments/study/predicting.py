@@ -69,10 +69,9 @@ def predict(planned: PlannedStudy, running: Running) -> Predictions:
 
 def _predictions(stage: Stage, texts: list[tuple[str, ...]], running: Running) -> Array:
     from wellread_hf.metrics.scores import predictions_from
-    from wellread_hf.models.encoded_once import encode_once
-    from wellread_hf.models.encoding import row_encoder
-    from wellread_hf.models.inference import logits_in_order
-    from wellread_hf.models.loading import load_classifier, load_tokenizer
+    from wellread_hf.models.encode import encode_once, row_encoder
+    from wellread_hf.models.infer import logits_in_order
+    from wellread_hf.models.load import load_classifier, load_tokenizer
     from wellread_hf.store.graph import processes
 
     at = find(str(stage.folder), "model", "`weights`", running.runs, ())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wellread_hf.errors import SourceError, library_errors_as
-from wellread_hf.models.encoding import EncodedRows, PadCollator, RowEncoder, encode
+from wellread_hf.models.encode import EncodedRows, PadCollator, RowEncoder, encode
 from wellread_hf.store.progress import bar
 
 _BATCH_TOKENS = 8192

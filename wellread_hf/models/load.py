@@ -1,10 +1,11 @@
 """Tokenizers, encoders and classifiers by name: a folder or a Hub id, safetensors only."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
+from wellread_hf.models.bert_names import read_config
 from wellread_hf.models.weights import is_adapter, load_merged, load_whole, loading
 from wellread_hf.store.places import Location
 from wellread_hf.store.progress import tell
@@ -70,6 +71,25 @@ def load_masked_lm(
             "(recipes/pretrain.py)"
         )
     return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
+
+
+def load_bert(
+    location: Location, option: str, seed: int, kind: Literal["BertForMaskedLM", "BertForPreTraining"]
+) -> tuple[Any, list[str], list[str]]:
+    """Loads a stock BERT in fp32; heads and a pooler that the source lacks are new, drawn with `seed`.
+
+    Returns:
+        The model, the names of weights that are new, and of those of the source that it has no place for.
+
+    Raises:
+        SourceError: It is no stock BERT, has no safetensors, or its encoder is not what its config describes.
+    """
+    from transformers import BertConfig
+
+    config = read_config(location, option)
+    torch.manual_seed(seed)
+    model, info = load_whole(kind, location, option, "model", config=BertConfig.from_dict(config))
+    return model, sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
 
 
 def load_classifier(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from row_encoders import of_bert
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
-from wellread_hf.models.encoding import PadCollator, encode
+from wellread_hf.models.encode import PadCollator, encode
 
 WORDS = st.sampled_from(["was", "not", "never", "but", "although", "unheardof", "it", "", "!"])
 TEXT = st.lists(WORDS, max_size=40).map(" ".join)

@@ -16,7 +16,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from wellread_hf.data.documents import pack_documents
-from wellread_hf.data.tokens import BLOCKS, Blocks, Packing, check_tokenizer, masked_positions_per_block, pack
+from wellread_hf.data.packing import (
+    BLOCKS,
+    Blocks,
+    Packing,
+    check_tokenizer,
+    masked_positions_per_block,
+    pack,
+)
 from wellread_hf.errors import DataError, StoreError, TokenizerError
 
 
@@ -232,7 +239,7 @@ PACK = """
 import sys, time
 from pathlib import Path
 from transformers import AutoTokenizer
-from wellread_hf.data.tokens import pack
+from wellread_hf.data.packing import pack
 corpus, tokenizer, folder = map(Path, sys.argv[1:])
 def texts():
     lines = corpus.read_text(encoding="utf-8").splitlines() * 14
@@ -273,7 +280,7 @@ import resource, sys
 from pathlib import Path
 from transformers import AutoTokenizer
 from wellread_hf.data.corpus import Source
-from wellread_hf.data.tokens import pack
+from wellread_hf.data.packing import pack
 corpus, tokenizer, folder = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(tokenizer)
 source = Source.parse(corpus)

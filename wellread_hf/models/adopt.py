@@ -4,11 +4,11 @@ Google's 24 (Turc et al. 2019) have a bare `config.json`, a `vocab.txt`, and the
 `BertForPreTraining`, some of them as a pickle alone.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SourceError
+from wellread_hf.models.bert_names import NEXT_SENTENCE, NEXT_SENTENCE_PARTS, read_config
 from wellread_hf.store.places import Location, fetch
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-# What a `BertForPreTraining` has and a masked LM has no place for.
-_NEXT_SENTENCE = ("bert.pooler.dense.weight", "cls.seq_relationship.weight")
-_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
 SENTENCES = (
     "The old [MASK] barked at the postman all morning.",
@@ -45,41 +42,6 @@ SENTENCES = (
 )
 
 
-def read_config(location: Location, option: str) -> dict[str, Any]:
-    """Reads the config of a BERT without loading torch, so that a plan can ask for it.
-
-    Raises:
-        SourceError: There is none, or it describes no stock BERT.
-    """
-    path = fetch(location, "config.json", option)
-    if path is None:
-        raise SourceError(
-            f"{option} {location.name}: expected a model with a config.json, found none; give a Hub id, "
-            "or the folder that holds it"
-        )
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise SourceError(
-            f"{option} {location.name}: config.json is not JSON ({error}); fetch it again"
-        ) from error
-    config: dict[str, Any] = found if isinstance(found, dict) else {}
-    # A release from before there was `model_type` is a BERT like the others.
-    kind = config.get("model_type", "bert")
-    if kind != "bert" or "auto_map" in config:
-        own = " with code of its own" if kind == "bert" else ""
-        raise SourceError(
-            f"{option} {location.name}: expected a stock BERT, got model_type {kind}{own}; recipes take "
-            "other models as they are, by `start.weights`"
-        )
-    if unsaid := [size for size in _SIZES if size not in config]:
-        raise SourceError(
-            f"{option} {location.name}: expected a config.json with {', '.join(_SIZES)}, got none for "
-            f"{', '.join(unsaid)}; take the one that was released with the weights"
-        )
-    return config
-
-
 def load_released(location: Location, option: str, pickle: bool) -> tuple["PreTrainedModel", list[str]]:
     """Loads a BERT in fp32 with the heads that it was released with, every weight from the source.
 
@@ -103,7 +65,7 @@ def load_released(location: Location, option: str, pickle: bool) -> tuple["PreTr
 
     config = read_config(location, option)
     weights = _weights(location, option, pickle)
-    kind: Any = BertForPreTraining if weights.keys() >= set(_NEXT_SENTENCE) else BertForMaskedLM
+    kind: Any = BertForPreTraining if weights.keys() >= set(NEXT_SENTENCE) else BertForMaskedLM
     with loading(location, option, "model"):
         model, info = kind.from_pretrained(
             None,
@@ -113,10 +75,9 @@ def load_released(location: Location, option: str, pickle: bool) -> tuple["PreTr
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-        left_out = ("bert.pooler.", "cls.seq_relationship.")
         for names, said in (
             (info["missing_keys"], "no weights for"),
-            ({name for name in info["unexpected_keys"] if not name.startswith(left_out)}, "also"),
+            ({name for name in info["unexpected_keys"] if not name.startswith(NEXT_SENTENCE_PARTS)}, "also"),
         ):
             if names:
                 raise SourceError(

@@ -6,17 +6,16 @@
 - Word embeddings alone; everything else is random, as in a student that starts from nothing.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from wellread_hf.errors import SettingsError
+from wellread_hf.models.bert_names import LAYER, layer_weight
 from wellread_hf.students import BERT_DROPOUT, Student
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
-_LAYER = re.compile(r"bert\.encoder\.layer\.(\d+)\.(.+)")
 # What a classifier says of its classes; the student has none yet.
 _OF_CLASSES = ("architectures", "id2label", "label2id", "num_labels", "problem_type")
 
@@ -54,8 +53,8 @@ def with_layers(source: "BertForMaskedLM", numbers: Sequence[int]) -> "BertForMa
     there = source.state_dict()
 
     def name_there(name: str) -> str:
-        layer = _LAYER.fullmatch(name)
-        return f"bert.encoder.layer.{numbers[int(layer[1])] - 1}.{layer[2]}" if layer else name
+        layer = LAYER.fullmatch(name)
+        return layer_weight(numbers[int(layer[1])] - 1, layer[2]) if layer else name
 
     model.load_state_dict({name: there[name_there(name)] for name in model.state_dict()})
     return model

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wellread_hf.models import inference
-from wellread_hf.models.encoding import EncodedRows
-from wellread_hf.models.inference import batches_by_length, logits_in_order, longest_first
-from wellread_hf.models.loading import new_classifier
+from wellread_hf.models import infer
+from wellread_hf.models.encode import EncodedRows
+from wellread_hf.models.infer import batches_by_length, logits_in_order, longest_first
+from wellread_hf.models.load import new_classifier
 from wellread_hf.students import Student
 
 
@@ -22,9 +22,7 @@ def test_on_a_cpu_batches_are_small_and_the_logits_those_of_a_row_at_a_time(monk
     model = new_classifier(Student(2, 128), 90, ("a", "b", "c"), seed=0).eval()
     encoded = made(np.random.default_rng(1).integers(3, 67, 300))
     seen = []
-    monkeypatch.setattr(
-        inference, "PadCollator", lambda *pad, made=inference.PadCollator: noting(made(*pad), seen)
-    )
+    monkeypatch.setattr(infer, "PadCollator", lambda *pad, made=infer.PadCollator: noting(made(*pad), seen))
     found = logits_in_order(model, encoded)
     assert max(seen) <= 2048
     assert len(seen) > 1

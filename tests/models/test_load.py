@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
-from wellread_hf.models.loading import (
+from wellread_hf.models.load import (
     check_fit,
     load_classifier,
     load_masked_lm,
