@@ -1,7 +1,7 @@
 """A grid of runs over students, GLUE's tasks, methods, learning rates, batch sizes and seeds.
 
 The point with the best mean over its seeds on dev is chosen, its dev and test rows are predicted. Reads what
-recipes/glue.py reads; writes runs/sweep-...: trials.sqlite, a row a trial as it ends, and table.md; then
+recipes/glue.py reads; writes runs/sweep-...: trials.json, the plan, and table.md, the best points; then
 runs/glue-..., one a student and method. It can be ended and started again at will.
 
   python recipes/sweep.py --students 2-128 4-256 --tasks sst2,cola --seeds 3 --dry-run

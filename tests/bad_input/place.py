@@ -270,7 +270,7 @@ def _records(here: Path) -> None:
         (here / f"boards-{name}/glue-x/stage.json").write_text(json.dumps(whole | {"kind": "glue"}))
         (here / f"boards-{name}/glue-x/results.json").write_text(text)
     (here / "sweeps/sweep-x").mkdir(parents=True)
-    (here / "sweeps/sweep-x/trials.sqlite").write_text("this is no SQLite\n")
+    (here / "sweeps/sweep-x/trials.json").write_text("this is no JSON\n")
     for name, text in {"cut": '{"a', "list": "[]", "deep": DEEP, "numbers": '{"x": 3}'}.items():
         (here / f"runs-{name}").mkdir()
         (here / f"runs-{name}/.digests.json").write_text(text)

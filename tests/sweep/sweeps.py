@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.results.trials import TABLE, Trial, TrialTable
+from wellread_hf.results.trials import PLAN, Trial, read_trials
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,9 +47,15 @@ def started(*words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def rows(runs: Path) -> list[Trial]:
-    """The table's rows so far."""
-    found = list(runs.glob(f"sweep-*/{TABLE}"))
-    return TrialTable.read(found[0]) if found else []
+    """The trials that have ended so far."""
+    found = list(runs.glob(f"sweep-*/{PLAN}"))
+    return read_trials(found[0].parent) if found else []
+
+
+def ended(runs: Path) -> dict[str, int]:
+    """When each trial that is done was recorded, in nanoseconds: nothing is trained twice."""
+    done = [trial.folder for trial in rows(runs) if trial.state == "done"]
+    return {folder: (runs / folder / "stage.json").stat().st_mtime_ns for folder in done}
 
 
 def wait_for(happened: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -62,10 +68,9 @@ def wait_for(happened: Callable[[], Any], process: subprocess.Popen[str], second
 
 
 def results(runs: Path) -> dict[str, dict[str, Any]]:
-    """What must be the same however often a sweep was disturbed: all but times, hosts and versions."""
-    differ = ("seconds", "finished", "host", "device", "versions")
+    """What must be the same however often a sweep was disturbed: all but times."""
     return {
-        trial.folder: {name: value for name, value in asdict(trial).items() if name not in differ}
+        trial.folder: {name: value for name, value in asdict(trial).items() if name != "seconds"}
         for trial in rows(runs)
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from recipe_runs import recipe, run_command, run_here
-from sweeps import boards, options, results, rows, started, wait_for
+from sweeps import boards, ended, options, results, rows, started, wait_for
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.sweep.engine import check_engine
@@ -208,7 +208,8 @@ def test_a_poor_trial_is_stopped_for_good(encoder: Path, tmp_path: Path) -> None
         assert (trial.state == "done") == (tmp_path / trial.folder / "stage.json").is_file()
     stopped = sum(trial.state == "stopped" for trial in rows(tmp_path))
     assert re.search(rf"│ \d of 4 +│ {stopped} ", out)
-    before = [trial.finished for trial in rows(tmp_path)]
+    before = ended(tmp_path)
     with started(*words) as process:
         assert process.wait(timeout=120) == 0
-    assert [trial.finished for trial in rows(tmp_path)] == before
+    assert ended(tmp_path) == before
+    assert sum(trial.state == "stopped" for trial in rows(tmp_path)) == stopped

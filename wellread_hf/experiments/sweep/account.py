@@ -12,7 +12,7 @@ from rich.console import Console
 
 from wellread_hf.experiments.sweep.grid import Grid, PlannedTrial
 from wellread_hf.metrics.average import mean_and_spread
-from wellread_hf.results.comparison import print_table
+from wellread_hf.results.tables import Table
 from wellread_hf.results.trials import Point, Trial
 from wellread_hf.store.progress import bar
 from wellread_hf.students import Student
@@ -62,16 +62,16 @@ def best_table(
     chosen: Mapping[tuple[str, str, str], Point],
     trials: Collection[Trial],
     failed: Collection[PlannedTrial],
-) -> str:
-    """Writes the chosen points as Markdown, a row for each student, method and task of the grid."""
+) -> Table:
+    """Tables the chosen points, a row for each student, method and task of the grid."""
     states: dict[tuple[str, str, str], Counter[str]] = {}
     for trial in trials:
-        states.setdefault((trial.student, trial.method, trial.task), Counter())[trial.state] += 1
+        states.setdefault((trial.student, trial.method, trial.task), Counter())[str(trial.state)] += 1
     for each in failed:
         states.setdefault((each.student.name, each.method, each.task), Counter())["failed"] += 1
     head = ["student", "method", "task", "metric", "dev (%)", "learning rate", "batch", "trials"]
     head += ["stopped", "failed"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    rows = []
     groups = Counter((trial.student.name, trial.method, trial.task) for trial in grid.trials)
     for key, planned in groups.items():
         point, counted = chosen.get(key), states.get(key, Counter())
@@ -82,15 +82,15 @@ def best_table(
             score = mean_and_spread([100 * score for score in point.scores])
             cells += [score, f"{point.learning_rate:g}", str(point.batch_size)]
         cells += [f"{counted['done']} of {planned}", str(counted["stopped"]), str(counted["failed"])]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
     seeds = grid.settings.seeds
     note = f"chosen on dev by the mean over {seeds} seeds" if seeds > 1 else "chosen on dev, one seed"
-    return "\n".join(lines) + f"\n\n- {note}\n"
+    return Table(head, rows, [note])
 
 
-def show_best(folder: Path, table: str, boards: Iterable[str]) -> None:
+def show_best(folder: Path, table: Table, boards: Iterable[str]) -> None:
     """Prints a finished sweep's table and where all lies."""
-    console = print_table(folder.name, table)
+    console = table.show(folder.name)
     for board in boards:
         line = f"submission: wellread submission {folder.parent / board} -o glue.zip"
         console.print(line, highlight=False, soft_wrap=True)

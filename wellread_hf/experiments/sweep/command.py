@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from wellread_hf.experiments.sweep.account import show_best, show_plan
+from wellread_hf.experiments.sweep.account import best_table, show_best, show_plan
 from wellread_hf.experiments.sweep.engine import check_engine
 from wellread_hf.experiments.sweep.grid import Grid
-from wellread_hf.experiments.sweep.running import BEST, sweep, trials_over
+from wellread_hf.experiments.sweep.running import sweep, trials_over
 from wellread_hf.experiments.sweep.settings import SweepSettings, smoke_sweep
-from wellread_hf.results.trials import TABLE
+from wellread_hf.results.trials import best_points
 from wellread_hf.store.graph import Stage
 
 __all__ = ["SweepSettings", "plan", "preview", "ready", "show", "smoke_sweep"]
@@ -34,10 +34,13 @@ def plan(settings: SweepSettings) -> list[Stage]:
 def show(settings: SweepSettings, stages: Sequence[Stage]) -> None:
     """Prints the chosen points of a finished sweep."""
     (stage,) = stages
-    show_best(stage.folder, (stage.folder / BEST).read_text(), stage.record.outcome["scoreboards"])
+    grid = _grid(settings)
+    trials = trials_over(grid, stage.folder).values()
+    table = best_table(grid, best_points(trials, range(settings.seeds)), trials, [])
+    show_best(stage.folder, table, stage.record.outcome["scoreboards"])
 
 
 def preview(settings: SweepSettings, stages: Sequence[Stage]) -> None:
     """Prints how many trials there are, what is done, and how long the rest will take."""
     grid = _grid(settings)
-    show_plan(grid, trials_over(grid, stages[0].folder / TABLE))
+    show_plan(grid, trials_over(grid, stages[0].folder))

@@ -1,17 +1,17 @@
 """A sweep as a stage: its trials are carried out, told in a table, and the best of them scored."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import SettingsError, StoreError, TrialsFailedError
+from wellread_hf.errors import SettingsError, TrialsFailedError
 from wellread_hf.experiments.sweep.account import Account, best_table, show_best
 from wellread_hf.experiments.sweep.engine import engine, in_this_process
 from wellread_hf.experiments.sweep.grid import Grid, PlannedTrial, levels
 from wellread_hf.experiments.sweep.jobs import Job, Result, Runs
-from wellread_hf.results.trials import TABLE, Trial, TrialTable, best_points
-from wellread_hf.store.graph import Stage, processes, versions
-from wellread_hf.store.progress import say
+from wellread_hf.results.trials import Trial, best_points, ended_trials, write_plan, write_trial
+from wellread_hf.store.graph import Stage, processes
 from wellread_hf.store.records import write_atomically
 from wellread_hf.students import STUDENTS
 from wellread_hf.tasks import GLUE_TASKS
@@ -19,16 +19,16 @@ from wellread_hf.tasks import GLUE_TASKS
 BEST = "table.md"
 # What trains or runs large models; the rest packs, predicts or gathers.
 _LARGE = ("pretrain", "finetune", "label")
-# Who did a trial whose row was lost with its sweep's process is not written down anywhere else.
+# What was done or given up without being tried in this process.
 _NOT_KNOWN = "not known"
 
 
 def sweep(grid: Grid) -> Stage:
     """Builds the stage of a whole sweep.
 
-    Its folder gets `trials.sqlite`, a row a trial as soon as that has ended, and at the end `table.md`, the
-    chosen points. A trial is a training stage of its own, so it is shared with whoever trains the same, and
-    goes on from its checkpoint.
+    Its folder gets `trials.json`, the plan, a file for each trial that fails or is stopped early, and at the
+    end `table.md`, the chosen points. A trial is a training stage of its own, so sweeps share it, and it goes
+    on from its checkpoint.
 
     Args:
         grid: All of its trials.
@@ -60,17 +60,16 @@ class _Sitting:
             )
         self.grid, self.folder, self.settings = grid, stage.folder, grid.settings
         self.planned = {trial.stage.digest: trial for trial in grid.trials}
-        self.over = trials_over(grid, self.folder / TABLE)
+        self.over = trials_over(grid, self.folder)
         self.failed: dict[str, str] = {}
-        self.unwritten: list[Trial] = []
         # What others start from is never stopped early.
         self.needed = {needed.digest for trial in grid.trials for needed in trial.stage.after}
 
     def outcome(self) -> Mapping[str, Any]:
         """Does what is left to do; raises `TrialsFailedError` at the end where something failed."""
         to_do = len(self.over) < len(self.planned)
+        write_plan(self.folder, map(as_trial, self.grid.trials))
         with (
-            TrialTable(self.folder / TABLE) as self.table,
             Account(len(self.planned), self.over.values()) as self.account,
             engine(self.settings.engine, self.folder, to_do) as run,
         ):
@@ -80,11 +79,9 @@ class _Sitting:
             self._carry_out([needed for board in boards for needed in board.after], run)
             # No more than a look at records.
             self._carry_out(boards, in_this_process)
-            for row in self.unwritten:
-                self.table.append(row)
         failed = [trial for digest, trial in self.planned.items() if digest in self.failed]
         table = best_table(self.grid, chosen, self.over.values(), failed)
-        write_atomically(self.folder / BEST, table)
+        write_atomically(self.folder / BEST, table.markdown)
         if self.failed:
             show_best(self.folder, table, [board.folder.name for board in boards if board.state == "done"])
             raise self._failures(len(failed))
@@ -131,54 +128,35 @@ class _Sitting:
             self.failed[stage.digest] = f"{stage.folder.name}: {result.error}"
         trial = self.planned.get(stage.digest)
         if trial is not None:
-            row = _row(trial, result)
-            self._write(row)
+            row = as_trial(trial)
+            if result.state == "done":
+                (row,) = ended_trials(self.folder, [row])
+            else:
+                row = replace(
+                    row, state=result.state, scores=result.scores, seconds=result.seconds, error=result.error
+                )
+            write_trial(self.folder, row)
             self.account.ended(row)
             if row.state != "failed":
                 self.over[row.digest] = row
-
-    def _write(self, row: Trial) -> None:
-        """Appends a row, and those before it that a reader kept from being written."""
-        self.unwritten.append(row)
-        try:
-            while self.unwritten:
-                self.table.append(self.unwritten[0])
-                del self.unwritten[0]
-        except StoreError as error:
-            # The trials go on; if it stays so to the end, it is an error there.
-            say(f"the row of {row.folder} waits: {error}")
 
     def _failures(self, trials: int) -> TrialsFailedError:
         first = next(iter(self.failed.values()))
         return TrialsFailedError(
             f"{trials} of {len(self.planned)} trials failed, the first of all that failed is {first}. The "
-            f"others are finished ({self.folder / TABLE}, {self.folder / BEST}); what failed is tried again "
+            f"others are finished ({self.folder / BEST}); what failed is tried again "
             "by the same command"
         )
 
 
-def trials_over(grid: Grid, table: Any) -> dict[str, Trial]:
+def trials_over(grid: Grid, folder: Path) -> dict[str, Trial]:
     """Reads the trials of a grid that need no more work, by digest: done, or stopped early."""
-    planned = {trial.stage.digest: trial.stage for trial in grid.trials}
-    known = TrialTable.read(table) if table.is_file() else []
-    return {
-        trial.digest: trial
-        for trial in known
-        if trial.digest in planned
-        # Whose folder was deleted is trained anew.
-        and (trial.state == "stopped" or (trial.state == "done" and planned[trial.digest].state == "done"))
-    }
+    ended = ended_trials(folder, map(as_trial, grid.trials))
+    return {trial.digest: trial for trial in ended if trial.state != "failed"}
 
 
-def _row(trial: PlannedTrial, result: Result) -> Trial:
-    metric = GLUE_TASKS[trial.task].metrics[0]
-    scores, steps, seconds = result.scores, None, result.seconds
-    device: str | None = None
-    made_by: Mapping[str, str] = versions()
-    if result.state == "done":
-        record = trial.stage.record
-        scores, steps = record.outcome["validation"], record.outcome["steps"]
-        seconds, device, made_by = record.outcome["seconds_training"], record.device, record.versions
+def as_trial(trial: PlannedTrial) -> Trial:
+    """Describes a planned trial by its place in the grid and its folder."""
     return Trial(
         digest=trial.stage.digest,
         folder=trial.stage.folder.name,
@@ -188,16 +166,4 @@ def _row(trial: PlannedTrial, result: Result) -> Trial:
         learning_rate=trial.learning_rate,
         batch_size=trial.batch_size,
         seed=trial.seed,
-        state=result.state,
-        metric=metric,
-        score=scores.get(metric),
-        scores=scores,
-        steps=steps,
-        seconds=seconds,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        host=result.host,
-        device=device,
-        error=result.error,
-        settings=trial.stage.identity,
-        versions=made_by,
     )

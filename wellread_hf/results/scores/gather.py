@@ -9,10 +9,10 @@ from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.metrics.average import average
 from wellread_hf.results.comparison import RESULTS
 from wellread_hf.results.scores.rows import Gathered, Mean, Row
-from wellread_hf.results.trials import TABLE, Trial, TrialTable, best_points
+from wellread_hf.results.trials import PLAN, Trial, best_points, read_trials
 from wellread_hf.store.records import RECORD, StageRecord
 from wellread_hf.students import METHOD_TITLES, METHODS, Student
-from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
+from wellread_hf.tasks import GLUE_SETS
 
 BOARD, SWEEP = "glue-", "sweep-"
 
@@ -73,7 +73,7 @@ def _folders(runs: Sequence[Path]) -> list[Path]:
             continue
         for inside in sorted(folder.iterdir()):
             # What has only just begun has no scores yet.
-            there = {BOARD: inside / RECORD, SWEEP: inside / TABLE}
+            there = {BOARD: inside / RECORD, SWEEP: inside / PLAN}
             if any(inside.name.startswith(kind) and file.is_file() for kind, file in there.items()):
                 found[inside] = None
     return list(found)
@@ -144,10 +144,7 @@ def _lora_rank(settings: Mapping[str, Any]) -> int | None:
 
 
 def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Row]:
-    trials = [trial for trial in TrialTable.read(folder / TABLE) if trial.task in tasks]
-    for trial in trials:
-        if trial.task not in GLUE_TASKS:
-            raise StoreError(f"{folder / TABLE}: expected trials of GLUE's tasks, got {trial.task!r}")
+    trials = [trial for trial in read_trials(folder) if trial.task in tasks]
     seeds = sorted({trial.seed for trial in trials})
     over = (folder / RECORD).is_file()
     gathered.notes.append(
@@ -190,8 +187,8 @@ def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
 
 
 def _from_mnli(trial: Trial) -> bool:
-    """Tells from its folder's name, which names its start, and from the start's being a stage of ours."""
-    named = f"-mnli-{trial.task}-seed" in trial.folder
+    """Whether a finished trial's folder names MNLI as its start, and the start is a stage of ours."""
+    named = f"-mnli-{trial.task}-seed" in trial.folder and trial.state == "done"
     return named and str(trial.settings["start"]["weights"]).startswith("stage:")
 
 

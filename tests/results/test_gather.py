@@ -11,7 +11,7 @@ from boards import board, sweep, trials_of
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.results.scores.gather import gather
 from wellread_hf.results.scores.rows import Gathered
-from wellread_hf.results.trials import TABLE
+from wellread_hf.results.trials import PLAN
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 ALL = tuple(GLUE_TASKS)
@@ -223,8 +223,8 @@ def test_damaged_files_and_folders_without_scores_are_told(tmp_path: Path) -> No
     folder = sweep(tmp_path, *trials_of("rte", {(1e-4, 8): [0.5]}, "bert-2-128", "pf"))
     with pytest.raises(StoreError, match=r"expected dev scores of sst2 in .*, found none \(sweep-x"):
         gather([tmp_path], ("sst2",))
-    (folder / TABLE).write_bytes((folder / TABLE).read_bytes()[:5_000])
-    with pytest.raises(StoreError, match="expected a table of trials, got a damaged one"):
+    (folder / PLAN).write_bytes((folder / PLAN).read_bytes()[:50])
+    with pytest.raises(StoreError, match=r"trials.json: expected the trials of a sweep: "):
         gather([tmp_path], ("rte",))
     shutil.rmtree(folder)
     results = board(tmp_path, {"sst2": [0.9]}) / "results.json"

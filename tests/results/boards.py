@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.results.scoreboard import scoreboard
-from wellread_hf.results.trials import TABLE, Trial, TrialTable
+from wellread_hf.results.trials import Trial, write_plan, write_trial
 from wellread_hf.store.graph import Stage, carry_out
+from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
-from wellread_hf.tasks import GLUE_SETS, sets_of
+from wellread_hf.tasks import sets_of
 
 
 def trained(
@@ -92,7 +93,7 @@ def trials_of(
             stage = trained(Path(), student, method, task, rate, batch, seed, lora)
             row = Trial(
                 digest=stage.digest,
-                folder=f"finetune-x-{task}-seed{seed}",
+                folder=stage.folder.name,
                 student=student,
                 task=task,
                 method=method,
@@ -100,27 +101,32 @@ def trials_of(
                 batch_size=batch,
                 seed=seed,
                 state="done" if done else str(value),  # type: ignore[arg-type]
-                metric=GLUE_SETS[task].metrics[0],
-                score=float(value) if done else None,
                 scores=dev_scores(task, float(value))[task] if done else {},
-                steps=10,
                 seconds=1.0,
-                finished="2026-01-02T03:04:05+00:00",
-                host="machine",
-                device="cpu",
                 error=None if done else "it went wrong",
                 settings=stage.identity,
-                versions={},
             )
             rows.append(row)
     return rows
 
 
 def sweep(root: Path, *trials: Trial, name: str = "x") -> Path:
-    """A sweep that is under way: a table and no record."""
+    """A sweep that is under way: a plan and trials that have ended, and no record."""
     folder = root / f"sweep-{name}-0123456789ab"
     folder.mkdir(parents=True)
-    with TrialTable(folder / TABLE) as table:
-        for trial in trials:
-            table.append(trial)
+    write_plan(folder, trials)
+    for trial in trials:
+        if trial.state == "done":
+            done(root, trial)
+        write_trial(folder, trial)
     return folder
+
+
+def done(root: Path, trial: Trial) -> None:
+    """Leaves the record of a trial's training."""
+    outcome = {"validation": trial.scores, "seconds_training": trial.seconds}
+    (root / trial.folder).mkdir(exist_ok=True)
+    StageRecord(
+        kind="finetune", name="x", digest=trial.digest, settings=trial.settings, inputs={}, outcome=outcome,
+        seconds=1.0, versions={}, command="",
+    ).write(root / trial.folder)  # fmt: skip

@@ -1,0 +1,66 @@
+"""One table of results, from the same rows as Markdown, as CSV, and on the terminal."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Characters a line where the output is no terminal: the widest table fits.
+_WIDTH = 140
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under a head, and sentences about them.
+
+    Attributes:
+        head: Names of the columns.
+        rows: As many cells each; None is an empty one.
+        notes: What a reader has to know.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    notes: Sequence[str] = ()
+
+    @property
+    def markdown(self) -> str:
+        """The table and its notes as Markdown, with a line break at the end."""
+        lines = [self.head, ["---"] * len(self.head), *map(_words, self.rows)]
+        # A stroke within a cell would begin another.
+        table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+        notes = ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        return "\n".join([*table, *notes]) + "\n"
+
+    @property
+    def csv(self) -> str:
+        """The table as CSV."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.head, *self.rows])
+        return text.getvalue()
+
+    def show(self, title: str) -> "Console":
+        """Prints the table and its notes; returns the console for what follows."""
+        from rich.console import Console
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        shown = RichTable(title=title)
+        for name in self.head:
+            shown.add_column(Text(name))
+        for row in self.rows:
+            # Bold is the only markup in cells.
+            shown.add_row(*(Text(cell.replace("**", "")) for cell in _words(row)))
+        console = Console(width=None if Console().is_terminal else _WIDTH)
+        console.print(shown)
+        for note in self.notes:
+            console.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
+        return console
+
+
+def _words(row: Sequence[object]) -> list[str]:
+    return ["" if cell is None else str(cell) for cell in row]

@@ -1,0 +1,219 @@
+"""Trials of a sweep: the plan, how each one ended, and the choice of the best points on dev.
+
+A sweep's folder holds its plan, and a small file for each trial that failed or was stopped early. A trial
+that is done needs none: the record of its training stage has the scores. So a kill at any moment loses
+nothing, and a reader beside a writer sees whole files.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from statistics import mean
+from typing import Any, Literal
+
+from wellread_hf.errors import NotFiniteError, StoreError, library_errors_as
+from wellread_hf.store.records import RECORD, StageRecord, write_atomically
+from wellread_hf.tasks import GLUE_TASKS
+
+PLAN = "trials.json"
+# Folder of the files of trials that failed or were stopped.
+_UNFINISHED = "trials"
+_PLANNED = ("digest", "folder", "student", "task", "method", "learning_rate", "batch_size", "seed")
+_ENDED = ("state", "scores", "seconds", "error")
+
+State = Literal["done", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One training of a sweep.
+
+    Attributes:
+        digest: Digest of the training stage.
+        folder: Name of the training stage's folder below the folder of all stages.
+        student: The student, e.g. `bert-2-128`.
+        task: One of GLUE's tasks, e.g. `sst2`.
+        method: One of `students.METHODS`.
+        learning_rate: Peak learning rate.
+        batch_size: Rows a step.
+        seed: Seed of the training.
+        state: `done`, `failed`, or `stopped`: stopped early as a poor one; None: it has not ended.
+        scores: Dev metrics by name, 0 to 1 (correlations from -1).
+        seconds: Wall time of the training in seconds.
+        error: Why it failed, in one line.
+        settings: The training's resolved settings, once it is done.
+
+    Raises:
+        NotFiniteError: A score is NaN or infinite, or it is done and has none.
+    """
+
+    digest: str
+    folder: str
+    student: str
+    task: str
+    method: str
+    learning_rate: float
+    batch_size: int
+    seed: int
+    state: State | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = self.state == "done" and self.score is None
+        if missing or not all(map(isfinite, self.scores.values())):
+            raise NotFiniteError(
+                f"{self.folder}: expected a {self.state} trial's dev score to be a finite number, got "
+                f"{self.score} of {self.metric} among {dict(self.scores)}; look at its log.json, and lower "
+                "the learning rate if the loss ran away"
+            )
+
+    @property
+    def metric(self) -> str:
+        """The task's first metric, which selects."""
+        return GLUE_TASKS[self.task].metrics[0]
+
+    @property
+    def score(self) -> float | None:
+        """Its dev score; None where there is none."""
+        return self.scores.get(self.metric)
+
+
+def write_plan(sweep: Path, trials: Iterable[Trial]) -> None:
+    """Writes the plan into a sweep's folder; it follows from the grid, so a damaged one is replaced."""
+    plan = [{name: getattr(trial, name) for name in _PLANNED} for trial in trials]
+    write_atomically(sweep / PLAN, json.dumps(plan, indent=0))
+
+
+def write_trial(sweep: Path, trial: Trial) -> None:
+    """Records how a trial ended: a file for one that failed or was stopped, none for one that is done."""
+    path = _unfinished(sweep, trial)
+    if trial.state == "done":
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(exist_ok=True)
+    ended = asdict(trial)
+    write_atomically(path, json.dumps({name: ended[name] for name in _ENDED}, indent=1))
+
+
+def read_trials(sweep: Path) -> list[Trial]:
+    """Reads the trials of a sweep that have ended, in the plan's order; also while the sweep runs.
+
+    Raises:
+        StoreError: The folder has no plan, or a file is damaged.
+    """
+    plan = sweep / PLAN
+    if not plan.is_file():
+        raise StoreError(f"expected the trials of a sweep, found no {plan}; `wellread sweep` writes it")
+    remedy = "run the sweep again: it writes the plan anew, and finished trials are not repeated"
+    with library_errors_as(StoreError, f"{plan}: expected the trials of a sweep", remedy):
+        planned = [Trial(**each) for each in json.loads(plan.read_text())]
+    return ended_trials(sweep, planned)
+
+
+def ended_trials(sweep: Path, planned: Iterable[Trial]) -> list[Trial]:
+    """Returns those of planned trials that have ended, with how they did.
+
+    Raises:
+        StoreError: A trial's file or record is damaged.
+    """
+    found = (_done(sweep, trial) or _failed_or_stopped(sweep, trial) for trial in planned)
+    return [trial for trial in found if trial is not None]
+
+
+def _done(sweep: Path, trial: Trial) -> Trial | None:
+    folder = sweep.parent / trial.folder
+    if not (folder / RECORD).is_file():
+        return None
+    record = StageRecord.read(folder)
+    remedy = f"delete {RECORD} there and run the sweep again"
+    with library_errors_as(StoreError, f"{folder}: expected the record of a trial", remedy):
+        return replace(
+            trial,
+            state="done",
+            scores=record.outcome["validation"],
+            seconds=record.outcome["seconds_training"],
+            settings=record.settings,
+        )
+
+
+def _failed_or_stopped(sweep: Path, trial: Trial) -> Trial | None:
+    path = _unfinished(sweep, trial)
+    if not path.is_file():
+        return None
+    with library_errors_as(
+        StoreError, f"{path}: expected how a trial ended", "delete the file and run the sweep again"
+    ):
+        ended = json.loads(path.read_text())
+        return replace(trial, **{name: ended[name] for name in _ENDED})
+
+
+def _unfinished(sweep: Path, trial: Trial) -> Path:
+    return sweep / _UNFINISHED / f"{trial.folder}.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A point of a sweep's grid: trials that differ in their seeds alone, one a seed, by seed."""
+
+    student: str
+    task: str
+    method: str
+    learning_rate: float
+    batch_size: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Dev scores of the trials that are done, 0 to 1, by seed."""
+        return tuple(
+            trial.score for trial in self.trials if trial.state == "done" and trial.score is not None
+        )
+
+
+def points(trials: Iterable[Trial]) -> list[Point]:
+    """Groups trials over their seeds, in order of first appearance."""
+    groups: dict[tuple[str, str, str, float, int], list[Trial]] = {}
+    for trial in trials:
+        key = (trial.student, trial.task, trial.method, trial.learning_rate, trial.batch_size)
+        groups.setdefault(key, []).append(trial)
+    return [
+        Point(
+            student=student,
+            task=task,
+            method=method,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            trials=tuple(sorted(group, key=lambda trial: trial.seed)),
+        )
+        for (student, task, method, learning_rate, batch_size), group in groups.items()
+    ]
+
+
+def best_points(trials: Iterable[Trial], seeds: Sequence[int]) -> dict[tuple[str, str, str], Point]:
+    """Chooses by the mean dev score over seeds.
+
+    Args:
+        trials: Trials of one sweep, each digest once.
+        seeds: Seeds that count; a point is chosen only if it is done in every one of them.
+
+    Returns:
+        By student, method and task the best point, with the trials of these seeds alone. Of equal
+        ones the lowest learning rate is taken, then the smallest batch.
+    """
+    best: dict[tuple[str, str, str], Point] = {}
+    for point in points(trial for trial in trials if trial.seed in seeds):
+        if not seeds or len(point.scores) < len(set(seeds)):
+            continue
+        key = (point.student, point.method, point.task)
+        if key not in best or _rank(point) < _rank(best[key]):
+            best[key] = point
+    return best
+
+
+def _rank(point: Point) -> tuple[float, float, int]:
+    return (-mean(point.scores), point.learning_rate, point.batch_size)
