@@ -19,7 +19,7 @@ from benchmarks.sides import BATCH, SMALLEST, bare_loss, random_blocks, settings
 from wellread_hf.data.packing import Blocks
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
-from wellread_hf.training.freed_memory import keep_freed_memory
+from wellread_hf.training.fast_cpu import freed_memory_kept
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import RunBlocks
 
@@ -28,9 +28,9 @@ _STUDENTS = (SMALLEST, SMALLEST, Student(4, 128), Student(2, 256))
 _STEPS = 3
 
 
+@freed_memory_kept()
 def run(rounds: int, quick: bool) -> list[Figure]:
     """Trains the same students both ways in turn, and measures reading and masking alone."""
-    keep_freed_memory()
     sizes = _STUDENTS[:2] if quick else _STUDENTS
     together, apart = Learners(sizes), Learners(sizes)
     read: list[float] = []

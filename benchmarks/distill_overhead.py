@@ -20,7 +20,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
     """Trains on soft and on hard labels in turn."""
     import torch
 
-    from wellread_hf.training.objectives import hard_label_loss, soft_label_loss
+    from wellread_hf.training.losses import hard_label_loss, soft_label_loss
 
     count = 160 if quick else 1600
     texts, labels = rows(count)

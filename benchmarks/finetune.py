@@ -121,7 +121,7 @@ def _loss_difference(student: Any, data: Any, labels: Any, table: Any) -> float:
     from transformers import TrainingArguments
 
     from wellread_hf.models.encode import PadCollator
-    from wellread_hf.training.distillation import ClassifierTrainer
+    from wellread_hf.training.classifier import ClassifierTrainer
 
     silent = copy.deepcopy(student).eval()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():

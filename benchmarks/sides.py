@@ -32,15 +32,14 @@ from transformers import (
 
 from benchmarks.pairs import Peak
 from wellread_hf.data.packing import Blocks
-from wellread_hf.models.masked_lm import giving_losses, new_masked_lm, scoring_only
+from wellread_hf.models.masked_lm import new_masked_lm, scoring_only
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
 from wellread_hf.training.arguments import training_arguments
-from wellread_hf.training.cheap_dropout import cheap_dropout
-from wellread_hf.training.freed_memory import keep_freed_memory
+from wellread_hf.training.callbacks import watch
+from wellread_hf.training.fast_cpu import cheap_dropout, freed_memory_kept, giving_losses
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import HeldOutBlocks, MlmTrainer, RunBlocks
-from wellread_hf.training.watching import watch
 
 LENGTH, BATCH, BLOCKS = 128, 32, 1_600
 # More than any benchmark asks for, so that no schedule ends within one.
@@ -127,8 +126,7 @@ class BareLoop:
     def train(self, turns: "Turns") -> None:
         """Trains until there are no more turns."""
         # Not a trainer's doing: so both sides have it.
-        keep_freed_memory()
-        with cheap_dropout(self.model):
+        with freed_memory_kept(), cheap_dropout(self.model):
             self._train(turns)
 
     def _train(self, turns: "Turns") -> None:

@@ -131,9 +131,10 @@ def our_training(
     from wellread_hf.models.encode import PadCollator
     from wellread_hf.settings import Optim, Running
     from wellread_hf.training.arguments import training_arguments
-    from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
+    from wellread_hf.training.callbacks import watch
+    from wellread_hf.training.classifier import ClassifierTrainer
+    from wellread_hf.training.distillation import DistillationTrainer
     from wellread_hf.training.tuning import TargetRows
-    from wellread_hf.training.watching import watch
 
     optim = Optim(precision="fp32")
     steps = epochs * len(data) // optim.batch_size

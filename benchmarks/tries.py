@@ -27,11 +27,10 @@ from benchmarks.pairs import in_own_process, in_turn
 from benchmarks.report import circumstances
 from benchmarks.sides import BATCH, random_blocks, settings, tokenizer
 from wellread_hf.data.packing import Blocks
-from wellread_hf.models.masked_lm import giving_losses, masked_lm_loss, new_masked_lm, scoring_only
+from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
 from wellread_hf.store.records import write_atomically
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
-from wellread_hf.training.cheap_dropout import cheap_dropout
-from wellread_hf.training.freed_memory import keep_freed_memory
+from wellread_hf.training.fast_cpu import cheap_dropout, freed_memory_kept, giving_losses
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import RunBlocks
 
@@ -168,7 +167,8 @@ def _given_back() -> Iterator[None]:
     mallopt(-3, 128 * 1024)
     mallopt(-1, 128 * 1024)
     yield
-    keep_freed_memory()
+    mallopt(-3, 2**31 - 1)
+    mallopt(-1, 2**31 - 1)
 
 
 @contextmanager
@@ -213,9 +213,9 @@ TRIES: dict[str, dict[str, Any]] = {
 }
 
 
+@freed_memory_kept()
 def tried(name: str, student: Student, rounds: int) -> dict[str, Any]:
     """Measures one try; returns steps a second of both, the seconds of its first step, and its loss."""
-    keep_freed_memory()
     change = dict(TRIES[name])
     workers = change.pop("workers", 0)
     ours, other = Step(student), Step(student, **change)

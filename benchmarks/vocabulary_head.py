@@ -11,23 +11,22 @@ from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
 from benchmarks.sides import BATCH, LENGTH, SMALLEST
 from wellread_hf.data.packing import masked_positions_per_block
-from wellread_hf.models.masked_lm import VocabularyLoss
 from wellread_hf.students import VOCABULARY
-from wellread_hf.training.freed_memory import keep_freed_memory
+from wellread_hf.training.fast_cpu import VocabularyLoss, freed_memory_kept
 
 NAME = "vocabulary-head"
 SCORED = BATCH * masked_positions_per_block(LENGTH)
 FLOAT = 4
 
 
+# As in training.
+@freed_memory_kept()
 def run(rounds: int, quick: bool) -> list[Figure]:
     """Sets the head's time (product, loss, and their gradients) against the roofline.
 
     The least traffic: weights and their gradient once, and the scored positions' 30,522 numbers written and
     read once in the forward product, the softmax and each of the two backward products.
     """
-    # As training does.
-    keep_freed_memory()
     student = SMALLEST
     hidden = torch.randn(SCORED, student.hidden, requires_grad=True)
     weight = torch.randn(VOCABULARY, student.hidden, requires_grad=True)

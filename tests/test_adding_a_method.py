@@ -18,7 +18,7 @@ from wellread_hf.experiments.study.settings import ON_TOY
 from wellread_hf.settings import Objective, Running
 from wellread_hf.training import methods
 from wellread_hf.training.methods import METHODS, Method
-from wellread_hf.training.methods.lesson import Lesson
+from wellread_hf.training.methods.batch import DistillationBatch
 
 PAGE = (ROOT / "docs" / "adding-a-method.md").read_text()
 FILE, LINE, ARM, STUDY = re.findall(r"```python\n(.*?)```", PAGE, re.S)
@@ -43,9 +43,9 @@ def test_the_example_is_what_it_says() -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
     expected = ((student.detach().numpy() - teacher.numpy()) ** 2).mean(axis=1)
-    found = row_losses(Lesson(student, teacher), Objective())
+    found = row_losses(DistillationBatch(student, teacher), Objective())
     np.testing.assert_allclose(found.detach(), expected, rtol=1e-6)
-    same = row_losses(Lesson(student, student.detach()), Objective())
+    same = row_losses(DistillationBatch(student, student.detach()), Objective())
     same.sum().backward()
     assert (same == 0).all()
     assert (student.grad == 0).all()

@@ -93,7 +93,7 @@ def test_a_student_that_equals_its_teacher_has_the_masked_lm_loss_alone() -> Non
 def test_without_a_cosine_widths_and_families_may_differ() -> None:
     student, given = tiny_masked_lm(0), batch()
     wider = tiny_masked_lm(1, hidden_size=64)
-    with pytest.raises(SettingsError, match=r"H = 32, since .* got H = 64; give --distil.cosine-weight 0"):
+    with pytest.raises(SettingsError, match=r"H = 32, since .* got H = 64; give `distil.cosine_weight` 0"):
         LearntFromTeacher(wider, student, Distil(teacher="there"))
     sizes = {"dim": 48, "n_layers": 1, "n_heads": 2, "hidden_dim": 64}
     torch.manual_seed(0)
@@ -113,13 +113,13 @@ def test_a_teacher_with_another_number_of_words_is_refused() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"temperature": 0}, "--distil.temperature must be above 0"),
+        ({"temperature": 0}, "`distil.temperature` must be above 0"),
         ({"temperature": math.inf}, "expected a finite number, got inf"),
         ({"soft_weight": -1}, "at least 0"),
         ({"soft_weight": math.nan}, "expected a finite number, got nan"),
         ({"cosine_weight": math.inf}, "expected a finite number, got inf"),
         ({"soft_weight": 0, "cosine_weight": 0}, "above 0, got 0 for both"),
-        ({"teacher": None, "soft_weight": 1}, "--distil.soft-weight means nothing without a teacher"),
+        ({"teacher": None, "soft_weight": 1}, "`distil.soft_weight` means nothing without a teacher"),
     ],
 )
 def test_settings_that_no_run_can_have_are_refused(values: dict[str, Any], words: str) -> None:

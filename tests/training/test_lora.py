@@ -343,7 +343,7 @@ def test_random_weights_and_a_missing_peft_are_refused_before_anything_runs(
     planned: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = {**planned, "start": Start(student="2-128", tokenizer=str(tmp_path / "tokenizer"))}
-    with pytest.raises(SettingsError, match=r"--lora-rank 8 .*random weights .*--start\.weights"):
+    with pytest.raises(SettingsError, match=r"`lora_rank` 8 .*random weights .*`start\.weights`"):
         stages.finetune(**random, lora=Lora(lora_rank=8))
     # How Python itself marks a package that cannot be imported.
     monkeypatch.setitem(sys.modules, "peft", None)

@@ -22,15 +22,13 @@ from transformers import (
 )
 
 from wellread_hf.models.masked_lm import (
-    VocabularyLoss,
-    gives_losses,
-    giving_losses,
     masked_lm_loss,
     new_masked_lm,
     scoring_only,
 )
 from wellread_hf.models.save import save_model
 from wellread_hf.students import Student
+from wellread_hf.training.fast_cpu import VocabularyLoss, gives_losses, giving_losses
 from wellread_hf.training.masking import MlmCollator
 
 

@@ -9,8 +9,8 @@ from scipy.stats import entropy
 from wellread_hf.errors import LabelError, SettingsError, UnknownNameError
 from wellread_hf.settings import Objective
 from wellread_hf.training.methods import METHODS, find_method, patient, soft_labels
+from wellread_hf.training.methods.batch import DistillationBatch
 from wellread_hf.training.methods.layers import layer_pairs, student_layers
-from wellread_hf.training.methods.lesson import Lesson
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_every_pair_of_depths_gets_layers_of_its_own_that_rise(word: str) -> Non
     [
         (("skip",), (4, 2), "student has 4 layers and the teacher 2; name pairs"),
         (("last",), (12, 6), "student has 12 layers and the teacher 6"),
-        (("skip",), (1, 4), "the student has one; name a pair instead, e.g. --objective.layers 1:4"),
+        (("skip",), (1, 4), "the student has one; name a pair instead, e.g. `objective.layers` 1:4"),
         (("5:1",), (4, 6), "5:1: expected a layer of the student, 1 to 4"),
         (("1:1", "2:7"), (4, 6), "2:7: .* one of the teacher, 1 to 6"),
     ],
@@ -64,13 +64,15 @@ def test_layers_that_are_not_there_are_refused(
 
 
 @pytest.fixture
-def lesson() -> Lesson:
+def batch() -> DistillationBatch:
     draw = torch.Generator().manual_seed(0)
 
     def some(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=draw, dtype=torch.float64)
 
-    return Lesson(2 * some(5, 3), 3 * some(5, 3), torch.tensor([0, 2, 1, 1, 0]), some(5, 2, 8), some(5, 2, 8))
+    return DistillationBatch(
+        2 * some(5, 3), 3 * some(5, 3), torch.tensor([0, 2, 1, 1, 0]), some(5, 2, 8), some(5, 2, 8)
+    )
 
 
 def test_the_distance_of_states_is_that_of_unit_vectors_summed_over_numbers_and_averaged_over_layers() -> (
@@ -87,56 +89,56 @@ def test_the_distance_of_states_is_that_of_unit_vectors_summed_over_numbers_and_
     ("temperature", "share", "beta"), [(1.0, 0.0, 1.0), (4.0, 0.3, 2.5), (2.0, 1.0, 0.0)]
 )
 def test_patient_kd_is_the_sum_of_the_papers_three_terms(
-    lesson: Lesson, temperature: float, share: float, beta: float
+    batch: DistillationBatch, temperature: float, share: float, beta: float
 ) -> None:
     objective = Objective(
         method="patient", temperature=temperature, hard_label_share=share, states_weight=beta
     )
-    logits, teacher = lesson.logits.numpy(), lesson.teacher_logits.numpy()
+    logits, teacher = batch.logits.numpy(), batch.teacher_logits.numpy()
     soft = -(softmax(teacher / temperature, axis=1) * log_softmax(logits / temperature, axis=1)).sum(axis=1)
-    hard = -log_softmax(logits, axis=1)[np.arange(5), lesson.labels.numpy()]
+    hard = -log_softmax(logits, axis=1)[np.arange(5), batch.labels.numpy()]
     units = [
         states.numpy() / np.linalg.norm(states.numpy(), axis=-1, keepdims=True)
-        for states in (lesson.states, lesson.teacher_states)
+        for states in (batch.states, batch.teacher_states)
     ]
     apart = ((units[0] - units[1]) ** 2).sum(axis=-1).mean(axis=1)
     expected = (1 - share) * temperature**2 * soft + share * hard + beta * apart
-    np.testing.assert_allclose(patient.row_losses(lesson, objective), expected, rtol=1e-10)
+    np.testing.assert_allclose(patient.row_losses(batch, objective), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_a_student_like_its_teacher_has_the_teachers_entropy_no_distance_and_no_gradient(
-    lesson: Lesson, temperature: float
+    batch: DistillationBatch, temperature: float
 ) -> None:
-    logits = lesson.teacher_logits.clone().requires_grad_()
-    states = lesson.teacher_states.clone().requires_grad_()
-    same = Lesson(logits, lesson.teacher_logits, None, states, lesson.teacher_states)
+    logits = batch.teacher_logits.clone().requires_grad_()
+    states = batch.teacher_states.clone().requires_grad_()
+    same = DistillationBatch(logits, batch.teacher_logits, None, states, batch.teacher_states)
     objective = Objective(method="patient", temperature=temperature, states_weight=3.0)
     losses = patient.row_losses(same, objective)
     losses.sum().backward()
-    chances = softmax(lesson.teacher_logits.numpy() / temperature, axis=1)
+    chances = softmax(batch.teacher_logits.numpy() / temperature, axis=1)
     np.testing.assert_allclose(losses.detach(), temperature**2 * entropy(chances, axis=1), rtol=1e-10)
     assert (states.grad == 0).all()
     assert logits.grad.abs().max() < 1e-14
     # Longer states of the same direction are no further away.
-    longer = Lesson(logits, logits, None, 7 * states, lesson.teacher_states)
+    longer = DistillationBatch(logits, logits, None, 7 * states, batch.teacher_states)
     np.testing.assert_allclose(patient.row_losses(longer, objective).detach(), losses.detach(), rtol=1e-10)
 
 
-def test_without_weight_patient_kd_is_the_soft_label_objective(lesson: Lesson) -> None:
+def test_without_weight_patient_kd_is_the_soft_label_objective(batch: DistillationBatch) -> None:
     objective = Objective(method="patient", temperature=2.0, hard_label_share=0.4, states_weight=0.0)
-    assert torch.equal(patient.row_losses(lesson, objective), soft_labels.row_losses(lesson, objective))
+    assert torch.equal(patient.row_losses(batch, objective), soft_labels.row_losses(batch, objective))
     with pytest.raises(LabelError, match="a batch has no labels"):
-        patient.row_losses(Lesson(*[lesson.logits] * 2, None, *[lesson.states] * 2), objective)
+        patient.row_losses(DistillationBatch(*[batch.logits] * 2, None, *[batch.states] * 2), objective)
 
 
-def test_regression_has_states_too(lesson: Lesson) -> None:
-    value = Lesson(
-        lesson.logits[:, :1], lesson.teacher_logits[:, :1], None, lesson.states, lesson.teacher_states
+def test_regression_has_states_too(batch: DistillationBatch) -> None:
+    value = DistillationBatch(
+        batch.logits[:, :1], batch.teacher_logits[:, :1], None, batch.states, batch.teacher_states
     )
     found = patient.row_losses(value, Objective(method="patient"))
     squares = (value.logits - value.teacher_logits)[:, 0] ** 2
-    torch.testing.assert_close(found, squares + patient.state_distances(lesson.states, lesson.teacher_states))
+    torch.testing.assert_close(found, squares + patient.state_distances(batch.states, batch.teacher_states))
 
 
 def test_methods_are_found_by_name_and_what_means_nothing_is_refused() -> None:
@@ -146,8 +148,8 @@ def test_methods_are_found_by_name_and_what_means_nothing_is_refused() -> None:
     ):
         find_method(Objective(method="pateint"))
     with pytest.raises(
-        SettingsError, match=r"--objective\.states-weight means nothing .* --objective.method patient"
+        SettingsError, match=r"`objective\.states_weight` means nothing .* `objective.method` patient"
     ):
         find_method(Objective(states_weight=2.0))
-    with pytest.raises(SettingsError, match=r"--objective.layers, --objective.projection means nothing"):
+    with pytest.raises(SettingsError, match=r"`objective.layers`, `objective.projection` means nothing"):
         find_method(Objective(layers=("last",), projection=True))

@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 from trajectories import BATCH, KINDS, STEPS, trainer_parts, trajectory
 from transformers import Trainer, TrainingArguments
 
-from wellread_hf.training.distillation import ClassifierTrainer
+from wellread_hf.training.classifier import ClassifierTrainer
 
 HERE = Path(__file__).parent
 Trajectory = dict[str, np.ndarray]

@@ -15,8 +15,8 @@ from wellread_hf import DistillationTrainer
 from wellread_hf.errors import LabelError, NotFiniteError, SettingsError
 from wellread_hf.models.lora import add_lora
 from wellread_hf.settings import Lora, Objective
+from wellread_hf.training.callbacks import ON_EVALUATION
 from wellread_hf.training.cls_states import PROJECTION
-from wellread_hf.training.watching import ON_EVALUATION
 
 PATIENT = Objective(method="patient", temperature=2.0, hard_label_share=0.25, states_weight=3.0)
 PROJECTED = Objective(method="patient", layers=("1:2", "2:4"), states_weight=3.0, projection=True)
@@ -200,7 +200,7 @@ def test_lora_learns_from_states_and_a_projection_beside_it_is_refused(tmp_path:
     changed = {name for name in before if not np.array_equal(after[name], before[name])}
     assert any("lora_B" in name for name in changed)
     assert not any("base_layer" in name for name in changed)
-    with pytest.raises(SettingsError, match=r"--objective.projection and LoRA do not go together"):
+    with pytest.raises(SettingsError, match=r"`objective.projection` and LoRA do not go together"):
         _trainer(tmp_path, _taught((2, 4)), PROJECTED, model=model)
 
 
@@ -216,7 +216,7 @@ def test_states_that_are_not_numbers_stop_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "objective", "error", "told"),
     [
-        (lambda: _rows(), PATIENT, LabelError, "expected a column teacher_states .* --label.states"),
+        (lambda: _rows(), PATIENT, LabelError, "expected a column teacher_states .* `label.states`"),
         (lambda: _taught((2,), _teacher(48)), PATIENT, LabelError, "have 32 numbers, the teacher's 48"),
         (lambda: _taught((2, 4)), PATIENT, LabelError, "teacher_states of 1 layers .* got shape"),
         (

@@ -15,6 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from wellread_hf.data.packing import Blocks
 from wellread_hf.settings import Optim, Pretrain, Running
+from wellread_hf.training.callbacks import Progress
 from wellread_hf.training.pretraining import (
     HeldOutBlocks,
     MlmTrainer,
@@ -23,7 +24,6 @@ from wellread_hf.training.pretraining import (
     unigram_loss,
 )
 from wellread_hf.training.time_budget import ENDLESS, TimeBudget
-from wellread_hf.training.watching import Progress
 
 RUN = "b" * 64
 

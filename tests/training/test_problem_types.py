@@ -12,8 +12,8 @@ from transformers import Trainer
 
 from wellread_hf import DistillationTrainer
 from wellread_hf.errors import LabelError, SettingsError
-from wellread_hf.training.distillation import ClassifierTrainer
-from wellread_hf.training.objectives import hard_label_loss, soft_label_loss
+from wellread_hf.training.classifier import ClassifierTrainer
+from wellread_hf.training.losses import hard_label_loss, soft_label_loss
 
 ROWS = 8
 DRAW = np.random.default_rng(0)

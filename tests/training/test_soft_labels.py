@@ -294,7 +294,7 @@ def test_names_that_do_not_match_are_refused_with_both_lists(teacher, task):
     message = str(refusal.value)
     assert f"({', '.join(teacher)})" in message
     assert f"({', '.join(task)})" in message
-    assert "name the teacher's outputs in their order with --label.teacher-labels" in message
+    assert "name the teacher's outputs in their order with `label.teacher_labels`" in message
 
 
 def config(*names):
@@ -331,7 +331,7 @@ def test_a_teacher_of_another_task_is_refused(names, task, said):
 
 
 def test_default_names_of_a_teacher_are_refused_with_the_option():
-    with pytest.raises(LabelError, match=r"LABEL_0, LABEL_1.*--label.teacher-labels"):
+    with pytest.raises(LabelError, match=r"LABEL_0, LABEL_1.*`label.teacher_labels`"):
         teacher_order(config("LABEL_0", "LABEL_1"), ("negative", "positive"), ())
 
 
@@ -368,12 +368,12 @@ def test_a_store_without_the_states_is_told_how_to_get_them_and_is_made_anew(
     store, teacher, toy_tokenizer, texts
 ):
     assert stored_states(store) is None
-    with pytest.raises(LabelError, match=r"layers 1, 2 .* got none; label again with --label\.states 1 2"):
+    with pytest.raises(LabelError, match=r"layers 1, 2 .* got none; label again with `label\.states` 1 2"):
         SoftLabels.open(store, [1, 2])
     assert (
         label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], replace(LABEL, states=(2,)), store) == 0
     )
-    with pytest.raises(LabelError, match=r"layers 1 .* got 2; label again with --label\.states 1 2"):
+    with pytest.raises(LabelError, match=r"layers 1 .* got 2; label again with `label\.states` 1 2"):
         SoftLabels.open(store, [1])
 
 

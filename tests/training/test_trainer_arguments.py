@@ -14,7 +14,7 @@ from transformers import BertForTokenClassification, Trainer
 from wellread_hf import DistillationTrainer
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.settings import Objective
-from wellread_hf.training.distillation import ClassifierTrainer
+from wellread_hf.training.classifier import ClassifierTrainer
 
 LABELS = [0, 2, 1, 1, -100, 0, 2, 2]
 

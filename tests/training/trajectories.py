@@ -25,8 +25,9 @@ from wellread_hf.models.encode import PadCollator
 from wellread_hf.settings import Distil, Objective, Optim, Running
 from wellread_hf.store.graph import processes
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.classifier import ClassifierTrainer
 from wellread_hf.training.distilbert import LearntFromTeacher
-from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
+from wellread_hf.training.distillation import DistillationTrainer
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.next_sentence import SentencePairs, with_next_sentence
 from wellread_hf.training.pretraining import MlmTrainer, RunBlocks

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from transformers import BertForMaskedLM, BertForPreTraining, BertModel, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
@@ -87,83 +86,6 @@ def mlm_logits(outputs: Mapping[str, Any]) -> Tensor:
     """Returns the masked-LM logits among a model's outputs, whatever the class calls them."""
     logits: Tensor = outputs["prediction_logits" if "prediction_logits" in outputs else "logits"]
     return logits
-
-
-@contextmanager
-def giving_losses(model: Any, labels: Tensor) -> Iterator[None]:
-    """While open, the masked-LM logits of `model` are losses [B, K] in nats, inside `scoring_only`.
-
-    The same numbers as `F.cross_entropy` of the logits, with a third of its memory: `VocabularyLoss`.
-
-    Args:
-        model: An unwrapped `AutoModelForMaskedLM` in fp32 on a CPU, whose head ends in a linear layer
-            (`gives_losses`).
-        labels: [B, K] the words at the scored positions.
-    """
-    decoder = model.get_output_embeddings()
-
-    def losses(hidden: Tensor) -> Tensor:
-        apply: Callable[..., Tensor] = VocabularyLoss.apply
-        return apply(hidden.flatten(0, 1), decoder.weight, decoder.bias, labels.flatten()).view_as(labels)
-
-    embeddings = model.get_input_embeddings()
-    sparse = embeddings.sparse
-    # The head's gradient of the tied weights is dense already; the words' own is added to their rows alone.
-    embeddings.sparse = embeddings.weight is decoder.weight
-    try:
-        with replaced(decoder, losses):
-            yield
-    finally:
-        embeddings.sparse = sparse
-
-
-def gives_losses(model: Any) -> bool:
-    """Tells whether `giving_losses` serves this model, here."""
-    decoder = model.get_output_embeddings()
-    return (
-        type(decoder) is nn.Linear
-        and type(model.get_input_embeddings()) is nn.Embedding
-        and "forward" not in vars(decoder)
-        and getattr(decoder, "bias", None) is not None
-        and decoder.weight.device.type == "cpu"
-        and decoder.weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-    )
-
-
-class VocabularyLoss(torch.autograd.Function):
-    """Cross-entropy of a linear layer's outputs, with one array [N, V] from the product to the gradients.
-
-    The plain way has four: outputs, their log-softmax, and the gradients of both. At 30,522 words writing
-    and reading these takes a small student longer than the products do.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
-        """Returns losses [N] of hidden states [N, H], with weight [V, H], bias [V] and labels [N]."""
-        outputs = torch.addmm(bias, hidden, weight.t())
-        labels = labels.unsqueeze(1)
-        right = outputs.gather(1, labels)
-        highest = outputs.amax(1, keepdim=True)
-        shares = torch.softmax(outputs, 1, out=outputs)
-        ctx.save_for_backward(hidden, weight, shares, labels)
-        # log Σ exp = highest - log(highest share), which is at least 1/V: nothing underflows.
-        return (highest - shares.amax(1, keepdim=True).log_() - right).squeeze(1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Returns the gradients; those of the outputs are softmax - one-hot."""
-        hidden, weight, shares, labels = ctx.saved_tensors
-        # In place, which autograd notices: a second backward through the same graph is refused.
-        differences = shares.scatter_add_(1, labels, -torch.ones_like(labels, dtype=shares.dtype))
-        column = gradient.unsqueeze(1)
-        return (
-            (differences @ weight).mul_(column),
-            differences.t() @ (hidden * column),
-            torch.mv(differences.t(), gradient),
-            None,
-        )
 
 
 def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -55,9 +55,9 @@ class LearntFromTeacher:
         self.settings = settings
 
     def __call__(
-        self, model: nn.Module, stock: Any, inputs: Mapping[str, Tensor]
+        self, model: nn.Module, stock: Any, inputs: Mapping[str, Tensor], fast_cpu: bool = True
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Returns the rows' losses [B] and their unweighted parts [B]."""
+        """Returns the rows' losses [B] and their unweighted parts [B]; KL needs all the logits."""
         ids, positions = inputs["input_ids"], inputs["positions"]
         # On a machine with an accelerator the trainer has moved the student there, and nobody the teacher.
         self.teacher.to(ids.device)

@@ -1,4 +1,4 @@
-"""`ClassifierTrainer` (true labels) and `DistillationTrainer` (a teacher's soft labels)."""
+"""`DistillationTrainer`: a sequence classifier learns from a teacher's soft labels."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -6,125 +6,33 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.settings import Objective
+from wellread_hf.training.classifier import LABELS, ClassifierTrainer, label_column, label_of
 from wellread_hf.training.cls_states import STATES, ComparedStates
-from wellread_hf.training.methods import find_method
-from wellread_hf.training.methods.lesson import Lesson
-from wellread_hf.training.objectives import (
-    NO_LABEL,
-    PROBLEMS,
+from wellread_hf.training.losses import (
     REGRESSION,
-    SINGLE_LABEL,
     Problem,
-    hard_label_loss,
     inferred_problem,
     soft_label_loss,
 )
-from wellread_hf.training.row_mean import RowMeanTrainer
-from wellread_hf.training.taught_rows import (
+from wellread_hf.training.methods import find_method
+from wellread_hf.training.methods.batch import DistillationBatch
+from wellread_hf.training.row_checks import (
     SOFT_LABELS,
     are_chances,
     check_logits,
     check_soft_labels,
     first_row,
     other_scale,
-    readable,
 )
+from wellread_hf.training.row_mean import RowMeanTrainer
 
-_LABELS = "labels"
 # Rows of the step over those with a label, in a batch of one.
 _WEIGHT = "label_weight"
-
-
-class ClassifierTrainer(RowMeanTrainer):
-    """Fine-tunes any sequence classifier or regressor on `labels`.
-
-    The loss is that of the model's `problem_type`; where its config has none it is decided as by the heads of
-    transformers, by the number of outputs and the type of the labels, and written into the config.
-
-    Args:
-        *args: As for `transformers.Trainer`.
-        **kwargs: As for `transformers.Trainer`.
-
-    Raises:
-        SettingsError: An argument would have no effect: `label_names` without `labels`, or label smoothing
-            of what is not single-label.
-        LabelError: (in training or evaluation) labels do not have the shape that `problem_type` asks for.
-    """
-
-    # What a batch may have beside the model's inputs.
-    _target_names: tuple[str, ...] = (_LABELS,)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        names = self.args.label_names
-        if names is None:
-            # A model that is given no labels need not know the argument.
-            self.label_names = self.label_names or [_LABELS]
-        elif names and not {_LABELS, SOFT_LABELS} & set(names):
-            raise SettingsError(
-                f"label_names: expected `{_LABELS}` among them, which the loss is computed from, got "
-                f"{', '.join(names)}; rename the column, or leave label_names out"
-            )
-        for rows in (self.train_dataset, self.eval_dataset):
-            label = np.asarray(_label_of(first_row(rows)))
-            if label.dtype.kind in "biuf":
-                self.problem(torch.from_numpy(label))
-        if self.args.label_smoothing_factor and self.problem() != SINGLE_LABEL:
-            raise SettingsError(
-                f"label_smoothing_factor {self.args.label_smoothing_factor:g}: expected problem_type "
-                f"{SINGLE_LABEL}, the only one that it is defined for, got {self.problem()}; leave it out"
-            )
-
-    def problem(self, labels: Tensor | None = None, outputs: int = 2) -> Problem:
-        """Returns the model's `problem_type`, or what labels and outputs say where its config has none."""
-        config: Any = getattr(self.model, "config", None)
-        known: Problem | None = getattr(config, "problem_type", None)
-        if known not in (None, *PROBLEMS):
-            raise SettingsError(
-                f"problem_type in the model's config: expected one of {', '.join(PROBLEMS)}, got {known!r}; "
-                "correct it"
-            )
-        if known is None:
-            known = inferred_problem(getattr(config, "num_labels", outputs), labels)
-            if config is not None and labels is not None:
-                config.problem_type = known
-        return known
-
-    def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
-        """Returns 0 for rows without a label (-100), 1 for others, [B]."""
-        labels = inputs.get(_LABELS)
-        if labels is None or labels.dim() > 2 or self.problem(labels) != SINGLE_LABEL:
-            return super().row_weights(inputs, training)
-        labelled: Tensor = labels.reshape(len(labels), -1) != NO_LABEL
-        return labelled.any(dim=1).float()
-
-    def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
-        """Returns each row's loss against its label."""
-        if (labels := inputs.get(_LABELS)) is None:
-            raise LabelError(
-                f"expected `{_LABELS}` in every batch, got {', '.join(inputs)}; add the column, and keep it "
-                "through your collator"
-            )
-        # Encoder-decoders give states as well, which an evaluation would collect.
-        logits = model(**self._without_targets(inputs)).logits
-        problem = self.problem(labels, logits.size(-1))
-        losses = hard_label_loss(logits.float(), labels, problem, self.args.label_smoothing_factor)
-        return losses, SequenceClassifierOutput(logits=logits)
-
-    def _without_targets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        targets = {*self._target_names, *self.label_names}
-        return {name: value for name, value in inputs.items() if name not in targets}
-
-    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        # Formats of `datasets` that give rows as tables are for other readers.
-        return super()._get_dataloader(readable(dataset), *args, **kwargs)
 
 
 class DistillationTrainer(ClassifierTrainer):
@@ -158,7 +66,7 @@ class DistillationTrainer(ClassifierTrainer):
             values are on another scale.
     """
 
-    _target_names = (_LABELS, SOFT_LABELS, STATES, _WEIGHT)
+    _target_names = (LABELS, SOFT_LABELS, STATES, _WEIGHT)
     _signature_columns: Any  # the parent's; typed by its first value, None
 
     def __init__(
@@ -188,7 +96,9 @@ class DistillationTrainer(ClassifierTrainer):
             )
         self.objective: Objective = objective
         method = find_method(self.objective)
-        self._method_losses: Callable[[Lesson, Objective], Tensor] = import_module(method.module).row_losses
+        self._method_losses: Callable[[DistillationBatch, Objective], Tensor] = import_module(
+            method.module
+        ).row_losses
         super().__init__(*args, **kwargs)
         if self.args.label_smoothing_factor and not objective.hard_label_share:
             raise SettingsError(
@@ -228,7 +138,7 @@ class DistillationTrainer(ClassifierTrainer):
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss: against the soft labels in training, the true ones in evaluation."""
         stored = {name: inputs.get(name) for name in (SOFT_LABELS, STATES)}
-        labels = inputs.get(_LABELS)
+        labels = inputs.get(LABELS)
         if not model.training and labels is not None:
             return super().row_losses(model, inputs)
         given = self._without_targets(inputs)
@@ -245,7 +155,7 @@ class DistillationTrainer(ClassifierTrainer):
         teacher_logits = self._targets(stored[SOFT_LABELS] if live is None else live.logits, logits, problem)
         if not model.training:
             return soft_label_loss(logits, teacher_logits, self.objective.temperature, problem), outputs
-        lesson = Lesson(
+        batch = DistillationBatch(
             logits,
             teacher_logits,
             labels,
@@ -254,12 +164,12 @@ class DistillationTrainer(ClassifierTrainer):
             label_weight=self._label_weight(inputs),
         )
         if self._states is not None:
-            lesson = replace(
-                lesson,
+            batch = replace(
+                batch,
                 states=self._states.of_student(outputs),
                 teacher_states=self._states.of_teacher(live, stored[STATES]),
             )
-        return self._method_losses(lesson, self.objective), outputs
+        return self._method_losses(batch, self.objective), outputs
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """Collects a step's micro-batches as the parent does, with the weight of their true labels."""
@@ -290,7 +200,7 @@ class DistillationTrainer(ClassifierTrainer):
     ) -> Any:
         """Evaluates as the parent does; rows without true labels against what the teacher says of them."""
         taught = self.teacher is not None or inputs.get(SOFT_LABELS) is not None
-        if inputs.get(_LABELS) is None and taught and self.compute_loss_func is None:
+        if inputs.get(LABELS) is None and taught and self.compute_loss_func is None:
             with torch.no_grad(), self.compute_loss_context_manager():
                 loss, outputs = self.compute_loss(model, self._prepare_inputs(inputs), return_outputs=True)
             return loss, None if prediction_loss_only else outputs.logits, None
@@ -358,7 +268,7 @@ class DistillationTrainer(ClassifierTrainer):
         if first is None:
             return
         share = self.objective.hard_label_share
-        if share and _label_of(first) is None:
+        if share and label_of(first) is None:
             raise LabelError(
                 f"hard_label_share is {share}, but the training rows have no labels; "
                 "add a column `labels`, or set the share to 0"
@@ -373,20 +283,9 @@ class DistillationTrainer(ClassifierTrainer):
         outputs, problem = model.config.num_labels, self.problem()
         check_soft_labels(rows, outputs, problem)
         if problem == REGRESSION and 0 < share < 1:
-            said = other_scale(rows, str(_label_column(first)), outputs)
+            said = other_scale(rows, str(label_column(first)), outputs)
             if said is not None:
                 warnings.warn(said, stacklevel=3)
-
-
-def _label_of(row: Any | None) -> Any | None:
-    """Returns a row's true label; None without one."""
-    return None if (name := _label_column(row)) is None else row[name]  # type: ignore[index]
-
-
-def _label_column(row: Any | None) -> str | None:
-    """Returns the column of the true labels, among the names that collators know."""
-    names = (_LABELS, "label", "label_ids") if isinstance(row, Mapping) else ()
-    return next((name for name in names if row.get(name) is not None), None)  # type: ignore[union-attr]
 
 
 def _class_names(config: Any) -> list[str]:

@@ -81,10 +81,10 @@ class SentencePairs:
 
 
 def with_next_sentence(
-    model: nn.Module, stock: Any, inputs: Mapping[str, Tensor]
+    model: nn.Module, stock: Any, inputs: Mapping[str, Tensor], fast_cpu: bool = True
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Returns each row's masked-word loss plus its next-sentence loss [B] in nats; a `ReadingObjective`."""
-    words, outputs = masked_word_losses(model, stock, inputs)
+    words, outputs = masked_word_losses(model, stock, inputs, fast_cpu)
     guesses, labels = outputs.seq_relationship_logits.float(), inputs["next_sentence_label"]
     follows = F.cross_entropy(guesses, labels, reduction="none")
     right = (guesses.argmax(dim=1) == labels).float()

@@ -20,13 +20,13 @@ from wellread_hf.data.packing import Blocks
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.store.records import write_atomically
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.callbacks import train_from, watch
 from wellread_hf.training.checkpoints import find_checkpoint
 from wellread_hf.training.masked_words import ReadingObjective, masked_words
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.next_sentence import SentencePairs
 from wellread_hf.training.row_mean import RowMeanTrainer
 from wellread_hf.training.time_budget import TimeBudget, steps_of
-from wellread_hf.training.watching import train_from, watch
 
 # An epoch that training never reaches: the held-out blocks always carry the same masks.
 _HELD_OUT_EPOCH = 1 << 32
@@ -61,7 +61,7 @@ class MlmTrainer(RowMeanTrainer):
         """Returns each row's loss and its parts, as the objective says."""
         # Accelerate puts the student's forward under autocast, but not a teacher's in the objective.
         with self.accelerator.autocast():
-            losses, parts = self.objective(model, self.accelerator.unwrap_model(model), inputs)
+            losses, parts = self.objective(model, self.accelerator.unwrap_model(model), inputs, self.fast_cpu)
         if not model.training:
             for name, rows in parts.items():
                 self._parts[name].append(self.accelerator.gather_for_metrics(rows.detach()))

@@ -19,21 +19,32 @@ from transformers import Trainer
 
 from wellread_hf.errors import NotFiniteError
 from wellread_hf.store.signals import signal_heard
-from wellread_hf.training.cheap_dropout import cheap_dropout
-from wellread_hf.training.freed_memory import keep_freed_memory
-from wellread_hf.training.word_gradients import clip_gradients, sparse_word_gradients
+from wellread_hf.training.fast_cpu import (
+    cheap_dropout,
+    clip_gradients,
+    freed_memory_kept,
+    sparse_word_gradients,
+)
 
 
 class RowMeanTrainer(Trainer):
-    """A `Trainer` whose subclasses give one loss a row in `row_losses`."""
+    """A `Trainer` whose subclasses give one loss a row in `row_losses`.
+
+    Args:
+        *args: As for `transformers.Trainer`.
+        fast_cpu: On a CPU, whether steps may be made cheaper (`training/fast_cpu.py`): faster, same
+            results but for other draws of dropout. False leaves a step as torch makes it.
+        **kwargs: As for `transformers.Trainer`.
+    """
 
     # compute_loss below divides by the rows of the whole step itself.
     loss_is_scaled_for_ga = True
     # Losses and weights [rows, 2] of an evaluation's batches so far, of all processes.
     _evaluated: list[Tensor] | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, fast_cpu: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fast_cpu = fast_cpu and self.args.device.type == "cpu"
         self._operations: dict[int, int] = {}
         self._asked: Tensor | None = None
 
@@ -51,19 +62,18 @@ class RowMeanTrainer(Trainer):
         return torch.ones(_rows(inputs))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains as the parent does; on a CPU with less work for dropout, gradients and memory."""
-        if self.args.device.type != "cpu":
-            return super().train(*args, **kwargs)
-        keep_freed_memory()
+        """Trains as the parent does; with `fast_cpu` with less work for dropout, gradients and memory."""
         # Another model may take the place of the last one.
         self._operations.clear()
         model: Any = self.model
         with ExitStack() as stack:
-            # A compiled model has dropout in its own kernels, and compilers know no sparse gradients.
-            if not self._is_compiled:
-                stack.enter_context(cheap_dropout(model))
-                if self._clips_rows and self.args.max_grad_norm > 0:
-                    stack.enter_context(sparse_word_gradients(model))
+            if self.fast_cpu:
+                stack.enter_context(freed_memory_kept())
+                # A compiled model has dropout in its own kernels, and compilers know no sparse gradients.
+                if not self._is_compiled:
+                    stack.enter_context(cheap_dropout(model))
+                    if self._clips_rows and self.args.max_grad_norm > 0:
+                        stack.enter_context(sparse_word_gradients(model))
             return super().train(*args, **kwargs)
 
     @property
@@ -76,7 +86,7 @@ class RowMeanTrainer(Trainer):
     @property
     def _clips_rows(self) -> bool:
         # Several processes average whole gradients.
-        return bool(self.args.device.type == "cpu" and self.args.world_size == 1)
+        return bool(self.fast_cpu and self.args.world_size == 1)
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
         """Clips as the parent does, whose private method this is in transformers 5."""
@@ -128,7 +138,7 @@ class RowMeanTrainer(Trainer):
 
         Raises:
             NotFiniteError: A training loss on a CPU is NaN or infinite (on a GPU the check would
-                stall every step; there `training/watching.py` makes it at every log and save).
+                stall every step; there `training/callbacks.py` makes it at every log and save).
         """
         if self.compute_loss_func is not None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)

@@ -21,9 +21,10 @@ from wellread_hf.models.infer import longest_first
 from wellread_hf.settings import Objective, Running, Tuning
 from wellread_hf.store.records import write_atomically
 from wellread_hf.training.arguments import training_arguments
+from wellread_hf.training.callbacks import train_from, watch
 from wellread_hf.training.checkpoints import find_checkpoint, steps_if_over
-from wellread_hf.training.distillation import ClassifierTrainer, DistillationTrainer
-from wellread_hf.training.watching import train_from, watch
+from wellread_hf.training.classifier import ClassifierTrainer
+from wellread_hf.training.distillation import DistillationTrainer
 
 Targets = Mapping[str, npt.NDArray[Any]]
 

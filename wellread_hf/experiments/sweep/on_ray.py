@@ -21,7 +21,7 @@ from wellread_hf.experiments.sweep.asha import compare_likes
 from wellread_hf.experiments.sweep.jobs import Job, Result, Runs, attempt
 from wellread_hf.experiments.sweep.settings import Engine
 from wellread_hf.students import Student
-from wellread_hf.training.watching import ON_EVALUATION
+from wellread_hf.training.callbacks import ON_EVALUATION
 
 _MANNERS = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -14,7 +14,8 @@ class Method:
     """Where a method is, and what it looks at.
 
     Attributes:
-        module: Module with `row_losses(lesson: Lesson, objective: Objective) -> Tensor`, one loss a row [B].
+        module: Module with `row_losses(batch: DistillationBatch, objective: Objective) -> Tensor`, one loss
+            a row [B].
         states: It compares [CLS] states of student and teacher, besides logits.
     """
 

@@ -18,15 +18,15 @@ from torch import Tensor
 
 from wellread_hf.settings import Objective
 from wellread_hf.training.methods import soft_labels
-from wellread_hf.training.methods.lesson import Lesson
+from wellread_hf.training.methods.batch import DistillationBatch
 
 
-def row_losses(lesson: Lesson, objective: Objective) -> Tensor:
+def row_losses(batch: DistillationBatch, objective: Objective) -> Tensor:
     """Returns each row's loss [B]; β is `states_weight`."""
-    assert lesson.states is not None  # METHODS says that this method compares states
-    assert lesson.teacher_states is not None
-    distances = state_distances(lesson.states, lesson.teacher_states)
-    return soft_labels.row_losses(lesson, objective) + objective.states_weight * distances
+    assert batch.states is not None  # METHODS says that this method compares states
+    assert batch.teacher_states is not None
+    distances = state_distances(batch.states, batch.teacher_states)
+    return soft_labels.row_losses(batch, objective) + objective.states_weight * distances
 
 
 def state_distances(states: Tensor, teacher_states: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ multi-label tasks binary cross-entropy with sigmoids, for regression squared dif
 from torch import Tensor
 
 from wellread_hf.settings import Objective
-from wellread_hf.training.methods.lesson import Lesson
-from wellread_hf.training.objectives import soft_label_loss
+from wellread_hf.training.losses import soft_label_loss
+from wellread_hf.training.methods.batch import DistillationBatch
 
 
-def row_losses(lesson: Lesson, objective: Objective) -> Tensor:
+def row_losses(batch: DistillationBatch, objective: Objective) -> Tensor:
     """Returns each row's loss [B]; s is `hard_label_share`, T `temperature`."""
-    soft = soft_label_loss(lesson.logits, lesson.teacher_logits, objective.temperature, lesson.problem)
-    return lesson.with_hard_labels(soft, objective.hard_label_share)
+    soft = soft_label_loss(batch.logits, batch.teacher_logits, objective.temperature, batch.problem)
+    return batch.with_hard_labels(soft, objective.hard_label_share)

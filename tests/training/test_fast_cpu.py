@@ -14,9 +14,8 @@ from tiny import tiny_classifier, tiny_masked_lm
 from torch.nn.utils import clip_grad_norm_
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from wellread_hf.training.cheap_dropout import cheap_dropout, drop
-from wellread_hf.training.distillation import ClassifierTrainer
-from wellread_hf.training.word_gradients import clip_gradients, sparse_word_gradients
+from wellread_hf.training.classifier import ClassifierTrainer
+from wellread_hf.training.fast_cpu import cheap_dropout, clip_gradients, drop, sparse_word_gradients
 
 IDS = torch.tensor([[2, 9, 9, 17, 3], [2, 40, 9, 3, 0]])
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from wellread_hf.errors import LabelError
-from wellread_hf.training.objectives import Problem, hard_label_loss
+from wellread_hf.training.losses import Problem, hard_label_loss
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class DistillationBatch:
     """What student and teacher say of the rows of a batch, all in fp32.
 
     Attributes:

@@ -6,7 +6,7 @@ import torch
 from tiny import tiny_config
 from transformers import BertForSequenceClassification
 
-from wellread_hf.training.objectives import hard_label_loss, soft_label_loss
+from wellread_hf.training.losses import hard_label_loss, soft_label_loss
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:

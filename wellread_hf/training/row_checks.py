@@ -8,7 +8,7 @@ import numpy.typing as npt
 from torch.utils.data import IterableDataset
 
 from wellread_hf.errors import LabelError
-from wellread_hf.training.objectives import MULTI_LABEL, REGRESSION, Problem
+from wellread_hf.training.losses import MULTI_LABEL, REGRESSION, Problem
 
 SOFT_LABELS = "teacher_logits"
 # Rows of a data set looked at in one go.

@@ -1,0 +1,119 @@
+"""`ClassifierTrainer`: a sequence classifier learns from true labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from wellread_hf.errors import LabelError, SettingsError
+from wellread_hf.training.losses import (
+    NO_LABEL,
+    PROBLEMS,
+    SINGLE_LABEL,
+    Problem,
+    hard_label_loss,
+    inferred_problem,
+)
+from wellread_hf.training.row_checks import SOFT_LABELS, first_row, readable
+from wellread_hf.training.row_mean import RowMeanTrainer
+
+LABELS = "labels"
+
+
+class ClassifierTrainer(RowMeanTrainer):
+    """Fine-tunes any sequence classifier or regressor on `labels`.
+
+    The loss is that of the model's `problem_type`; where its config has none it is decided as by the heads of
+    transformers, by the number of outputs and the type of the labels, and written into the config.
+
+    Args:
+        *args: As for `transformers.Trainer`.
+        **kwargs: As for `transformers.Trainer`.
+
+    Raises:
+        SettingsError: An argument would have no effect: `label_names` without `labels`, or label smoothing
+            of what is not single-label.
+        LabelError: (in training or evaluation) labels do not have the shape that `problem_type` asks for.
+    """
+
+    # What a batch may have beside the model's inputs.
+    _target_names: tuple[str, ...] = (LABELS,)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = self.args.label_names
+        if names is None:
+            # A model that is given no labels need not know the argument.
+            self.label_names = self.label_names or [LABELS]
+        elif names and not {LABELS, SOFT_LABELS} & set(names):
+            raise SettingsError(
+                f"label_names: expected `{LABELS}` among them, which the loss is computed from, got "
+                f"{', '.join(names)}; rename the column, or leave label_names out"
+            )
+        for rows in (self.train_dataset, self.eval_dataset):
+            label = np.asarray(label_of(first_row(rows)))
+            if label.dtype.kind in "biuf":
+                self.problem(torch.from_numpy(label))
+        if self.args.label_smoothing_factor and self.problem() != SINGLE_LABEL:
+            raise SettingsError(
+                f"label_smoothing_factor {self.args.label_smoothing_factor:g}: expected problem_type "
+                f"{SINGLE_LABEL}, the only one that it is defined for, got {self.problem()}; leave it out"
+            )
+
+    def problem(self, labels: Tensor | None = None, outputs: int = 2) -> Problem:
+        """Returns the model's `problem_type`, or what labels and outputs say where its config has none."""
+        config: Any = getattr(self.model, "config", None)
+        known: Problem | None = getattr(config, "problem_type", None)
+        if known not in (None, *PROBLEMS):
+            raise SettingsError(
+                f"problem_type in the model's config: expected one of {', '.join(PROBLEMS)}, got {known!r}; "
+                "correct it"
+            )
+        if known is None:
+            known = inferred_problem(getattr(config, "num_labels", outputs), labels)
+            if config is not None and labels is not None:
+                config.problem_type = known
+        return known
+
+    def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
+        """Returns 0 for rows without a label (-100), 1 for others, [B]."""
+        labels = inputs.get(LABELS)
+        if labels is None or labels.dim() > 2 or self.problem(labels) != SINGLE_LABEL:
+            return super().row_weights(inputs, training)
+        labelled: Tensor = labels.reshape(len(labels), -1) != NO_LABEL
+        return labelled.any(dim=1).float()
+
+    def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Returns each row's loss against its label."""
+        if (labels := inputs.get(LABELS)) is None:
+            raise LabelError(
+                f"expected `{LABELS}` in every batch, got {', '.join(inputs)}; add the column, and keep it "
+                "through your collator"
+            )
+        # Encoder-decoders give states as well, which an evaluation would collect.
+        logits = model(**self._without_targets(inputs)).logits
+        problem = self.problem(labels, logits.size(-1))
+        losses = hard_label_loss(logits.float(), labels, problem, self.args.label_smoothing_factor)
+        return losses, SequenceClassifierOutput(logits=logits)
+
+    def _without_targets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        targets = {*self._target_names, *self.label_names}
+        return {name: value for name, value in inputs.items() if name not in targets}
+
+    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        # Formats of `datasets` that give rows as tables are for other readers.
+        return super()._get_dataloader(readable(dataset), *args, **kwargs)
+
+
+def label_of(row: Any | None) -> Any | None:
+    """Returns a row's true label; None without one."""
+    return None if (name := label_column(row)) is None else row[name]  # type: ignore[index]
+
+
+def label_column(row: Any | None) -> str | None:
+    """Returns the column of the true labels, among the names that collators know."""
+    names = (LABELS, "label", "label_ids") if isinstance(row, Mapping) else ()
+    return next((name for name in names if row.get(name) is not None), None)  # type: ignore[union-attr]
