@@ -60,16 +60,16 @@ def stock(folder: Path, prefix: str) -> float:
 
 def ours(folder: Path, prefix: str) -> float:
     """Pushes as `wellread publish` does; returns seconds."""
+    from wellread_hf.hub.files import hash_files, model_upload
     from wellread_hf.hub.options import Publishing
-    from wellread_hf.hub.parcels import hash_files, model_parcel
-    from wellread_hf.hub.publishing import publish
+    from wellread_hf.hub.publish import publish
 
     started = time.monotonic()
-    parcels = [
-        model_parcel(run, f"{prefix}-{run.name}", {"README.md": CARD}) for run in sorted(folder.iterdir())
+    uploads = [
+        model_upload(run, f"{prefix}-{run.name}", {"README.md": CARD}) for run in sorted(folder.iterdir())
     ]
-    hash_files(parcels)
-    report = publish(parcels, Publishing(namespace="bench", collection=None, jobs=4), "0")
+    hash_files(uploads)
+    report = publish(uploads, Publishing(namespace="bench", collection=None, jobs=4), "0")
     if report.status:
         raise SystemExit([result.error for result in report.repositories if result.error])
     return time.monotonic() - started

@@ -1,7 +1,7 @@
 """Push finished stages to the Hub: one repository and one commit each, with a card; private unless --public.
 
 Reads folders of finished stages; writes repositories, a collection and push-report.json. Running it again
-is resuming: what is there already is only read. Log in first: `hf auth login`.
+resumes it: what is on the Hub already is not sent again. Log in first: `hf auth login`.
 
   python recipes/publish.py --namespace MY-NAME --runs runs/pretrain-bert-2-128-seed0-...
 """
@@ -15,8 +15,8 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.hub.command import check_runs, publish_runs
 from wellread_hf.hub.options import Publishing
+from wellread_hf.hub.publish import check_runs, publish_runs
 from wellread_hf.settings import Corpus, Running
 from wellread_hf.stages.toy import SMOKE, SMOKE_PRETRAIN, Toy
 from wellread_hf.store.graph import Stage

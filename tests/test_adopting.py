@@ -23,7 +23,7 @@ from transformers import (
     pipeline,
 )
 
-from wellread_hf.hub.parcels import model_parcel
+from wellread_hf.hub.files import model_upload
 from wellread_hf.models.adopt import SENTENCES
 from wellread_hf.models.load import load_classifier
 from wellread_hf.store.places import Location
@@ -141,11 +141,11 @@ def test_a_release_becomes_an_ordinary_folder_with_its_logits(
     assert ran.status == 0, ran.err
     folder = adopted(tmp_path / "runs")
     assert re.fullmatch(r"adopt-bert-2-128-\w{12}", folder.name)
-    parcel = model_parcel(folder, "bert-2-128", {})
-    assert set(parcel.files) == {
+    upload = model_upload(folder, "bert-2-128", {})
+    assert set(upload.files) == {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     }
-    assert not [file for file in parcel.files.values() if str(tmp_path) in (file.text() or "")]
+    assert not [file for file in upload.files.values() if str(tmp_path) in (file.text())]
 
     config = json.loads((folder / "config.json").read_text())
     assert config["architectures"] == ["BertForPreTraining"]

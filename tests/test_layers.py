@@ -34,7 +34,7 @@ FOR_RECIPES = {
     "wellread_hf.errors",
     "wellread_hf.experiments.glue_runs",
     "wellread_hf.store.graph.Stage",
-    "wellread_hf.hub.command",
+    "wellread_hf.hub.publish",
     "wellread_hf.hub.options",
     "wellread_hf.ranges",
     "wellread_hf.results.comparison",

@@ -10,10 +10,10 @@ import pytest
 from huggingface_hub import HfApi, get_token
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
+from wellread_hf.hub.files import model_upload
 from wellread_hf.hub.options import Publishing
-from wellread_hf.hub.parcels import model_parcel
-from wellread_hf.hub.publishing import publish
-from wellread_hf.hub.verifying import verify
+from wellread_hf.hub.publish import publish
+from wellread_hf.hub.verify import verify
 
 CARD = b"---\nlicense: apache-2.0\nlanguage: en\n---\n# A test that deletes itself\n"
 
@@ -31,11 +31,11 @@ def test_the_real_hub_takes_a_push_and_a_second_one_only_reads(tmp_path: Path) -
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     BertForMaskedLM(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(tmp_path)
     BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(tmp_path)
-    parcel = model_parcel(tmp_path, name, {"README.md": CARD})
+    upload = model_upload(tmp_path, name, {"README.md": CARD})
     try:
-        assert [result.state for result in publish([parcel], settings, "0").repositories] == ["created"]
+        assert [result.state for result in publish([upload], settings, "0").repositories] == ["created"]
         assert api.model_info(f"{namespace}/{name}").private
-        assert [result.state for result in publish([parcel], settings, "0").repositories] == ["unchanged"]
-        assert verify(f"{namespace}/{name}", api=api).files >= len(parcel.files)
+        assert [result.state for result in publish([upload], settings, "0").repositories] == ["unchanged"]
+        assert verify(f"{namespace}/{name}", api=api).files >= len(upload.files)
     finally:
         api.delete_repo(f"{namespace}/{name}", missing_ok=True)

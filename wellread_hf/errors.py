@@ -10,6 +10,8 @@ from typing import Self
 
 # The longest cause that is quoted from a library, in characters; some quote whole files.
 _CAUSE = 600
+# Longer words, a number of 5,000 digits for one, are shortened in an error.
+_LONGEST_WORD = 300
 
 
 class WellreadError(Exception):
@@ -174,6 +176,14 @@ def cause(error: BaseException) -> str:
     if not said or isinstance(error, LookupError):
         said = f"{type(error).__name__} {said}".strip()
     return said if len(said) <= _CAUSE else said[: _CAUSE - 3] + "..."
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """Puts text from elsewhere on one line, without what would steer a terminal; shortens endless words."""
+    half = _LONGEST_WORD // 2
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    line = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: f"{word[0][:half]}...{word[0][-half:]}", line)
+    return line[:longest]
 
 
 def input_error(error: Exception) -> WellreadError | None:

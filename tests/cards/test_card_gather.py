@@ -322,7 +322,7 @@ def test_unfinished_runs_and_other_stages_are_refused(tmp_path: Path) -> None:
     large = root.stage("finetune", "teacher", {}, {}, layers=24, hidden=1024)
     with pytest.raises(StoreError, match="cards are for the 24 students"):
         of(root, large)
-    with pytest.raises(StoreError, match="not as this version writes it"):
+    with pytest.raises(StoreError, match="expected a finished stage as this version leaves it"):
         of(root, root.stage("finetune", "bert-2-128-x-seed0", {"start": {}}, {}))
 
 

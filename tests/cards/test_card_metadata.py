@@ -167,13 +167,13 @@ def test_what_would_be_refused_is_refused_here(student: Facts, case: str) -> Non
     "name", ["", "Bert", "a b", "a/b", "-a", "a.git", "a--b", "a..b", "ü", "a\n", "a" * 97, "../a"]
 )
 def test_names_that_no_repository_has_are_refused(name: str) -> None:
-    with pytest.raises(CardError, match=r"--name"):
+    with pytest.raises(CardError, match="`name`"):
         render(replace(facts_of_student(Student(2, 128)), name=name), picture=False)
 
 
 @pytest.mark.parametrize("namespace", ["", "a/b", "a b", "-"])
 def test_namespaces_that_nobody_has_are_refused(namespace: str) -> None:
-    with pytest.raises(CardError, match=r"--namespace"):
+    with pytest.raises(CardError, match="`namespace`"):
         render(facts_of_student(Student(2, 128), namespace=namespace), picture=False)
 
 
@@ -195,7 +195,7 @@ def test_eval_results_are_in_the_clients_format(student: Facts) -> None:
 
 
 def test_eval_results_without_a_score_on_glue_are_refused() -> None:
-    with pytest.raises(CardError, match="--eval-results"):
+    with pytest.raises(CardError, match="`eval_results`"):
         render(facts_of_student(Student(2, 128)), eval_results=True)
 
 

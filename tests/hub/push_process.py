@@ -1,13 +1,13 @@
-"""Publishes parcels of the tests in a process of its own: python push_process.py REPORT NAME..."""
+"""Publishes uploads of the tests in a process of its own: python push_process.py REPORT NAME..."""
 
 import sys
 from pathlib import Path
 
-from pushes import parcel
+from pushes import upload
 
 from wellread_hf.cli.recipe import with_errors_told
 from wellread_hf.hub.options import Publishing
-from wellread_hf.hub.publishing import publish
+from wellread_hf.hub.publish import publish
 
 # Some seconds of upload at the pace of the hub's tests.
 BIG = bytes(range(256)) * 40_000
@@ -16,7 +16,7 @@ BIG = bytes(range(256)) * 40_000
 def main() -> None:
     report, *names = sys.argv[1:]
     made = publish(
-        [parcel(name, weights=BIG) for name in names], Publishing(namespace="alice", jobs=2), "1.0"
+        [upload(name, weights=BIG) for name in names], Publishing(namespace="alice", jobs=2), "1.0"
     )
     made.write(Path(report))
     print([result.state for result in made.repositories])

@@ -1,4 +1,4 @@
-"""What the tests of publishing share: small parcels, folders of finished stages, and what came of a push."""
+"""What the tests of publishing share: small uploads, folders of finished stages, and what came of a push."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from hub_server import HubServer
 from huggingface_hub import HfApi
 
+from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.options import Publishing
-from wellread_hf.hub.parcels import LocalFile, Parcel
-from wellread_hf.hub.publishing import publish
-from wellread_hf.hub.reports import Report
+from wellread_hf.hub.publish import publish
+from wellread_hf.hub.report import Report
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
 
@@ -19,18 +19,18 @@ CARD = b"---\nlicense: apache-2.0\nlanguage: en\n---\n# A student\n"
 WEIGHTS = bytes(range(256)) * 500
 
 
-def parcel(name: str = "bert-2-128", card: bytes = CARD, weights: bytes = WEIGHTS, **more: Any) -> Parcel:
+def upload(name: str = "bert-2-128", card: bytes = CARD, weights: bytes = WEIGHTS, **more: Any) -> Upload:
     contents = {"README.md": card, "config.json": b"{}", "model.safetensors": weights}
-    return Parcel(
+    return Upload(
         name=name,
         files={path: LocalFile(path, content) for path, content in contents.items()},
         **({"note": f"note of {name}"} | more),
     )
 
 
-def push(api: HfApi, *parcels: Parcel, dry_run: bool = False, **settings: Any) -> Report:
+def push(api: HfApi, *uploads: Upload, dry_run: bool = False, **settings: Any) -> Report:
     chosen = Publishing(**({"namespace": "alice", "collection": None} | settings))
-    return publish(parcels or [parcel()], chosen, "1.0", dry_run, api)
+    return publish(uploads or [upload()], chosen, "1.0", dry_run, api)
 
 
 def states(report: Report) -> list[str]:

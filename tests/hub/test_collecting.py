@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
-from pushes import only_reads, parcel, push, states
+from pushes import only_reads, push, states, upload
 
 from wellread_hf.errors import PublishError
-from wellread_hf.hub.parcels import order_of
+from wellread_hf.hub.files import family_order
 from wellread_hf.students import STUDENTS
 
 TITLE = "Well-read students"
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("quick_waits")
 
 
 def gather(api: HfApi, *names: str, **settings: Any) -> Any:
-    return push(api, *(parcel(name) for name in names), **({"collection": TITLE} | settings))
+    return push(api, *(upload(name) for name in names), **({"collection": TITLE} | settings))
 
 
 def listed(hub: HubServer) -> list[str]:
@@ -38,13 +38,13 @@ def test_it_lists_every_model_in_order_with_a_note_and_is_found_again(hub: HubSe
     assert only_reads(hub)
 
 
-def test_the_family_is_in_the_order_of_its_table() -> None:
+def test_the_family_is_in_the_family_order_its_table() -> None:
     names = [student.name for student in STUDENTS]
-    assert sorted(reversed(names), key=order_of) == names
-    assert sorted(["x", "bert-2-128-sst2", *names], key=order_of) == [*names, "bert-2-128-sst2", "x"]
+    assert sorted(reversed(names), key=family_order) == names
+    assert sorted(["x", "bert-2-128-sst2", *names], key=family_order) == [*names, "bert-2-128-sst2", "x"]
 
 
-def test_later_runs_with_some_of_them_keep_the_order_of_all(hub: HubServer, api: HfApi) -> None:
+def test_later_runs_with_some_of_them_keep_the_family_order_all(hub: HubServer, api: HfApi) -> None:
     gather(api, "bert-12-768", "bert-4-256")
     gather(api, "bert-8-512")
     gather(api, "bert-2-128")
@@ -74,7 +74,7 @@ def test_what_others_put_in_stays_behind_ours(hub: HubServer, api: HfApi) -> Non
 
 def test_notes_follow_and_long_ones_are_cut(hub: HubServer, api: HfApi) -> None:
     gather(api, "bert-4-256")
-    push(api, parcel("bert-4-256", note="<b>ü</b>\n" * 200), collection=TITLE)
+    push(api, upload("bert-4-256", note="<b>ü</b>\n" * 200), collection=TITLE)
     (collection,) = hub.state.collections.values()
     assert collection.items[0]["note"]["text"] == ("<b>ü</b>\n" * 200)[:500]
 
@@ -161,7 +161,7 @@ def test_no_collection_when_none_is_wanted(hub: HubServer, api: HfApi) -> None:
 def test_settings_that_no_push_can_have_are_refused_before_anything_is_sent(
     wrong: dict[str, Any], hub: HubServer, api: HfApi
 ) -> None:
-    with pytest.raises(PublishError, match="--" + next(iter(wrong)).replace("_", "-")) as refused:
+    with pytest.raises(PublishError, match=f"`{next(iter(wrong))}`") as refused:
         gather(api, "bert-2-128", **wrong)
     assert refused.value.status == 2
     assert not hub.requests()

@@ -17,13 +17,13 @@ from load_family import logits_of
 from pushes import CARD, TOKEN, push
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
-from wellread_hf.hub.parcels import Parcel, model_parcel
+from wellread_hf.hub.files import Upload, model_upload
 from wellread_hf.students import STUDENTS, Student
 
 HERE = Path(__file__).parent
 
 
-def shrunk(student: Student, number: int, finished: Path, root: Path) -> Parcel:
+def shrunk(student: Student, number: int, finished: Path, root: Path) -> Upload:
     folder = root / student.name
     tokenizer = AutoTokenizer.from_pretrained(finished)
     torch.manual_seed(number)
@@ -38,15 +38,15 @@ def shrunk(student: Student, number: int, finished: Path, root: Path) -> Parcel:
     )
     BertForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return model_parcel(folder, student.name, {"README.md": CARD}, f"student {number}")
+    return model_upload(folder, student.name, {"README.md": CARD}, f"student {number}")
 
 
 @pytest.mark.slow
 def test_all_24_load_by_name_in_a_fresh_process_and_then_offline(
     hub: HubServer, api: HfApi, finished: Path, tmp_path: Path, quick_waits: None
 ) -> None:
-    parcels = [shrunk(student, number, finished, tmp_path) for number, student in enumerate(STUDENTS)]
-    report = push(api, *reversed(parcels), collection="Well-read students")
+    uploads = [shrunk(student, number, finished, tmp_path) for number, student in enumerate(STUDENTS)]
+    report = push(api, *reversed(uploads), collection="Well-read students")
     assert report.status == 0
     names = [student.name for student in STUDENTS]
     (collection,) = hub.state.collections.values()

@@ -12,10 +12,10 @@ from pushes import push
 from test_local_checks import Wellread, wellread  # noqa: F401  # a fixture
 
 from wellread_hf.errors import HubError, SourceError, StoreError
-from wellread_hf.hub.checking import fetch_repository
-from wellread_hf.hub.pulling import pull_soft_labels
-from wellread_hf.hub.runs import parcel_of_run
-from wellread_hf.hub.verifying import _check_front_matter, verify
+from wellread_hf.hub.download import fetch_repository
+from wellread_hf.hub.files import upload_of_run
+from wellread_hf.hub.pull import pull_soft_labels
+from wellread_hf.hub.verify import _check_front_matter, verify
 
 pytestmark = pytest.mark.usefixtures("quick_waits")
 NAME = "alice/labels"
@@ -92,7 +92,7 @@ def test_a_hub_that_never_answered_is_not_waited_for_an_hour(
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr("wellread_hf.hub.calls.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("wellread_hf.hub.calls.Rest.wait", lambda self, s=0.0: clock.append(clock.pop() + s))
+    monkeypatch.setattr("wellread_hf.hub.calls.Pause.wait", lambda self, s=0.0: clock.append(clock.pop() + s))
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nobody = HfApi(endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -152,7 +152,7 @@ def test_a_card_made_to_do_harm_is_told_by_verify(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    push(api, parcel_of_run(finished, "alice"))
+    push(api, upload_of_run(finished, "alice"))
     hostile = "dataset: {type: 'a\\e[31m', name: 'b\\n'}, metrics: [{type: [x], value: 1}]"
     cards = {
         "": "---\na: &a [x]\nb: *a\n---\n",
@@ -185,7 +185,7 @@ def test_a_record_that_is_none_is_told(record: str, hub: HubServer, api: HfApi, 
 
 def test_runs_that_is_no_folder(api: HfApi, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="--runs"):
+    with pytest.raises(StoreError, match="`runs`"):
         pull_soft_labels(NAME, tmp_path / "file", api=api)
 
 

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from wellread_hf.cli.wellread import main
 from wellread_hf.errors import PublishError
-from wellread_hf.hub.parcels import LocalFile, Parcel, check_parcels
+from wellread_hf.hub.files import LocalFile, Upload, check_uploads
 from wellread_hf.store.records import outputs_of
 
 # Put together here, so that nothing in this repository looks like a token.
@@ -85,7 +85,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no tokenizer": (lambda run: (run / "tokenizer.json").unlink(), "tokenizer.json missing"),
     "no architectures": (
         lambda run: _edit(run / "config.json", architectures=None),
-        "expected `architectures`",
+        "expected architectures",
     ),
     "damaged tokenizer": (
         lambda run: (run / "tokenizer.json").write_text('{"a": '),
@@ -188,7 +188,7 @@ def test_a_record_of_outputs_that_is_none_is_refused(
     outputs: object, run: Path, wellread: Wellread, hub: HubServer
 ) -> None:
     _edit(run / "stage.json", outputs=outputs)
-    _refused(wellread("publish", run, "--namespace", "alice"), "`outputs` cannot be read", hub)
+    _refused(wellread("publish", run, "--namespace", "alice"), "outputs cannot be read", hub)
 
 
 def test_what_wellread_card_or_a_kill_left_in_the_folder_is_in_nobodys_way(
@@ -285,6 +285,6 @@ def test_debug_shows_where_an_error_came_from(run: Path, wellread: Wellread, hub
 )
 def test_no_text_goes_up_with_a_secret(path: str) -> None:
     key = "-----BEGIN PGP " + "PRIVATE KEY BLOCK-----"
-    held = Parcel(name="x", files={path: LocalFile(path, f"first line\n{key}\n".encode())})
+    held = Upload(name="x", files={path: LocalFile(path, f"first line\n{key}\n".encode())})
     with pytest.raises(PublishError, match="a private key"):
-        check_parcels([held], token=None)
+        check_uploads([held], token=None)

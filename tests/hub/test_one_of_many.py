@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
-from pushes import CARD, WEIGHTS, only_reads, parcel, push, pushed_once, states
+from pushes import CARD, WEIGHTS, only_reads, push, pushed_once, states, upload
 
 from wellread_hf.errors import AuthenticationError, PublishError
 from wellread_hf.hub import calls
-from wellread_hf.hub.command import show
-from wellread_hf.hub.parcels import LocalFile, Parcel
+from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.students import STUDENTS
 
 pytestmark = pytest.mark.usefixtures("quick_waits")
@@ -20,13 +19,13 @@ NAME = "alice/bert-2-128"
 COMMIT = f"POST /api/models/{NAME}/commit/"
 
 
-def family(weights: bytes = b"weights") -> list[Parcel]:
-    return [parcel(student.name, weights=weights) for student in STUDENTS]
+def family(weights: bytes = b"weights") -> list[Upload]:
+    return [upload(student.name, weights=weights) for student in STUDENTS]
 
 
 def test_a_foreign_commit_in_between_is_a_conflict_and_stays(hub: HubServer, api: HfApi) -> None:
     hub.before(COMMIT, lambda _: hub.repository(NAME).commit_directly({"README.md": b"# Mine\n"}))
-    report = push(api, parcel(), parcel("bert-4-256"))
+    report = push(api, upload(), upload("bert-4-256"))
     assert (report.status, states(report)) == (5, ["conflict", "created"])
     assert "somebody else's commit" in report.repositories[0].error
     assert hub.repository(NAME).read("README.md") == b"# Mine\n"
@@ -63,8 +62,8 @@ def test_a_repository_that_appears_after_the_plan_is_not_overwritten(
 def test_a_403_for_one_of_24_costs_that_one(hub: HubServer) -> None:
     hub.add_user("alice", "token-of-alice", may_write=lambda name: name != "alice/bert-6-512")
     api = HfApi(endpoint=hub.endpoint, token="token-of-alice")
-    parcels = family()
-    report = push(api, *parcels, collection="Well-read students")
+    uploads = family()
+    report = push(api, *uploads, collection="Well-read students")
     assert report.status == 1
     assert [result.repo for result in report.repositories if result.state == "failed"] == ["alice/bert-6-512"]
     assert states(report).count("created") == 23
@@ -73,7 +72,7 @@ def test_a_403_for_one_of_24_costs_that_one(hub: HubServer) -> None:
     assert len(collection.items) == 23
 
     hub.add_user("alice", "token-of-alice")
-    again = push(api, *parcels, collection="Well-read students")
+    again = push(api, *uploads, collection="Well-read students")
     assert (again.status, states(again).count("unchanged"), states(again).count("created")) == (0, 23, 1)
     assert [item["id"] for item in collection.items] == [f"alice/{student.name}" for student in STUDENTS]
 
@@ -126,12 +125,12 @@ def test_public_is_public_when_asked_for(hub: HubServer, api: HfApi) -> None:
 def test_a_tag_that_is_elsewhere_blocks_new_content(hub: HubServer, api: HfApi) -> None:
     push(api)
     head = hub.repository(NAME).head
-    report = push(api, parcel(card=CARD + b"More.\n"))
+    report = push(api, upload(card=CARD + b"More.\n"))
     assert (report.status, states(report)) == (1, ["blocked"])
     assert "v1.0" in report.repositories[0].error
-    assert "--tag" in report.repositories[0].error
+    assert "`tag`" in report.repositories[0].error
     assert hub.repository(NAME).head == head
-    report = push(api, parcel(card=CARD + b"More.\n"), tag="v1.1")
+    report = push(api, upload(card=CARD + b"More.\n"), tag="v1.1")
     assert (report.status, states(report)) == (0, ["updated"])
     assert set(hub.repository(NAME).tags) == {"v1.0", "v1.1"}
     assert hub.repository(NAME).tags["v1.0"] == head
@@ -160,19 +159,19 @@ def test_what_others_put_beside_it_stays_and_is_named(
 ) -> None:
     assert push(api).repositories[0].foreign == []
     hub.repository(NAME).commit_directly({"extra.txt": b"theirs"})
-    show(push(api, dry_run=True), dry_run=True)
+    push(api, dry_run=True).show(dry_run=True)
     assert f"{NAME} also has extra.txt" in capsys.readouterr().out
-    report = push(api, parcel(card=CARD + b"More.\n"), tag="v2")
+    report = push(api, upload(card=CARD + b"More.\n"), tag="v2")
     assert states(report) == ["updated"]
     assert report.repositories[0].foreign == ["extra.txt"]
     assert hub.repository(NAME).read("extra.txt") == b"theirs"
-    assert hub.repository(NAME).files().keys() == {".gitattributes", "extra.txt", *parcel().files}
+    assert hub.repository(NAME).files().keys() == {".gitattributes", "extra.txt", *upload().files}
 
 
 def test_a_file_that_changes_during_the_push_is_noticed(tmp_path: Path, hub: HubServer, api: HfApi) -> None:
     card = tmp_path / "README.md"
     card.write_bytes(CARD)
-    moving = Parcel(name="bert-2-128", files={"README.md": LocalFile("README.md", card)})
+    moving = Upload(name="bert-2-128", files={"README.md": LocalFile("README.md", card)})
     hub.before("POST /api/repos/create", lambda _: card.write_bytes(CARD.replace(b"A student", b"Another")))
     report = push(api, moving)
     assert (report.status, states(report)) == (1, ["failed"])
@@ -193,9 +192,9 @@ def test_a_401_in_mid_run_stops_everything(hub: HubServer, api: HfApi) -> None:
 
 
 def test_a_token_that_ends_during_the_push_stops_it(hub: HubServer, api: HfApi) -> None:
-    parcels = family()[:6]
+    uploads = family()[:6]
     hub.fault("POST /api/models/alice/bert-2-512/commit/", status=401, times=None)
-    report = push(api, *parcels, jobs=1, collection="Well-read students")
+    report = push(api, *uploads, jobs=1, collection="Well-read students")
     assert report.status == 4
     assert states(report) == ["created", "created", "failed", *["interrupted"] * 3]
     assert not hub.state.collections
@@ -233,7 +232,7 @@ def test_a_name_that_is_none_stops_all_before_the_first_request(
     name: str, hub: HubServer, api: HfApi
 ) -> None:
     with pytest.raises(PublishError, match="is no name for a repository"):
-        push(api, parcel(), parcel(name))
+        push(api, upload(), upload(name))
     assert not hub.requests()
 
 
@@ -250,13 +249,13 @@ def test_one_failure_for_good_ends_at_its_deadline_and_the_others_are_done(
 ) -> None:
     monkeypatch.setattr(calls, "_FIRST_WAIT", 0.1)
     bad = hub.fault(COMMIT, times=None, status=503)
-    report = push(api, parcel(), parcel("bert-4-256"), deadline=1 / 60)
+    report = push(api, upload(), upload("bert-4-256"), deadline=1 / 60)
     assert (report.status, states(report)) == (1, ["failed", "created"])
     assert "run the same command again" in report.repositories[0].error
     # Each wait is twice the one before: no storm of tries.
     assert 2 <= bad.hits <= 5
     hub.clear_faults()
-    assert push(api, parcel(), parcel("bert-4-256")).status == 0
+    assert push(api, upload(), upload("bert-4-256")).status == 0
     pushed_once(hub)
 
 
@@ -286,5 +285,5 @@ def test_a_hub_busy_with_another_creation_is_asked_again_in_good_time(hub: HubSe
 def test_weights_of_the_same_name_here_and_there_are_told_by_hash(hub: HubServer, api: HfApi) -> None:
     push(api)
     other = bytes(reversed(WEIGHTS))
-    report = push(api, parcel(weights=other), tag="v2", dry_run=True)
+    report = push(api, upload(weights=other), tag="v2", dry_run=True)
     assert list(report.repositories[0].files) == ["model.safetensors"]

@@ -14,9 +14,9 @@ import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
 from push_process import BIG
-from pushes import CARD, TOKEN, only_reads, parcel, push, states
+from pushes import CARD, TOKEN, only_reads, push, states, upload
 
-from wellread_hf.hub.reports import Report
+from wellread_hf.hub.report import Report
 
 HERE = Path(__file__).parent
 NAME = "alice/bert-2-128"
@@ -49,7 +49,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def again(api: HfApi, *names: str) -> Report:
     """The same push, in this process."""
-    return push(api, *(parcel(name, weights=BIG) for name in names), collection="Well-read students")
+    return push(api, *(upload(name, weights=BIG) for name in names), collection="Well-read students")
 
 
 def pushed_once(hub: HubServer, name: str = NAME) -> None:
@@ -143,7 +143,7 @@ def test_two_processes_with_different_contents_do_not_overwrite_each_other(
     meet = threading.Barrier(2)
     hub.before("/commit/", lambda _: meet.wait(60), times=2)
     process = start(NAMES[0])
-    report = push(api, parcel(card=CARD + b"Mine.\n"))
+    report = push(api, upload(card=CARD + b"Mine.\n"))
     status, _, _ = ended(process)
     assert sorted([report.status, status]) == [0, 5]
     assert len(hub.repository(NAME).commits) == 2

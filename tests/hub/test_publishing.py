@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
-from pushes import CARD, WEIGHTS, only_reads, parcel, push, pushed_once, states
+from pushes import CARD, WEIGHTS, only_reads, push, pushed_once, states, upload
 
 pytestmark = pytest.mark.usefixtures("quick_waits")
 
@@ -33,9 +33,9 @@ def test_what_is_there_already_is_only_read_in_three_requests(hub: HubServer, ap
 
 
 def test_a_dry_run_sends_only_reads_and_says_what_would_be_done(hub: HubServer, api: HfApi) -> None:
-    push(api, parcel("there"), parcel("other"))
+    push(api, upload("there"), upload("other"))
     hub.clear_requests()
-    wanted = [parcel("there"), parcel("other", card=CARD + b"More.\n"), parcel("new")]
+    wanted = [upload("there"), upload("other", card=CARD + b"More.\n"), upload("new")]
     report = push(api, *wanted, dry_run=True, tag="v2")
     assert only_reads(hub)
     assert states(report) == ["unchanged", "update", "create"]

@@ -9,18 +9,16 @@ import pytest
 import torch
 from hub_server import HubServer
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
-from pushes import CARD, parcel, push, states
+from pushes import CARD, push, states, upload
 from row_encoders import of_bert
 from safetensors.numpy import load, save
 from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertForSequenceClassification
 
 from wellread_hf.errors import HubError, SourceError, StoreError
-from wellread_hf.hub.checking import check_loads
-from wellread_hf.hub.command import verify_model
-from wellread_hf.hub.parcels import LocalFile, Parcel, model_parcel
-from wellread_hf.hub.pulling import pull_soft_labels
-from wellread_hf.hub.runs import parcel_of_run
-from wellread_hf.hub.verifying import verify
+from wellread_hf.hub.download import check_loads
+from wellread_hf.hub.files import LocalFile, Upload, model_upload, upload_of_run
+from wellread_hf.hub.pull import pull_soft_labels
+from wellread_hf.hub.verify import verify
 from wellread_hf.settings import Label
 from wellread_hf.store.records import StageRecord
 from wellread_hf.training.soft_labels import SoftLabels, label_rows
@@ -38,8 +36,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def model(finished: Path) -> Parcel:
-    return parcel_of_run(finished, "alice")
+def model(finished: Path) -> Upload:
+    return upload_of_run(finished, "alice")
 
 
 def test_after_a_push_every_hash_in_the_tree_is_compared(hub: HubServer, api: HfApi) -> None:
@@ -72,7 +70,7 @@ def test_a_bit_that_flips_on_the_way_down_is_noticed_when_downloads_are_checked(
     assert len(hub.repository(NAME).commits) == 2
 
 
-def _negated_is_noticed(hub: HubServer, api: HfApi, model: Parcel, ending: str) -> None:
+def _negated_is_noticed(hub: HubServer, api: HfApi, model: Upload, ending: str) -> None:
     """Commits the pushed model with one weight negated, and sees that it is refused for its logits."""
     weights = load(hub.repository(NAME).read("model.safetensors"))
     (name,) = (name for name in weights if name.endswith(ending))
@@ -85,7 +83,7 @@ def _negated_is_noticed(hub: HubServer, api: HfApi, model: Parcel, ending: str) 
 
 @pytest.mark.slow
 def test_a_model_that_loads_with_other_logits_is_noticed(
-    hub: HubServer, api: HfApi, model: Parcel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, api: HfApi, model: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in hub.environment(tmp_path / "home", "alice").items():
         monkeypatch.setenv(name, value)
@@ -106,13 +104,13 @@ def test_of_a_model_with_two_heads_both_are_compared(
     files: dict[str, Path | bytes] = {path.name: path for path in folder.iterdir()}
     files["README.md"] = CARD
     pushed = {name: LocalFile(name, content) for name, content in files.items()}
-    model = Parcel(name="bert-2-128", files=pushed)
+    model = Upload(name="bert-2-128", files=pushed)
     assert push(api, model, verify="load").status == 0
     _negated_is_noticed(hub, api, model, "cls.seq_relationship.weight")
 
 
 def test_verify_downloads_compares_and_loads(
-    hub: HubServer, api: HfApi, model: Parcel, cache: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, api: HfApi, model: Upload, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(api, model)
     found = verify(NAME, api=api)
@@ -124,7 +122,7 @@ def test_verify_downloads_compares_and_loads(
 
 
 def test_verify_notices_one_bit_and_names_the_file(
-    hub: HubServer, api: HfApi, model: Parcel, cache: Path
+    hub: HubServer, api: HfApi, model: Upload, cache: Path
 ) -> None:
     push(api, model)
     hub.repository(NAME).corrupt("model.safetensors")
@@ -142,7 +140,7 @@ def test_verify_notices_one_bit_and_names_the_file(
 @pytest.mark.parametrize("place", ["HEAD .*/config.json", "GET .*/bucket/", "/tree/"])
 @pytest.mark.parametrize("fault", [{"status": 503}, {"kind": "drop_answer"}, {"status": 429}], ids=str)
 def test_a_download_that_fails_is_tried_again(
-    place: str, fault: dict[str, Any], hub: HubServer, api: HfApi, model: Parcel, cache: Path
+    place: str, fault: dict[str, Any], hub: HubServer, api: HfApi, model: Upload, cache: Path
 ) -> None:
     push(api, model)
     hit = hub.fault(place, **fault)
@@ -230,8 +228,8 @@ def test_scores_that_a_card_claims_are_recomputed_and_differences_told(
     honest = card(
         claim(accuracy), claim(0.5, **elsewhere), claim(0.5, dataset_split="test"), claim(0.3, "bleu")
     )
-    push(api, model_parcel(tmp_path / "classifier", "honest", {"README.md": honest}))
-    push(api, model_parcel(tmp_path / "classifier", "proud", {"README.md": card(claim(accuracy + 0.01))}))
+    push(api, model_upload(tmp_path / "classifier", "honest", {"README.md": honest}))
+    push(api, model_upload(tmp_path / "classifier", "proud", {"README.md": card(claim(accuracy + 0.01))}))
 
     found = verify("alice/honest", with_scores=True, data=str(glue), api=api)
     (checked,) = found.claims
@@ -243,12 +241,18 @@ def test_scores_that_a_card_claims_are_recomputed_and_differences_told(
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setenv("HF_TOKEN", str(api.token))
-    assert verify_model("alice/honest", None, True, str(glue), 64) == 0
+
+    def main_verify(repo: str, data: Path) -> int:
+        found = verify(repo, with_scores=True, data=str(data), max_length=64)
+        found.show()
+        return found.status
+
+    assert main_verify("alice/honest", glue) == 0
     told = capsys.readouterr().out
     assert "every hash is right" in told
     assert "as claimed" in told
     assert told.count("not recomputed: ") == 3
-    assert verify_model("alice/proud", None, True, str(glue), 64) == 1
+    assert main_verify("alice/proud", glue) == 1
     assert (
         f"{100 * accuracy:.2f} here, {100 * accuracy + 1:.2f} on the card: DIFFERS" in capsys.readouterr().out
     )
@@ -287,7 +291,7 @@ def labelled(finished: Path, tmp_path: Path) -> Path:
 def test_soft_labels_go_up_as_a_data_set_and_come_down_as_a_stage(
     hub: HubServer, api: HfApi, labelled: Path, tmp_path: Path
 ) -> None:
-    packed = parcel_of_run(labelled, "alice")
+    packed = upload_of_run(labelled, "alice")
     assert (packed.repo_type, packed.name) == ("dataset", "sst2-soft-labels-cccccccc")
     report = push(api, packed, collection="Well-read students")
     assert (report.status, states(report)) == (0, ["created"])
@@ -312,7 +316,7 @@ def test_soft_labels_go_up_as_a_data_set_and_come_down_as_a_stage(
 def test_damaged_or_foreign_soft_labels_do_not_come_down(
     hub: HubServer, api: HfApi, labelled: Path, tmp_path: Path
 ) -> None:
-    packed = parcel_of_run(labelled, "alice")
+    packed = upload_of_run(labelled, "alice")
     push(api, packed)
     name, elsewhere = f"alice/{packed.name}", tmp_path / "elsewhere"
     repository = hub.repository(name, "dataset")
@@ -334,8 +338,8 @@ def test_damaged_or_foreign_soft_labels_do_not_come_down(
         pull_soft_labels("alice/nothing", elsewhere, api=api)
 
 
-def test_a_model_and_its_card_are_in_the_same_commit(hub: HubServer, api: HfApi, model: Parcel) -> None:
-    push(api, model, parcel("bert-4-256"))
+def test_a_model_and_its_card_are_in_the_same_commit(hub: HubServer, api: HfApi, model: Upload) -> None:
+    push(api, model, upload("bert-4-256"))
     newest, first = hub.repository(NAME).commits
     assert set(newest.files) - set(first.files) == set(model.files) >= {"README.md", "scores.png"}
     assert isinstance(model.files["README.md"], LocalFile)

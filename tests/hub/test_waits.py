@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
-from pushes import only_reads, parcel, push, pushed_once, states
+from pushes import only_reads, push, pushed_once, states, upload
 
 from wellread_hf.errors import HubError, TryLaterError
-from wellread_hf.hub import client
-from wellread_hf.hub.calls import Calls, Patience, Rest, Stopped
-from wellread_hf.hub.client import asked_wait
+from wellread_hf.hub import calls
+from wellread_hf.hub.calls import Calls, Limits, Pause, Stopped, requested_wait
 
 NAMES = ("bert-2-128", "bert-2-256", "bert-2-512")
 QUOTA = "You have exceeded the rate limit for repository creation, you can retry this action in {}."
@@ -24,15 +23,15 @@ QUOTA = "You have exceeded the rate limit for repository creation, you can retry
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits of all workers: noted, and cut to a moment."""
     noted: list[float] = []
-    wait = Rest.wait
+    wait = Pause.wait
 
-    def shortened(self: Rest, seconds: float = 0.0) -> None:
+    def shortened(self: Pause, seconds: float = 0.0) -> None:
         if seconds:
             noted.append(seconds)
         wait(self, min(seconds, 0.01))
 
-    monkeypatch.setattr(Rest, "wait", shortened)
-    monkeypatch.setattr(Rest, "everyone", lambda self, seconds: noted.append(-seconds))
+    monkeypatch.setattr(Pause, "wait", shortened)
+    monkeypatch.setattr(Pause, "extend", lambda self, seconds: noted.append(-seconds))
     return noted
 
 
@@ -54,12 +53,12 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     ],
 )
 def test_what_the_hub_asks_for(headers: dict[str, str], message: str, seconds: float | None) -> None:
-    assert asked_wait(headers, message) == seconds
+    assert requested_wait(headers, message) == seconds
 
 
 def test_a_date_is_a_wait_until_then() -> None:
     then = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-    assert asked_wait({"Retry-After": then}, "") == pytest.approx(90.5, abs=3)
+    assert requested_wait({"Retry-After": then}, "") == pytest.approx(90.5, abs=3)
 
 
 @pytest.mark.parametrize(
@@ -101,23 +100,23 @@ def test_a_429_pauses_all_workers(hub: HubServer, api: HfApi) -> None:
     hub.after("bert-2-128/preupload", note)
     hub.before("bert-2-256/commit/", after_it)
     hub.before("GET .*bert-2-256/tree/", lambda _: read_back.append(time.monotonic()), times=None)
-    assert push(api, *(parcel(name) for name in NAMES[:2]), jobs=2).status == 0
+    assert push(api, *(upload(name) for name in NAMES[:2]), jobs=2).status == 0
     assert read_back[-1] - limited_at[0] >= 1.9
 
 
 def test_a_quota_beyond_max_wait_ends_the_run_and_says_when_to_come_back(hub: HubServer, api: HfApi) -> None:
     hub.fault("POST /api/repos/create", nth=2, status=429, body=QUOTA.format("43 minutes"), times=None)
     started = time.monotonic()
-    report = push(api, *(parcel(name) for name in NAMES), jobs=1, collection="Well-read students")
+    report = push(api, *(upload(name) for name in NAMES), jobs=1, collection="Well-read students")
     assert time.monotonic() - started < 20
     assert (report.status, states(report)) == (1, ["created", "failed", "interrupted"])
     back = (datetime.now() + timedelta(minutes=43)).astimezone()
     times = [f"{back + timedelta(minutes=shift):%H:%M}" for shift in (-1, 0)]
     assert any(f"run the same command again after {shown}" in report.problem for shown in times)
-    assert "--max-wait 44" in report.problem
+    assert "`max_wait` 44" in report.problem
     assert not hub.state.collections
     hub.clear_faults()
-    report = push(api, *(parcel(name) for name in NAMES), jobs=1)
+    report = push(api, *(upload(name) for name in NAMES), jobs=1)
     assert (report.status, states(report)) == (0, ["unchanged", "created", "created"])
 
 
@@ -143,11 +142,11 @@ def test_waits_double_until_the_deadline_across_looks_at_the_head(
 
 
 def test_who_is_stopped_while_waiting_stops() -> None:
-    rest = Rest()
-    rest.everyone(60)
+    rest = Pause()
+    rest.extend(60)
     rest.stopped.set()
     with pytest.raises(Stopped):
-        Calls(Patience(), rest)("waiting", lambda: None)
+        Calls(Limits(), rest)("waiting", lambda: None)
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun(hub: HubServer, api: HfApi) -> None:
@@ -170,7 +169,7 @@ def test_a_server_that_hangs_is_left_and_asked_again(
     monkeypatch: pytest.MonkeyPatch,
     quick_waits: None,
 ) -> None:
-    monkeypatch.setattr(client, "_SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(calls, "_SILENCE_SECONDS", 0.3)
     late = threading.Event()
     hub.fault(place, "delay", seconds=1.0)
     hub.after(place, lambda _: late.set())

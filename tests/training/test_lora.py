@@ -31,7 +31,7 @@ from transformers import (
 
 from wellread_hf import stages
 from wellread_hf.errors import SettingsError, StoreError
-from wellread_hf.hub.parcels import model_parcel
+from wellread_hf.hub.files import model_upload
 from wellread_hf.models.load import load_classifier
 from wellread_hf.models.lora import add_lora, exact_logits
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
@@ -464,8 +464,8 @@ def test_smoke_runs_lora_in_every_recipe_that_takes_it(
     outcome = json.loads((distilled / "stage.json").read_text())["outcome"]
     assert outcome["lora"]["trainable_parameters"] < outcome["lora"]["parameters"] / 10
     # A merged model can be pushed as any other; the adapter stays here.
-    parcel = model_parcel(distilled, "my-student", {})
-    assert not [file for file in parcel.files if "adapter" in file]
+    upload = model_upload(distilled, "my-student", {})
+    assert not [file for file in upload.files if "adapter" in file]
 
 
 def test_a_recipe_refuses_lora_in_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from wellread_hf.cli.words import read_words
-from wellread_hf.errors import UsageError, WellreadError, cause, input_error
+from wellread_hf.errors import UsageError, WellreadError, cause, input_error, one_line
 from wellread_hf.store.progress import is_main_process
 
 Settings = TypeVar("Settings")
@@ -22,8 +22,6 @@ SPINS = "10000"
 
 # A defect of ours; EX_SOFTWARE of sysexits.h.
 DEFECT = 70
-# Longer words, a number of 5,000 digits for one, are shortened in an error.
-_LONGEST_WORD = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,22 +172,15 @@ def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
         who = "" if is_main_process() else f"process {os.environ['RANK']}: "
         told = error if isinstance(error, WellreadError) else input_error(error)
         if told is None:
-            line = _one_line(
+            line = one_line(
                 f"this is a defect of wellread_hf, not of your input: "
                 f"{type(error).__name__}: {cause(error)}; --debug shows the traceback, please report it"
             )
             print(f"{who}internal error: {line}", file=sys.stderr)
             sys.exit(DEFECT)
         message = str(told) if isinstance(told, UsageError) else _as_typed(str(told), sys.argv)
-        print(f"{who}error: {_one_line(message)}", file=sys.stderr)
+        print(f"{who}error: {one_line(message)}", file=sys.stderr)
         sys.exit(told.status)
-
-
-def _one_line(message: str) -> str:
-    """Shortens long words, and takes out line ends and the escapes of a terminal that names may have."""
-    half = _LONGEST_WORD // 2
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", message)
-    return re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: f"{word[0][:half]}...{word[0][-half:]}", line)
 
 
 def _as_typed(message: str, words: Sequence[str]) -> str:

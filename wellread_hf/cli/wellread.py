@@ -11,7 +11,7 @@ import tyro
 
 from wellread_hf.cli.recipe import run_recipe, with_errors_told
 from wellread_hf.cli.words import read_words
-from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, library_errors_as, nearest
+from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, nearest
 from wellread_hf.hub.options import Publishing
 
 
@@ -99,7 +99,7 @@ def publish(
 ) -> None:
     """Push finished stages to the Hub, each as a repository with its card; private unless --public.
 
-    Running it again is resuming: what is there already is only read.
+    Running it again resumes it: what is on the Hub already is not sent again.
 
     Args:
         runs: Folders of finished stages: pretrain, adopt, finetune, distill, label.
@@ -110,7 +110,7 @@ def publish(
         json: Print the report as JSON.
         report: Where the report goes, unless it is a dry run.
     """
-    from wellread_hf.hub.command import publish_runs
+    from wellread_hf.hub.publish import publish_runs
 
     sys.exit(publish_runs(runs, publishing, name, eval_results, dry_run, json, report))
 
@@ -133,12 +133,14 @@ def verify(
         max_length: Tokens a row, as in training.
         deadline: Minutes after which a call that fails is not tried again.
     """
-    from wellread_hf.hub.command import verify_model
+    from wellread_hf.hub.verify import verify as verify_model
     from wellread_hf.settings import Tuning
 
     # Refuses a length that no training has, before the Hub is asked.
     Tuning(max_length=max_length)
-    sys.exit(verify_model(repo, revision, scores, data, max_length, 60 * deadline))
+    found = verify_model(repo, revision, scores, data, max_length, deadline=60 * deadline)
+    found.show()
+    sys.exit(found.status)
 
 
 def pull(
@@ -155,7 +157,7 @@ def pull(
         runs: Folder of all stages.
         deadline: Minutes after which a call that fails is not tried again.
     """
-    from wellread_hf.hub.pulling import pull_soft_labels
+    from wellread_hf.hub.pull import pull_soft_labels
 
     print(pull_soft_labels(repo, runs, revision, deadline=60 * deadline))
 
@@ -276,10 +278,7 @@ def card(
         raise SettingsError("expected a run's folder or a student's name, got neither; or give --all")
     folder = Path(target)
     if folder.is_dir():
-        with library_errors_as(
-            StoreError, f"{folder}: expected a finished stage as this version leaves it", "run it again"
-        ):
-            facts = facts_of_run(folder, name, namespace)
+        facts = facts_of_run(folder, name, namespace)
     elif "/" in target and not target.startswith("google/"):
         raise StoreError(
             f"expected a run's folder or a student's name, and there is no folder {target}; check it"

@@ -1,45 +1,68 @@
-"""Every call to the Hub with its own retries, its own end, and respect for what the Hub asks."""
+"""Every call to the Hub: bounded in time, tried again where that helps, and as slow as the Hub asks.
+
+The client retries half of its calls, some without end and some for as long as the server says
+(huggingface_hub 2.4, `utils/_http.py`). Hooks in its HTTP client leave the decision to `Calls`.
+"""
 
 import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from itertools import count
+from math import inf
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from huggingface_hub import set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils._http import default_client_factory
 
-from wellread_hf.errors import AuthenticationError, HubError, TryLaterError, WellreadError
-from wellread_hf.hub.client import AGAIN, AnsweredAgain, one_line
+from wellread_hf.errors import AuthenticationError, HubError, TryLaterError, WellreadError, one_line
 from wellread_hf.store.places import is_transport_error
 from wellread_hf.store.progress import say
 
 Answer = TypeVar("Answer")
 
+_RETRIED = (408, 425, 429, 500, 502, 503, 504)
+_CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
 _FIRST_WAIT, _LONGEST_BACKOFF = 1.0, 30.0
-# Longer waits are told, or they look as if nothing went on.
+# Longer waits are announced, or they look as if the program hung.
 _SILENT_BELOW = 5.0
-# So the client tells a server without Xet, as a broken connection.
+# A date beyond the calendar's end cannot be shown.
+_LONGEST_WAIT = 7 * 86400.0
+# A page of an error, cut to what fits a line of a table.
+_LONGEST_MESSAGE = 300
+_QUOTA = re.compile(r"\b(?:in|after|for)\s+(?:about\s+)?(\d+)\s+(second|minute|hour)s?\b", re.I)
+_UNITS = {"second": 1, "minute": 60, "hour": 3600}
+# On this answer the client asks again at once and without end (huggingface_hub 2.4, `create_repo`).
+_CREATION_BUSY = "another conflicting operation is in progress"
+# How the client reports a server without Xet: as a broken connection.
 _NO_XET = re.compile(r"\(404 .*xet-\w+-token")
 
 
-class Trouble(Exception):
-    """What went wrong with a call.
+class CallError(Exception):
+    """A call that failed.
 
     Attributes:
         message: One line.
-        again: Whether it may be tried again.
+        retry: Whether another try may help.
         code: HTTP status, if there was an answer.
         wait: Seconds that the Hub asks to wait.
     """
 
-    def __init__(self, message: str, again: bool, code: int | None = None, wait: float | None = None) -> None:
-        super().__init__(message)
-        self.message, self.again, self.code, self.wait = message, again, code, wait
+    def __init__(self, message: str, retry: bool, code: int | None = None, wait: float | None = None) -> None:
+        self.message, self.retry, self.code, self.wait = (
+            one_line(message, _LONGEST_MESSAGE),
+            retry,
+            code,
+            wait,
+        )
+        super().__init__(self.message)
 
 
 class Stopped(Exception):
@@ -47,35 +70,37 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long to go on."""
+class Limits:
+    """How long to go on, in seconds.
+
+    Attributes:
+        deadline: For one repository.
+        silence: Until a Hub that has never answered counts as unreachable.
+        max_wait: Longest single wait that the Hub may ask for; above it the run ends.
+    """
 
     deadline: float = 3600.0
-    """Seconds that one repository may take."""
     silence: float = 60.0
-    """Seconds until a Hub that has never answered is taken for none."""
     max_wait: float = 300.0
-    """Longest single wait that the Hub may ask for, in seconds; above it the run ends and says when to come
-    back."""
 
 
 @dataclass(slots=True)
-class Rest:
-    """A pause for all workers at once, the order to stop, and whether the Hub has ever answered."""
+class Pause:
+    """What all workers share: a pause, the order to stop, and whether the Hub has ever answered."""
 
     stopped: threading.Event = field(default_factory=threading.Event)
-    heard: bool = False
+    answered: bool = False
     _until: float = 0.0
 
-    def everyone(self, seconds: float) -> None:
-        """Makes every worker wait: a limit counts for all of them."""
+    def extend(self, seconds: float) -> None:
+        """Makes every worker wait: a rate limit counts for all of them."""
         self._until = max(self._until, time.monotonic() + seconds)
 
     def wait(self, seconds: float = 0.0) -> None:
-        """Waits, and for as long as everyone rests.
+        """Waits for the seconds, and to the end of the pause.
 
         Raises:
-            Stopped: The run was stopped, perhaps while waiting.
+            Stopped: The run was stopped, perhaps during the wait.
         """
         until = max(self._until, time.monotonic() + seconds)
         if self.stopped.wait(max(0.0, until - time.monotonic())):
@@ -83,18 +108,18 @@ class Rest:
 
 
 class Calls:
-    """Calls on behalf of one repository.
+    """The calls on behalf of one repository.
 
     Args:
-        patience: How long to go on.
-        rest: Shared by all workers.
+        limits: How long to go on.
+        pause: Shared by all workers.
     """
 
-    def __init__(self, patience: Patience, rest: Rest) -> None:
-        self.patience, self.rest = patience, rest
+    def __init__(self, limits: Limits, pause: Pause) -> None:
+        self.limits, self.pause = limits, pause
         self.tries = 0
         self._started = time.monotonic()
-        # Workers that failed together should not come back together. No secret hangs on it.
+        # Workers that failed together should not come back together. No secret depends on it.
         self._jitter = Random()
 
     def __call__(self, what: str, call: Callable[[], Answer]) -> Answer:
@@ -110,110 +135,175 @@ class Calls:
         for failed in count(1):
             try:
                 return self.once(call)
-            except Trouble as trouble:
-                self.give_up_or_wait(what, trouble, failed)
+            except CallError as error:
+                self.wait_or_raise(what, error, failed)
         raise AssertionError("count() has no end")
 
     def once(self, call: Callable[[], Answer]) -> Answer:
         """Calls a single time.
 
         Raises:
-            Trouble: It did not work.
+            CallError: It did not work.
         """
-        self.rest.wait()
+        self.pause.wait()
         self.tries += 1
         try:
             answer = call()
-            self.rest.heard = True
-            return answer
         except (Stopped, WellreadError):
-            # From a call within this one, which has had its own tries.
+            # From a call inside this one, which has had its own tries.
             raise
         except Exception as error:
-            trouble = diagnose(error)
+            failure = _diagnose(error)
             # A fault of this machine or of ours is not the Hub's.
-            if trouble is None:
+            if failure is None:
                 raise
-            self.rest.heard |= trouble.code is not None
-            raise trouble from error
+            self.pause.answered |= failure.code is not None
+            raise failure from error
+        self.pause.answered = True
+        return answer
 
-    def give_up_or_wait(self, what: str, trouble: Trouble, failed: int) -> None:
+    def wait_or_raise(self, what: str, error: CallError, failed: int) -> None:
         """Waits for the next try, or ends it.
 
         Args:
             what: What was tried.
-            trouble: What came of it.
-            failed: How often it has failed; without a word from the Hub the wait doubles each time.
+            error: What came of it.
+            failed: How often it has failed; unless the Hub names a wait, it doubles each time.
 
         Raises:
             HubError: There is no next try.
         """
-        if not trouble.again:
-            raise refusal(what, trouble) from trouble
-        wait = trouble.wait
-        if wait is not None and wait > self.patience.max_wait:
+        if error.code == 401:
+            raise AuthenticationError(
+                f"{what}: the Hub does not accept the token ({error.message}); log in with `hf auth login`, "
+                "or set HF_TOKEN to a token that may write"
+            ) from error
+        if not error.retry:
+            raise HubError(f"{what}: {error.message}") from error
+        wait = error.wait
+        if wait is not None and wait > self.limits.max_wait:
             back = datetime.fromtimestamp(time.time() + wait).astimezone()
             raise TryLaterError(
-                f"{what}: the Hub asks to wait {wait / 60:.0f} minutes ({trouble.message}); run the same "
+                f"{what}: the Hub asks to wait {wait / 60:.0f} minutes ({error.message}); run the same "
                 f"command again after {back:%H:%M}, or allow the wait with `max_wait` {wait / 60 + 1:.0f}"
-            ) from trouble
+            ) from error
         if wait is None:
             doubled = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** min(failed - 1, 10))
             wait = doubled * self._jitter.uniform(0.75, 1.25)
-        allowed = self.patience.deadline
-        if not self.rest.heard:
-            allowed = min(allowed, self.patience.silence)
+        allowed = self.limits.deadline
+        if not self.pause.answered:
+            allowed = min(allowed, self.limits.silence)
         if time.monotonic() + wait > self._started + allowed:
             raise HubError(
-                f"{what}: no success within {allowed:.0f} s and {self.tries} calls, the last "
-                f"answer was: {trouble.message}; run the same command again, it goes on from here"
-            ) from trouble
+                f"{what}: no success within {allowed:.0f} s and {self.tries} calls, the last answer was: "
+                f"{error.message}; run the same command again, it goes on from here"
+            ) from error
         if wait >= _SILENT_BELOW:
-            say(f"{what}: {trouble.message}; trying again in {wait:.0f} s")
-        if trouble.code == 429:
-            self.rest.everyone(wait)
-        self.rest.wait(wait)
+            say(f"{what}: {error.message}; trying again in {wait:.0f} s")
+        if error.code == 429:
+            self.pause.extend(wait)
+        self.pause.wait(wait)
 
 
-def refusal(what: str, trouble: Trouble) -> HubError:
-    """Words a refusal that no further try would change."""
-    if trouble.code == 401:
-        return AuthenticationError(
-            f"{what}: the Hub does not accept the token ({trouble.message}); log in with `hf auth login`, or "
-            "set HF_TOKEN to a token that may write"
-        )
-    return HubError(f"{what}: {trouble.message}")
-
-
-def diagnose(error: BaseException) -> Trouble | None:
+def _diagnose(error: BaseException) -> CallError | None:
     """Says what is behind an error of the client; None where it is not the Hub's or the network's.
 
     The client wraps errors of uploads in a plain `RuntimeError`, so causes are looked at as well.
     """
-    behind: BaseException | None = error
-    while behind is not None:
-        error, behind = behind, behind.__cause__ or behind.__context__
-        if isinstance(error, AnsweredAgain):
-            return Trouble(one_line(str(error)), again=True, code=error.code, wait=error.wait)
+    following: BaseException | None = error
+    while following is not None:
+        error, following = following, following.__cause__ or following.__context__
+        if isinstance(error, CallError):
+            return error
         if isinstance(error, HfHubHTTPError) and error.response is not None:
             code = error.response.status_code
-            return Trouble(one_line(str(error.server_message or error)), again=code in AGAIN, code=code)
+            return CallError(str(error.server_message or error), retry=code in _RETRIED, code=code)
         if isinstance(error, OfflineModeIsEnabled):
-            return Trouble("HF_HUB_OFFLINE=1 keeps this from the network; take it out", again=False)
+            return CallError("HF_HUB_OFFLINE=1 forbids the network; unset it", retry=False)
         if _NO_XET.search(str(error)):
-            return Trouble(
+            return CallError(
                 "this Hub has no Xet storage; set HF_HUB_DISABLE_XET=1 and run the same command again",
-                again=False,
+                retry=False,
             )
-        # An answer that is no JSON is a proxy's page, not the Hub's.
+        # An answer that is not JSON is a proxy's page, not the Hub's.
         if isinstance(error, json.JSONDecodeError):
-            return Trouble("an answer that is not JSON", again=True)
+            return CallError("an answer that is not JSON", retry=True)
         # After a failed connection the client throws away the session that all threads share.
         if isinstance(error, RuntimeError) and "client has been closed" in str(error):
-            return Trouble("the connection was closed", again=True)
+            return CallError("the connection was closed", retry=True)
         ours = isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError)
         if is_transport_error(error) and not ours:
-            return Trouble(one_line(f"{type(error).__name__}: {error}"), again=True)
+            return CallError(f"{type(error).__name__}: {error}", retry=True)
         if isinstance(error, ValueError) and "Invalid metadata" in str(error):
-            return Trouble(one_line(str(error)), again=False, code=400)
+            return CallError(str(error), retry=False, code=400)
     return None
+
+
+@contextmanager
+def bounded_client(longest: float = inf) -> Iterator[None]:
+    """Gives the client the time-outs that it lacks, and takes retries of answers out of its hands.
+
+    Args:
+        longest: Seconds that no time-out exceeds.
+    """
+
+    def factory() -> Any:
+        client = default_client_factory()
+        hooks = client.event_hooks
+        client.event_hooks = {
+            "request": [*hooks["request"], lambda request: _bound(request, longest)],
+            "response": [*hooks["response"], _raise_if_retried],
+        }
+        return client
+
+    set_client_factory(factory)
+    try:
+        yield
+    finally:
+        set_client_factory(default_client_factory)
+
+
+def _bound(request: Any, longest: float) -> None:
+    """Fills in time-outs; a default of the client is not enough, calls pass `timeout=None` themselves."""
+    given = request.extensions.get("timeout") or {}
+    bounds = {"connect": _CONNECT_SECONDS} | dict.fromkeys(("read", "write", "pool"), _SILENCE_SECONDS)
+    request.extensions["timeout"] = {
+        name: min(longest, given.get(name) or bound) for name, bound in bounds.items()
+    }
+
+
+def _raise_if_retried(response: Any) -> None:
+    if response.status_code not in (*_RETRIED, 409):
+        return
+    response.read()
+    if response.status_code == 409 and _CREATION_BUSY not in response.text:
+        return
+    try:
+        answer = response.json()
+        message = answer.get("error", "") if isinstance(answer, dict) else ""
+    except ValueError:
+        message = ""
+    message = str(message or response.headers.get("X-Error-Message") or response.reason_phrase)
+    code = response.status_code
+    raise CallError(f"{code} {message}", True, code, requested_wait(response.headers, message))
+
+
+def requested_wait(headers: Any, message: str) -> float | None:
+    """Returns the seconds that an answer asks to wait, from `RateLimit`, `Retry-After` or its words."""
+    limit = re.search(r"r\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit", ""))
+    after = headers.get("Retry-After", "").strip()
+    quota = _QUOTA.search(message)
+    if limit:
+        seconds = float(limit[1]) + 1
+    elif after.isdecimal():
+        seconds = float(after) + 1
+    elif after:
+        try:
+            seconds = (parsedate_to_datetime(after) - datetime.now(UTC)).total_seconds() + 1
+        except (TypeError, ValueError):
+            return None
+    elif quota:
+        seconds = float(quota[1]) * _UNITS[quota[2].lower()]
+    else:
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT)

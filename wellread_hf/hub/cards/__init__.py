@@ -2,15 +2,18 @@
 
 from wellread_hf.hub.cards.checks import check_card, check_metadata
 from wellread_hf.hub.cards.facts import Facts
-from wellread_hf.hub.cards.gather import facts_of_run, facts_of_student
+from wellread_hf.hub.cards.gather import facts_of_run, facts_of_student, finished_stage
 from wellread_hf.hub.cards.render import Card, render
+from wellread_hf.hub.cards.shelf import MODELS
 
 __all__ = [
+    "MODELS",
     "Card",
     "Facts",
     "check_card",
     "check_metadata",
     "facts_of_run",
     "facts_of_student",
+    "finished_stage",
     "render",
 ]

@@ -3,20 +3,28 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import StoreError, WellreadError
+from wellread_hf.errors import StoreError, WellreadError, library_errors_as
 from wellread_hf.hub.cards.facts import Adoption, Facts, Measured, Origin, Pretraining, Result, Run
 from wellread_hf.hub.cards.kinds import check_kinds
 from wellread_hf.hub.cards.results import result_of
-from wellread_hf.hub.cards.shelf import ENCODERS, TUNED, Shelf
+from wellread_hf.hub.cards.shelf import ENCODERS, MODELS, TUNED, Shelf
 from wellread_hf.hub.cards.sources import source_of
 from wellread_hf.hub.cards.text import without_places
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import VOCABULARY, Student
+
+
+def finished_stage(folder: Path) -> AbstractContextManager[None]:
+    """Turns whatever a folder's files raise inside into one sentence: they may say anything."""
+    return library_errors_as(
+        StoreError, f"{folder}: expected a finished stage as this version leaves it", "run it again"
+    )
 
 
 def facts_of_student(student: Student, name: str | None = None, namespace: str | None = None) -> Facts:
@@ -35,24 +43,15 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
     Raises:
         StoreError: The stage is unfinished, is no model's, or its files are damaged or of no student.
     """
-    record = StageRecord.read(folder)
-    if record.kind not in (*ENCODERS, *TUNED):
-        raise StoreError(
-            f"{folder} is a {record.kind} stage; expected a model, that is one of "
-            f"{', '.join((*ENCODERS, *TUNED))}"
-        )
-    student, vocabulary = _architecture(folder)
-    try:
+    with finished_stage(folder):
+        record = StageRecord.read(folder)
+        if record.kind not in MODELS:
+            raise StoreError(f"{folder} is a {record.kind} stage; expected a model: {', '.join(MODELS)}")
+        student, vocabulary = _architecture(folder)
         facts = _facts(Shelf.read(folder.absolute().parent), record, student, namespace)
         measured = _measured(folder, record)
         facts = replace(facts, name=name or facts.name, vocabulary=vocabulary, measured=measured)
         check_kinds(facts)
-    # What a file says may be of any type and lead anywhere, itself included.
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
-        raise StoreError(
-            f"the record of {folder}, or of a stage beside it that belongs to it, is not as this version "
-            f"writes it ({type(error).__name__}: {' '.join(str(error).split())}); run the stage again"
-        ) from error
     return facts
 
 

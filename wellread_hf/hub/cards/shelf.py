@@ -24,6 +24,7 @@ Method = Literal[
 
 TUNED = ("finetune", "distill")
 ENCODERS = ("pretrain", "adopt")
+MODELS = (*ENCODERS, *TUNED)
 
 
 @dataclass(frozen=True, slots=True)

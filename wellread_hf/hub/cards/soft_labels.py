@@ -73,10 +73,11 @@ def soft_labels_of(record: StageRecord) -> SoftLabelFacts:
     )
 
 
-def soft_labels_card(facts: SoftLabelFacts, repo_id: str) -> str:
-    """Renders the card; the same facts give the same bytes."""
+def soft_labels_card(record: StageRecord, repo_id: str) -> str:
+    """Renders the card of a labelling stage; the same record gives the same bytes."""
     from huggingface_hub import DatasetCardData
 
+    facts = soft_labels_of(record)
     origins = [facts.origin if part is None else part.origin for part in facts.transfer]
     found = [origin.hub_id for origin in origins if origin and origin.hub_id]
     # Language and licence of the user's own texts are not known.

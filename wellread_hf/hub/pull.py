@@ -7,10 +7,9 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, get_token
 
-from wellread_hf.errors import StoreError, library_errors_as
-from wellread_hf.hub.calls import Patience
-from wellread_hf.hub.checking import fetch_repository
-from wellread_hf.hub.client import one_line
+from wellread_hf.errors import StoreError, library_errors_as, one_line
+from wellread_hf.hub.calls import Limits
+from wellread_hf.hub.download import fetch_repository
 from wellread_hf.store.records import RECORD, StageRecord, commit
 from wellread_hf.training.soft_labels import SoftLabels
 
@@ -22,7 +21,7 @@ def pull_soft_labels(
     runs: Path,
     revision: str | None = None,
     api: HfApi | None = None,
-    deadline: float = Patience().deadline,
+    deadline: float = Limits().deadline,
 ) -> Path:
     """Fetches a data set of soft labels and checks it; afterwards it is a finished stage like our own.
 
@@ -38,7 +37,7 @@ def pull_soft_labels(
 
     Raises:
         HubError: A file is damaged, or the Hub does not answer.
-        SourceError: It is no repository's id.
+        SourceError: The id is not a repository's.
         StoreError: It is no data set of soft labels, or `runs` cannot be written to.
     """
     api = api or HfApi(token=get_token())
@@ -56,8 +55,8 @@ def pull_soft_labels(
             record = StageRecord.read(whole)
             # It becomes a folder's name: nothing from outside may lead out of `runs`.
             if record.kind != "label" or not _NAME.fullmatch(f"{record.name}-{record.digest}"):
-                made = one_line(str(record.kind))
-                raise StoreError(f"{repo}: expected soft labels, got what a stage {made!r} made")
+                kind = one_line(str(record.kind))
+                raise StoreError(f"{repo}: expected soft labels, got the outputs of a stage {kind!r}")
             SoftLabels.open(whole)
         folder = runs / f"label-{record.name}-{record.digest[:12]}"
         if not (folder / RECORD).is_file():

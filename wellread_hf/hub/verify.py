@@ -1,7 +1,8 @@
-"""Checks a model as a user gets it: its bytes, that it loads, and what its card claims."""
+"""Checks a model as a user gets it: its bytes, that it loads, and the scores on its card."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,10 @@ from huggingface_hub import HfApi, ModelCard, get_token
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from wellread_hf.data.rows import load_task
-from wellread_hf.errors import HubError, SourceError, library_errors_as
-from wellread_hf.hub.calls import Patience
+from wellread_hf.errors import HubError, SourceError, library_errors_as, one_line
+from wellread_hf.hub.calls import Limits
 from wellread_hf.hub.cards.checks import METRIC_IDS
-from wellread_hf.hub.checking import fetch_repository
-from wellread_hf.hub.client import one_line
+from wellread_hf.hub.download import fetch_repository
 from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encode import encode, row_encoder
 from wellread_hf.models.infer import logits_in_order
@@ -74,6 +74,26 @@ class Verified:
     claims: tuple[Claim, ...] = ()
     left_out: tuple[str, ...] = ()
 
+    @property
+    def status(self) -> int:
+        """Exit status of the command: 1 where a score differs."""
+        return 0 if all(claim.holds for claim in self.claims) else 1
+
+    def show(self) -> None:
+        """Prints what was found."""
+        print(
+            f"{self.repo} at {one_line(self.revision)}: {self.files} files, {self.bytes / 1e6:,.1f} MB, "
+            f"every hash is right; loads as {self.model}"
+        )
+        for claim in self.claims:
+            verdict = "as claimed" if claim.holds else "DIFFERS"
+            print(
+                f"{claim.task} dev {claim.metric}: {claim.found:.2f} here, {claim.claimed:.2f} on the card: "
+                f"{verdict}"
+            )
+        for reason in self.left_out:
+            print(f"not recomputed: {reason}")
+
 
 def verify(
     repo: str,
@@ -82,7 +102,7 @@ def verify(
     data: str = GLUE,
     max_length: int = 128,
     api: HfApi | None = None,
-    deadline: float = Patience().deadline,
+    deadline: float = Limits().deadline,
 ) -> Verified:
     """Downloads a model into the usual cache, compares every hash, loads it, and checks its scores.
 
@@ -96,8 +116,8 @@ def verify(
         deadline: Seconds after which nothing is tried again.
 
     Raises:
-        HubError: A file is damaged, or the Hub does not answer; or the card is no card.
-        SourceError: It is no repository's id, or does not load.
+        HubError: A file is damaged, or the Hub does not answer; or the card cannot be read.
+        SourceError: The id is not a repository's, or the model does not load.
     """
     api = api or HfApi(token=get_token())
     commit, files = fetch_repository(api, repo, "model", revision, None, deadline)
@@ -107,7 +127,7 @@ def verify(
     claims: list[Claim] = []
     left_out: list[str] = []
     if with_scores and "README.md" in files:
-        for found in _claims(files["README.md"], model, _Judge(model, tokenizer, data, max_length)):
+        for found in _claims(files["README.md"], model, tokenizer, data, max_length):
             if isinstance(found, Claim):
                 claims.append(found)
             else:
@@ -128,69 +148,59 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs is untyped
     with library_errors_as(SourceError, f"{folder}: its bytes are right, but it does not load"):
-        # Code of its own is not run: what is asked here is whether it can be trusted.
+        # Its own code is not run: the question here is whether it can be trusted.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         kind = getattr(transformers, config.architectures[0])
         model = kind.from_pretrained(folder, use_safetensors=True)
         return model, transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
-def _claims(card: Path, model: Any, judge: "_Judge") -> Iterator[Claim | str]:
-    with library_errors_as(HubError, f"{card}: the card's metadata cannot be read", "tell its author"):
+def _claims(card: Path, model: Any, tokenizer: Any, data: str, max_length: int) -> Iterator[Claim | str]:
+    with library_errors_as(
+        HubError, f"{card}: the card's metadata cannot be read", "report it to its author"
+    ):
         text = card.read_text(encoding="utf-8")
         _check_front_matter(text)
-        data: Any = ModelCard(text).data
-        results = data.eval_results or []
+        metadata: Any = ModelCard(text).data
+        results = metadata.eval_results or []
+
+    # Several metrics of a task share one pass over its rows.
+    @cache
+    def logits_and_labels(task: str) -> tuple[Any, Any]:
+        loaded = load_task(Task(name=task, data=data), [locate(data, "dataset", "`data`")])
+        # A model of fewer positions was trained on shorter rows than the default.
+        length = min(max_length, positions_of(model) or max_length)
+        encoder = row_encoder(model, tokenizer, length, "`max_length`")
+        return logits_in_order(model, encode(loaded.validation.texts, encoder)), loaded.validation.labels
+
     for result in results:
         task, split, kind = (
-            one_line(str(part)) for part in (result.dataset_config, result.dataset_split, result.metric_type)
+            one_line(str(part), 300)
+            for part in (result.dataset_config, result.dataset_split, result.metric_type)
         )
-        name = f"{task} {split} {kind}"
+        name, value = f"{task} {split} {kind}", result.metric_value
         if result.dataset_type != GLUE or task not in GLUE_TASKS:
-            yield f"{name}: {one_line(str(result.dataset_type))} is not GLUE"
+            yield f"{name}: {one_line(str(result.dataset_type), 300)} is not GLUE"
         elif split != GLUE_TASKS[task].validation:
             yield f"{name}: the labels of that split are not public"
         elif "SequenceClassification" not in type(model).__name__:
             yield f"{name}: of models fine-tuned from this one, which are not in this repository"
-        elif kind not in _METRICS or not _is_share(result.metric_value):
+        elif kind not in _METRICS or not (isinstance(value, int | float) and -1 <= value <= 1):
             yield (
-                f"{name} = {one_line(str(result.metric_value))}: expected a number from -1 to 1, of "
+                f"{name} = {one_line(str(value), 300)}: expected a number from -1 to 1, of "
                 f"{', '.join(_METRICS)}"
             )
         else:
             metric = _METRICS[kind]
-            claimed = 100 * float(result.metric_value)
-            yield Claim(task=task, metric=metric, claimed=claimed, found=100 * judge.score(task, metric))
+            found = scores((metric,), *logits_and_labels(task))[metric]
+            yield Claim(task=task, metric=metric, claimed=100 * float(value), found=100 * found)
 
 
 def _check_front_matter(card: str) -> None:
-    """Refuses YAML that a few lines make endless: names for parts, and parts within parts without end."""
+    """Refuses YAML that a few lines make endless: names for parts, and parts nested without end."""
     block = REGEX_YAML_BLOCK.search(card)
     depth = 0
     for event in yaml.parse("" if block is None else block[2], Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
             raise ValueError(f"YAML with aliases, or with more than {_DEEPEST} levels")
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and -1 <= value <= 1
-
-
-class _Judge:
-    """Scores one model on dev sets, passing over each of them once."""
-
-    def __init__(self, model: Any, tokenizer: Any, data: str, max_length: int) -> None:
-        self.model, self.tokenizer, self.data, self.max_length = model, tokenizer, data, max_length
-        self.done: dict[str, tuple[Any, Any]] = {}
-
-    def score(self, task: str, metric: str) -> float:
-        if task not in self.done:
-            loaded = load_task(Task(name=task, data=self.data), [locate(self.data, "dataset", "`data`")])
-            # A model of fewer positions was trained on shorter rows than the default.
-            length = min(self.max_length, positions_of(self.model) or self.max_length)
-            encoder = row_encoder(self.model, self.tokenizer, length, "`max_length`")
-            rows = encode(loaded.validation.texts, encoder)
-            self.done[task] = logits_in_order(self.model, rows), loaded.validation.labels
-        logits, labels = self.done[task]
-        return scores((metric,), logits, labels)[metric]

@@ -1,0 +1,302 @@
+"""What a finished stage becomes on the Hub: an allow-list of files, checked here before the first request."""
+
+import copy
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd
+from safetensors import SafetensorError, safe_open
+
+from wellread_hf.errors import PublishError, library_errors_as
+from wellread_hf.hub.cards import MODELS, facts_of_run, finished_stage, render
+from wellread_hf.hub.cards.secrets import secrets_in
+from wellread_hf.hub.cards.soft_labels import soft_labels_card
+from wellread_hf.hub.names import is_repo_name
+from wellread_hf.store.places import RepoType
+from wellread_hf.store.progress import bar
+from wellread_hf.store.records import ADAPTER, RECORD, StageRecord
+
+_MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_OPTIONAL_FILES = ("special_tokens_map.json", "vocab.txt")
+# What our stages and `wellread card` leave in a run's folder beside the model; it is not uploaded.
+# A kill between a record and the tidying after it leaves locks and checkpoints.
+_NOT_UPLOADED = (RECORD, "log.json", "README.md", "switches.json", ".lock")
+_FOLDERS_NOT_UPLOADED = (".eval_results", ADAPTER, "checkpoints", "unchecked")
+_SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
+_CHUNK = 1 << 20
+
+
+class LocalFile:
+    """A file to upload, hashed once however often it is tried.
+
+    Args:
+        path: Its path in the repository.
+        content: A file here, or bytes.
+    """
+
+    def __init__(self, path: str, content: Path | bytes) -> None:
+        self.path, self.content = path, content
+        self._pristine = CommitOperationAdd(path, content)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self._pristine.upload_info.size)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes, by which the Hub knows large files; computed once."""
+        return str(self._pristine.upload_info.sha256.hex())
+
+    # Not cached: small files alone are known so, and Python 3.11's cached property has one lock for all.
+    @property
+    def blob_id(self) -> str:
+        """Git's SHA-1 of the bytes, by which the Hub knows small files."""
+        digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
+        with self._pristine.as_file() as file:
+            while piece := file.read(_CHUNK):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def operation(self) -> CommitOperationAdd:
+        """Returns a fresh operation: the client notes in it what it found on the Hub at the last try."""
+        return copy.copy(self._pristine)
+
+    def text(self) -> str:
+        """Returns the content of a text file, of weights their header; nothing for pictures."""
+        if self.path.endswith(".png"):
+            return ""
+        with self._pristine.as_file() as file:
+            length = -1
+            if self.path.endswith(".safetensors"):
+                length = int.from_bytes(file.read(8), "little")
+                if length >= self.size:
+                    return ""
+            return file.read(length).decode("utf-8", errors="replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """All files of one repository.
+
+    Attributes:
+        name: Name of the repository, without the namespace.
+        files: By path in the repository.
+        repo_type: `model` or `dataset`.
+        note: What a collection says about it.
+    """
+
+    name: str
+    files: Mapping[str, LocalFile]
+    repo_type: RepoType = "model"
+    note: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files.values())
+
+
+def uploads_of_runs(
+    runs: Sequence[Path], namespace: str, name: str | None, eval_results: bool
+) -> list[Upload]:
+    """Renders the cards of finished stages and checks everything that would be uploaded.
+
+    Raises:
+        PublishError: There is nothing to upload, or something that must not be.
+    """
+    if not runs:
+        raise PublishError("expected folders of finished stages, got none; give runs/pretrain-... and so on")
+    if name is not None and len(runs) > 1:
+        raise PublishError(f"`name` {name} is for a single run, got {len(runs)}; leave it out")
+    if name == "":
+        raise PublishError("`name` is empty: expected a repository's name; leave it out for the family's")
+    uploads = []
+    with bar("cards", "repositories", len(runs)) as shown:
+        for run in runs:
+            uploads.append(upload_of_run(run, namespace or None, name, eval_results))
+            shown.update()
+    hash_files(uploads)
+    uploads.sort(key=lambda upload: family_order(upload.name))
+    check_uploads(uploads, token=None)
+    return uploads
+
+
+def upload_of_run(
+    folder: Path, namespace: str | None = None, name: str | None = None, eval_results: bool = False
+) -> Upload:
+    """Takes a finished stage's folder and renders its card.
+
+    Args:
+        folder: Of a stage that made a model, or soft labels.
+        namespace: Where it will be uploaded to, for the card's examples.
+        name: Name of the repository; default: the family's, e.g. `bert-4-256` or `bert-4-256-sst2`.
+        eval_results: Add `.eval_results/glue.yaml`.
+
+    Raises:
+        PublishError: The stage made nothing that is published, or its files break a rule.
+        StoreError: The stage is not finished, or a file was changed since.
+        CardError: Its card has a value that the Hub would refuse.
+    """
+    with finished_stage(folder):
+        record = StageRecord.read(folder)
+        record.check_outputs(folder)
+        if record.kind == "label":
+            name = name or f"{record.name}-soft-labels-{record.digest[:8]}"
+            # The command line may name folders of this machine; the Hub has no use for it.
+            shown = replace(record, command="")
+            card = soft_labels_card(record, name if namespace is None else f"{namespace}/{name}")
+            added = {RECORD: shown.text.encode(), "README.md": card.encode()}
+            return soft_labels_upload(folder, name, added, note=f"soft labels for {record.name}")
+        if record.kind not in MODELS:
+            raise PublishError(
+                f"{folder} is the folder of a stage {record.kind!r}: expected one of "
+                f"{', '.join((*MODELS, 'label'))}"
+            )
+        facts = facts_of_run(folder, name, namespace)
+        rendered = render(facts, eval_results=eval_results)
+        parameters = "" if facts.measured is None else f", {facts.measured.weights / 1e6:.1f}M parameters"
+        note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}"
+        return model_upload(folder, facts.name, rendered.files, note)
+
+
+def model_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str = "") -> Upload:
+    """Takes the files of a saved model, and what is made for the Hub alone: card, picture, scores.
+
+    Raises:
+        PublishError: A file is missing or not on the allow-list, is a link, or has damaged weights.
+    """
+    found = _allowed_files(folder, (*_MODEL_FILES, *_OPTIONAL_FILES))
+    missing = [file for file in _MODEL_FILES if file not in found]
+    if missing:
+        raise PublishError(
+            f"{folder}: expected a saved model with {', '.join(_MODEL_FILES)}, {', '.join(missing)} missing; "
+            "save it again with save_pretrained (safetensors), tokenizer included"
+        )
+    contents = {}
+    for file, path in found.items():
+        if path.suffix == ".json":
+            with library_errors_as(PublishError, f"{path}: not JSON", "save the model again"):
+                contents[file] = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(contents[file], dict):
+                raise PublishError(
+                    f"{path}: expected a JSON object, got something else; save the model again"
+                )
+    if not contents["config.json"].get("architectures"):
+        raise PublishError(
+            f"{found['config.json']}: expected architectures, got none, so pipelines would not know what "
+            "to load; save the model again, or take it over with recipes/adopt.py"
+        )
+    _check_weights(found["model.safetensors"])
+    return _upload(name, found, added, "model", note)
+
+
+def soft_labels_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str = "") -> Upload:
+    """Takes the shards of a finished labelling stage, and what is made for the Hub alone: card and record.
+
+    Raises:
+        PublishError: A file is not on the allow-list, is a link, or is damaged; or there is no shard.
+    """
+    found = _allowed_files(folder, (), _SHARD)
+    if not found:
+        raise PublishError(f"{folder}: expected shards of soft labels, found none; run recipes/label.py")
+    for shard in found.values():
+        _check_weights(shard)
+    return _upload(name, found, added, "dataset", note)
+
+
+def check_uploads(uploads: Sequence[Upload], token: str | None) -> None:
+    """Checks names, and every text for secrets; call it before anything is sent.
+
+    Raises:
+        PublishError: With all that was found.
+    """
+    problems = [problem for upload in uploads for problem in _problems(upload, token)]
+    names = [upload.name for upload in uploads]
+    problems += [f"two repositories are named {name}" for name in sorted(set(names)) if names.count(name) > 1]
+    if problems:
+        raise PublishError("nothing was sent: " + "; ".join(problems))
+
+
+def hash_files(uploads: Sequence[Upload]) -> None:
+    """Computes the SHA-256 of every file, on all cores; later looks cost nothing."""
+    files = [file for upload in uploads for file in upload.files.values()]
+    total = sum(file.size for file in files)
+    with (
+        bar("hashing", "B", total, unit_scale=True, unit_divisor=1024) as shown,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        # The largest first, so that no core is left with it at the end.
+        files.sort(key=lambda file: -file.size)
+        for file, _ in zip(files, pool.map(lambda file: file.sha256, files), strict=True):
+            shown.update(file.size)
+
+
+def family_order(name: str) -> tuple[int, ...]:
+    """Sorts the family by its sizes; task students come after it, everything else last."""
+    sizes = re.fullmatch(r"bert-(\d+)-(\d+)(-.*)?", name)
+    return (2,) if sizes is None else (1 if sizes[3] else 0, int(sizes[1]), int(sizes[2]))
+
+
+def _problems(upload: Upload, token: str | None) -> Iterator[str]:
+    if not is_repo_name(upload.name):
+        yield (
+            f"{upload.name!r} is no name for a repository: expected up to 96 lower-case letters, digits, "
+            ". _ -, beginning and ending with a letter or digit, without -- and .."
+        )
+    for file in upload.files.values():
+        text = file.text()
+        found = [*secrets_in(text)]
+        if token and token in text:
+            found.append("the token that you are logged in with")
+        if found:
+            yield (
+                f"{upload.name}: {file.path} holds what looks like a token or a private key "
+                f"({', '.join(found)}); take it out (and revoke it, if it was real)"
+            )
+
+
+def _upload(
+    name: str, found: Mapping[str, Path], added: Mapping[str, bytes], repo_type: RepoType, note: str
+) -> Upload:
+    contents: dict[str, Path | bytes] = {**found, **added}
+    files = {path: LocalFile(path, contents[path]) for path in sorted(contents)}
+    return Upload(name=name, files=files, repo_type=repo_type, note=note)
+
+
+def _allowed_files(
+    folder: Path, allowed: Sequence[str], pattern: re.Pattern[str] | None = None
+) -> dict[str, Path]:
+    if not folder.is_dir() or folder.is_symlink():
+        raise PublishError(f"{folder}: expected a folder (not a link to one); give a run's folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name in _FOLDERS_NOT_UPLOADED and path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_file():
+            kind = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "no ordinary file"
+            raise PublishError(f"{path} is {kind}: expected ordinary files only; move it out of the folder")
+        if path.name in allowed or (pattern and pattern.fullmatch(path.name)):
+            found[path.name] = path
+        elif path.name not in _NOT_UPLOADED and path.suffix not in (".png", ".part"):
+            raise PublishError(
+                f"{path} is not among the files that are uploaded ({', '.join(allowed)}); move it out of the "
+                "folder"
+            )
+    return found
+
+
+def _check_weights(path: Path) -> None:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            empty = not list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise PublishError(f"{path}: not a whole safetensors file ({error}); write it again") from error
+    if empty:
+        raise PublishError(f"{path} holds no tensors; write it again")
