@@ -8,7 +8,7 @@ source's logits, and record which source and revision that was.
   python recipes/adopt.py --all --pickle
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
@@ -16,12 +16,13 @@ from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Running
+from wellread_hf.settings.fields import checked
 from wellread_hf.stages.toy import SMOKE, TOY, Toy, toy_release
 from wellread_hf.store.graph import Stage
 from wellread_hf.students import STUDENTS
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
     sources: tuple[str, ...] = ()
     """Each a Hub id (`NAME@REVISION`) or folder of a BERT with its masked-LM head; `toy` makes a tiny one."""

@@ -11,7 +11,7 @@ runs/distill-..., an ordinary sequence classifier folder.
       --start.weights google/bert_uncased_L-4_H-256_A-4 --objective.method patient --objective.projection
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
+from wellread_hf.settings.fields import checked
 from wellread_hf.stages.toy import (
     SMOKE,
     SMOKE_TUNING,
@@ -35,7 +36,7 @@ from wellread_hf.stages.toy import (
 from wellread_hf.store.graph import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
     teacher: str | None = None
     """The classifier: Hub id (`NAME@REVISION`) or folder; `toy` trains a tiny one on the toy task."""

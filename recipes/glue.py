@@ -9,7 +9,7 @@ with predictions-*.tsv, and runs/glue-...: table.md, results.json. `wellread sub
       --student 4-256 --teachers MY-NAME/bert-large-{task} --from-mnli
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Literal
 
 from tyro.conf import arg
@@ -17,23 +17,23 @@ from tyro.conf import arg
 from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.experiments.glue_runs import GlueRuns, GlueSettings, smoke_glue
-from wellread_hf.ranges import SEVERAL, check_numbers
 from wellread_hf.results.scoreboard import scoreboard, show_scoreboard
 from wellread_hf.settings import Running
+from wellread_hf.settings.fields import Several, StudentName, checked
 from wellread_hf.stages.toy import SMOKE, Toy
 from wellread_hf.store.graph import Stage
 from wellread_hf.tasks import parse_glue_tasks
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
-    student: str = "2-128"
+    student: StudentName = "2-128"
     """Which of the 24 students."""
     method: Literal["pf", "pd"] = "pf"
     """`pf` fine-tunes on labels, `pd` distils from `teachers`."""
     tasks: str = "all"
     """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
-    seeds: int = 3
+    seeds: Several = 3
     """Number of runs of every task: seeds 0, 1, ..."""
     glue: Annotated[GlueSettings, arg(name="")] = field(default_factory=GlueSettings)
     """What the runs have in common."""
@@ -41,9 +41,6 @@ class Settings:
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
-
-    def __post_init__(self) -> None:
-        check_numbers(self, seeds=SEVERAL)
 
 
 def plan(settings: Settings) -> list[Stage]:

@@ -9,7 +9,7 @@ of recipes/pretrain.py.
   python recipes/init.py --source google/bert_uncased_L-4_H-256_A-4 --student 4-256 --keep embeddings
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated
 
 from tyro.conf import arg
@@ -19,11 +19,12 @@ from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Init, Running, Start
+from wellread_hf.settings.fields import checked
 from wellread_hf.stages.toy import SMOKE, TOY, Toy, smoke_encoder
 from wellread_hf.store.graph import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
     init: Annotated[Init, arg(name="")] = field(default_factory=Init)
     """What to take, and from where; `--source toy` pre-trains a tiny source first."""

@@ -9,24 +9,25 @@ also those of their mean.
   python recipes/label.py --teacher ONE ANOTHER --teacher-weights 0.7 0.3 --task.name sst2
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import Annotated
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
-from wellread_hf.ranges import WEIGHT, check_numbers
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Label, Running, Task, Transfer
+from wellread_hf.settings.fields import FEW, Weight, checked
 from wellread_hf.stages.toy import SMOKE, Toy, smoke_label, smoke_teacher
 from wellread_hf.store.graph import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
     teacher: tuple[str, ...] | None = None
     """The classifier: Hub id (`NAME@REVISION`) or folder; `toy` trains a tiny one on the toy task. Of several
     the mean of their probabilities is taken."""
-    teacher_weights: tuple[float, ...] = ()
+    teacher_weights: Annotated[tuple[Weight, ...], FEW] = ()
     """Weights of several teachers in that mean, e.g. `0.7 0.3`; default: all alike."""
     task: Task = field(default_factory=Task)
     """The teacher's task: its text columns and class names."""
@@ -38,9 +39,6 @@ class Settings:
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
-
-    def __post_init__(self) -> None:
-        check_numbers(self, teacher_weights=WEIGHT)
 
 
 def plan(settings: Settings) -> list[Stage]:

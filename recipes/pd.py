@@ -13,12 +13,11 @@ Unless --task.name names a task it runs on the embedded toy world; what is done 
 """
 
 import sys
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import field, replace
+from typing import Annotated, Literal
 
 from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
-from wellread_hf.ranges import SEED, check_numbers, check_once
 from wellread_hf.results.comparison import report, show_report
 from wellread_hf.settings import (
     Corpus,
@@ -32,6 +31,7 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
+from wellread_hf.settings.fields import FEW, Seed, StudentName, checked, each_once
 from wellread_hf.stages.chain import Chain
 from wellread_hf.stages.toy import (
     SMOKE,
@@ -65,13 +65,13 @@ TOY_TRANSFER = Transfer(sources=("toy",), rows=1_000)
 TOY_DISTILLATION = replace(TOY_TUNING, epochs=12)
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
-    student: str = "2-128"
+    student: StudentName = "2-128"
     """Which of the 24 students."""
-    methods: tuple[Method, ...] = ("basic", "distillation", "pf", "pd")
+    methods: Annotated[tuple[Method, ...], each_once()] = ("basic", "distillation", "pf", "pd")
     """What to compare; `pdf` is PD followed by fine-tuning."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], FEW, each_once()] = (0, 1, 2)
     """One run of every method a seed."""
     shared_pretraining: bool = True
     """All seeds start from one pre-trained student, as the paper's did; else each seed pre-trains its own."""
@@ -87,7 +87,7 @@ class Settings:
     """A pre-trained student for all seeds instead: Hub id (`NAME@REVISION`) or folder."""
     teacher: str | None = None
     """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
-    teacher_student: str = "12-768"
+    teacher_student: StudentName = "12-768"
     """Size of the teacher made here."""
     teacher_pretrain: Pretrain = field(default_factory=Pretrain)
     """Its pre-training."""
@@ -111,11 +111,6 @@ class Settings:
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
-
-    def __post_init__(self) -> None:
-        check_numbers(self, seeds=SEED)
-        check_once("--methods", self.methods)
-        check_once("--seeds", self.seeds)
 
 
 # What the recipe does unless a task is named: everything on the embedded toy world.

@@ -6,7 +6,7 @@ Reads text, a tokenizer and a task; writes runs/pretrain-... (or takes --weights
   python recipes/pf.py --weights google/bert_uncased_L-4_H-256_A-4 --task.name mrpc
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated
 
 from tyro.conf import arg
@@ -16,11 +16,12 @@ from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Lora, Optim, Pretrain, Running, Start, Task, Tuning
+from wellread_hf.settings.fields import checked
 from wellread_hf.stages.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy
 from wellread_hf.store.graph import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
     weights: str | None = None
     """A pre-trained student to fine-tune instead: Hub id (`NAME@REVISION`) or folder."""

@@ -6,7 +6,7 @@ Reads text and a tokenizer; writes runs/pack-... and runs/pretrain-..., an ordin
   accelerate launch recipes/pretrain.py --student 4-256 --block-lengths 128 512 --phase-shares 0.9 0.1
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated
 
 from tyro.conf import arg
@@ -16,11 +16,12 @@ from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Pretrain, Running
+from wellread_hf.settings.fields import checked
 from wellread_hf.stages.toy import SMOKE, SMOKE_PRETRAIN, Toy
 from wellread_hf.store.graph import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
     pretrain: Annotated[Pretrain, arg(name="")] = field(default_factory=Pretrain)
     """What to train, and for how long."""

@@ -7,7 +7,7 @@ resumes it: what is on the Hub already is not sent again. Log in first: `hf auth
 """
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,11 +18,12 @@ from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publish import check_runs, publish_runs
 from wellread_hf.settings import Corpus, Running
+from wellread_hf.settings.fields import checked
 from wellread_hf.stages.toy import SMOKE, SMOKE_PRETRAIN, Toy
 from wellread_hf.store.graph import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
     runs: tuple[Path, ...] = ()
     """Folders of finished stages: pretrain, adopt, finetune, distill, label."""

@@ -6,7 +6,7 @@ Reads an encoder and a task; writes runs/finetune-..., an ordinary sequence clas
   accelerate launch recipes/teacher.py --task.name mnli --start.weights google-bert/bert-large-uncased
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated
 
 from tyro.conf import arg
@@ -16,11 +16,12 @@ from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Lora, Optim, Running, Start, Task, Tuning
+from wellread_hf.settings.fields import checked
 from wellread_hf.stages.toy import SMOKE, SMOKE_TUNING, Toy, smoke_encoder, smoke_start
 from wellread_hf.store.graph import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
     # The paper's teacher is BERT-Large; fine-tuning settings are BERT's own.
     start: Start = field(default_factory=lambda: Start(weights="google-bert/bert-large-uncased"))

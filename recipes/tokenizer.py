@@ -5,21 +5,21 @@ Reads text; writes runs/tokenizer-..., for --corpus.tokenizer of the other recip
   python recipes/tokenizer.py --corpus.sources my.txt --vocabulary 8000
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.data.toy.world import ToyWorldSettings
-from wellread_hf.ranges import VOCABULARY, check_numbers
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Running
+from wellread_hf.settings.fields import Vocabulary, checked
 from wellread_hf.stages.toy import SMOKE, Toy
 from wellread_hf.store.graph import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked()
 class Settings:
-    vocabulary: int = 8_000
+    vocabulary: Vocabulary = 8_000
     """Words to learn, special tokens included."""
     corpus: Corpus = field(default_factory=Corpus)
     """Text to learn from; its tokenizer is not used."""
@@ -27,9 +27,6 @@ class Settings:
     """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
-
-    def __post_init__(self) -> None:
-        check_numbers(self, vocabulary=VOCABULARY)
 
 
 def plan(settings: Settings) -> list[Stage]:

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "wellread_hf"
 
 LEVELS = (
     ("errors",),
-    ("ranges", "students", "tasks"),
+    ("students", "tasks"),
     ("metrics", "paper", "settings", "store"),
     ("data", "models"),
     ("training",),
@@ -36,10 +36,10 @@ FOR_RECIPES = {
     "wellread_hf.store.graph.Stage",
     "wellread_hf.hub.publish",
     "wellread_hf.hub.options",
-    "wellread_hf.ranges",
     "wellread_hf.results.comparison",
     "wellread_hf.results.scoreboard",
     "wellread_hf.settings",
+    "wellread_hf.settings.fields",
     "wellread_hf.stages",
     "wellread_hf.students",
     "wellread_hf.experiments.study.command",

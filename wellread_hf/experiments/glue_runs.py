@@ -1,7 +1,7 @@
 """The runs of GLUE's tasks that recipes and sweeps are made of, and the stages that these runs share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated
 
 from tyro.conf import arg
@@ -20,6 +20,7 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
+from wellread_hf.settings.fields import checked
 from wellread_hf.stages import check_glue, distill, finetune, label, predict, pretrain
 from wellread_hf.stages.toy import SMOKE_PRETRAIN, SMOKE_TUNING, Toy, smoke_teacher
 from wellread_hf.store.graph import Stage
@@ -31,7 +32,7 @@ from wellread_hf.tasks import GLUE, parse_glue_tasks
 AFTER_MNLI = ("rte", "mrpc", "stsb")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@checked()
 class GlueSettings:
     """What students, tasks, methods and seeds have in common."""
 

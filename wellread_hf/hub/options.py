@@ -1,11 +1,12 @@
 """Settings of a push; light to import, since every command line shows them."""
 
 import re
-from dataclasses import dataclass
-from math import inf
 from typing import Literal
 
-from wellread_hf.errors import PublishError
+from pydantic import model_validator
+
+from wellread_hf.errors import SettingsError
+from wellread_hf.settings.fields import Minutes, Several, checked
 
 Verify = Literal["tree", "download", "load"]
 
@@ -13,7 +14,7 @@ _TAG = re.compile(r"(?!main$)[A-Za-z0-9](?!.*\.\.)(?!.*\.lock$)([A-Za-z0-9._-]{0
 _LONGEST_TITLE = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@checked()
 class Publishing:
     """What a push does with all its repositories."""
 
@@ -21,7 +22,8 @@ class Publishing:
     """User or organisation that gets the repositories."""
     public: bool = False
     """Everybody may see them; without it they are private."""
-    jobs: int = 4
+    # More are slowed down by the Hub.
+    jobs: Several = 4
     """Repositories handled at once."""
     tag: str | None = None
     """Tag of this version; default: `v` and the package's version."""
@@ -30,21 +32,21 @@ class Publishing:
     verify: Verify = "tree"
     """How what arrived is checked: hashes in the repository's tree, or of a download as well, or by loading
     it in a process of its own as well."""
-    max_wait: float = 5.0
+    # The Hub counts calls by windows of five minutes.
+    max_wait: Minutes = 5.0
     """Longest wait that the Hub may ask for, in minutes."""
-    deadline: float = 60.0
+    deadline: Minutes = 60.0
     """Minutes that one repository may take."""
 
-    def __post_init__(self) -> None:
-        for name in ("jobs", "max_wait", "deadline"):
-            if not 0 < getattr(self, name) < inf:
-                raise PublishError(f"`{name}`: expected a finite number above 0, got {getattr(self, name)}")
+    @model_validator(mode="after")
+    def _names_are_allowed(self) -> "Publishing":
         if self.tag is not None and not _TAG.fullmatch(self.tag):
-            raise PublishError(
+            raise SettingsError(
                 f"`tag` {self.tag!r} is no name for a version: expected letters, digits, . _ -, such as v1.0"
             )
         title = self.collection
         if title is not None and not (title.isprintable() and 0 < len(title.strip()) <= _LONGEST_TITLE):
-            raise PublishError(
+            raise SettingsError(
                 f"`collection`: expected a title of 1 to {_LONGEST_TITLE} characters, got {title!r}; or None"
             )
+        return self

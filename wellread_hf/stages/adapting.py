@@ -1,7 +1,6 @@
 """LoRA within a stage: refused where it makes no sense, saved whole or not at all."""
 
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +17,16 @@ if TYPE_CHECKING:
 
 
 def check_lora(lora: Lora, start: Start) -> None:
-    """Refuses LoRA on random weights, and without peft.
+    """Refuses LoRA on random weights.
 
     Raises:
-        SettingsError: Either.
+        SettingsError: There is no encoder whose weights could stay.
     """
     if start.weights is None:
         raise SettingsError(
             f"`lora_rank` {lora.lora_rank} keeps the encoder's weights as they are, and {start.student} from "
             "random weights has learnt none; name a pre-trained encoder with `start.weights`, or leave out "
             "LoRA"
-        )
-    if find_spec("peft") is None:
-        raise SettingsError(
-            f"`lora_rank` {lora.lora_rank} needs peft, which is not installed; install it with "
-            'pip install "wellread-hf[peft]"'
         )
 
 

@@ -18,14 +18,14 @@ go together and what the function words do to them; the task never shows it.
 import json
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy.typing as npt
+from pydantic import Field
 
-from wellread_hf.ranges import SEED, Range, check_numbers
+from wellread_hf.settings.fields import Seed, checked
 
 LABEL_NAMES = ("negative", "positive")
 
@@ -48,44 +48,35 @@ _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _POLARITIES = ("bad", "good")
 # Few, so that each is frequent: they get their meaning first, and then the others get theirs from them.
 _OUTCOMES = 2
-_FEWEST_WORDS = 5
+# A class of fewer words has sentences that repeat.
+_Words = Annotated[int, Field(ge=5, le=10_000)]
+_Rows = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@checked("toy")
 class ToyWorldSettings:
     """Seed and sizes of a toy world."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the words and of all sentences."""
-    corpus_texts: int = 60_000
+    corpus_texts: Annotated[int, Field(ge=1, le=10_000_000)] = 60_000
     """Texts of the raw corpus."""
-    train_rows: int = 500
+    train_rows: _Rows = 500
     """Labelled sentences to train on."""
-    validation_rows: int = 1_000
+    validation_rows: _Rows = 1_000
     """Labelled sentences to choose hyperparameters on."""
-    test_rows: int = 2_000
+    test_rows: _Rows = 2_000
     """Labelled sentences to report on."""
-    pool_rows: int = 8_000
+    pool_rows: _Rows = 8_000
     """Sentences without labels, for a teacher to label."""
-    adjectives: int = 30
+    adjectives: _Words = 30
     """Adjectives of each polarity."""
-    verbs: int = 10
+    verbs: _Words = 10
     """Verbs of each polarity."""
-    things: int = 20
+    things: _Words = 20
     """Nouns for things."""
-    people: int = 10
+    people: _Words = 10
     """Nouns for people."""
-
-    def __post_init__(self) -> None:
-        words, rows = Range(_FEWEST_WORDS, 10_000), Range(1, 1_000_000)
-        check_numbers(
-            self,
-            "toy.",
-            seed=SEED,
-            corpus_texts=Range(1, 10_000_000),
-            **dict.fromkeys(("adjectives", "verbs", "things", "people"), words),
-            **dict.fromkeys(("train_rows", "validation_rows", "test_rows", "pool_rows"), rows),
-        )
 
 
 def write_toy_world(folder: Path, settings: ToyWorldSettings | None = None) -> None:

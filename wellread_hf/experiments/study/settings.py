@@ -1,18 +1,19 @@
 """What studies go over, on which text, with which budget; the options of recipes/study.py."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
+from pydantic import model_validator
 from tyro.conf import Positional, arg
 
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.catalogue import StudyName
 from wellread_hf.experiments.sweep.settings import Engine
-from wellread_hf.ranges import COUNT, SEED, check_numbers, check_once
 from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
+from wellread_hf.settings.fields import FEW, Count, Seed, StudentName, Students, checked, each_once
 from wellread_hf.stages.toy import (
     SMOKE,
     SMOKE_PRETRAIN,
@@ -23,30 +24,30 @@ from wellread_hf.stages.toy import (
     TOY_TEACHER_TUNING,
     TOY_TUNING,
 )
-from wellread_hf.students import LAYERS, Student
+from wellread_hf.students import LAYERS
 
 ALL_STUDIES: tuple[StudyName, ...] = get_args(StudyName)
 Scale = Literal["toy", "text"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@checked("budget")
 class Budget:
     """What every arm of a study may use; arms differ in one thing, so this is the same for all."""
 
-    mlm_steps: int | None = None
+    mlm_steps: Count | None = None
     """Optimizer steps of each pre-training; with `weights` that of DistilBERT, of D_LM = D_T, and, without
     `deep` and `mlm_plus`, of these students."""
-    labelled_rows: int | None = None
+    labelled_rows: Count | None = None
     """Labelled rows, drawn from the task's training rows."""
-    labels_seen: int | None = None
+    labels_seen: Count | None = None
     """Rows with labels that a student is trained on, counted once a pass."""
-    transfer_rows: int | None = None
+    transfer_rows: Count | None = None
     """Rows that the teacher labels, drawn from the transfer set."""
-    soft_labels_seen: int | None = None
+    soft_labels_seen: Count | None = None
     """Rows with soft labels that a student is trained on, counted once a pass."""
 
-    def __post_init__(self) -> None:
-        check_numbers(self, "budget.", **{each.name: COUNT for each in fields(self)})
+    @model_validator(mode="after")
+    def _every_row_is_seen(self) -> "Budget":
         for seen, rows in (("labels_seen", "labelled_rows"), ("soft_labels_seen", "transfer_rows")):
             most, there = getattr(self, seen), getattr(self, rows)
             if most is not None and there is not None and most < there:
@@ -54,6 +55,7 @@ class Budget:
                     f"{option(seen)} {most}: expected at least the {there} of {option(rows)}, or some rows "
                     "are never seen; give more of the one or less of the other"
                 )
+        return self
 
     def named(self, name: str) -> int:
         """Returns a part of the budget.
@@ -75,20 +77,20 @@ def option(name: str) -> str:
     return f"`budget.{name}`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@checked()
 class StudySettings:
     """Studies by name, over students and seeds."""
 
-    studies: Positional[tuple[StudyName, ...]] = ()
+    studies: Annotated[Positional[tuple[StudyName, ...]], each_once(least=0)] = ()
     """Which studies to run; none named: all eight on the toy world, those the text allows on `text`."""
     scale: Scale = "toy"
     """`toy` is the embedded toy world with a budget of its own; `text` is real text: SST-2 unless another
     task is named, with transfer set and budget to be named."""
-    students: tuple[str, ...] = ("2-128", "4-128")
+    students: Students = ("2-128", "4-128")
     """Which of the 24, every arm with each; depth against width names its own."""
     one_student: tuple[StudyName, ...] = ()
     """Studies over the first of `students` alone, for the sake of time."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], FEW, each_once()] = (0, 1, 2)
     """One run of every arm and student a seed; two at least, for an error bar, and three for a verdict."""
     budget: Budget = field(default_factory=Budget)
     """What every arm may use."""
@@ -126,7 +128,7 @@ class StudySettings:
     """Training on soft labels (`epochs` and `seed` are the study's)."""
     teacher: str | None = None
     """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
-    teacher_student: str = "12-768"
+    teacher_student: StudentName = "12-768"
     """Size of the teacher made here."""
     teacher_pretrain: Pretrain = field(default_factory=Pretrain)
     """Its pre-training."""
@@ -143,12 +145,8 @@ class StudySettings:
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
 
-    def __post_init__(self) -> None:
-        check_numbers(self, seeds=SEED)
-        check_once("studies", self.studies or ALL_STUDIES)
-        # One of the 24 has several names.
-        check_once("`students`", self.students, Student.parse)
-        check_once("`seeds`", self.seeds)
+    @model_validator(mode="after")
+    def _arms_can_be_compared(self) -> "StudySettings":
         if len(self.seeds) < 2:
             raise SettingsError(
                 f"`seeds`: expected two or more, got {' '.join(map(str, self.seeds)) or 'none'}; a single "
@@ -163,6 +161,7 @@ class StudySettings:
         self._check_left_to_the_study()
         if self.scale == "toy":
             self._check_rows_of_the_toy_world()
+        return self
 
     def _check_rows_of_the_toy_world(self) -> None:
         for part, there in (("labelled_rows", "train_rows"), ("transfer_rows", "pool_rows")):

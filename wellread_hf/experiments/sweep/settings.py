@@ -1,25 +1,25 @@
 """What a sweep goes over, and by what engine; its options on the command line."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import prod
 from typing import Annotated, Literal
 
+from pydantic import Field, model_validator
 from tyro.conf import arg
 
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.glue_runs import GlueSettings, Method, smoke_glue
-from wellread_hf.ranges import BATCH, RATE, SEVERAL, Range, check_numbers, check_once
 from wellread_hf.settings import Running
+from wellread_hf.settings.fields import FEW, Batch, Number, Rate, Several, Students, checked, each_once
 from wellread_hf.stages.toy import SMOKE
-from wellread_hf.students import Student
 from wellread_hf.tasks import parse_glue_tasks
 
 # Far above the largest sweep so far; it is planned in a minute.
 _MOST_TRIALS = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@checked()
 class Engine:
     """Who carries out the trials."""
 
@@ -29,16 +29,17 @@ class Engine:
     """A Ray cluster that runs already, `HOST:PORT` or `auto`; default: one of this machine's own."""
     asha: bool = False
     """Stop poor trials early, by asynchronous successive halving (ASHA) over the evaluations. With `ray`."""
-    retries: int | None = None
+    retries: Annotated[int, Field(ge=0, le=1_000)] | None = None
     """Times that a trial whose machine was lost is begun again, from its checkpoint; default: 2. With
     `ray`."""
-    trial_cpus: float | None = None
+    trial_cpus: Annotated[Number, Field(gt=0, le=10_000)] | None = None
     """CPUs of a trial; default: 1, 2 or 4 by the student's size. With `ray`."""
-    trial_gpus: float | None = None
+    trial_gpus: Annotated[Number, Field(ge=0, le=10_000)] | None = None
     """GPUs of a trial, also a share of one; default: 1/8 to 1 by the student's size, 0 where the cluster has
     none. With `ray`."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _options_fit_the_engine(self) -> "Engine":
         for_ray = {
             "`address`": self.address is not None,
             "`asha`": self.asha,
@@ -51,35 +52,30 @@ class Engine:
             raise SettingsError(
                 f"{given}: expected with `engine` ray, got `engine` process; add `engine` ray"
             )
-        check_numbers(
-            self,
-            retries=Range(0, 1_000),
-            trial_cpus=Range(0, 10_000, above=True),
-            trial_gpus=Range(0, 10_000),
-        )
         if self.trial_gpus is not None and self.trial_gpus > 1 and not float(self.trial_gpus).is_integer():
             raise SettingsError(
                 f"`trial_gpus` is a share of one GPU or a whole number of them, got {self.trial_gpus}"
             )
+        return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@checked()
 class SweepSettings:
     """A grid, all of it: every student, task, method, learning rate, batch size and seed together."""
 
-    students: tuple[str, ...] = ("2-128",)
+    students: Students = ("2-128",)
     """Which of the 24 students."""
     tasks: str = "all"
     """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
-    methods: tuple[Method, ...] = ("pf",)
+    methods: Annotated[tuple[Method, ...], each_once()] = ("pf",)
     """`pf` fine-tunes on labels, `pd` distils from `teachers`; `basic` and `distillation` are the same from
     random weights."""
     # The grid of the release's model cards.
-    learning_rates: tuple[float, ...] = (3e-4, 1e-4, 5e-5, 3e-5)
+    learning_rates: Annotated[tuple[Rate, ...], FEW, each_once()] = (3e-4, 1e-4, 5e-5, 3e-5)
     """Peak learning rates."""
-    batch_sizes: tuple[int, ...] = (8, 16, 32, 64, 128)
+    batch_sizes: Annotated[tuple[Batch, ...], FEW, each_once()] = (8, 16, 32, 64, 128)
     """Rows a step."""
-    seeds: int = 3
+    seeds: Several = 3
     """Number of runs of every point: seeds 0, 1, ...; the point with the best mean on dev is chosen."""
     engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
     """Who carries out the trials."""
@@ -90,14 +86,9 @@ class SweepSettings:
     running: Running = field(default_factory=Running)
     """How the trials are carried out."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _grid_can_be_run(self) -> "SweepSettings":
         tasks = parse_glue_tasks(self.tasks)
-        check_numbers(self, learning_rates=RATE, batch_sizes=BATCH, seeds=SEVERAL)
-        # One of the 24 has several names.
-        check_once("`students`", self.students, Student.parse)
-        check_once("`methods`", self.methods)
-        check_once("`learning_rates`", self.learning_rates)
-        check_once("`batch_sizes`", self.batch_sizes)
         parts = (self.students, tasks, self.methods, self.learning_rates, self.batch_sizes, range(self.seeds))
         if (trials := prod(map(len, parts))) > _MOST_TRIALS:
             raise SettingsError(
@@ -125,6 +116,7 @@ class SweepSettings:
                 "`from_mnli`: the models of MNLI that other tasks start from are trials too, so expected "
                 f"mnli among `tasks`, got {','.join(tasks)}; add mnli"
             )
+        return self
 
 
 def smoke_sweep(settings: SweepSettings) -> SweepSettings:

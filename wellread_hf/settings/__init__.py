@@ -1,0 +1,18 @@
+"""Typed, frozen settings of every stage; the string below a field is its help on the command line."""
+
+from wellread_hf.settings.data import Corpus as Corpus
+from wellread_hf.settings.data import Task as Task
+from wellread_hf.settings.data import Transfer as Transfer
+from wellread_hf.settings.training import Distil as Distil
+from wellread_hf.settings.training import Init as Init
+from wellread_hf.settings.training import Kept as Kept
+from wellread_hf.settings.training import Label as Label
+from wellread_hf.settings.training import Lora as Lora
+from wellread_hf.settings.training import Objective as Objective
+from wellread_hf.settings.training import Optim as Optim
+from wellread_hf.settings.training import Precision as Precision
+from wellread_hf.settings.training import Pretrain as Pretrain
+from wellread_hf.settings.training import Running as Running
+from wellread_hf.settings.training import Schedule as Schedule
+from wellread_hf.settings.training import Start as Start
+from wellread_hf.settings.training import Tuning as Tuning

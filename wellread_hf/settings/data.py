@@ -1,0 +1,115 @@
+"""Settings of what is read: a task, a corpus, a transfer set."""
+
+import re
+
+from pydantic import model_validator
+
+from wellread_hf.errors import SettingsError
+from wellread_hf.settings.fields import Count, Seed, checked
+
+
+@checked("task")
+class Task:
+    """A labelled data set: one of GLUE's by name, or your own with the columns named."""
+
+    name: str = "sst2"
+    """GLUE's name of the task (cola, sst2, mrpc, ...), or any name for a data set of your own."""
+    data: str | None = None
+    """Hub id, folder in Hub layout, or file of training rows (.csv, .tsv, .jsonl, .json, .parquet; also .gz).
+    GLUE: `nyu-mll/glue`."""
+    config: str | None = None
+    """Configuration of a Hub data set. GLUE: the task's name."""
+    revision: str | None = None
+    """Revision (branch, tag or commit) of a Hub data set."""
+    validation: str | None = None
+    """File of validation rows, where `data` is a file."""
+    test: str | None = None
+    """File of labelled test rows, where `data` is a file and you have some."""
+    columns: tuple[str, ...] = ()
+    """Text columns: one, or two for pairs. GLUE: known."""
+    label: str = "label"
+    """Column of the labels."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes in order; empty: read from the data. Not for regression."""
+    regression: bool = False
+    """The label is a number to predict, not a class."""
+    multi_label: bool = False
+    """A row may have several classes, or none. `label` is a column of lists of class names or numbers (in CSV
+    as JSON text, `["toxic", "threat"]`), or columns of 0 and 1, one a class, joined by `+`:
+    `toxic+insult+threat`."""
+    train_rows: Count | None = None
+    """Take this many training rows, drawn with `train_seed`."""
+    # Apart from the training's seed, so that runs of several seeds share their rows.
+    train_seed: Seed = 0
+    """Seed of that draw."""
+
+    @model_validator(mode="after")
+    def _columns_are_one_text_or_a_pair(self) -> "Task":
+        if len(self.columns) > 2:
+            raise SettingsError(
+                f"`task.columns` takes one text column or two for pairs, got {len(self.columns)}"
+            )
+        if len(set(self.columns)) < len(self.columns):
+            raise SettingsError(f"`task.columns`: expected each column once, got {' '.join(self.columns)}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_of_one_kind(self) -> "Task":
+        classes = self.label.split("+") if self.multi_label else [self.label]
+        if len(set(classes)) < len(classes):
+            raise SettingsError(f"`task.label`: expected each column of a class once, got {self.label}")
+        if self.regression and self.labels:
+            raise SettingsError(
+                f"`task.regression` has no classes, got `task.labels` {' '.join(self.labels)}; give one of "
+                "them"
+            )
+        if self.regression and self.multi_label:
+            raise SettingsError(
+                "expected `task.regression` or `task.multi_label`, got both; give one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _name_fits_a_folder(self) -> "Task":
+        if re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is None:
+            raise SettingsError(
+                f"`task.name` is part of a folder's name: expected letters, digits, . _ -, got {self.name!r}"
+            )
+        return self
+
+
+@checked("corpus")
+class Corpus:
+    """Plain text for pre-training, and the tokenizer that cuts it."""
+
+    sources: tuple[str, ...] = ("wikimedia/wikipedia,config=20231101.en",)
+    """Each `NAME[,config=..][,split=train][,revision=..][,column=text][,rows=N]`: Hub id, folder in Hub
+    layout, or .txt, .csv, .tsv, .jsonl, .json, .parquet file (also .gz)."""
+    # The release's 30,522 lower-case WordPieces, so that its weights and teachers fit.
+    tokenizer: str = "google-bert/bert-base-uncased"
+    """Hub id (`NAME@REVISION`) or folder of a fast tokenizer with a mask token."""
+
+    @model_validator(mode="after")
+    def _has_sources(self) -> "Corpus":
+        if not self.sources:
+            raise SettingsError("`corpus.sources` needs at least one source of text, got none")
+        return self
+
+
+@checked("transfer")
+class Transfer:
+    """The transfer set: text without labels that the teacher labels."""
+
+    sources: tuple[str, ...] = ("task",)
+    """`task` (the task's training text without its labels) and sources as in a corpus, with `column=A` or
+    `column=A+B`."""
+    rows: Count | None = None
+    """Draw this many rows with `seed`; default: all."""
+    seed: Seed = 0
+    """Seed of that draw."""
+
+    @model_validator(mode="after")
+    def _has_sources(self) -> "Transfer":
+        if not self.sources:
+            raise SettingsError("`transfer.sources` needs at least one source of text, got none")
+        return self

@@ -1,0 +1,148 @@
+"""How settings are declared: a dataclass that checks itself, and named types for its fields.
+
+A bound at the far end is where a run can only be a mistake, or where memory or a number's type ends.
+"""
+
+from collections.abc import Callable
+from dataclasses import field, fields
+from functools import wraps
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+from pydantic import AfterValidator, AllowInfNan, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic.dataclasses import dataclass
+
+from wellread_hf.errors import SettingsError, nearest
+from wellread_hf.students import Student
+
+Class = TypeVar("Class")
+
+
+def _as_given(value: Any, read: Callable[[Any], Any]) -> Any:
+    number = read(value)
+    # A whole number stays one: digests of stored stages tell 1 from 1.0.
+    return value if type(value) is int else number
+
+
+Number = Annotated[float, AllowInfNan(False), WrapValidator(_as_given)]
+Rate = Annotated[Number, Field(gt=0, le=1e30)]
+Temperature = Annotated[Number, Field(gt=0, le=1_000)]
+Weight = Annotated[Number, Field(ge=0, le=1e6)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
+Epochs = Annotated[Number, Field(gt=0, le=10_000)]
+
+# At most a year.
+Minutes = Annotated[Number, Field(gt=0, le=525_600)]
+
+# What numpy's generators take.
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Several = Annotated[int, Field(ge=1, le=1_000)]
+Steps = Annotated[int, Field(ge=1, le=100_000_000)]
+Batch = Annotated[int, Field(ge=1, le=2**16)]
+# Up to a model that reads whole books; a model's own positions are checked when it is loaded.
+Length = Annotated[int, Field(ge=8, le=2**17)]
+# Five special tokens and a word; an embedding of a million words takes 3 GB at the largest width.
+Vocabulary = Annotated[int, Field(ge=6, le=1_000_000)]
+# Far more than anyone lists; a longer one is a mistake of a script.
+FEW = Field(max_length=1_000)
+
+
+def _one_of_the_24(name: str) -> str:
+    Student.parse(name)
+    return name
+
+
+StudentName = Annotated[str, AfterValidator(_one_of_the_24)]
+
+
+def each_once(meaning: Callable[[Any], Any] = str, least: int = 1) -> AfterValidator:
+    """Refuses two values of one meaning, and fewer than `least`."""
+
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not least <= len(set(map(meaning, values))) == len(values):
+            given = " ".join(map(str, values)) or "nothing"
+            raise ValueError(f"expected {least} or more values, each once, got {given}")
+        return values
+
+    return AfterValidator(check)
+
+
+# One of the 24 has several names.
+Students = Annotated[tuple[StudentName, ...], each_once(Student.parse)]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def checked(path: str = "") -> Callable[[type[Class]], type[Class]]:
+    """Makes a class a frozen dataclass with slots that checks its fields' types and its validators.
+
+    A wrong value raises `SettingsError`, which names the field.
+
+    Args:
+        path: Dotted path of the settings in those of a recipe, where it is the same in all of them.
+    """
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    def decorate(kind: type[Class]) -> type[Class]:
+        made: Any = dataclass(frozen=True, slots=True, kw_only=True, config=config)(kind)
+        check = made.__init__
+
+        @wraps(check)
+        def init(self: Any, *args: Any, **values: Any) -> None:
+            try:
+                check(self, *args, **values)
+            except ValidationError as error:
+                raise settings_error(error, made, path) from None
+
+        made.__init__ = init
+        return made  # type: ignore[no-any-return]  # pydantic's decorator returns the class it is given
+
+    return decorate
+
+
+_ENDS = {
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
+}
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "text in UTF-8",
+    "bool": "true or false",
+    "tuple": "a list of values",
+    "path": "a path",
+}
+
+
+def settings_error(error: ValidationError, kind: Any, path: str = "") -> SettingsError:
+    """Says in one sentence what pydantic found first: the field, what was expected, what came."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if isinstance(part, str)]
+    name = ".".join([path, *place] if path else place)
+    kind_of_error, value, context = first["type"], first["input"], first.get("ctx", {})
+    if kind_of_error in _ENDS:
+        (bound,) = context.values()
+        return SettingsError(f"`{name}` must be {_ENDS[kind_of_error]} {_shown(bound)}, got {value}")
+    match kind_of_error.split("_"):
+        case ["value", "error"]:
+            return SettingsError(f"`{name}`: {context['error']}")
+        case ["unexpected", *_]:
+            known = [each.name for each in fields(kind)]
+            return SettingsError(
+                f"`{name}`: there is no such setting; the nearest is {nearest(place[-1], known, 1)}"
+            )
+        case ["too", "long"]:
+            most, value = f"at most {context['max_length']:,} values", f"{context['actual_length']:,}"
+            return SettingsError(f"`{name}`: expected {most}, got {value}")
+        case ["literal", "error"]:
+            wanted = f"one of {context['expected']}"
+        case ["finite", *_]:
+            wanted = "a finite number"
+        case [word, *_]:
+            wanted = _EXPECTED.get(word, first["msg"])
+    return SettingsError(f"`{name}`: expected {wanted}, got {value!r}")
+
+
+def _shown(bound: float) -> str:
+    return f"{bound:,.0f}" if bound == int(bound) and bound < 1e15 else f"{bound:g}"
