@@ -61,7 +61,7 @@ def each_once(meaning: Callable[[Any], Any] = str, least: int = 1) -> AfterValid
     def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not least <= len(set(map(meaning, values))) == len(values):
             given = " ".join(map(str, values)) or "nothing"
-            raise ValueError(f"expected {least} or more values, each once, got {given}")
+            raise ValueError(f"expected {'one or more ' * least}values, each once, got {given}")
         return values
 
     return AfterValidator(check)

@@ -27,6 +27,7 @@ from wellread_hf.settings.fields import (
     Temperature,
     Weight,
     checked,
+    each_once,
 )
 from wellread_hf.students import Student
 
@@ -372,19 +373,10 @@ class Label:
     """Rows a shard; a killed pass loses one shard at most."""
     teacher_labels: tuple[str, ...] = ()
     """The teacher's label names in the order of its outputs, where its config has none."""
-    states: Annotated[tuple[Several, ...], FEW] = ()
+    states: Annotated[tuple[Several, ...], FEW, each_once(least=0)] = ()
     """Layers of the teacher, counted from 1, whose [CLS] states are stored as well, e.g. `2 4` (fp16)."""
     trust_remote_code: bool = False
     """Run model code that comes with the teacher."""
-
-    @model_validator(mode="after")
-    def _names_each_layer_once(self) -> "Label":
-        if not all(layer > 0 for layer in self.states) or len(set(self.states)) < len(self.states):
-            raise SettingsError(
-                "`states` names layers of the teacher, counted from 1, each once, got "
-                f"{' '.join(map(str, self.states))}"
-            )
-        return self
 
     @model_validator(mode="after")
     def _a_batch_holds_a_row(self) -> "Label":

@@ -206,7 +206,7 @@ class StudySettings:
 
 def real_text(words: Sequence[str]) -> bool:
     """Tells whether a command line asks for real text, whose defaults are other ones than the toy world's."""
-    return "`scale`=text" in words or any(pair == ("`scale`", "text") for pair in pairwise(words))
+    return "--scale=text" in words or any(pair == ("--scale", "text") for pair in pairwise(words))
 
 
 _TOY_LABELS = replace(TOY_TUNING, epochs=Tuning().epochs)
