@@ -207,9 +207,9 @@ def test_other_stages_start_from_what_was_made(
     ("options", "words"),
     [
         ("", ("--source is missing", "Hub id")),
-        ("--source deep --student 8-128", ("numbered 1 to 6", "7, 8", "deeper source")),
-        ("--source deep --student 8-128 --keep spread", ("numbered 1 to 6", "7, 8")),
-        ("--source deep --layers 2 7", ("--layers", "numbered 1 to 6", "got 7")),
+        ("--source deep --student 8-128", ("1 to 6", "7, 8", "deeper source")),
+        ("--source deep --student 8-128 --keep spread", ("1 to 6", "7, 8")),
+        ("--source deep --layers 2 7", ("--layers", "1 to 6", "got 7")),
         ("--source deep --layers 0 1", ("--layers must be at least 1", "got 0")),
         ("--source deep --layers 1 2 --student 4-128", ("4-128", "1 2", "leave out one")),
         ("--source deep --layers 1 2 --keep spread", ("--keep spread", "leave out one")),

@@ -45,7 +45,7 @@ TASKS = [
     ({"validation": None}, "expected a file of validation rows"),
     ({"validation": [("maybe",)]}, "validation row 1: expected a label among neg, pos, got 'maybe'"),
     ({"data": [("pos", "neg", None)]}, "training row 3: expected a label among neg, pos, got None"),
-    ({"train_rows": 3}, "--task.train-rows 3: there are 2 rows to draw from"),
+    ({"train_rows": 3}, "`task.train_rows` 3: there are 2 rows to draw from"),
 ]
 
 
@@ -70,7 +70,7 @@ def test_a_task_that_cannot_be_used_is_refused_before_anything_runs(tmp_path, mo
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("pool.jsonl", "--transfer.rows 4: there are 3 rows to draw from"),
+        ("pool.jsonl", "`transfer.rows` 4: there are 3 rows to draw from"),
         ("pool.jsonl,column=words", "expected a text column 'words'"),
         ("pool.jsonl,column=text+label", "the task has 1 text columns, the source 2"),
         ("bad.jsonl", "row 2: expected text in column 'text', got int 3"),
@@ -98,7 +98,7 @@ def test_a_corpus_that_cannot_be_used_is_refused_before_anything_runs(tmp_path, 
 @pytest.mark.parametrize(
     ("changes", "transfer", "said"),
     [
-        ({"train_rows": 1}, {}, "--task.train-rows allows 1 labels"),
+        ({"train_rows": 1}, {}, "`task.train_rows` allows 1 labels"),
         ({}, {"sources": ("task", "task")}, "this transfer set has text without labels"),
     ],
 )

@@ -13,13 +13,14 @@ from wellread_hf.data.corpus import Source
 from wellread_hf.errors import DataError, SettingsError
 from wellread_hf.settings import Running
 from wellread_hf.stages.inputs import find_sources, texts_of
+from wellread_hf.store.places import locate
 
 TEXTS = ["A first text.", "Ein zweiter, mit Umlaut: ü.", "三番目", "emoji 🎬 and a  double space"]
 
 
 def read(spec):
     source = Source.parse(str(spec))
-    return list(source.texts(source.locate("--corpus.sources")))
+    return list(source.texts(locate(source.name, "dataset", "`corpus.sources`")))
 
 
 def refusal_of(spec):
@@ -62,7 +63,7 @@ def test_several_sources_follow_each_other_in_the_order_given(tmp_path):
     three = parquet(tmp_path / "three.parquet", text=["d"])
     running = Running(runs=tmp_path / "runs")
     specs = [f"{two},column=body", str(one), str(three), str(one)]
-    sources = find_sources(specs, "--corpus.sources", running, ())
+    sources = find_sources(specs, "`corpus.sources`", running, ())
     assert [text for (text,) in texts_of(sources)] == ["c", "a", "b", "d", "a", "b"]
 
 
@@ -98,7 +99,7 @@ def test_a_file_is_read_as_a_stream(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"good\n" * 3 + b"bad \xff\n")
     source = Source.parse(str(path))
-    texts = source.texts(source.locate("--corpus.sources"))
+    texts = source.texts(locate(source.name, "dataset", "`corpus.sources`"))
     assert [next(texts) for _ in range(3)] == [("good",)] * 3
 
 
@@ -130,7 +131,7 @@ def test_an_unknown_option_is_refused_with_the_nearest(option):
 def test_a_missing_column_is_refused_with_the_nearest(tmp_path):
     message = refusal_of(jsonl(tmp_path / "a.jsonl", [{"title": "x", "txt": "y"}]))
     assert "expected a text column 'text', found 'title', 'txt'" in message
-    assert message.endswith(",column=txt")
+    assert ",column=txt after a source" in message
 
 
 @pytest.mark.parametrize("value", [None, 3, 1.5, ["a"], {"a": 1}, True])
@@ -259,8 +260,9 @@ def test_a_data_set_that_is_not_in_the_cache_is_refused_offline_in_one_sentence(
     code = (
         "from wellread_hf.data.corpus import Source\n"
         "from wellread_hf.errors import DataError\n"
+        "from wellread_hf.store.places import locate\n"
         "source = Source.parse('wikimedia/wikipedia,config=20231101.en')\n"
-        "try: next(source.texts(source.locate('--corpus.sources')))\n"
+        "try: next(source.texts(locate(source.name, 'dataset', '`corpus.sources`')))\n"
         "except DataError as error: print(error)"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -271,12 +273,12 @@ def test_a_data_set_that_is_not_in_the_cache_is_refused_offline_in_one_sentence(
 
 def test_a_hub_data_set_without_a_network_names_the_option_that_takes_a_folder():
     code = (
-        "from wellread_hf.data.corpus import Source\n"
         "from wellread_hf.errors import SourceError\n"
-        "try: Source.parse('wikimedia/wikipedia,config=20231101.en').locate('--corpus.sources')\n"
+        "from wellread_hf.store.places import locate\n"
+        "try: locate('wikimedia/wikipedia', 'dataset', '`corpus.sources`')\n"
         "except SourceError as error: print(error)"
     )
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"} | nowhere
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert "give --corpus.sources a local file or folder" in told.stdout, told.stderr
+    assert "give `corpus.sources` a local file or folder" in told.stdout, told.stderr

@@ -18,7 +18,7 @@ from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 
 def at(folder):
-    return locate(str(folder), "dataset", "--data")
+    return locate(str(folder), "dataset", "data")
 
 
 @pytest.fixture(scope="module")

@@ -200,7 +200,7 @@ def test_an_empty_or_too_short_corpus_is_refused_and_leaves_nothing(toy_tokenize
     message = str(refusal.value)
     assert "expected at least two blocks of 32 tokens" in message
     assert f"got {len(texts)} texts" in message
-    assert "give more text or a smaller --block-lengths" in message
+    assert "give more text or a smaller `block_lengths`" in message
     assert not list(tmp_path.iterdir())
 
 
@@ -240,6 +240,7 @@ import sys, time
 from pathlib import Path
 from transformers import AutoTokenizer
 from wellread_hf.data.packing import pack
+from wellread_hf.store.places import locate
 corpus, tokenizer, folder = map(Path, sys.argv[1:])
 def texts():
     lines = corpus.read_text(encoding="utf-8").splitlines() * 14
@@ -281,10 +282,11 @@ from pathlib import Path
 from transformers import AutoTokenizer
 from wellread_hf.data.corpus import Source
 from wellread_hf.data.packing import pack
+from wellread_hf.store.places import locate
 corpus, tokenizer, folder = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(tokenizer)
 source = Source.parse(corpus)
-texts = (text for text, in source.texts(source.locate("--corpus.sources")))
+texts = (text for text, in source.texts(locate(source.name, "dataset", "`corpus.sources`")))
 packing = pack(texts, tokenizer, 32, 5, Path(folder))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, packing.texts)
 """

@@ -227,8 +227,8 @@ def test_labels_that_are_no_classes_are_refused_with_the_way_out(tmp_path, label
     message = refused(own(tmp_path, list(zip("ab", labels, strict=True))), tmp_path)
     assert "expected classes" in message
     assert f"got {labels[0]!r}" in message
-    assert "--task.label" in message
-    assert "--task.regression" in message
+    assert "`task.label`" in message
+    assert "`task.regression`" in message
 
 
 @pytest.mark.parametrize("label", [None, math.nan, math.inf, "much", "nan", "", [1]])
@@ -251,7 +251,7 @@ def test_a_missing_validation_file_is_refused_by_its_option(tmp_path):
     task = Task(name="mine", data=task.data, columns=("words",))
     message = refused(task, tmp_path, DataError)
     assert "expected a file of validation rows" in message
-    assert "--task.validation" in message
+    assert "`task.validation`" in message
 
 
 def test_a_missing_split_of_a_folder_is_refused_with_the_nearest(tmp_path):
@@ -261,7 +261,7 @@ def test_a_missing_split_of_a_folder_is_refused_with_the_nearest(tmp_path):
         write(folder / f"{split}.jsonl", [{"words": "a", "label": 1}])
     message = refused(Task(name="mine", data=str(folder), columns=("words",)), tmp_path, DataError)
     assert "expected a split 'validation', found train, test" in message
-    assert "--task.validation FILE" in message
+    assert "`task.validation` FILE" in message
 
 
 def test_a_folder_in_hub_layout_is_read_by_its_splits(tmp_path):
@@ -279,7 +279,7 @@ def test_a_folder_has_splits_of_its_own(tmp_path):
     task = own(tmp_path / "data", TRAIN)
     task = Task(name="mine", data=str(tmp_path / "data"), validation=task.validation, columns=("words",))
     message = refused(task, tmp_path, DataError)
-    assert "data: expected a file, as --task.validation and --task.test name others" in message
+    assert "data: expected a file, as `task.validation` and `task.test` name others" in message
     file = replace(own(tmp_path, TRAIN), validation=str(tmp_path / "data"))
     assert f"{tmp_path / 'data'}: expected a file, as {file.data} is one" in refused(
         file, tmp_path, DataError
@@ -289,10 +289,10 @@ def test_a_folder_has_splits_of_its_own(tmp_path):
 def test_missing_columns_are_refused_with_the_nearest(tmp_path):
     message = refused(own(tmp_path, TRAIN, columns=("wrods",)), tmp_path, DataError)
     assert "expected a text column 'wrods', found 'words', 'label'" in message
-    assert "--task.columns words" in message
+    assert "`task.columns` words" in message
     message = refused(own(tmp_path, TRAIN, label="labels"), tmp_path, DataError)
     assert (
-        "expected a label column 'labels', found 'words', 'label'; name it with --task.label label" in message
+        "expected a label column 'labels', found 'words', 'label'; name it with `task.label` label" in message
     )
 
 
@@ -308,7 +308,7 @@ def test_no_text_column_is_proposed_as_the_label(tmp_path):
     assert "expected a label column 'label', found 'sentence', 'idx'; add it" in message
     rows = [row | {"verdict": 1} for row in rows]
     write(tmp_path / "train.jsonl", rows)
-    assert "--task.label verdict" in refused(task, tmp_path, DataError)
+    assert "`task.label` verdict" in refused(task, tmp_path, DataError)
 
 
 def test_an_error_in_labels_names_task_and_file(tmp_path):
@@ -363,9 +363,9 @@ def test_an_unknown_task_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError) as refusal:
         task_home(Task(name="sst-2"))
     message = str(refusal.value)
-    assert "--task.name 'sst-2'" in message
+    assert "`task.name` 'sst-2'" in message
     assert "the nearest is sst2" in message
-    assert "--task.data and --task.columns" in message
+    assert "`task.data` and `task.columns`" in message
 
 
 def test_glues_home_is_the_hub_unless_named():
@@ -375,31 +375,31 @@ def test_glues_home_is_the_hub_unless_named():
 
 def test_data_of_ones_own_without_columns_is_refused(tmp_path):
     message = refused(own(tmp_path, TRAIN, columns=()), tmp_path, DataError)
-    assert "expected the names of one or two text columns; give --task.columns" in message
+    assert "expected the names of one or two text columns; give `task.columns`" in message
+
+
+def drawing(rows, seed):
+    return Task(train_rows=rows, train_seed=seed)
 
 
 def test_a_draw_keeps_the_order_and_depends_on_the_seed_alone():
     rows = Rows([(str(n),) for n in range(100)], np.arange(100))
-    drawn = draw_rows(rows, 30, 1, "--task.train-rows")
+    drawn = draw_rows(rows, drawing(30, 1))
     assert drawn.labels.tolist() == sorted(set(drawn.labels.tolist()))
     assert len(drawn.texts) == 30
     assert drawn.texts == [(str(n),) for n in drawn.labels]
-    assert (
-        draw_rows(rows, 30, 1, "--task.train-rows").texts
-        == drawn.texts
-        != draw_rows(rows, 30, 2, "--task.train-rows").texts
-    )
+    assert draw_rows(rows, drawing(30, 1)).texts == drawn.texts != draw_rows(rows, drawing(30, 2)).texts
     # A larger draw with the same seed holds the smaller one: learning curves are nested.
-    assert set(drawn.labels) < set(draw_rows(rows, 60, 1, "--task.train-rows").labels)
-    assert draw_rows(rows, None, 1, "--task.train-rows") is rows
-    assert draw_rows(Rows(rows.texts, None), 3, 0, "--task.train-rows").labels is None
+    assert set(drawn.labels) < set(draw_rows(rows, drawing(60, 1)).labels)
+    assert draw_rows(rows, drawing(None, 1)) is rows
+    assert draw_rows(Rows(rows.texts, None), drawing(3, 0)).labels is None
 
 
 def test_a_draw_of_too_many_rows_is_refused():
-    with pytest.raises(DataError, match=r"--task\.train-rows 4: there are 3 rows to draw from; give at most"):
-        draw_rows(Rows([("a",)] * 3, None), 4, 0, "--task.train-rows")
+    with pytest.raises(DataError, match=r"`task\.train_rows` 4: there are 3 rows to draw from; give at most"):
+        draw_rows(Rows([("a",)] * 3, None), drawing(4, 0))
     with pytest.raises(DataError, match="expected rows, found none"):
-        draw_rows(Rows([], None), None, 0, "--task.train-rows")
+        draw_rows(Rows([], None), drawing(None, 0))
 
 
 def test_a_transfer_source_with_other_columns_is_refused():
@@ -422,7 +422,5 @@ def test_a_number_is_a_class_of_that_name_before_it_is_a_place(tmp_path: Path, w
         columns=("text",),
         labels=("1", "0"),
     )
-    places = [
-        locate(str(tmp_path / f"{split}.jsonl"), "dataset", "--task.data") for split in ("train", "dev")
-    ]
+    places = [locate(str(tmp_path / f"{split}.jsonl"), "dataset", "task.data") for split in ("train", "dev")]
     assert load_task(task, places).train.labels.tolist() == [1, 0, 1, 0]

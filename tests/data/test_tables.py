@@ -18,6 +18,7 @@ from wellread_hf.data.rows import load_task
 from wellread_hf.errors import DataError, LabelError
 from wellread_hf.settings import Running, Task
 from wellread_hf.stages.inputs import find_task
+from wellread_hf.store.places import locate
 
 # What formats treat as something else than text: missing, numbers, dates, quotes, separators, ends of lines.
 TEXTS = [
@@ -71,7 +72,7 @@ def write(path, rows):
 
 def texts_of(spec):
     source = Source.parse(str(spec))
-    return [text for (text,) in source.texts(source.locate("--corpus.sources"))]
+    return [text for (text,) in source.texts(locate(source.name, "dataset", "`corpus.sources`"))]
 
 
 def task_of(tmp_path, written, ending, place="files", **changes):
@@ -160,14 +161,14 @@ def test_classes_that_differ_in_case_or_blanks_alone_are_refused(tmp_path, endin
     with pytest.raises(LabelError) as refusal:
         task_of(tmp_path, labels, ending)
     assert said in str(refusal.value)
-    assert "--task.labels" in str(refusal.value)
+    assert "`task.labels`" in str(refusal.value)
     assert task_of(tmp_path, labels, ending, labels=tuple(labels)).train.labels.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize("first", [0, 1_700_000_000, 90_001])
 def test_an_id_is_no_class(tmp_path, ending, first):
-    with pytest.raises(LabelError, match=r"expected at most 10 classes of 20 labels.*got 20.*--task\.label,"):
+    with pytest.raises(LabelError, match=r"expected at most 10 classes of 20 labels.*got 20.*`task\.label`,"):
         task_of(tmp_path, range(first, first + 20), ending)
 
 

@@ -14,6 +14,7 @@ from wellread_hf.errors import DataError, SourceError, TokenizerError
 from wellread_hf.models.encode import encode, report_cut, row_encoder
 from wellread_hf.models.infer import check_reads, logits_in_order
 from wellread_hf.models.plain_text import PlainText
+from wellread_hf.store.places import Location
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -23,6 +24,7 @@ WORDPIECES = [
     *("##" + letter for letter in LETTERS),
 ]
 PIECES = [("▁" + word, -2.0) for word in ("good", "bad", "film")] + [(c, -6.0) for c in "▁[]</>" + LETTERS]
+TEACHER = Location(name="t", revision=None, fingerprint="any", field="teacher")
 SINGLES = [("good film",), ("bad",), ("a good film and a bad one",), ("x",)]
 PAIRS = [("good film", "bad"), ("x", "a good film and a bad one"), ("bad film", "y z"), ("q", "r")]
 
@@ -129,7 +131,7 @@ def build(name: str) -> tuple[Any, Any]:
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> SimpleNamespace:
     model, tokenizer = build(request.param)
-    encoder = row_encoder(model, tokenizer, 64, "--max-length")
+    encoder = row_encoder(model, tokenizer, 64)
     return SimpleNamespace(
         name=request.param,
         model=model,
@@ -177,27 +179,27 @@ def test_a_special_token_in_a_text_is_characters(family: SimpleNamespace) -> Non
     plain, marked = ids_of("good film", family.encoder), ids_of(f"good {special} film", family.encoder)
     assert plain.count(number) == marked.count(number)
     assert len(marked) > len(plain) + 1
-    check_reads(family.model, [("good film",), (f"good {special} film",)], family.encoder, "--teacher t")
+    check_reads(family.model, [("good film",), (f"good {special} film",)], family.encoder, TEACHER)
 
 
 def test_padding_is_the_models_and_what_one_lacks_comes_from_the_other() -> None:
     model, tokenizer = build("GPT-2")
-    assert row_encoder(model, tokenizer, 64, "--max-length").pad_id == model.config.pad_token_id == 0
+    assert row_encoder(model, tokenizer, 64).pad_id == model.config.pad_token_id == 0
     without = byte_level(["<|end|>"], eos_token="<|end|>")
-    assert row_encoder(model, without, 64, "--max-length").pad_id == 0
+    assert row_encoder(model, without, 64).pad_id == 0
     assert without.pad_token == "<|end|>"
     model.config.pad_token_id = 5
-    assert row_encoder(model, tokenizer, 64, "--max-length").pad_id == 5
+    assert row_encoder(model, tokenizer, 64).pad_id == 5
     model.config.pad_token_id = None
     with pytest.raises(TokenizerError, match="padding token"):
-        row_encoder(model, byte_level(["<|end|>"], eos_token="<|end|>"), 64, "--max-length")
+        row_encoder(model, byte_level(["<|end|>"], eos_token="<|end|>"), 64)
 
 
 def test_words_that_somebody_made_special_are_still_found_in_texts() -> None:
     model, tokenizer = build("BERT")
     tokenizer.add_special_tokens({"additional_special_tokens": ["[x]"]})
     model.resize_token_embeddings(len(tokenizer))
-    encoder = row_encoder(model, tokenizer, 64, "--max-length")
+    encoder = row_encoder(model, tokenizer, 64)
     as_ever = tokenizer("a [x] film")["input_ids"]
     assert tokenizer.convert_tokens_to_ids("[x]") in as_ever
     assert ids_of("a [x] film", encoder) == as_ever
@@ -208,7 +210,7 @@ def test_words_that_somebody_made_special_are_still_found_in_texts() -> None:
 def test_a_row_of_no_token_is_refused_by_its_number() -> None:
     model, tokenizer = build("GPT-2")
     with pytest.raises(DataError, match="row 2 of 3: expected text, got none"):
-        encode([("good",), ("",), ("bad",)], row_encoder(model, tokenizer, 64, "--max-length"))
+        encode([("good",), ("",), ("bad",)], row_encoder(model, tokenizer, 64))
 
 
 @pytest.mark.parametrize("name", ["XLNet", "T5", "DeBERTa"])
@@ -219,27 +221,27 @@ def test_positions_that_are_distances_limit_nothing(name: str) -> None:
         tokenizer, model = wordpiece(), tf.DebertaV2ForSequenceClassification(tf.DebertaV2Config(**sizes))
     else:
         model, tokenizer = build(name)
-    encoder = row_encoder(model, tokenizer, 2_000, "--max-length")
-    check_reads(model, [("good film " * 30,)], encoder, "--teacher t")
+    encoder = row_encoder(model, tokenizer, 2_000)
+    check_reads(model, [("good film " * 30,)], encoder, TEACHER)
 
 
 def test_what_is_no_classifier_of_texts_is_refused_before_anything_is_read() -> None:
     # CANINE needs more characters than an empty text has.
     canine = tf.CanineForSequenceClassification(tf.CanineConfig(**SIZE))
-    encoder = row_encoder(canine, tf.CanineTokenizer(), 64, "--max-length")
-    with pytest.raises(SourceError, match="--teacher c: expected a classifier of texts, and it cannot read"):
-        check_reads(canine, [("",)], encoder, "--teacher c")
+    encoder = row_encoder(canine, tf.CanineTokenizer(), 64)
+    with pytest.raises(SourceError, match="`teacher` t: expected a classifier of texts, and it cannot read"):
+        check_reads(canine, [("",)], encoder, TEACHER)
     model, tokenizer = build("BERT")
-    encoder = row_encoder(model, tokenizer, 64, "--max-length")
+    encoder = row_encoder(model, tokenizer, 64)
     tagger = tf.BertForTokenClassification(model.config)
     with pytest.raises(SourceError, match=r"expected logits of shape \(2, 3\), .*, got \(2, 4, 3\)"):
-        check_reads(tagger, [("a b",), ("b a",)], encoder, "--teacher t")
+        check_reads(tagger, [("a b",), ("b a",)], encoder, TEACHER)
 
 
 @pytest.mark.parametrize("tokenizer", [wordpiece, tf.CanineTokenizer], ids=["fast", "slow"])
 def test_rows_that_are_cut_are_counted_and_told_with_the_option(tokenizer: Any, capsys: Any) -> None:
     model, _ = build("BERT")
-    encoder = replace(row_encoder(model, wordpiece(), 8, "--max-length"), words=PlainText(tokenizer()))
+    encoder = replace(row_encoder(model, wordpiece(), 8), words=PlainText(tokenizer()))
     texts = [("b c d e f g",), ("b c d",), ("b c d e f g h",)]
     rows = encode(texts, encoder)
     lengths = [len(tokenizer()(text)["input_ids"]) for (text,) in texts]
@@ -247,7 +249,7 @@ def test_rows_that_are_cut_are_counted_and_told_with_the_option(tokenizer: Any, 
     report_cut(rows, encoder, "training")
     told = capsys.readouterr().out
     assert told == (
-        f"{rows.cut} of 3 training rows have more than 8 tokens and are cut; --max-length {rows.longest} "
+        f"{rows.cut} of 3 training rows have more than 8 tokens and are cut; `max_length` {rows.longest} "
         "keeps them whole\n"
     )
     report_cut(encode(texts[1:2], replace(encoder, max_length=9)), encoder, "training")
@@ -256,9 +258,9 @@ def test_rows_that_are_cut_are_counted_and_told_with_the_option(tokenizer: Any, 
 
 def test_rows_longer_than_the_model_can_take_are_told_so(capsys: Any) -> None:
     model, tokenizer = build("BERT")
-    encoder = replace(row_encoder(model, tokenizer, 8, "--max-length"), positions=16)
+    encoder = replace(row_encoder(model, tokenizer, 8), positions=16)
     report_cut(encode([("b " * 30,)], encoder), encoder, "validation")
-    assert "--max-length 16 keeps as much as the model can take of 32" in capsys.readouterr().out
+    assert "`max_length` 16 keeps as much as the model can take of 32" in capsys.readouterr().out
     whole = replace(encoder, max_length=16)
     report_cut(encode([("b " * 30,)], whole), whole, "validation")
     assert capsys.readouterr().out.endswith("are cut, which is all that the model can take\n")

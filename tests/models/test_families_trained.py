@@ -26,7 +26,7 @@ def test_a_start_of_another_family_is_trained_and_cut_rows_are_told(
     assert ran.status == 0, ran.err
     longest = len(tokenizer(f"{long} and bad")["input_ids"])
     assert (
-        f"2 of 4 training rows have more than 16 tokens and are cut; --max-length {longest} keeps" in ran.out
+        f"2 of 4 training rows have more than 16 tokens and are cut; `max_length` {longest} keeps" in ran.out
     )
     assert "validation rows have more" not in ran.out
     (folder,) = (tmp_path / "runs").glob("finetune-*")

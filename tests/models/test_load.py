@@ -30,8 +30,8 @@ WORDS = 150
 LABELS = ("negative", "positive")
 
 
-def at(folder):
-    return Location(name=str(folder), revision=None, fingerprint="any")
+def at(folder, field="start.weights"):
+    return Location(name=str(folder), revision=None, fingerprint="any", field=field)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def same(one, other, prefix=""):
 
 
 def test_a_masked_lm_is_loaded_in_fp32_with_the_stored_weights(masked_lm):
-    loaded = load_masked_lm(at(masked_lm), "--start")
+    loaded = load_masked_lm(at(masked_lm))
     stored = BertForMaskedLM.from_pretrained(masked_lm, dtype=torch.float32)
     assert type(loaded) is BertForMaskedLM
     assert loaded.dtype == torch.float32
@@ -69,7 +69,7 @@ def test_a_masked_lm_is_loaded_in_fp32_with_the_stored_weights(masked_lm):
 
 
 def test_a_new_head_follows_the_seed_and_the_trunk_the_source(masked_lm):
-    first, again, other = (load_classifier(at(masked_lm), "--start", LABELS, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (load_classifier(at(masked_lm), LABELS, seed=seed) for seed in (1, 1, 2))
     assert same(weights(first), weights(again))
     assert not same(weights(first), weights(other), "classifier.weight")
     trunk = BertModel.from_pretrained(masked_lm, dtype=torch.float32, add_pooling_layer=False)
@@ -80,7 +80,7 @@ def test_a_new_head_follows_the_seed_and_the_trunk_the_source(masked_lm):
 @pytest.mark.parametrize("labels", [("a", "b", "c"), LABELS, ()])
 def test_the_head_is_the_tasks(masked_lm, labels):
     for model in (
-        load_classifier(at(masked_lm), "--start", labels, seed=0),
+        load_classifier(at(masked_lm), labels, seed=0),
         new_classifier(Student(2, 128), WORDS, labels, seed=0),
     ):
         assert model.classifier.out_features == model.config.num_labels == max(1, len(labels))
@@ -93,7 +93,7 @@ def test_the_head_is_the_tasks(masked_lm, labels):
 
 
 def test_a_head_of_another_size_is_replaced(classifier):
-    model = load_classifier(at(classifier), "--start", ("a", "b", "c"), seed=0)
+    model = load_classifier(at(classifier), ("a", "b", "c"), seed=0)
     assert model.classifier.out_features == 3
     source = BertForSequenceClassification.from_pretrained(classifier)
     assert same(weights(source), weights(model), "bert.")
@@ -101,8 +101,8 @@ def test_a_head_of_another_size_is_replaced(classifier):
 
 def test_a_trained_head_of_the_right_size_is_kept(classifier):
     source = weights(BertForSequenceClassification.from_pretrained(classifier))
-    assert same(source, weights(load_classifier(at(classifier), "--start", LABELS, seed=5)))
-    assert same(source, weights(load_classifier(at(classifier), "--teacher")))
+    assert same(source, weights(load_classifier(at(classifier), LABELS, seed=5)))
+    assert same(source, weights(load_classifier(at(classifier))))
 
 
 def test_new_students_follow_the_seed():
@@ -113,24 +113,24 @@ def test_new_students_follow_the_seed():
 
 def test_an_encoder_without_a_trained_head_is_no_teacher(masked_lm):
     with pytest.raises(LabelError) as refusal:
-        load_classifier(at(masked_lm), "--teacher")
+        load_classifier(at(masked_lm))
     message = str(refusal.value)
-    assert message.startswith(f"--teacher {masked_lm}: expected a trained classifier")
+    assert message.startswith(f"`start.weights` {masked_lm}: expected a trained classifier")
     assert "classifier.bias" in message
     assert "recipes/teacher.py" in message
 
 
 def test_the_real_teacher_is_loaded(shared):
-    model = load_classifier(at(shared / "models" / "minilm-l6-sst2"), "--teacher")
+    model = load_classifier(at(shared / "models" / "minilm-l6-sst2"))
     assert model.config.num_labels == 2
     assert model.dtype == torch.float32
 
 
-def refused(load, folder, option="--start"):
+def refused(load, folder):
     with pytest.raises(SourceError) as refusal:
-        load(at(folder), option)
+        load(at(folder))
     message = str(refusal.value)
-    assert message.startswith(f"{option} {folder}: cannot be loaded as a ")
+    assert message.startswith(f"`start.weights` {folder}: cannot be loaded as a ")
     assert "(safetensors only)" in message
     assert "\n" not in message
     return message
@@ -153,7 +153,7 @@ def test_pickled_weights_are_refused(classifier, load):
     told = refused(load, classifier)
     assert "it has no model.safetensors" in told
     assert "NAME@refs/pr/N" in told
-    assert "recipes/adopt.py --pickle" in told
+    assert "recipes/adopt.py" in told
 
 
 SPOILT = [
@@ -178,8 +178,8 @@ def test_weights_that_are_not_the_configs_are_refused_by_name(masked_lm, tmp_pat
     config = json.loads((tmp_path / "config.json").read_text()) | change
     (tmp_path / "config.json").write_text(json.dumps(config))
 
-    def load(at, option):
-        return load_masked_lm(at, option) if labels == "masked LM" else load_classifier(at, option, labels)
+    def load(at):
+        return load_masked_lm(at) if labels == "masked LM" else load_classifier(at, labels)
 
     assert words in refused(load, tmp_path)
 
@@ -211,7 +211,7 @@ def test_weights_that_are_no_numbers_are_refused(classifier, change, words, labe
         stored = load_file(file)
         if change is integers or "bert.encoder.layer.1.output.dense.weight" in stored:
             save_file(change(stored), file, {"format": "pt"})
-    assert words in refused(lambda at, option: load_classifier(at, option, labels, 0), classifier)
+    assert words in refused(lambda at: load_classifier(at, labels, 0), classifier)
 
 
 def test_an_adapter_that_is_not_finite_is_refused(adapter):
@@ -226,11 +226,11 @@ def test_layers_that_a_file_lacks_or_has_beside_those_of_the_config_are_refused_
 ):
     """A `BertModel` is saved without the encoder's name."""
     BertModel(Student(2, 128).config(WORDS)).save_pretrained(tmp_path)
-    assert load_classifier(at(tmp_path), "--start", LABELS, 0).config.num_hidden_layers == 2
+    assert load_classifier(at(tmp_path), LABELS, 0).config.num_hidden_layers == 2
     config = json.loads((tmp_path / "config.json").read_text())
     for layers, words in ((1, "also have"), (3, "they lack")):
         (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers}))
-        assert words in refused(lambda at, option: load_classifier(at, option, LABELS, 0), tmp_path)
+        assert words in refused(lambda at: load_classifier(at, LABELS, 0), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_an_encoder_of_any_family_starts_a_classifier_and_half_of_one_does_not(k
         sizes = {"vocab_size": 50, "d_model": 16, "n_layer": 2, "n_head": 2}
     config = getattr(transformers, f"{kind}Config")(**sizes)
     getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path)
-    assert load_classifier(at(tmp_path), "--start", ("a", "b", "c"), 0).config.num_labels == 3
+    assert load_classifier(at(tmp_path), ("a", "b", "c"), 0).config.num_labels == 3
     stored = load_file(tmp_path / "model.safetensors")
     (dropped, *_) = [name for name in stored if ".1." in name or "albert_layers.0" in name]
     save_file(
@@ -252,7 +252,7 @@ def test_an_encoder_of_any_family_starts_a_classifier_and_half_of_one_does_not(k
         tmp_path / "model.safetensors",
         {"format": "pt"},
     )
-    told = refused(lambda at, option: load_classifier(at, option, LABELS, 0), tmp_path)
+    told = refused(lambda at: load_classifier(at, LABELS, 0), tmp_path)
     assert f"they lack {dropped}" in told.replace(f"{base_of(kind)}.", "")
 
 
@@ -282,7 +282,7 @@ def adapter(classifier, tmp_path):
 @pytest.mark.parametrize("labels", [None, LABELS], ids=["teacher", "start"])
 def test_an_adapter_is_merged_into_the_model_that_it_belongs_to(adapter, labels):
     folder, logits = adapter
-    model = load_classifier(at(folder), "--start", labels, 0)
+    model = load_classifier(at(folder), labels, 0)
     assert type(model) is BertForSequenceClassification
     assert all(weights.requires_grad for weights in model.parameters())
     torch.testing.assert_close(model.eval()(torch.arange(5, 20)[None]).logits, logits)
@@ -297,11 +297,13 @@ def test_an_adapter_without_its_weights_or_its_model_is_refused(adapter, classif
     assert "missing adapter keys" in refused(load_classifier, folder)
     save_file(whole, folder / "adapter_model.safetensors", {"format": "pt"})
     (classifier / "config.json").unlink()
-    with pytest.raises(SourceError, match=r"--start .*adapter, an adapter of .*classifier: cannot be loaded"):
-        load_classifier(at(folder), "--start")
+    with pytest.raises(
+        SourceError, match=r"`start.weights` .*loaded as a classifier for the adapter .*adapter "
+    ):
+        load_classifier(at(folder))
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(SourceError, match="expected the weights of an adapter"):
-        load_classifier(at(folder), "--start")
+        load_classifier(at(folder))
 
 
 def test_a_head_that_is_neither_in_the_adapter_nor_in_its_model_is_refused(masked_lm, tmp_path):
@@ -312,7 +314,7 @@ def test_a_head_that_is_neither_in_the_adapter_nor_in_its_model_is_refused(maske
         str(tmp_path)
     )
     with pytest.raises(LabelError, match=r"no weights for bert\.pooler\.dense\.bias, .*classifier"):
-        load_classifier(at(tmp_path), "--teacher")
+        load_classifier(at(tmp_path))
 
 
 @pytest.mark.parametrize("config", ['{"model_type": "no-such-model"}', '{"model_', "{}"])
@@ -342,47 +344,47 @@ def test_a_models_own_code_is_not_run_unless_asked_for(classifier, load, tmp_pat
     }
     (classifier / "config.json").write_text(json.dumps(config))
     with pytest.raises(SourceError) as refusal:
-        load(at(classifier), "--start")
-    assert str(refusal.value).startswith(f"--start {classifier}: ")
-    assert "trust-remote-code" in str(refusal.value)
+        load(at(classifier))
+    assert str(refusal.value).startswith(f"`start.weights` {classifier}: ")
+    assert "`trust_remote_code`" in str(refusal.value)
     assert not ran.exists()
     # The guard is what kept the code from running: with leave it does.
-    assert load(at(classifier), "--start", trust_remote_code=True).config.model_type == "own"
+    assert load(at(classifier), trust_remote_code=True).config.model_type == "own"
     assert ran.exists()
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
-    assert "tokenizer" in refused(load_tokenizer, tmp_path, "--corpus.tokenizer")
+    assert "tokenizer" in refused(load_tokenizer, tmp_path)
 
 
 def test_a_model_without_its_vocabulary_has_no_tokenizer(masked_lm):
     with pytest.raises(SourceError, match=r"expected a vocabulary .*, found none; name a tokenizer"):
-        load_tokenizer(at(masked_lm), "--corpus.tokenizer")
+        load_tokenizer(at(masked_lm))
 
 
 def test_a_broken_tokenizer_is_refused(toy_folder, tmp_path):
     for file in (toy_folder / "tokenizer").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[:40])
-    refused(load_tokenizer, tmp_path, "--corpus.tokenizer")
+    refused(load_tokenizer, tmp_path)
 
 
 def test_a_tokenizer_file_that_lacks_its_parts_is_refused(tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_text("{}")
-    refused(load_tokenizer, tmp_path, "--corpus.tokenizer")
+    refused(load_tokenizer, tmp_path)
 
 
 def test_the_toy_tokenizer_is_loaded_as_it_lies(toy_folder, toy_tokenizer):
-    loaded = load_tokenizer(at(toy_folder / "tokenizer"), "--corpus.tokenizer")
+    loaded = load_tokenizer(at(toy_folder / "tokenizer"))
     assert loaded.get_vocab() == toy_tokenizer.get_vocab()
     assert loaded.is_fast
 
 
 def test_a_tokenizer_larger_than_the_embedding_is_refused(toy_tokenizer):
     words = len(toy_tokenizer)
-    check_fit(new_classifier(Student(2, 128), words, LABELS, 0), toy_tokenizer, 512, "--max-length")
+    check_fit(new_classifier(Student(2, 128), words, LABELS, 0), toy_tokenizer, max_length=512)
     with pytest.raises(TokenizerError) as refusal:
-        check_fit(new_classifier(Student(2, 128), words - 1, LABELS, 0), toy_tokenizer, 128, "--max-length")
+        check_fit(new_classifier(Student(2, 128), words - 1, LABELS, 0), toy_tokenizer, max_length=128)
     message = str(refusal.value)
     assert f"expected a tokenizer of at most {words - 1} words" in message
     assert f"with {words};" in message
@@ -391,17 +393,17 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(toy_tokenizer):
 
 def test_a_word_beyond_the_embedding_is_refused_however_few_there_are():
     tokenizer = BertTokenizer(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "a": 9})
-    check_fit(new_classifier(Student(2, 128), 10, LABELS, 0), tokenizer, 512, "--max-length")
+    check_fit(new_classifier(Student(2, 128), 10, LABELS, 0), tokenizer, max_length=512)
     with pytest.raises(TokenizerError, match="with 10;"):
-        check_fit(new_classifier(Student(2, 128), 9, LABELS, 0), tokenizer, 512, "--max-length")
+        check_fit(new_classifier(Student(2, 128), 9, LABELS, 0), tokenizer, max_length=512)
 
 
 def test_texts_longer_than_the_models_positions_are_refused_by_the_option(toy_tokenizer):
     model = new_classifier(Student(2, 128), len(toy_tokenizer), LABELS, 0)
     with pytest.raises(
-        SettingsError, match=r"--max-length 513 is longer than the model's 512 .*; give at most 512"
+        SettingsError, match=r"`max_length` 513 is longer than the model's 512 .*; give at most 512"
     ):
-        check_fit(model, toy_tokenizer, 513, "--max-length")
+        check_fit(model, toy_tokenizer, max_length=513)
 
 
 def test_positions_that_stand_for_padding_are_not_counted(toy_tokenizer):
@@ -415,9 +417,9 @@ def test_positions_that_stand_for_padding_are_not_counted(toy_tokenizer):
             max_position_embeddings=34,
         )
     )
-    check_fit(model, toy_tokenizer, 32, "--max-length")
+    check_fit(model, toy_tokenizer, max_length=32)
     model(input_ids=torch.full((1, 32), 5))
     with pytest.raises(SettingsError, match="longer than the model's 32 positions"):
-        check_fit(model, toy_tokenizer, 33, "--max-length")
+        check_fit(model, toy_tokenizer, max_length=33)
     with pytest.raises((IndexError, RuntimeError)):
         model(input_ids=torch.full((1, 33), 5))

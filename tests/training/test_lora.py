@@ -90,7 +90,7 @@ def _saved(folder: Path, model: Any) -> Location:
 
 
 def _load(at: Location, seed: int = 1) -> Any:
-    return load_classifier(at, "--start.weights", ("no", "yes"), seed)
+    return load_classifier(at, ("no", "yes"), seed)
 
 
 def _shaken(model: PeftModel) -> PeftModel:

@@ -237,7 +237,7 @@ def test_a_teacher_of_another_kind_reads_the_text_with_its_own_tokenizer(texts, 
     teacher = DistilBertForSequenceClassification(config).eval()
     folder = tmp_path / "store"
     folder.mkdir()
-    label_rows(teacher, row_encoder(teacher, tokenizer, 32, "-"), texts, [1, 0], LABEL, folder)
+    label_rows(teacher, row_encoder(teacher, tokenizer, 32), texts, [1, 0], LABEL, folder)
     found = SoftLabels.open(folder)
     np.testing.assert_allclose(found.logits, one_by_one(teacher, tokenizer, texts)[:, [1, 0]], atol=1e-5)
     found.check_belongs(texts)
@@ -424,7 +424,7 @@ def count(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 teacher.register_forward_hook(count)
 settings = Label(max_length=32, batch_tokens=512, shard_rows=32)
-encoder = row_encoder(teacher, AutoTokenizer.from_pretrained(tokenizer), 32, "--max-length")
+encoder = row_encoder(teacher, AutoTokenizer.from_pretrained(tokenizer), 32)
 label_rows(teacher, encoder, texts, [0, 1, 2], settings, folder)
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 from wellread_hf.data.files import LONGEST_TEXT
 from wellread_hf.data.tables import open_table
 from wellread_hf.errors import DataError, SettingsError, nearest
-from wellread_hf.store.places import Location, locate
+from wellread_hf.store.places import Location
 
 # Rows that are looked at before anything runs: a second of reading here, little to fetch from the Hub.
 _CHECKED = 100_000
@@ -62,10 +62,6 @@ class Source:
             raise SettingsError(f"source {spec!r}: expected a number of rows of at least 1, got {rows!r}")
         return cls(name=name, columns=columns, rows=None if rows is None else int(rows), **given)
 
-    def locate(self, option: str, memory: Path | None = None) -> Location:
-        """Finds the source; see `locations.locate`."""
-        return locate(self.name, "dataset", option, revision=self.revision, memory=memory)
-
     def texts(self, location: Location) -> Iterator[tuple[str, ...]]:
         """Yields each row's texts, one a column, in order, holding one batch of rows at a time.
 
@@ -75,7 +71,7 @@ class Source:
         """
         rows = open_table(location, self.config, self.split, self.columns[0]).rows()
         for number, row in enumerate(islice(rows, self.rows), start=1):
-            yield tuple(checked_text(row, column, number, self.name, ",column=") for column in self.columns)
+            yield tuple(checked_text(row, column, number, self.name) for column in self.columns)
 
 
 @lru_cache(maxsize=64)
@@ -117,7 +113,7 @@ def _name_and_options(spec: str) -> tuple[str, list[str]]:
     return ",".join(parts[:count]).strip(), [part.strip() for part in parts[count:]]
 
 
-def checked_text(row: Mapping[str, Any], column: str, number: int, name: str, option: str) -> str:
+def checked_text(row: Mapping[str, Any], column: str, number: int, name: str) -> str:
     """Returns a row's text.
 
     Args:
@@ -125,15 +121,15 @@ def checked_text(row: Mapping[str, Any], column: str, number: int, name: str, op
         column: Where its text is.
         number: Its number, from 1, for the message.
         name: Name of the data for the message.
-        option: What comes before the column where it is named.
 
     Raises:
         DataError: The column is missing, or holds no text, or a text with a NUL.
     """
     if column not in row:
+        best = nearest(column, row, 1)
         raise DataError(
-            f"{name}: expected a text column {column!r}, found {', '.join(map(repr, row))}; "
-            f"name the column with {option}{nearest(column, row, 1)}"
+            f"{name}: expected a text column {column!r}, found {', '.join(map(repr, row))}; name the column, "
+            f"with ,column={best} after a source, or `task.columns` {best}"
         )
     text = row[column]
     if not isinstance(text, str):

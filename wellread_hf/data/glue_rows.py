@@ -56,7 +56,7 @@ def load_glue_rows(name: str, split: str, location: Location) -> GlueRows:
     index: list[int] = []
     labels: list[Any] = []
     for number, row in enumerate(open_table(location, rows.config, split).rows(), start=1):
-        texts.append(tuple(checked_text(row, column, number, where, "") for column in facts.columns))
+        texts.append(tuple(checked_text(row, column, number, where) for column in facts.columns))
         index.append(_index(row, number, where))
         if split == rows.dev:
             labels.append(_cell(row, "label", where))

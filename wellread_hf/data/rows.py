@@ -21,7 +21,7 @@ from wellread_hf.data.corpus import Source, checked_text
 from wellread_hf.data.several_classes import each_label, indicators, list_of, list_of_columns
 from wellread_hf.data.tables import Table, open_table, split_names
 from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
-from wellread_hf.settings import Task
+from wellread_hf.settings import Task, Transfer
 from wellread_hf.store.places import Location
 from wellread_hf.store.progress import tell
 from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts, nearest_task
@@ -163,27 +163,27 @@ def report_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
     return counts
 
 
-def check_draw(rows: int, count: int | None, option: str) -> None:
+def check_draw(rows: int, settings: Task | Transfer) -> None:
     """Refuses to draw more rows than there are, or from none.
 
     Raises:
-        DataError: There are fewer than `count`, or none.
+        DataError: There are fewer than the settings draw, or none.
     """
     if not rows:
         raise DataError("expected rows, found none; check the names of files and splits")
+    setting, count, _ = _draw(settings)
     if count is not None and count > rows:
-        raise DataError(f"{option} {count}: there are {rows} rows to draw from; give at most that many")
+        raise DataError(f"`{setting}` {count}: there are {rows} rows to draw from; give at most that many")
 
 
-def draw_rows(rows: Rows, count: int | None, seed: int, option: str) -> Rows:
-    """Draws `count` rows with a seed, keeping their order; all of them where `count` is None.
-
-    Errors name the command-line `option` that `count` came from.
+def draw_rows(rows: Rows, settings: Task | Transfer) -> Rows:
+    """Draws the number of rows that a task or a transfer set asks for, keeping their order.
 
     Raises:
-        DataError: There are fewer than `count`, or none.
+        DataError: As from `check_draw`.
     """
-    check_draw(len(rows.texts), count, option)
+    check_draw(len(rows.texts), settings)
+    _, count, seed = _draw(settings)
     if count is None:
         return rows
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
@@ -191,6 +191,13 @@ def draw_rows(rows: Rows, count: int | None, seed: int, option: str) -> Rows:
         texts=[rows.texts[index] for index in chosen],
         labels=None if rows.labels is None else rows.labels[chosen],
     )
+
+
+def _draw(settings: Task | Transfer) -> tuple[str, int | None, int]:
+    """Returns the setting that says how many rows to draw, their number (None: all), and the seed."""
+    if isinstance(settings, Task):
+        return "task.train_rows", settings.train_rows, settings.train_seed
+    return "transfer.rows", settings.rows, settings.seed
 
 
 def check_columns(source: Source, columns: Sequence[str]) -> None:
@@ -284,9 +291,7 @@ def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str, lab
     labels: list[Any] = []
     joined: list[str] = []
     for number, row in enumerate(table.rows(), start=1):
-        texts.append(
-            tuple(checked_text(row, column, number, name, "`task.columns` ") for column in facts.columns)
-        )
+        texts.append(tuple(checked_text(row, column, number, name) for column in facts.columns))
         if facts.multi_label and task.label not in row:
             joined = task.label.split("+")
         missing = [column for column in joined or [task.label] if column not in row]

@@ -170,7 +170,7 @@ def _claims(card: Path, model: Any, tokenizer: Any, data: str, max_length: int) 
         loaded = load_task(Task(name=task, data=data), [locate(data, "dataset", "`data`")])
         # A model of fewer positions was trained on shorter rows than the default.
         length = min(max_length, positions_of(model) or max_length)
-        encoder = row_encoder(model, tokenizer, length, "`max_length`")
+        encoder = row_encoder(model, tokenizer, length)
         return logits_in_order(model, encode(loaded.validation.texts, encoder)), loaded.validation.labels
 
     for result in results:

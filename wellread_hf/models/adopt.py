@@ -42,12 +42,11 @@ SENTENCES = (
 )
 
 
-def load_released(location: Location, option: str, pickle: bool) -> tuple["PreTrainedModel", list[str]]:
+def load_released(location: Location, pickle: bool) -> tuple["PreTrainedModel", list[str]]:
     """Loads a BERT in fp32 with the heads that it was released with, every weight from the source.
 
     Args:
         location: Where it lies.
-        option: The command-line option that named it.
         pickle: Read a `pytorch_model.bin` where there are no safetensors.
 
     Returns:
@@ -63,10 +62,10 @@ def load_released(location: Location, option: str, pickle: bool) -> tuple["PreTr
 
     from wellread_hf.models.weights import check_weights, loading
 
-    config = read_config(location, option)
-    weights = _weights(location, option, pickle)
+    config = read_config(location)
+    weights = _weights(location, pickle)
     kind: Any = BertForPreTraining if weights.keys() >= set(NEXT_SENTENCE) else BertForMaskedLM
-    with loading(location, option, "model"):
+    with loading(location, "model"):
         model, info = kind.from_pretrained(
             None,
             config=BertConfig.from_dict(config),
@@ -81,7 +80,7 @@ def load_released(location: Location, option: str, pickle: bool) -> tuple["PreTr
         ):
             if names:
                 raise SourceError(
-                    f"{option} {location.name}: expected the weights of a BERT of "
+                    f"{location}: expected the weights of a BERT of "
                     f"{config['num_hidden_layers']} layers with its masked-LM head, got {said} "
                     f"{', '.join(sorted(names)[:3])}"
                     f"{', ...' if len(names) > 3 else ''}; take the checkpoint as it came out of pre-training"
@@ -90,43 +89,42 @@ def load_released(location: Location, option: str, pickle: bool) -> tuple["PreTr
     return model, sorted(info["unexpected_keys"])
 
 
-def _weights(location: Location, option: str, pickle: bool) -> dict[str, "Tensor"]:
+def _weights(location: Location, pickle: bool) -> dict[str, "Tensor"]:
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = fetch(location, SAFETENSORS, option)
+    path = fetch(location, SAFETENSORS)
     if path is not None:
         try:
             return load_file(path)
         except SafetensorError as error:
             raise SourceError(
-                f"{option} {location.name}: {SAFETENSORS} cannot be read ({error}); fetch it again"
+                f"{location}: {SAFETENSORS} cannot be read ({error}); fetch it again"
             ) from error
     if not pickle:
         raise SourceError(
-            f"{option} {location.name}: expected weights in {SAFETENSORS}, found none; name a revision that "
+            f"{location}: expected weights in {SAFETENSORS}, found none; name a revision that "
             f"has them (the Hub's converter leaves them at NAME@refs/pr/N), or give `pickle` to read {PICKLE}"
         )
     # transformers would read it as well, but also starts a conversion by a service on the network.
-    path = fetch(location, PICKLE, option)
+    path = fetch(location, PICKLE)
     if path is None:
         raise SourceError(
-            f"{option} {location.name}: expected weights in {SAFETENSORS} or {PICKLE}, found neither; check "
-            "the name"
+            f"{location}: expected weights in {SAFETENSORS} or {PICKLE}, found neither; check the name"
         )
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged pickle raises anything; one that would run code is refused by torch.
         raise SourceError(
-            f"{option} {location.name}: expected {PICKLE} to hold tensors alone, and it cannot be read "
+            f"{location}: expected {PICKLE} to hold tensors alone, and it cannot be read "
             f"so ({' '.join(str(error).split())[:200]}); fetch it again, or name a revision with "
             f"{SAFETENSORS}"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise SourceError(
-            f"{option} {location.name}: expected {PICKLE} to hold tensors by name, got something else; use a "
+            f"{location}: expected {PICKLE} to hold tensors by name, got something else; use a "
             f"revision with {SAFETENSORS}"
         )
     return found

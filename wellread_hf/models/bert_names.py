@@ -21,36 +21,34 @@ def layer_weight(layer: int, rest: str) -> str:
     return f"bert.encoder.layer.{layer}.{rest}"
 
 
-def read_config(location: Location, option: str) -> dict[str, Any]:
+def read_config(location: Location) -> dict[str, Any]:
     """Reads the config of a BERT without loading torch, so that a plan can ask for it.
 
     Raises:
         SourceError: There is none, or it describes no stock BERT.
     """
-    path = fetch(location, "config.json", option)
+    path = fetch(location, "config.json")
     if path is None:
         raise SourceError(
-            f"{option} {location.name}: expected a model with a config.json, found none; give a Hub id, "
+            f"{location}: expected a model with a config.json, found none; give a Hub id, "
             "or the folder that holds it"
         )
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
-        raise SourceError(
-            f"{option} {location.name}: config.json is not JSON ({error}); fetch it again"
-        ) from error
+        raise SourceError(f"{location}: config.json is not JSON ({error}); fetch it again") from error
     config: dict[str, Any] = found if isinstance(found, dict) else {}
     # A release from before there was `model_type` is a BERT like the others.
     kind = config.get("model_type", "bert")
     if kind != "bert" or "auto_map" in config:
         own = " with code of its own" if kind == "bert" else ""
         raise SourceError(
-            f"{option} {location.name}: expected a stock BERT, got model_type {kind}{own}; recipes take "
+            f"{location}: expected a stock BERT, got model_type {kind}{own}; recipes take "
             "other models as they are, by `start.weights`"
         )
     if unsaid := [size for size in _SIZES if size not in config]:
         raise SourceError(
-            f"{option} {location.name}: expected a config.json with {', '.join(_SIZES)}, got none for "
+            f"{location}: expected a config.json with {', '.join(_SIZES)}, got none for "
             f"{', '.join(unsaid)}; take the one that was released with the weights"
         )
     return config

@@ -38,7 +38,6 @@ class RowEncoder:
         pad_id: Id that fills short rows.
         segments_from: Texts a row from which on the model is given segments; 0: it knows none.
         pad_left: Padding comes before the row, for a model that reads the last position.
-        option: The command-line option that gave `max_length`.
         positions: Tokens that the model can take; None where nothing limits them.
     """
 
@@ -47,7 +46,6 @@ class RowEncoder:
     pad_id: int
     segments_from: int = 1
     pad_left: bool = False
-    option: str = "`max_length`"
     positions: int | None = None
 
     def gives_segments(self, texts: Sequence[tuple[str, ...]]) -> bool:
@@ -55,20 +53,19 @@ class RowEncoder:
         return bool(texts) and 0 < self.segments_from <= len(texts[0])
 
 
-def row_encoder(model: Any, tokenizer: Any, max_length: int, option: str) -> RowEncoder:
+def row_encoder(model: Any, tokenizer: Any, max_length: int) -> RowEncoder:
     """Fits model and tokenizer to each other: the config decides on segments, padding and positions.
 
     Args:
         model: Any sequence classifier; its config gets the tokenizer's padding id if it has none.
         tokenizer: Its tokenizer; gets the model's padding token and side if it has none, or another side.
         max_length: Tokens a row.
-        option: The command-line option that gave `max_length`.
 
     Raises:
         TokenizerError: The tokenizer has more words than the model, or neither has a padding token.
         SettingsError: `max_length` is over the model's positions.
     """
-    check_fit(model, tokenizer, max_length, option)
+    check_fit(model, tokenizer, max_length=max_length)
     pad_id = _pad_id(model, tokenizer)
     # XLNet's classifier reads the last position.
     pad_left = getattr(model.config, "summary_type", None) == "last"
@@ -80,7 +77,6 @@ def row_encoder(model: Any, tokenizer: Any, max_length: int, option: str) -> Row
         pad_id=pad_id,
         segments_from=_segments_from(model),
         pad_left=pad_left,
-        option=option,
         positions=positions_of(model),
     )
 
@@ -290,7 +286,7 @@ def _write(path: Path, rows: EncodedRows) -> None:
 
 
 def report_cut(rows: EncodedRows, encoder: RowEncoder, which: str) -> None:
-    """Says how many rows were cut, and which option keeps them whole.
+    """Says how many rows were cut, and which `max_length` keeps them whole.
 
     Args:
         rows: The rows.
@@ -300,7 +296,7 @@ def report_cut(rows: EncodedRows, encoder: RowEncoder, which: str) -> None:
     if not rows.cut:
         return
     most = rows.longest if encoder.positions is None else min(rows.longest, encoder.positions)
-    remedy = f"; {encoder.option} {most} keeps " + (
+    remedy = f"; `max_length` {most} keeps " + (
         "them whole" if most == rows.longest else f"as much as the model can take of {rows.longest:,}"
     )
     tell(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wellread_hf.errors import SourceError, library_errors_as
 from wellread_hf.models.encode import EncodedRows, PadCollator, RowEncoder, encode
+from wellread_hf.store.places import Location
 from wellread_hf.store.progress import bar
 
 _BATCH_TOKENS = 8192
@@ -96,23 +97,23 @@ def logits_of(
     return logits_and_states_of(model, encoded, rows, batch_tokens, shown)[0]
 
 
-def check_reads(model: Any, texts: Sequence[tuple[str, ...]], encoder: RowEncoder, who: str) -> None:
+def check_reads(model: Any, texts: Sequence[tuple[str, ...]], encoder: RowEncoder, at: Location) -> None:
     """Lets a classifier read a few rows, so that what it cannot do shows before anything long starts.
 
     Args:
         model: The classifier; put into evaluation mode.
         texts: One or two texts a row.
         encoder: How it reads them.
-        who: What errors call it.
+        at: Where it was loaded from.
 
     Raises:
         SourceError: It fails, or does not give a row of logits for each row.
     """
-    with library_errors_as(SourceError, f"{who}: expected a classifier of texts, and it cannot read one"):
+    with library_errors_as(SourceError, f"{at}: expected a classifier of texts, and it cannot read one"):
         found = logits_in_order(model, encode(texts, encoder)).shape
     if found != (len(texts), model.config.num_labels):
         raise SourceError(
-            f"{who}: expected logits of shape {(len(texts), model.config.num_labels)}, rows and classes, got "
+            f"{at}: expected logits of shape {(len(texts), model.config.num_labels)}, rows and classes, got "
             f"{found}; take a sequence classifier"
         )
 

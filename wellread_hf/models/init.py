@@ -25,7 +25,7 @@ def spread_layers(wanted: int, there: int) -> tuple[int, ...]:
     return tuple(1 + place * there // wanted for place in range(wanted))
 
 
-def check_layers(numbers: Sequence[int], there: int, option: str) -> None:
+def check_layers(numbers: Sequence[int], there: int) -> None:
     """Refuses numbers of layers that the source does not have.
 
     Raises:
@@ -34,7 +34,7 @@ def check_layers(numbers: Sequence[int], there: int, option: str) -> None:
     outside = [number for number in numbers if not 1 <= number <= there]
     if outside:
         raise SettingsError(
-            f"{option}: expected layers of the source, numbered 1 to {there}, got "
+            f"expected layers of the source (`layers`, or as many as `student` has), 1 to {there}, got "
             f"{', '.join(map(str, outside))}; take fewer or other layers, or a deeper source"
         )
 

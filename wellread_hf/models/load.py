@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 def load_tokenizer(
     location: Location,
-    option: str,
     config: "PreTrainedConfig | None" = None,
     trust_remote_code: bool = False,
 ) -> "PreTrainedTokenizerFast":
@@ -25,7 +24,6 @@ def load_tokenizer(
 
     Args:
         location: Where it lies.
-        option: The command-line option that named it.
         config: The model's config, where the one that lies there does not say what it is of.
         trust_remote_code: Run the source's own code.
 
@@ -34,14 +32,14 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
-    with loading(location, option, "tokenizer"):
+    with loading(location, "tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(
             location.name, revision=location.revision, config=config, trust_remote_code=trust_remote_code
         )
     # transformers makes one up where a BERT's config.json lies alone: five special tokens and no word.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise SourceError(
-            f"{option} {location.name}: cannot be loaded as a tokenizer: expected a vocabulary "
+            f"{location}: cannot be loaded as a tokenizer: expected a vocabulary "
             "(tokenizer.json or vocab.txt), found none; name a tokenizer that has one"
         )
     return tokenizer  # type: ignore[no-any-return]  # transformers allows for slow ones too
@@ -49,7 +47,6 @@ def load_tokenizer(
 
 def load_masked_lm(
     location: Location,
-    option: str,
     seed: int = 0,
     trust_remote_code: bool = False,
     trained: bool = False,
@@ -61,12 +58,10 @@ def load_masked_lm(
             it needs code of its own; or the source has no head although it should be `trained`.
     """
     torch.manual_seed(seed)
-    model, info = load_whole(
-        "AutoModelForMaskedLM", location, option, "model", trust_remote_code=trust_remote_code
-    )
+    model, info = load_whole("AutoModelForMaskedLM", location, "model", trust_remote_code=trust_remote_code)
     if trained and (lacking := sorted(info["missing_keys"])):
         raise SourceError(
-            f"{option} {location.name}: expected a trained masked LM, but it has no weights for "
+            f"{location}: expected a trained masked LM, but it has no weights for "
             f"{', '.join(lacking[:3])}; name one that was pre-trained, and not fine-tuned since "
             "(recipes/pretrain.py)"
         )
@@ -74,7 +69,7 @@ def load_masked_lm(
 
 
 def load_bert(
-    location: Location, option: str, seed: int, kind: Literal["BertForMaskedLM", "BertForPreTraining"]
+    location: Location, seed: int, kind: Literal["BertForMaskedLM", "BertForPreTraining"]
 ) -> tuple[Any, list[str], list[str]]:
     """Loads a stock BERT in fp32; heads and a pooler that the source lacks are new, drawn with `seed`.
 
@@ -86,15 +81,14 @@ def load_bert(
     """
     from transformers import BertConfig
 
-    config = read_config(location, option)
+    config = read_config(location)
     torch.manual_seed(seed)
-    model, info = load_whole(kind, location, option, "model", config=BertConfig.from_dict(config))
+    model, info = load_whole(kind, location, "model", config=BertConfig.from_dict(config))
     return model, sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
 
 
 def load_classifier(
     location: Location,
-    option: str,
     labels: tuple[str, ...] | None = None,
     seed: int | None = None,
     trust_remote_code: bool = False,
@@ -104,7 +98,6 @@ def load_classifier(
 
     Args:
         location: Where it lies.
-        option: The command-line option that named it.
         labels: Class names for a classifier to be trained (empty: regression); its head, where the
             source has none of that size, is new and drawn with `seed`. None takes the source's own
             head as it is.
@@ -120,11 +113,10 @@ def load_classifier(
     head: dict[str, Any] = {} if labels is None else _head(labels, multi_label)
     if seed is not None:
         torch.manual_seed(seed)
-    load = load_merged if is_adapter(location, option) else load_whole
+    load = load_merged if is_adapter(location) else load_whole
     model, info = load(
         "AutoModelForSequenceClassification",
         location,
-        option,
         "classifier",
         new_head=labels is not None,
         trust_remote_code=trust_remote_code,
@@ -133,16 +125,16 @@ def load_classifier(
     lacking = sorted(info["missing_keys"])
     if labels is None and lacking:
         raise LabelError(
-            f"{option} {location.name}: expected a trained classifier, but it has no weights for "
+            f"{location}: expected a trained classifier, but it has no weights for "
             f"{', '.join(lacking[:3])}; fine-tune it first (recipes/teacher.py)"
         )
     if labels is not None and getattr(model, "_hf_peft_config_loaded", False):
         raise SourceError(
-            f"{option} {location.name}: expected a model to start from, got one with an adapter beside it; "
+            f"{location}: expected a model to start from, got one with an adapter beside it; "
             "merge the two first (peft's merge_and_unload, then save_pretrained)"
         )
     if any(".pooler." in name for name in lacking):
-        tell(f"{option} {location.name}: it has no pooler; the student's is new, drawn with the seed")
+        tell(f"{location}: it has no pooler; the student's is new, drawn with the seed")
     return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
 
 
@@ -175,12 +167,17 @@ def _head(labels: tuple[str, ...], multi_label: bool) -> dict[str, Any]:
     }
 
 
-def check_fit(model: "PreTrainedModel", tokenizer: Any, length: int, option: str) -> None:
+def check_fit(model: "PreTrainedModel", tokenizer: Any, **lengths: int) -> None:
     """Refuses a tokenizer or a length that the model's embeddings have no rows for.
+
+    Args:
+        model: Any.
+        tokenizer: The one that cuts its texts.
+        **lengths: Tokens a row, by the setting that gives them, e.g. `max_length`.
 
     Raises:
         TokenizerError: The tokenizer has more words than the model.
-        SettingsError: `length` is over the model's positions.
+        SettingsError: A length is over the model's positions.
     """
     # CANINE reads characters, and has no vocabulary.
     known = getattr(model.config.get_text_config(), "vocab_size", None)
@@ -190,13 +187,15 @@ def check_fit(model: "PreTrainedModel", tokenizer: Any, length: int, option: str
         raise TokenizerError(
             f"expected a tokenizer of at most {known} words, the size of the model's "
             f"embedding, got {tokenizer.name_or_path} with {words}; take the tokenizer that "
-            "belongs to the model (leave out the option that names another)"
+            "belongs to the model (leave out the setting that names another)"
         )
     positions = positions_of(model)
-    if positions is not None and length > positions:
-        raise SettingsError(
-            f"{option} {length} is longer than the model's {positions} positions; give at most {positions}"
-        )
+    for setting, length in lengths.items():
+        if positions is not None and length > positions:
+            raise SettingsError(
+                f"`{setting}` {length} is longer than the model's {positions} positions; give at most "
+                f"{positions}"
+            )
 
 
 def positions_of(model: "PreTrainedModel") -> int | None:

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,17 @@ _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 @contextmanager
-def loading(location: Location, option: str, what: str) -> Iterator[None]:
+def loading(location: Location, what: str) -> Iterator[None]:
     """Turns any error of loading in the block into one sentence.
 
     Args:
         location: From where.
-        option: The command-line option that named it.
         what: What is loaded, e.g. `model`.
 
     Raises:
         SourceError: It cannot be loaded.
     """
-    subject = f"{option} {location.name}: cannot be loaded as a {what} (safetensors only)"
+    subject = f"{location}: cannot be loaded as a {what} (safetensors only)"
     with library_errors_as(SourceError, subject):
         try:
             yield
@@ -41,14 +41,14 @@ def loading(location: Location, option: str, what: str) -> Iterator[None]:
             said = cause(error)
             if "trust_remote_code" in said:
                 raise SourceError(
-                    f"{option} {location.name}: expected a {what} of an architecture that transformers has, "
+                    f"{location}: expected a {what} of an architecture that transformers has, "
                     "got one with code of its own, which is not run unless asked for; read that code, and if "
                     "you trust it give `trust_remote_code`"
                 ) from error
             if re.search(r"(no|a) file named model\.safetensors", said):
                 raise SourceError(
                     f"{subject}: it has no model.safetensors; name a revision that has one (the Hub's "
-                    "converter leaves it at NAME@refs/pr/N), or let recipes/adopt.py make one of a "
+                    "converter leaves it at NAME@refs/pr/N), or let recipes/adopt.py `pickle` make one of a "
                     "pre-trained BERT's pytorch_model.bin"
                 ) from error
             if isinstance(error, NotImplementedError):
@@ -61,14 +61,13 @@ def loading(location: Location, option: str, what: str) -> Iterator[None]:
 
 
 def load_whole(
-    kind: str, location: Location, option: str, what: str, new_head: bool = False, **more: Any
+    kind: str, location: Location, what: str, new_head: bool = False, **more: Any
 ) -> tuple[Any, dict[str, Any]]:
     """Loads a model in fp32; all its weights but those of heads and a pooler must be there and fit.
 
     Args:
         kind: A class of transformers.
         location: Where it lies.
-        option: The command-line option that named it.
         what: What is loaded, e.g. `classifier`.
         new_head: A head of another size is replaced by a new one.
         **more: For `from_pretrained`.
@@ -81,7 +80,7 @@ def load_whole(
     """
     import transformers
 
-    with loading(location, option, what):
+    with loading(location, what):
         model, info = getattr(transformers, kind).from_pretrained(
             location.name,
             revision=location.revision,
@@ -94,17 +93,17 @@ def load_whole(
         )
         check_weights(model, info, new_head)
         if getattr(model, "hf_quantizer", None) is None:
-            _check_types(_stored(location, option))
+            _check_types(_stored(location))
     return model, info
 
 
-def _stored(location: Location, option: str) -> list[Path]:
+def _stored(location: Location) -> list[Path]:
     """Returns the files that hold a model's weights."""
-    if (whole := fetch(location, _WEIGHTS, option)) is not None:
+    if (whole := fetch(location, _WEIGHTS)) is not None:
         return [whole]
-    index = fetch(location, f"{_WEIGHTS}.index.json", option)
+    index = fetch(location, f"{_WEIGHTS}.index.json")
     shards = set() if index is None else set(json.loads(index.read_text())["weight_map"].values())
-    return [path for shard in sorted(shards) if (path := fetch(location, shard, option)) is not None]
+    return [path for shard in sorted(shards) if (path := fetch(location, shard)) is not None]
 
 
 def _check_types(files: Sequence[Path]) -> None:
@@ -195,29 +194,29 @@ def _of_another_layer(name: str, prefix: str, expected: list[str]) -> bool:
     return stack and not layer
 
 
-def is_adapter(location: Location, option: str) -> bool:
+def is_adapter(location: Location) -> bool:
     """Tells whether there is an adapter (by peft) alone; one beside a whole model is left to transformers."""
-    adapter, model = (fetch(location, file, option) for file in (_ADAPTER_CONFIG, "config.json"))
+    adapter, model = (fetch(location, file) for file in (_ADAPTER_CONFIG, "config.json"))
     return adapter is not None and model is None
 
 
-def load_merged(
-    kind: str, location: Location, option: str, what: str, **more: Any
-) -> tuple[Any, dict[str, Any]]:
+def load_merged(kind: str, location: Location, what: str, **more: Any) -> tuple[Any, dict[str, Any]]:
     """Loads what an adapter belongs to, as `load_whole` does, and adds the adapter to its weights."""
-    folder = None if (path := fetch(location, _ADAPTER_WEIGHTS, option)) is None else path.parent
+    folder = None if (path := fetch(location, _ADAPTER_WEIGHTS)) is None else path.parent
     if folder is None:
         raise SourceError(
-            f"{option} {location.name}: expected the weights of an adapter in {_ADAPTER_WEIGHTS}, found "
+            f"{location}: expected the weights of an adapter in {_ADAPTER_WEIGHTS}, found "
             "none; save it again with save_pretrained"
         )
-    with loading(location, option, "PEFT adapter"):
+    with loading(location, "PEFT adapter"):
         from peft import PeftConfig, PeftModel
 
         config = PeftConfig.from_pretrained(str(folder))
-    base = Location(name=str(config.base_model_name_or_path), revision=config.revision, fingerprint="")
-    model, info = load_whole(kind, base, f"{option} {location.name}, an adapter of", what, **more)
-    with loading(location, option, "PEFT adapter"), warnings.catch_warnings():
+    base = replace(
+        location, name=str(config.base_model_name_or_path), revision=config.revision, fingerprint=""
+    )
+    model, info = load_whole(kind, base, f"{what} for the adapter {location.name}", **more)
+    with loading(location, "PEFT adapter"), warnings.catch_warnings():
         # peft goes on with random weights.
         warnings.filterwarnings("error", "Found missing adapter keys")
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)

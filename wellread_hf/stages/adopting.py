@@ -40,15 +40,15 @@ def adopt(
         from wellread_hf.models.load import check_fit, load_tokenizer
         from wellread_hf.models.save import save_model
 
-        model, left_out = load_released(source_at, "`sources`", pickle)
+        model, left_out = load_released(source_at, pickle)
         if tokenizer_at is None:
-            words = load_tokenizer(source_at, "`sources`", model.config)
+            words = load_tokenizer(source_at, model.config)
         else:
-            words = load_tokenizer(tokenizer_at, "`tokenizer`")
+            words = load_tokenizer(tokenizer_at)
         check_tokenizer(words, tokenizer or source)
         # A vocab.txt says nothing of lengths.
         words.model_max_length = min(words.model_max_length, model.config.max_position_embeddings)
-        check_fit(model, words, words.model_max_length, "`tokenizer`")
+        check_fit(model, words)
         with unchecked(stage.folder) as folder:
             save_model(model, words, folder)
             difference = parity(model, words, folder)
@@ -88,7 +88,7 @@ def _name(source: str, source_at: Location) -> str:
     # What a stage will make has no config yet, but it has a name.
     if source_at.fingerprint.startswith("stage:"):
         return short_name(source)
-    config = read_config(source_at, "`sources`")
+    config = read_config(source_at)
     size = config["num_hidden_layers"], config["hidden_size"]
     return next(
         (known.name for known in STUDENTS if (known.layers, known.hidden) == size), short_name(source)

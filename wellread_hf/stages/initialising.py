@@ -45,10 +45,10 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
         from wellread_hf.models.load import check_fit, load_bert
         from wellread_hf.models.save import save_model
 
-        source, new, left_out = load_bert(source_at, "`source`", settings.seed, "BertForMaskedLM")
+        source, new, left_out = load_bert(source_at, settings.seed, "BertForMaskedLM")
         words = _tokenizer(source_at, tokenizer_at, source.config)
         words.model_max_length = min(words.model_max_length, source.config.max_position_embeddings)
-        check_fit(source, words, words.model_max_length, "`tokenizer`")
+        check_fit(source, words)
         numbers: Sequence[int] = ()
         if settings.keep == "embeddings":
             assert student is not None  # Init asks for one
@@ -58,8 +58,7 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
             if student is not None:
                 check_width(source, student)
             numbers = _numbers(settings, student, source)
-            option = "`layers`" if settings.layers else f"`student` {student}"
-            check_layers(numbers, source.config.num_hidden_layers, option)
+            check_layers(numbers, source.config.num_hidden_layers)
             model = with_layers(source, numbers)
         save_model(model, words, stage.folder)
         return {
@@ -112,13 +111,13 @@ def _tokenizer(source_at: Location, other_at: Location | None, config: Any) -> A
     from wellread_hf.models.load import load_tokenizer
 
     if other_at is None:
-        return load_tokenizer(source_at, "`source`", config)
-    other = load_tokenizer(other_at, "`tokenizer`")
-    if any(fetch(source_at, file, "`source`") for file in _TOKENIZER_FILES):
-        own = load_tokenizer(source_at, "`source`", config)
+        return load_tokenizer(source_at, config)
+    other = load_tokenizer(other_at)
+    if any(fetch(source_at, file) for file in _TOKENIZER_FILES):
+        own = load_tokenizer(source_at, config)
         if own.get_vocab() != other.get_vocab():
             raise TokenizerError(
-                f"`tokenizer` {other_at.name}: expected the words of the source, whose embeddings are "
+                f"{other_at}: expected the words of the source, whose embeddings are "
                 f"taken, got another vocabulary than that of {source_at.name}; leave out `tokenizer`"
             )
     return other

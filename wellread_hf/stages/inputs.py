@@ -92,7 +92,7 @@ def check_task(task: Task, locations: Sequence[Location]) -> None:
     if any(map(is_to_be_made, locations)):
         facts_of(task)
         return
-    draw_rows(load_task(task, locations).train, task.train_rows, task.train_seed, "`task.train_rows`")
+    draw_rows(load_task(task, locations).train, task)
 
 
 def task_identity(task: Task, locations: Sequence[Location]) -> Mapping[str, Any]:
@@ -169,7 +169,7 @@ class TransferSet:
                     texts.append(row)
                     shown.update()
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
-        return draw_rows(Rows(texts, labels), self.transfer.rows, self.transfer.seed, "`transfer.rows`")
+        return draw_rows(Rows(texts, labels), self.transfer)
 
     def check(self, task: Task, task_at: Sequence[Location]) -> None:
         """Refuses sources that cannot be used with a task, before anything runs.
@@ -191,4 +191,4 @@ class TransferSet:
             counts.append(check_rows(source, location))
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):
-            check_draw(sum(known), self.transfer.rows, "`transfer.rows`")
+            check_draw(sum(known), self.transfer)

@@ -41,7 +41,7 @@ def label(
     transfer_set = TransferSet(transfer, running, after)
 
     def shape() -> Shape | None:
-        return shape_of(teacher_at, "`teacher`", after)
+        return shape_of(teacher_at, after)
 
     if settings.states and (expected := shape()) is not None:
         _check_depth(settings.states, expected.layers)
@@ -62,9 +62,9 @@ def label(
         from wellread_hf.training.soft_labels import label_rows
 
         own_code = settings.trust_remote_code
-        tokenizer = load_tokenizer(teacher_at, "`teacher`", trust_remote_code=own_code)
-        model = load_classifier(teacher_at, "`teacher`", trust_remote_code=own_code)
-        encoder = row_encoder(model, tokenizer, settings.max_length, "`label.max_length`")
+        tokenizer = load_tokenizer(teacher_at, trust_remote_code=own_code)
+        model = load_classifier(teacher_at, trust_remote_code=own_code)
+        encoder = row_encoder(model, tokenizer, settings.max_length)
         if settings.states:
             depth, width = model.config.num_hidden_layers, model.config.hidden_size
             _check_depth(settings.states, depth)
@@ -73,7 +73,7 @@ def label(
         facts = loaded.facts
         order = _order(model.config, facts, teacher_at, settings)
         model.to(PartialState().device)
-        check_reads(model, texts[:2], encoder, f"`teacher` {teacher_at.name}")
+        check_reads(model, texts[:2], encoder, teacher_at)
         reused = label_rows(model, encoder, texts, order, settings, stage.folder)
         outcome = {
             "rows": len(texts),
@@ -238,7 +238,7 @@ def stored_labels(folder: Path) -> Stage:
 
 def _check_teacher(teacher_at: Location, task: Task, task_at: Sequence[Location], settings: Label) -> None:
     """Refuses a teacher of another task, as far as its config and the rows are there already."""
-    config = config_of(teacher_at, "`teacher`")
+    config = config_of(teacher_at)
     # Loading explains better what is no classifier.
     named = config.get("architectures")
     if not str(named).endswith("ForSequenceClassification']") or any(map(is_to_be_made, task_at)):
@@ -247,7 +247,7 @@ def _check_teacher(teacher_at: Location, task: Task, task_at: Sequence[Location]
 
     from wellread_hf.data.rows import load_task
 
-    with library_errors_as(SourceError, f"`teacher` {teacher_at.name}: config.json cannot be read"):
+    with library_errors_as(SourceError, f"{teacher_at}: config.json cannot be read"):
         loaded = PreTrainedConfig.from_dict(config)
     _order(loaded, load_task(task, task_at).facts, teacher_at, settings)
 

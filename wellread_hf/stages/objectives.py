@@ -16,12 +16,11 @@ from wellread_hf.training.methods import find_method
 from wellread_hf.training.methods.layers import check_widths, layer_pairs
 
 
-def shape_of(model: Location | None, option: str, after: Sequence[Stage] = ()) -> Shape | None:
+def shape_of(model: Location | None, after: Sequence[Stage] = ()) -> Shape | None:
     """Returns a model's shape: by its config, or if a stage is still to make it, by what is known of that.
 
     Args:
         model: Where it lies, or will.
-        option: The command-line option that named it.
         after: Stages that may make it.
 
     Returns:
@@ -29,7 +28,7 @@ def shape_of(model: Location | None, option: str, after: Sequence[Stage] = ()) -
     """
     if model is None:
         return None
-    config = config_of(model, option)
+    config = config_of(model)
     if not config:
         makers = [stage for stage in after if str(stage.folder) == model.name]
         return makers[0].shape() if makers else None
@@ -39,9 +38,9 @@ def shape_of(model: Location | None, option: str, after: Sequence[Stage] = ()) -
     return Shape(layers, width) if isinstance(layers, int) and isinstance(width, int) else None
 
 
-def config_of(model: Location, option: str) -> dict[str, Any]:
+def config_of(model: Location) -> dict[str, Any]:
     """Returns a model's config.json; empty where there is none that can be read, which loading reports."""
-    path = fetch(model, "config.json", option)
+    path = fetch(model, "config.json")
     return {} if path is None else json_object(path)
 
 

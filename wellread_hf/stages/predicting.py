@@ -44,9 +44,9 @@ def predict(
         from wellread_hf.models.infer import logits_in_order
         from wellread_hf.models.load import load_classifier, load_tokenizer
 
-        tokenizer = load_tokenizer(model_at, "`weights`")
-        classifier = load_classifier(model_at, "`weights`").to(PartialState().device)
-        encoder = row_encoder(classifier, tokenizer, max_length, "`max_length`")
+        tokenizer = load_tokenizer(model_at)
+        classifier = load_classifier(model_at).to(PartialState().device)
+        encoder = row_encoder(classifier, tokenizer, max_length)
         dev: dict[str, Mapping[str, float]] = {}
         files: dict[str, Mapping[str, Any]] = {}
         for name, rows in sets_of(task.name).items():

@@ -60,7 +60,7 @@ def pack(
         from wellread_hf.data.packing import pack as pack_texts
         from wellread_hf.models.load import load_tokenizer
 
-        tokenizer = load_tokenizer(tokenizer_at, "`corpus.tokenizer`")
+        tokenizer = load_tokenizer(tokenizer_at)
         check_tokenizer(tokenizer, corpus.tokenizer)
         texts = (" ".join(row) for row in texts_of(sources))
         packed = pack_documents if documents else pack_texts
@@ -103,9 +103,9 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         from wellread_hf.models.save import save_model
         from wellread_hf.training.pretraining import pretrain as train
 
-        tokenizer = load_tokenizer(tokenizer_at, "`corpus.tokenizer`")
+        tokenizer = load_tokenizer(tokenizer_at)
         model = _model(settings, start_at, len(tokenizer))
-        check_fit(model, tokenizer, max(settings.block_lengths), "`block_lengths`")
+        check_fit(model, tokenizer, block_lengths=max(settings.block_lengths))
         phases = [_rows(settings, packed, tokenizer) for packed in packs]
         objective = _objective(settings, teacher_at, model, tokenizer)
         outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest, objective)
@@ -133,7 +133,7 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         after=[*after, *packs],
         reads=[place for place in (tokenizer_at, start_at, teacher_at) if place is not None],
         work=work,
-        shape=lambda: student.shape if start_at is None else shape_of(start_at, "`start`", after),
+        shape=lambda: student.shape if start_at is None else shape_of(start_at, after),
     )
 
 
@@ -156,8 +156,8 @@ def _model(settings: Pretrain, start_at: Location | None, vocabulary: int) -> An
         new = new_pretraining if settings.next_sentence else new_masked_lm
         return new(student, vocabulary, dropout, settings.seed)
     if settings.next_sentence:
-        return load_bert(start_at, "`start`", settings.seed, "BertForPreTraining")[0]
-    return load_masked_lm(start_at, "`start`", settings.seed, settings.trust_remote_code)
+        return load_bert(start_at, settings.seed, "BertForPreTraining")[0]
+    return load_masked_lm(start_at, settings.seed, settings.trust_remote_code)
 
 
 def _rows(settings: Pretrain, packed: Stage, tokenizer: Any) -> "Rows":
@@ -187,13 +187,13 @@ def _objective(
 
     if teacher_at is None:
         return with_next_sentence if settings.next_sentence else masked_words
-    option, own_code = "`distil.teacher`", settings.distil.trust_remote_code
-    teacher = load_masked_lm(teacher_at, option, trust_remote_code=own_code, trained=True)
-    words = load_tokenizer(teacher_at, option, teacher.config)
+    own_code = settings.distil.trust_remote_code
+    teacher = load_masked_lm(teacher_at, trust_remote_code=own_code, trained=True)
+    words = load_tokenizer(teacher_at, teacher.config)
     if words.get_vocab() != tokenizer.get_vocab():
         raise TokenizerError(
-            f"{option} {teacher_at.name}: expected the words of `corpus.tokenizer`, which the student's "
+            f"{teacher_at}: expected the words of `corpus.tokenizer`, which the student's "
             "distributions are over, got another vocabulary; take the teacher's tokenizer for both"
         )
-    check_fit(teacher, words, max(settings.block_lengths), "`block_lengths`")
+    check_fit(teacher, words, block_lengths=max(settings.block_lengths))
     return LearntFromTeacher(teacher, student, settings.distil)

@@ -82,7 +82,7 @@ def _tuned(
     def shape() -> Shape | None:
         if start.student is not None:
             return Student.parse(start.student).shape
-        return shape_of(weights_at, "`start.weights`", after)
+        return shape_of(weights_at, after)
 
     if soft is not None:
         check_objective(soft[2], soft[0], shape, lora)
@@ -112,19 +112,18 @@ def _tuned(
         classes, several = loaded.facts.labels, loaded.facts.multi_label
 
         def classifier(at: Location, seed: int) -> Any:
-            return load_classifier(at, "`start.weights`", classes, seed, start.trust_remote_code, several)
+            return load_classifier(at, classes, seed, start.trust_remote_code, several)
 
-        option = "`start.weights`" if start.tokenizer is None else "`start.tokenizer`"
-        tokenizer = load_tokenizer(tokenizer_at, option, trust_remote_code=start.trust_remote_code)
+        tokenizer = load_tokenizer(tokenizer_at, trust_remote_code=start.trust_remote_code)
         if weights_at is None:
             student = Student.parse(str(start.student))
             model = new_classifier(student, len(tokenizer), classes, tuning.seed, several)
         else:
             model = classifier(weights_at, tuning.seed)
-        encoder = row_encoder(model, tokenizer, tuning.max_length, "`max_length`")
+        encoder = row_encoder(model, tokenizer, tuning.max_length)
         objective = None
         if soft is None or transfer_set is None:
-            rows = draw_rows(loaded.train, task.train_rows, task.train_seed, "`task.train_rows`")
+            rows = draw_rows(loaded.train, task)
             targets: dict[str, Any] = {"labels": rows.labels}
         else:
             labels, _, objective = soft
@@ -141,12 +140,7 @@ def _tuned(
         # LoRA goes into the model itself; what is trained is peft's view of it.
         trained: Any = model if lora is None else add_lora(model, lora, tuning.seed)
         if weights_at is not None:
-            check_reads(
-                trained.to(PartialState().device),
-                rows.texts[:2],
-                encoder,
-                f"`start.weights` {weights_at.name}",
-            )
+            check_reads(trained.to(PartialState().device), rows.texts[:2], encoder, weights_at)
         encoded = encode_once(rows.texts, encoder, running.runs)
         report_cut(encoded, encoder, "training" if soft is None else "transfer")
         validation = encode_once(loaded.validation.texts, encoder, running.runs)

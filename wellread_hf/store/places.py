@@ -177,22 +177,25 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
             f"({error}); give {option} a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached"
         ) from error
     found = Location(
-        name=repo_id, revision=commit, fingerprint=f"hub:{repo_id}@{commit or 'cached'}", repo_type=repo_type
+        name=repo_id,
+        revision=commit,
+        fingerprint=f"hub:{repo_id}@{commit or 'cached'}",
+        repo_type=repo_type,
+        field=option.strip("`"),
     )
-    path = fetch(found, _ADAPTER, option) if adapted else None
+    path = fetch(found, _ADAPTER) if adapted else None
     # The commit is that of the adapter, and its base model has one of its own.
     return (
         found if path is None else replace(found, fingerprint=_with(found.fingerprint, path.parent, None, ()))
     )
 
 
-def fetch(location: Location, file: str, option: str) -> Path | None:
+def fetch(location: Location, file: str) -> Path | None:
     """Returns the path of one file of a model that was found, downloaded if it lies on the Hub.
 
     Args:
         location: Where the model lies.
         file: The file's name.
-        option: The command-line option that named the model.
 
     Returns:
         None where the model has no such file, or, offline, the Hub's cache has none.
@@ -218,7 +221,7 @@ def fetch(location: Location, file: str, option: str) -> Path | None:
             raise
         refused = error
     raise SourceError(
-        f"{option} {location.name}: {file} cannot be fetched from the Hub ({str(refused).splitlines()[0]}); "
+        f"{location}: {file} cannot be fetched from the Hub ({str(refused).splitlines()[0]}); "
         "run again when the Hub answers"
     ) from refused
 

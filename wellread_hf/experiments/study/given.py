@@ -75,13 +75,13 @@ class Given:
     def _found(self, student: Student) -> tuple[str, Shape]:
         name = student.fill_in(self.pattern)
         found = find(name, "model", self.option, self.runs, ())
-        shape = shape_of(found, self.option)
+        shape = shape_of(found)
         if shape is None:
             raise SettingsError(
                 f"{self.option} {name}: expected a pre-trained model, whose config.json tells layers and "
                 "width, found none there; name another place"
             )
-        heads = _heads(found, self.option)
+        heads = _heads(found)
         if _CLASSIFIER in heads:
             raise SettingsError(
                 f"{self.option} {name}: expected a pre-trained model, got a classifier ({heads}), which has "
@@ -108,22 +108,22 @@ def check_teacher(name: str, runs: Path, own_code: bool) -> None:
         SettingsError: It is no model, or one of another kind.
     """
     found = find(name, "model", "`teacher`", runs, ())
-    heads = _heads(found, "`teacher`")
+    heads = _heads(found)
     another = heads and not own_code and _CLASSIFIER not in heads
-    if not config_of(found, "`teacher`") or another:
+    if not config_of(found) or another:
         raise SettingsError(
             f"`teacher` {name}: expected a fine-tuned classifier, with a config.json that tells so, got "
             f"{heads or 'no such file'}; name another, or leave it out to have one made"
         )
 
 
-def words_of(model: Location, option: str) -> frozenset[str] | None:
+def words_of(model: Location) -> frozenset[str] | None:
     """Returns the words of a model's tokenizer; None where its files do not tell them."""
     try:
-        if (path := fetch(model, "tokenizer.json", option)) is not None:
+        if (path := fetch(model, "tokenizer.json")) is not None:
             vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
             return frozenset(vocabulary) if isinstance(vocabulary, dict) else None
-        path = fetch(model, "vocab.txt", option)
+        path = fetch(model, "vocab.txt")
         return None if path is None else frozenset(path.read_text(encoding="utf-8").splitlines())
     except (ValueError, KeyError, TypeError):
         # Whoever loads the tokenizer tells what is wrong with it.
@@ -150,9 +150,9 @@ def check_words(told: Mapping[str, frozenset[str] | None]) -> None:
             )
 
 
-def _heads(found: Location, option: str) -> str:
+def _heads(found: Location) -> str:
     """Returns the names of a model's classes, empty where its config tells none."""
-    heads = config_of(found, option).get("architectures")
+    heads = config_of(found).get("architectures")
     return ", ".join(map(str, heads)) if isinstance(heads, list) else ""
 
 

@@ -36,7 +36,7 @@ def likeness(task: Task, transfer: Transfer, running: Running, after: list[Stage
         from wellread_hf.data.rows import draw_rows, load_task
 
         loaded = load_task(task, task_at)
-        labelled = draw_rows(loaded.train, task.train_rows, task.train_seed, "`budget.labelled_rows`").texts
+        labelled = draw_rows(loaded.train, task).texts
         texts = transfer_set.rows(loaded).texts
         found = rank_correlation(map(" ".join, labelled), map(" ".join, texts))
         return {"rank_correlation": found, "rows": len(texts)}

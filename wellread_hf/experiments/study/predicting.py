@@ -75,7 +75,7 @@ def _predictions(stage: Stage, texts: list[tuple[str, ...]], running: Running) -
     from wellread_hf.store.graph import processes
 
     at = find(str(stage.folder), "model", "`weights`", running.runs, ())
-    tokenizer = load_tokenizer(at, "`weights`")
-    model = load_classifier(at, "`weights`").to(processes().device)
-    encoder = row_encoder(model, tokenizer, stage.record.settings["tuning"]["max_length"], "`max_length`")
+    tokenizer = load_tokenizer(at)
+    model = load_classifier(at).to(processes().device)
+    encoder = row_encoder(model, tokenizer, stage.record.settings["tuning"]["max_length"])
     return predictions_from(logits_in_order(model, encode_once(texts, encoder, running.runs)))

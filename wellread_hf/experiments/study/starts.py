@@ -91,7 +91,7 @@ class Starts:
         named = f"{option} {name}"
         if named not in self.words:
             found = find(name, "model", option, self.settings.running.runs, self.toy.after)
-            self.words[named] = words_of(found, option)
+            self.words[named] = words_of(found)
 
     def _speaks_as_corpus(self) -> None:
         self._speaks("`corpus.tokenizer`", self.toy.corpus(self.settings.corpus).tokenizer)
