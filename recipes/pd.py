@@ -179,8 +179,8 @@ def plan(settings: Settings) -> list[Stage]:
     runs = {
         TITLES[method]: [methods.run(method, seed) for seed in settings.seeds] for method in settings.methods
     }
-    title = f"{settings.task.name} {settings.student}"
-    return [report(title, runs, methods.teacher, settings.running.runs)]
+    s = settings
+    return [report(s.task.name, s.student, runs, methods.teacher, s.running.runs)]
 
 
 def smoke(settings: Settings) -> Settings:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from recipe_runs import Ran, run_here
+from wellread_hf.results.scores.gather import gather
 
 from wellread_hf.data.predictions import parse
 from wellread_hf.metrics.scores import scores_of
-from wellread_hf.results.scores.gather import gather
 from wellread_hf.store.records import StageRecord
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS, parse_glue_tasks
 

@@ -16,7 +16,34 @@ if TYPE_CHECKING:
 # How a student learns a task: from labels or from a teacher, as it was made or pre-trained before.
 Method = Literal["basic", "distillation", "pf", "pd"]
 METHODS: tuple[Method, ...] = get_args(Method)
-METHOD_TITLES: dict[str, str] = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD"}
+
+
+class Look(NamedTuple):
+    """How tables and charts show a method.
+
+    Attributes:
+        title: Its name in the paper.
+        colour: As matplotlib takes it.
+        mark: A marker of matplotlib.
+    """
+
+    title: str
+    colour: str
+    mark: str
+
+
+# One look in all charts. Okabe and Ito's colours, which colour-blind readers tell apart; marks do it in grey.
+LOOKS: dict[str, Look] = {
+    "basic": Look("Basic", "#009e73", "v"),
+    "distillation": Look("Distillation", "#e69f00", "^"),
+    "pf": Look("PF", "#0072b2", "o"),
+    "pd": Look("PD", "#d55e00", "s"),
+    "pdf": Look("PD-F", "#cc79a7", "D"),
+    "tf": Look("TF", "#56b4e9", "<"),
+    "patient": Look("Patient KD", "#7a5c00", "P"),
+    "distilbert": Look("DistilBERT", "#555555", "X"),
+}
+METHOD_TITLES: dict[str, str] = {name: look.title for name, look in LOOKS.items()}
 
 LAYERS = (2, 4, 6, 8, 10, 12)
 HIDDEN = (128, 256, 512, 768)

@@ -8,30 +8,33 @@ import pytest
 from shelves import Root, chain
 
 from wellread_hf.hub.cards import Facts, facts_of_run, facts_of_student, picture
-from wellread_hf.results.charts import Point
+from wellread_hf.results.charts import Mark
 from wellread_hf.students import Student
 
+Series = dict[str, list[Mark]]
 
-def drawn(facts: Facts) -> tuple[Any, list[Point], list[Point], str]:
+
+def drawn(facts: Facts) -> tuple[tuple[int, str], Series, list[Mark], str]:
     """Returns what is handed to the chart: this, ours, the release's, the axis."""
     seen: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(picture, "draw_family", lambda *arguments: seen.extend(arguments) or b"")
         picture.draw(facts)
-    return seen[0], seen[1], seen[2], seen[3]
+    this, ours, release, axis = seen
+    return this, ours, release.get("PF, the release (Google) on test", []), axis
 
 
 def test_without_scores_of_ours_the_release_is_alone() -> None:
     this, ours, release, axis = drawn(facts_of_student(Student(6, 512)))
     assert this == (35_363_644, "bert-6-512")
-    assert ours == []
-    assert [(point.label, point.score) for point in release] == [
+    assert ours == {}
+    assert [(mark.name, mark.mean) for mark in release] == [
         ("tiny", 64.2),
         ("mini", 65.8),
         ("small", 71.2),
         ("medium", 73.5),
     ]
-    assert axis == "GLUE score, test"
+    assert axis == "GLUE score on test"
 
 
 def test_ours_and_theirs_are_means_over_the_same_tasks(tmp_path: Path) -> None:
@@ -47,21 +50,21 @@ def test_ours_and_theirs_are_means_over_the_same_tasks(tmp_path: Path) -> None:
     # PD was scored on one of the two tasks and has no mean over both.
     root.tuned(encoder, 0.99, 0, labels)
     _, ours, release, axis = drawn(facts_of_run(root.folder(encoder)))
-    (point,) = ours
-    assert point.label == "PF, this model, dev"
+    ((label, (mark,)),) = ours.items()
+    assert label == "PF, this model on dev"
     # Seeds: (80 + 76) / 2 = 78 and (82 + 78) / 2 = 80; each 1 from 79, the root of 2 / 1 is 1.41.
-    assert point.score == pytest.approx(79)
-    assert point.spread == pytest.approx(2**0.5)
+    assert mark.mean == pytest.approx(79)
+    assert mark.spread == pytest.approx(2**0.5)
     # SST-2 83.2 and the F1 of MRPC, 81.1.
-    assert release[0].score == pytest.approx((83.2 + 81.1) / 2)
-    assert axis == "MRPC, SST-2 (%)"
+    assert release[0].mean == pytest.approx((83.2 + 81.1) / 2)
+    assert axis == "mean of MRPC, SST-2 (%)"
 
 
 def test_a_task_student_comes_first(tmp_path: Path) -> None:
     facts = facts_of_run(Root(tmp_path).folder(chain(tmp_path)["pd"]))
-    labels = [point.label for point in drawn(facts)[1]]
-    assert labels[0] == "PD, this model, dev"
-    assert sorted(labels[1:]) == [f"{name}, ours, dev" for name in ("Basic", "Distillation", "PD-F", "PF")]
+    labels = list(drawn(facts)[1])
+    assert labels[0] == "PD, this model on dev"
+    assert sorted(labels[1:]) == [f"{name}, ours on dev" for name in ("Basic", "Distillation", "PD-F", "PF")]
 
 
 def test_a_task_of_ones_own_has_no_published_scores(tmp_path: Path) -> None:
@@ -70,4 +73,4 @@ def test_a_task_of_ones_own_has_no_published_scores(tmp_path: Path) -> None:
     _, ours, release, axis = drawn(facts_of_run(root.folder(record)))
     assert len(ours) == 1
     assert release == []
-    assert axis == "own task (%)"
+    assert axis == "own task: accuracy (%)"

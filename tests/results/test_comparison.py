@@ -7,21 +7,8 @@ from typing import Any
 
 import pytest
 
-from wellread_hf.results.comparison import CHART, RESULTS, TABLE, MethodResult, report, show_report
+from wellread_hf.results.comparison import CHART, RESULTS, TABLE, report, show_report
 from wellread_hf.store.graph import Stage, carry_out
-
-
-def _result(*scores: float) -> MethodResult:
-    return MethodResult(method="PD", scores=scores, seconds=(1.0,), start="random weights", folders=())
-
-
-def test_a_score_is_mean_and_sample_standard_deviation() -> None:
-    # Mean 84; squared distances 16 + 4 + 4 + 16 = 40; 40 / 3 = 13.33; its root 3.65.
-    assert _result(80, 82, 86, 88).score == "84.0 ± 3.7"
-
-
-def test_one_seed_has_no_spread() -> None:
-    assert _result(80.04).score == "80.0"
 
 
 def _run(
@@ -66,7 +53,7 @@ def compared(tmp_path: Path) -> Stage:
             for seed in (0, 1)
         ],
     }  # fmt: skip
-    stage = report("a task 2-128", methods, _tuned(tmp_path, "finetune", "teacher", 0.9), tmp_path)
+    stage = report("sst2", "2-128", methods, _tuned(tmp_path, "finetune", "teacher", 0.9), tmp_path)
     carry_out([stage])
     return stage
 
@@ -101,7 +88,7 @@ def test_differences_within_the_spread_over_seeds_are_named(
         name: [_tuned(tmp_path, "finetune", f"{name}{seed}", score) for seed, score in enumerate(scores)]
         for name, scores in {"PF": (0.5, 0.6), "PD": second}.items()
     }
-    stage = report("compared", methods, None, tmp_path)
+    stage = report("sst2", "compared", methods, None, tmp_path)
     carry_out([stage])
     said = "- within the spread over seeds, so not decided: PF 55.0 ± 7.1 and PD 63.0 ± 1.4"
     assert (said in (stage.folder / TABLE).read_text()) is undecided
@@ -109,7 +96,9 @@ def test_differences_within_the_spread_over_seeds_are_named(
 
 
 def test_a_start_from_elsewhere_has_no_known_mlm_loss(tmp_path: Path) -> None:
-    stage = report("pf", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.8, weights="hub:x")]}, None, tmp_path)
+    stage = report(
+        "sst2", "pf", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.8, weights="hub:x")]}, None, tmp_path
+    )
     carry_out([stage])
     assert "| not known |" in (stage.folder / TABLE).read_text()
 
@@ -139,7 +128,7 @@ def test_it_is_printed_with_folders_ready_to_load(
 
 def test_a_labelled_test_set_is_preferred(tmp_path: Path) -> None:
     run = _tuned(tmp_path, "finetune", "one", 0.5, test={"accuracy": 0.75})
-    stage = report("tested", {"Basic": [run]}, None, tmp_path)
+    stage = report("sst2", "tested", {"Basic": [run]}, None, tmp_path)
     carry_out([stage])
     lines = (stage.folder / TABLE).read_text().splitlines()
     assert "accuracy, test (%)" in lines[0]
@@ -150,7 +139,9 @@ def test_a_labelled_test_set_is_preferred(tmp_path: Path) -> None:
 def test_the_metric_is_the_one_that_chose_the_checkpoint(tmp_path: Path) -> None:
     # Records sort their keys, so "accuracy" comes before MRPC's first metric, F1.
     scores = {"metric": "f1", "validation": {"accuracy": 0.7, "f1": 0.8}}
-    stage = report("mrpc", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.7, **scores)]}, None, tmp_path)
+    stage = report(
+        "mrpc", "2-128", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.7, **scores)]}, None, tmp_path
+    )
     carry_out([stage])
     assert "| PF | 80.0 |" in (stage.folder / TABLE).read_text()
 
@@ -163,14 +154,14 @@ def test_methods_at_the_share_of_the_commonest_class_are_warned_about(
         name: [_tuned(tmp_path, "finetune", name, score, **counts)]
         for name, score in (("Basic", 0.5), ("PF", 0.6), ("PD", 0.9))
     }
-    stage = report("mine", methods, None, tmp_path)
+    stage = report("mine", "2-128", methods, None, tmp_path)
     carry_out([stage])
     show_report(None, [stage])
-    told = capsys.readouterr()
-    assert "the commonest class on validation, '[red]': 60.0 %" in told.out
+    shown = capsys.readouterr()
+    assert "the commonest class on validation, '[red]': 60.0 %" in shown.out
     (sentence,) = stage.record.outcome["warnings"]
     assert sentence.startswith(
         "accuracy 60.0 % of Basic, PF at best, on validation, is no better than the share of the commonest "
         "class, 60.0 % '[red]'"
     )
-    assert told.err.count(sentence) == 1
+    assert shown.err.count(sentence) == 1

@@ -257,8 +257,8 @@ def test_a_page_says_all_that_a_reader_needs(tmp_path: Path) -> None:
     assert "seeds 0, 1, 2, 3, 4" in text
     assert "teacher: 90.0" in text
     both = verdict_table([found, found | {"task": "sst2"}])
-    assert both.splitlines()[0].startswith("| study | task | finding | verdict |")
-    assert len(both.splitlines()) == 2 + 2 * 5
+    assert list(both.head[:4]) == ["study", "task", "finding", "verdict"]
+    assert len(both.rows) == 2 * 5
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
@@ -361,7 +361,7 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
     with pytest.raises(SettingsError, match="expected a Markdown file that can be read and written"):
         collect([study.folder], tmp_path / "missing.md")
     (tmp_path / "latin.md").write_bytes(b"sch\xf6n")
-    with pytest.raises(SettingsError, match=r"--page .*latin\.md: .* can't decode"):
+    with pytest.raises(SettingsError, match=r"`page` .*latin\.md: .* can't decode"):
         collect([study.folder], tmp_path / "latin.md")
     with pytest.raises(SettingsError, match="expected folders of finished studies"):
         collect([], place)

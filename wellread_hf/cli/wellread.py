@@ -238,7 +238,7 @@ def scores(
         png: Draw them against the students' parameters, the paper's test scores beside them.
         tasks: GLUE's tasks joined by commas, or all.
     """
-    from wellread_hf.results.scores import show_scores
+    from wellread_hf.results.dev_tables import show_scores
 
     show_scores(runs, csv, markdown, png, tasks)
 

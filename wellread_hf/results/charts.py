@@ -1,69 +1,167 @@
-"""Pictures of results as PNG files: methods compared, losses over the steps, scores against sizes."""
+"""Charts of results as PNG files: methods compared, losses over steps, scores against sizes.
+
+All of them show a method by its one look (`students.LOOKS`), the paper's scores as hollow black marks, a
+teacher as a dashed grey line, and their legend outside the axes, where it hides nothing.
+"""
 
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from math import ceil
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
-from wellread_hf.store.records import StageRecord, commit
+from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.store.records import StageRecord, write_atomically
+from wellread_hf.students import LOOKS, Look
+from wellread_hf.tasks import GLUE_SETS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DARK = 0.4  # where on the colour map the bars' colour lies
+# For what is no method, e.g. ways to initialise one: Tol's muted colours, which no method has.
+_OTHERS = (
+    ("#332288", "o"), ("#882255", "s"), ("#44aa99", "D"),
+    ("#999933", "v"), ("#aa4499", "^"), ("#88ccee", "P"),
+)  # fmt: skip
+# Lines of one method are told apart by stroke and by filled or hollow marks.
+_STROKES = ("-", "--", "-.", ":")
+_METRICS = {
+    "f1": "F1",
+    "matthews_correlation": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "f1_micro": "micro-averaged F1",
+    "f1_macro": "macro-averaged F1",
+}
+_PANELS_A_ROW = 3
+# Inches of a legend's entry at the small font: a line with its gaps, and a character.
+_HANDLE, _CHARACTER = 0.6, 0.068
+# Names longer than this would run into each other on the axis.
+_LONGEST_NAME = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A mean score in percent.
+
+    Attributes:
+        place: Where it lies along the axis: a number, or a name.
+        mean: The score.
+        spread: Its standard deviation over seeds; None where there is one seed.
+        name: What is written beside it.
+    """
+
+    place: float | str
+    mean: float
+    spread: float | None = None
+    name: str = ""
+
+    @classmethod
+    def of(cls, place: float | str, values: Sequence[float]) -> "Mark":
+        """The mark of several seeds' scores."""
+        return cls(place=place, mean=mean(values), spread=stdev(values) if len(values) > 1 else None)
+
+
+# Marks of each series by its label, which begins with the method's title where it is one, e.g. `PD, 2-128`.
+Series = Mapping[str, Sequence[Mark]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Scores against parameters: ours, and the paper's."""
+
+    title: str
+    ours: Series
+    paper: Series
+
+
+def metric_in_words(name: str) -> str:
+    """Returns a metric's name as people write it, e.g. `F1`."""
+    return _METRICS.get(name, name)
+
+
+def score_axis(metric: str, split: str) -> str:
+    """Names an axis of scores, e.g. `F1 on validation rows (%)`."""
+    return f"{metric_in_words(metric)} on {split} rows (%)"
+
+
+def task_in_words(name: str) -> str:
+    """Returns a task's title."""
+    return GLUE_SETS[name].title if name in GLUE_SETS else f"the {name} task"
 
 
 def draw_methods(
-    scores: dict[str, Sequence[float]],
-    labels: Sequence[str],
-    teacher: tuple[float, str] | None,
-    title: str,
-    axis: str,
-    path: Path,
+    scores: Mapping[str, Sequence[float]], teacher: float | None, title: str, axis: str, path: Path
 ) -> None:
-    """Draws a bar a method with its spread and its seeds.
-
-    Args:
-        scores: The seeds' scores in percent, by method.
-        labels: What is written above each bar.
-        teacher: The teacher's score, drawn as a line, and what is written there.
-        title: Title of the chart.
-        axis: Name of the score.
-        path: The PNG.
-    """
-    import matplotlib as mpl
-
-    figure = _figure()
-    axes = figure.subplots()
-    means = [mean(found) for found in scores.values()]
-    spreads = [stdev(found) if len(found) > 1 else 0.0 for found in scores.values()]
-    axes.bar(list(scores), means, yerr=spreads, capsize=5, color=mpl.colormaps["viridis"](_DARK), width=0.6)
-    for position, (found, label) in enumerate(zip(scores.values(), labels, strict=True)):
-        axes.plot([position] * len(found), found, "o", color="black", markersize=3)
-        top = max(*found, means[position] + spreads[position])
+    """Draws a bar a method, the mean of its seeds in percent with their spread, and a dot a seed."""
+    figure, axes = _chart(f"{title}\nbars: mean, lines: ± 1 standard deviation, dots: seeds")
+    for place, (method, style) in enumerate(_styles(scores).items()):
+        found, mark = scores[method], Mark.of(place, scores[method])
+        spread = mark.spread or 0.0
+        axes.bar(place, mark.mean, yerr=spread, capsize=5, color=style["color"], width=0.6)
+        axes.plot([place] * len(found), found, "o", color="black", markersize=3)
         axes.annotate(
-            label,
-            (position, top),
+            mean_and_spread(found),
+            (place, max(*found, mark.mean + spread)),
             ha="center",
             textcoords="offset points",
             xytext=(0, 4),
             # The teacher's line may run behind it.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
-    highest = max(score for found in scores.values() for score in found)
-    if teacher is not None:
-        score, label = teacher
-        highest = max(highest, score)
-        axes.axhline(score, color="gray", linestyle="--", zorder=0)
-        axes.annotate(label, (-0.45, score), textcoords="offset points", xytext=(0, 4), color="dimgray")
+    axes.set_xticks(range(len(scores)), list(scores))
     # Bars are read by their length, so they start at zero.
-    axes.set_ylim(0, 1.2 * highest)
+    axes.set_ylim(0, 1.15 * max([teacher or 0.0, *(score for found in scores.values() for score in found)]))
+    _draw_teacher(axes, teacher)
     axes.set_ylabel(axis)
-    axes.set_title(f"{title}\nbars: mean, lines: ± 1 standard deviation, dots: seeds", fontsize="medium")
+    _save(figure, path)
+
+
+def draw_lines(
+    series: Series,
+    teacher: float | None,
+    title: str,
+    axes_names: tuple[str, str],
+    path: Path,
+    logarithmic: bool = False,
+) -> None:
+    """Draws a line with error bars for each of several series.
+
+    Args:
+        series: Their marks; either all at numbers or all at names.
+        teacher: The teacher's score in percent, drawn as a line.
+        title: Title of the chart.
+        axes_names: Names of the horizontal and of the vertical axis.
+        path: The PNG.
+        logarithmic: The horizontal axis is.
+    """
+    figure, axes = _chart(f"{title}\nmarks: mean, lines: ± 1 standard deviation over seeds")
+    names = list(dict.fromkeys(str(mark.place) for marks in series.values() for mark in marks))
+    named = any(isinstance(mark.place, str) for marks in series.values() for mark in marks)
+    for number, (label, style) in enumerate(_styles(series).items()):
+        # Side by side, so that none hides another.
+        aside = 0.08 * (number - (len(series) - 1) / 2)
+        at = [names.index(str(mark.place)) + aside if named else float(mark.place) for mark in series[label]]
+        _draw_marks(axes, at, series[label], label, style)
+    _draw_teacher(axes, teacher)
+    if named:
+        axes.set_xticks(range(len(names)), names)
+        if max(map(len, names)) > _LONGEST_NAME:
+            for text in axes.get_xticklabels():
+                text.set(rotation=20, ha="right")
+        # At least half a place to either side, so that a single place is no axis of its own.
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xlabel(axes_names[0])
+    axes.set_ylabel(axes_names[1])
     _save(figure, path)
 
 
@@ -80,32 +178,43 @@ def draw_losses(folders: Sequence[Path], path: Path) -> None:
     """
     if not folders:
         raise SettingsError("expected folders of finished training stages, got none; give runs/pretrain-...")
-    figure = _figure()
-    axes = figure.subplots()
-    for number, folder in enumerate(folders):
-        record = StageRecord.read(folder)
-        if not (folder / "log.json").is_file():
-            raise StoreError(f"{folder} has no log.json: expected a stage that trains, got {record.kind}")
-        colour = f"C{number}"
-        for key, name, style in (("loss", "training", "-"), ("eval_loss", "held out", "o")):
-            steps, losses = _logged(folder / "log.json", key)
-            axes.plot(
-                steps,
-                losses,
-                style,
-                color=colour,
-                markersize=4,
-                alpha=0.6 if key == "loss" else 1,
-                label=f"{record.name}, {name}",
-            )
+    figure, axes = _chart("Losses of training: lines on training rows, marks on held-out rows")
+    records = {
+        f"{_learnt_by(record)}{folder.name}": (folder, record) for folder, record in map(_trained, folders)
+    }
+    for label, style in _styles(records).items():
+        folder, record = records[label]
+        steps, losses = _logged(folder / "log.json", "loss")
+        axes.plot(steps, losses, style["linestyle"], color=style["color"], alpha=0.6, label=label)
+        style |= {"linestyle": "none", "markersize": 4}
+        axes.plot(*_logged(folder / "log.json", "eval_loss"), **style)
         if "unigram_loss" in record.outcome:
+            frequencies = f"{label}: word frequencies alone"
             axes.axhline(
-                record.outcome["unigram_loss"], color=colour, linestyle=":", label="word frequencies"
+                record.outcome["unigram_loss"], color=style["color"], linestyle=":", label=frequencies
             )
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("loss (nats)")
-    axes.legend()
     _save(figure, path)
+
+
+def _trained(folder: Path) -> tuple[Path, StageRecord]:
+    record = StageRecord.read(folder)
+    if not (folder / "log.json").is_file():
+        raise StoreError(f"{folder} has no log.json: expected a stage that trains, got {record.kind}")
+    return folder, record
+
+
+def _learnt_by(record: StageRecord) -> str:
+    """Names the method that a training is the last step of; nothing for pre-training."""
+    if record.kind not in ("distill", "finetune"):
+        return ""
+    random = record.settings["start"]["weights"] is None
+    if record.kind == "distill":
+        return "Distillation, " if random else "PD, "
+    if any(name.startswith("distill-") for name in record.inputs):
+        return "PD-F, "
+    return "Basic, " if random else "PF, "
 
 
 def _logged(path: Path, key: str) -> tuple[list[float], list[float]]:
@@ -118,151 +227,159 @@ def _logged(path: Path, key: str) -> tuple[list[float], list[float]]:
     return [step for step, _ in found], [value for _, value in found]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A model's score in percent, with its standard deviation over seeds if there are several."""
-
-    parameters: int
-    score: float
-    spread: float | None
-    label: str
-
-
-def draw_family(
-    this: tuple[int, str],
-    ours: Sequence[Point],
-    release: Sequence[Point],
-    axis: str,
-    release_name: str,
-) -> bytes:
-    """Draws scores against parameters, with one model's size marked.
+def draw_family(this: tuple[int, str], ours: Series, release: Series, axis: str) -> bytes:
+    """Draws scores against parameters, with one model's size marked; returns a PNG.
 
     Args:
         this: Parameters and name of the model that the picture is for.
-        ours: Scores of that model, each with what it stands for.
-        release: Published scores, drawn in another mark.
+        ours: Scores of that model.
+        release: Published scores.
         axis: Name of the score.
-        release_name: What the legend calls the published scores.
-
-    Returns:
-        A PNG, the same bytes for the same arguments.
     """
-    figure = _figure()
-    axes = figure.subplots()
-    if release:
-        sizes, heights = [point.parameters for point in release], [point.score for point in release]
-        axes.plot(sizes, heights, "o--", color="gray", markerfacecolor="white", label=release_name)
-        for point in release:
-            axes.annotate(
-                point.label,
-                (point.parameters, point.score),
-                textcoords="offset points",
-                xytext=(3, -15),
-                color="dimgray",
-            )
-    for number, point in enumerate(ours):
-        axes.errorbar(
-            # Side by side, so that none hides another.
-            [point.parameters * 1.04 ** (number - (len(ours) - 1) / 2)],
-            [point.score],
-            yerr=None if point.spread is None else [point.spread],
-            fmt="*Ds^vP"[number % 6],
-            markersize=11 if number == 0 else 7,
-            capsize=4,
-            color=f"C{number}",
-            label=point.label,
-            zorder=3,
-        )
-    axes.axvline(this[0], color="C0", linestyle=":", zorder=0, label=f"{this[1]}: {this[0]:,} parameters")
-    axes.set_xscale("log")
-    # From the smallest of the 24 to the largest; a smaller vocabulary makes a smaller model.
-    axes.set_xlim(min(3.5e6, 0.7 * this[0]), 1.5e8)
-    axes.xaxis.set_major_formatter(lambda size, _: f"{size / 1e6:g}M")
-    ticks = (1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8)
-    axes.set_xticks([tick for tick in ticks if tick >= axes.get_xlim()[0]])
-    axes.minorticks_off()
-    # Room below for the labels; dots are read by their height, so the axis need not start at zero.
+    figure, axes = _chart("")
+    _draw_sizes(axes, ours, release, this[0])
+    axes.axvline(this[0], color="gray", linestyle=":", zorder=0, label=f"{this[1]}: {this[0]:,} parameters")
+    # Room for the names; dots are read by their height, so the axis need not start at zero.
     axes.margins(y=0.2)
     axes.set_xlabel("parameters (logarithmic)")
     axes.set_ylabel(axis)
-    axes.legend(fontsize="small")
+    return _png(figure)
+
+
+def draw_panels(panels: Sequence[Panel]) -> bytes:
+    """Draws scores against parameters, a panel a task; returns a PNG.
+
+    Args:
+        panels: At least one.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(_PANELS_A_ROW, len(panels))
+    lines = ceil(len(panels) / columns)
+    figure = Figure(figsize=(4.0 * columns + 1.0, 3.0 * lines + 1.6), layout="constrained")
+    every = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for panel, axes in zip(panels, every, strict=False):
+        _draw_sizes(axes, panel.ours, panel.paper)
+        axes.set_title(panel.title, fontsize="medium")
+        axes.margins(y=0.1)
+    for axes in every[len(panels) :]:
+        axes.remove()
+    figure.supxlabel("parameters (logarithmic)", fontsize="medium")
+    figure.supylabel("score (%)", fontsize="medium")
+    # Below, it would lie on the name of the axis.
+    return _png(figure, legend_above=True)
+
+
+def _draw_sizes(axes: "Axes", ours: Series, paper: Series, smallest: float = 4e6) -> None:
+    """Draws scores at their models' parameters; the line of a series goes through its best ones."""
+    for number, (label, style) in enumerate(_styles(ours).items()):
+        # Side by side, so that none hides another.
+        beside = 1.04 ** (number - (len(ours) - 1) / 2)
+        at = [beside * float(mark.place) for mark in ours[label]]
+        _draw_marks(axes, at, ours[label], label, style | {"linestyle": "none"})
+        best: dict[float, float] = {}
+        for place, mark in zip(at, ours[label], strict=True):
+            best[place] = max(mark.mean, best.get(place, mark.mean))
+        axes.plot(list(best), list(best.values()), color=style["color"], linewidth=1, alpha=0.6)
+    for label, style in _styles(paper).items():
+        marks = paper[label]
+        axes.plot(
+            [float(mark.place) for mark in marks],
+            [mark.mean for mark in marks],
+            marker=style["marker"],
+            linestyle="none",
+            color="black",
+            markerfacecolor="none",
+            # Around ours, so that none hides another.
+            markersize=8,
+            zorder=3,
+            label=label,
+        )
+        for mark in marks:
+            axes.annotate(
+                mark.name, (float(mark.place), mark.mean), textcoords="offset points", xytext=(5, -14),
+                color="dimgray",
+            )  # fmt: skip
+    axes.set_xscale("log")
+    # From the smallest of the 24 to the largest; a smaller vocabulary makes a smaller model.
+    axes.set_xlim(min(3.5e6, 0.7 * smallest), 1.5e8)
+    axes.xaxis.set_major_formatter(lambda size, _: f"{size / 1e6:g}M")
+    axes.set_xticks([tick for tick in (1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8) if tick >= axes.get_xlim()[0]])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+
+
+def _styles(labels: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns colour, mark and stroke of each label: its method's look, or one that no method has."""
+    methods = {look.title: look for look in LOOKS.values()}
+    others, before = cycle(Look("", *other) for other in _OTHERS), Counter[str]()
+    styles = {}
+    for label in labels:
+        method = label.partition(",")[0]
+        look = methods[method] if method in methods else next(others)
+        variant = before[look.colour]
+        before[look.colour] += 1
+        styles[label] = {
+            "color": look.colour,
+            "marker": look.mark,
+            "linestyle": _STROKES[variant % len(_STROKES)],
+            "markerfacecolor": "white" if variant % 2 else look.colour,
+        }
+    return styles
+
+
+def _draw_marks(
+    axes: "Axes", at: Sequence[float], marks: Sequence[Mark], label: str, style: Mapping[str, Any]
+) -> None:
+    axes.errorbar(
+        at,
+        [mark.mean for mark in marks],
+        yerr=[mark.spread or 0.0 for mark in marks],
+        markersize=5,
+        capsize=3,
+        linewidth=1,
+        label=label,
+        **style,
+    )
+
+
+def _draw_teacher(axes: "Axes", score: float | None) -> None:
+    if score is not None:
+        axes.axhline(score, color="gray", linestyle="--", zorder=0, label=f"teacher: {score:.1f}")
+
+
+def _chart(title: str) -> tuple["Figure", "Axes"]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize="medium")
+    return figure, axes
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    write_atomically(path, _png(figure))
+
+
+def _png(figure: "Figure", legend_above: bool = False) -> bytes:
+    """Adds a legend for all axes, each label once; returns a PNG, the same bytes for the same figure."""
+    found = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    # Marks with error bars are ours; lines, and the paper's marks, come after them.
+    labels = sorted(found, key=lambda label: hasattr(found[label], "get_linestyle"))
+    if labels:
+        entry = _HANDLE + _CHARACTER * max(map(len, labels))
+        figure.legend(
+            [found[label] for label in labels],
+            labels,
+            loc="outside upper center" if legend_above else "outside lower center",
+            ncols=max(1, min(3, int(figure.get_figwidth() / entry))),
+            fontsize="small",
+        )
     buffer = io.BytesIO()
     # Without the version of matplotlib, which would be part of the bytes.
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A mean score in percent with its standard deviation, at a number or at a named place on the axis."""
-
-    place: float | str
-    mean: float
-    spread: float
-
-
-def draw_lines(
-    lines: Mapping[str, Sequence[Mark]],
-    teacher: tuple[float, str] | None,
-    title: str,
-    axes_names: tuple[str, str],
-    path: Path,
-    logarithmic: bool = False,
-    joined: bool = True,
-) -> None:
-    """Draws a line with error bars for each of several series.
-
-    Args:
-        lines: The marks of each series; either all at numbers or all at names.
-        teacher: The teacher's score, drawn as a line, and what is written there.
-        title: Title of the chart.
-        axes_names: Names of the horizontal and of the vertical axis.
-        path: The PNG.
-        logarithmic: The horizontal axis is.
-        joined: A series' marks are, which says that places have an order.
-    """
-    figure = _figure()
-    axes = figure.subplots()
-    names = list(dict.fromkeys(str(mark.place) for marks in lines.values() for mark in marks))
-    named = any(isinstance(mark.place, str) for marks in lines.values() for mark in marks)
-    for number, (name, marks) in enumerate(lines.items()):
-        # Side by side, so that none hides another.
-        aside = 0.08 * (number - (len(lines) - 1) / 2) if named else 0.0
-        at = [names.index(str(mark.place)) + aside if named else float(mark.place) for mark in marks]
-        axes.errorbar(
-            at,
-            [mark.mean for mark in marks],
-            yerr=[mark.spread for mark in marks],
-            fmt=f"{'osDv^P*'[number % 7]}{'-' if joined and len(marks) > 1 else ''}",
-            markersize=5,
-            capsize=3,
-            linewidth=1,
-            color=f"C{number % 10}",
-            label=name,
-        )
-    if teacher is not None:
-        axes.axhline(teacher[0], color="gray", linestyle="--", zorder=0, label=teacher[1])
-    if named:
-        long = max(map(len, names)) > 12
-        axes.set_xticks(
-            range(len(names)), names, rotation=20 if long else 0, ha="right" if long else "center"
-        )
-    if logarithmic:
-        axes.set_xscale("log")
-    axes.set_xlabel(axes_names[0])
-    axes.set_ylabel(axes_names[1])
-    axes.set_title(f"{title}\nmarks: mean, lines: ± 1 standard deviation over seeds", fontsize="medium")
-    axes.legend(fontsize="small")
-    _save(figure, path)
-
-
-def _figure() -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(6.4, 4.2), layout="constrained")
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    beside = path.with_name(path.name + ".part")
-    figure.savefig(beside, format="png", dpi=150)
-    commit(beside, path)

@@ -6,18 +6,16 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wellread_hf.data.toy.world import probe_accuracy
 from wellread_hf.metrics.average import mean_and_spread
 from wellread_hf.metrics.baselines import commonest, counts_of, doubt
 from wellread_hf.metrics.scores import metric_at
-from wellread_hf.results.charts import draw_methods
+from wellread_hf.results.charts import draw_methods, score_axis, task_in_words
+from wellread_hf.results.tables import Table
 from wellread_hf.store.graph import Stage, in_order
 from wellread_hf.store.records import write_atomically
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 RESULTS, TABLE, CHART = "results.json", "table.md", "chart.png"
 
@@ -41,21 +39,19 @@ class MethodResult:
     start: str
     folders: tuple[str, ...]
 
-    @property
-    def score(self) -> str:
-        """See `mean_and_spread`."""
-        return mean_and_spread(self.scores)
 
-
-def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | None, root: Path) -> Stage:
+def report(
+    task: str, student: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | None, root: Path
+) -> Stage:
     """Builds the stage that compares finished runs on the task's first metric.
 
     Scores are of the labelled test set where there is one, else of the validation set; the table says
-    which, and names the differences that lie within the spread over seeds. A toy world's table also tells how
+    which, and names the differences that lie within the spread over seeds. A toy world's table also says how
     well word classes can be read off the word embeddings.
 
     Args:
-        title: What is compared, for the chart and the folder's name.
+        task: The task's name.
+        student: The student's name.
         methods: The runs of each method, one a seed.
         teacher: The teacher's run, shown as a line of its own.
         root: Folder of all stages.
@@ -68,27 +64,24 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
         metric = outcome["metric"]
         results = [_result(method, stages, metric, split) for method, stages in methods.items()]
         top = None if teacher is None else _result("Teacher", [teacher], metric, split)
-        text = _markdown(results, top, f"{metric_at(metric)}, {split} (%)")
         counts = counts_of(outcome, split)
         notes = [*_share(counts, split), *_undecided(results), *_notes(runs)]
-        text += "".join(f"\n- {note}" for note in notes) + "\n"
-        write_atomically(stage.folder / TABLE, text)
         draw_methods(
             {result.method: result.scores for result in results},
-            [result.score for result in results],
-            None if top is None else (top.scores[0], f"teacher {top.score}"),
-            title,
-            f"{metric_at(metric)}, {split} (%)",
+            None if top is None else top.scores[0],
+            f"Methods on {task_in_words(task)}, student {student}",
+            score_axis(metric, split),
             stage.folder / CHART,
         )
         numbers = [asdict(result) for result in [*results, *([top] if top else [])]]
         write_atomically(stage.folder / RESULTS, json.dumps(numbers, indent=1))
-        warnings = _doubts(results, metric, counts, split)
-        return {"metric": metric, "split": split, "results": numbers} | warnings
+        found = {"metric": metric, "split": split, "results": numbers, "notes": notes}
+        write_atomically(stage.folder / TABLE, _table(found).markdown)
+        return found | _doubts(results, metric, counts, split)
 
     return Stage(
         kind="report",
-        name=title.replace(" ", "-"),
+        name=f"{task} {student}".replace(" ", "-"),
         root=root,
         identity={
             "methods": {method: [run.digest for run in stages] for method, stages in methods.items()},
@@ -103,32 +96,13 @@ def report(title: str, methods: Mapping[str, Sequence[Stage]], teacher: Stage | 
 def show_report(settings: Any, stages: Sequence[Stage]) -> None:
     """Prints a finished report's table and where everything lies."""
     folder = stages[0].folder
-    console = print_table(stages[0].name, (folder / TABLE).read_text())
+    found = stages[0].record.outcome
+    console = _table(found).show(stages[0].name)
     console.print("\nready for from_pretrained:", highlight=False)
-    for result in json.loads((folder / RESULTS).read_text()):
+    for result in found["results"]:
         for model in result["folders"]:
             console.print(f"  {result['method']:12} {model}", highlight=False, soft_wrap=True)
     console.print(f"\nchart: {folder / CHART}\ntable: {folder / TABLE}", highlight=False, soft_wrap=True)
-
-
-def print_table(title: str, text: str) -> "Console":
-    """Prints a report's Markdown, a table and then a list; returns the console for what follows."""
-    from rich.console import Console
-    from rich.table import Table
-
-    lines = text.splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    table = Table(title=title)
-    for name in rows[0]:
-        table.add_column(name)
-    for row in rows[1:]:
-        table.add_row(*row)
-    console = Console(width=None if Console().is_terminal else 140)
-    console.print(table)
-    for line in lines:
-        if line.startswith("- "):
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
-    return console
 
 
 def _share(counts: Mapping[str, int], split: str) -> list[str]:
@@ -158,7 +132,8 @@ def _undecided(results: Sequence[MethodResult]) -> list[str]:
     """Names the pairs of methods whose means lie no further apart than their two spreads reach."""
     several = [result for result in results if len(result.scores) > 1]
     return [
-        f"within the spread over seeds, so not decided: {one.method} {one.score} and {two.method} {two.score}"
+        f"within the spread over seeds, so not decided: {one.method} {mean_and_spread(one.scores)} and "
+        f"{two.method} {mean_and_spread(two.scores)}"
         for one, two in combinations(several, 2)
         if abs(mean(one.scores) - mean(two.scores)) <= stdev(one.scores) + stdev(two.scores)
     ]
@@ -220,17 +195,20 @@ def _result(method: str, stages: Sequence[Stage], metric: str, split: str) -> Me
     )
 
 
-def _markdown(results: Sequence[MethodResult], teacher: MethodResult | None, score: str) -> str:
-    head = ["method", score, "seeds", "each seed", "MLM loss at start", "training s"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for result in [*results, *([teacher] if teacher else [])]:
-        cells = [
-            result.method,
-            result.score,
-            str(len(result.scores)),
-            ", ".join(f"{score:.1f}" for score in result.scores),
-            result.start,
-            f"{mean(result.seconds):.0f}",
+def _table(found: Mapping[str, Any]) -> Table:
+    """Tables what stands in a report's record."""
+    score = f"{metric_at(found['metric'])}, {found['split']} (%)"
+    rows = [
+        [
+            result["method"],
+            mean_and_spread(result["scores"]),
+            len(result["scores"]),
+            ", ".join(f"{score:.1f}" for score in result["scores"]),
+            result["start"],
+            f"{mean(result['seconds']):.0f}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        for result in found["results"]
+    ]
+    head = ["method", score, "seeds", "each seed", "MLM loss at start", "training s"]
+    # Records of before there were notes have none.
+    return Table(head, rows, found.get("notes", ()))

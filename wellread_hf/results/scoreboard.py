@@ -8,8 +8,9 @@ from typing import Any
 
 from wellread_hf.metrics.average import average, mean_and_spread
 from wellread_hf.metrics.baselines import commonest, counts_of, doubt
-from wellread_hf.results.comparison import RESULTS, TABLE, print_table
+from wellread_hf.results.comparison import RESULTS, TABLE
 from wellread_hf.results.summary import typed_command
+from wellread_hf.results.tables import Table
 from wellread_hf.store.graph import Stage
 from wellread_hf.store.records import write_atomically
 from wellread_hf.tasks import GLUE_SETS
@@ -53,7 +54,7 @@ def scoreboard(
             },
             "runs": {task: [run.folder.name for run in of] for task, of in runs.items()},
         }
-        write_atomically(stage.folder / TABLE, _markdown(results))
+        write_atomically(stage.folder / TABLE, _table(results).markdown)
         write_atomically(stage.folder / RESULTS, json.dumps(results, indent=1))
         means = {name: {key: mean(of) / 100 for key, of in found.items()} for name, found in scores.items()}
         warnings = [
@@ -79,9 +80,10 @@ def scoreboard(
 def show_scoreboard(settings: Any, stages: Sequence[Stage]) -> None:
     """Prints a finished scoreboard's table and where the predictions lie."""
     folder = stages[0].folder
-    console = print_table(stages[0].name, (folder / TABLE).read_text())
-    console.print("\npredictions of dev and test:", highlight=False)
+    # Not from the record, whose keys are sorted.
     results = json.loads((folder / RESULTS).read_text())
+    console = _table(results).show(stages[0].name)
+    console.print("\npredictions of dev and test:", highlight=False)
     for names in results["runs"].values():
         for name in names:
             console.print(f"  {folder.parent / name}", highlight=False, soft_wrap=True)
@@ -97,7 +99,7 @@ def _next(folder: Path, results: Mapping[str, Any]) -> str:
 
 
 def _counts(runs: Mapping[str, Sequence[Stage]]) -> dict[str, Mapping[str, int]]:
-    """Returns the dev rows of each class by set, as far as the trainings behind predictions tell them."""
+    """Returns the dev rows of each class by set, as far as the trainings behind predictions have them."""
     found = {}
     for task, (first, *_) in runs.items():
         for needed in first.after:
@@ -111,24 +113,23 @@ def _seed(runs: Sequence[Stage]) -> dict[str, Mapping[str, float]]:
     return {name: scores for run in runs for name, scores in run.record.outcome["dev"].items()}
 
 
-def _markdown(results: Mapping[str, Any]) -> str:
-    head = ["rows", "metric", "dev (%)", "commonest class (%)", "seeds", "each seed"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+def _table(results: Mapping[str, Any]) -> Table:
+    """Tables what stands in a scoreboard's record."""
+    rows = []
     for name, metrics in results["scores"].items():
         for metric, values in metrics.items():
-            each = ", ".join(f"{value:.1f}" for value in values)
             share = results["commonest"].get(name)
             cells = [
                 GLUE_SETS[name].title,
                 metric,
                 mean_and_spread(values),
-                "" if share is None else f"{share:.1f}",
-                str(len(values)),
-                each,
+                None if share is None else f"{share:.1f}",
+                len(values),
+                ", ".join(f"{value:.1f}" for value in values),
             ]
-            lines.append("| " + " | ".join(cells) + " |")
+            rows.append(cells)
     found = results["average"]
     notes = [f"{found['name']}: {mean_and_spread(found['values'])}"]
     if results["from_mnli"]:
         notes.append(f"{', '.join(results['from_mnli'])} started from the model of MNLI of the same seed")
-    return "\n".join(lines) + "\n\n" + "".join(f"- {note}\n" for note in notes)
+    return Table(["rows", "metric", "dev (%)", "commonest class (%)", "seeds", "each seed"], rows, notes)

@@ -8,7 +8,7 @@ from typing import Any
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.experiments.study.running import CHART, PREDICTIONS, RESULTS, TABLE
 from wellread_hf.experiments.study.writing import page as written
-from wellread_hf.experiments.study.writing import table
+from wellread_hf.results.tables import Table
 from wellread_hf.store.records import RECORD, StageRecord, write_atomically
 
 # What stands between these two lines is replaced; the rest of the page is its author's.
@@ -69,7 +69,7 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
         f'<img src="studies/{name}/{CHART}" width="{width}%" alt="{study["title"]}: {study["task"]}"></a>'
         for name, study in found.items()
     ]
-    return table(["study", *tasks], rows) + "\n\n" + "\n".join(shown)
+    return Table(["study", *tasks], rows).markdown + "\n" + "\n".join(shown)
 
 
 def _verdicts(name: str, study: Mapping[str, Any] | None) -> str:

@@ -1,15 +1,14 @@
 """What `recipes/study.py` does."""
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 
-from rich.console import Console
-from rich.markdown import Markdown
-
 from wellread_hf.experiments.study.planning import Plan
-from wellread_hf.experiments.study.running import TABLE, studies_stages
+from wellread_hf.experiments.study.running import RESULTS, TABLE, studies_stages
 from wellread_hf.experiments.study.settings import ON_TOY, StudySettings, real_text, smoke_study
 from wellread_hf.experiments.study.time_left import show_plan
+from wellread_hf.experiments.study.writing import verdict_table
 from wellread_hf.experiments.sweep.engine import check_engine
 from wellread_hf.store.graph import Stage
 
@@ -42,7 +41,8 @@ def preview(settings: StudySettings, stages: Sequence[Stage]) -> None:
 def show(settings: StudySettings, stages: Sequence[Stage]) -> None:
     """Prints the verdicts of finished studies, and where their pages and pictures lie."""
     stage = stages[-1]
-    console = Console(width=None if Console().is_terminal else 140)
-    console.print(Markdown((stage.folder / TABLE).read_text()))
-    for name in stage.record.outcome["studies"]:
-        console.print(f"study: {stage.folder.parent / name / TABLE}", highlight=False, soft_wrap=True)
+    folders = [stage.folder.parent / name for name in stage.record.outcome["studies"]]
+    studies = [json.loads((folder / RESULTS).read_text()) for folder in folders]
+    console = verdict_table(studies).show(stage.name)
+    for folder in folders:
+        console.print(f"study: {folder / TABLE}", highlight=False, soft_wrap=True)

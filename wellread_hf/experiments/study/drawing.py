@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from wellread_hf.experiments.study.arms import Study
 from wellread_hf.experiments.study.writing import grouped
-from wellread_hf.results.charts import Mark, draw_lines
-from wellread_hf.students import Student
+from wellread_hf.results.charts import Mark, draw_lines, score_axis, task_in_words
 
 _LABELS = {
     "student": "student",
@@ -27,29 +25,25 @@ def draw(found: Mapping[str, Any], study: Study, path: Path) -> None:
         path: The PNG.
     """
     students = dict.fromkeys(score["student"] for score in found["scores"])
-    lines: dict[str, list[Mark]] = {}
+    # Methods have no order, so they are lines over students.
+    axis = "student" if study.axis == "arm" and not any(arm.at for arm in study.arms) else study.axis
+    series: dict[str, list[Mark]] = {}
     for (name, student), runs in grouped(found).items():
-        arm = study.arm(name)
-        scores = [run["score"] for run in runs]
+        arm, size = study.arm(name), student.removeprefix("bert-")
         place: float | str = {
-            "student": student.removeprefix("bert-"),
-            "arm": arm.at or arm.series,
+            "student": size,
+            "arm": arm.at,
             "transfer rows": arm.share * (found["budget"]["transfer_rows"] or 0),
             "rank correlation": found["rank_correlations"].get(arm.domain, 0.0),
-        }[study.axis]
-        along = study.axis == "student" or not study.every_student or len(students) == 1
-        line = arm.series if along else f"{arm.series}, {Student.parse(student).name.removeprefix('bert-')}"
-        if study.axis == "arm" and not arm.at:
-            line = Student.parse(student).name.removeprefix("bert-")
-        lines.setdefault(line, []).append(Mark(place=place, mean=mean(scores), spread=stdev(scores)))
-    teacher = found["teacher"]
+        }[axis]
+        alone = axis == "student" or not study.every_student or len(students) == 1
+        label = arm.series if alone else f"{arm.series}, {size}"
+        series.setdefault(label, []).append(Mark.of(place, [run["score"] for run in runs]))
     draw_lines(
-        lines,
-        None if teacher is None else (teacher, f"teacher {teacher:.1f}"),
-        f"{found['title']}: {found['task']}",
-        (_LABELS[study.axis], f"{found['metric']}, {found['split']} (%)"),
+        series,
+        found["teacher"],
+        f"{found['title']}: {task_in_words(found['task'])}",
+        (_LABELS[axis], score_axis(found["metric"], found["split"])),
         path,
-        logarithmic=study.axis == "transfer rows",
-        # Methods have no order.
-        joined=study.axis != "arm" or any(arm.at for arm in study.arms),
+        logarithmic=axis == "transfer rows",
     )

@@ -122,7 +122,7 @@ class _Sitting:
         done = [stage for stage in self.written if stage.state == "done"]
         found = [json.loads((stage.folder / RESULTS).read_text()) for stage in done]
         if found:
-            write_atomically(self.folder / TABLE, verdict_table(found) + "\n")
+            write_atomically(self.folder / TABLE, verdict_table(found).markdown)
         if self.failed:
             raise TrialsFailedError(
                 f"{len(self.written) - len(done)} of {len(self.written)} studies lack runs; of "

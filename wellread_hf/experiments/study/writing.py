@@ -5,6 +5,7 @@ from statistics import mean
 from typing import Any
 
 from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.results.tables import Table
 
 _CLAIMS = {"better": "above 0", "no worse": "not a point below 0", "alike": "within a point of 0"}
 # Parts of the budget, and what a run is said to have used of them.
@@ -13,13 +14,14 @@ _SPENT_AS = {"mlm_steps": "MLM steps", "labels_seen": "labels seen", "soft_label
 
 def page(found: Mapping[str, Any]) -> str:
     """Writes the page as Markdown from what stands in `results.json`."""
-    parts = [f"# {found['title']}: {found['task']}", verdict_table([found]), paragraph(found)]
-    parts += ["![scores](chart.png)", _score_table(found), _notes(found)]
-    return "\n\n".join(parts) + "\n"
+    return (
+        f"# {found['title']}: {found['task']}\n\n{verdict_table([found]).markdown}\n{paragraph(found)}\n\n"
+        f"![scores](chart.png)\n\n{_score_table(found).markdown}"
+    )
 
 
-def verdict_table(studies: Sequence[Mapping[str, Any]]) -> str:
-    """Writes a table of findings, the paper's beside ours; of several studies with their names and tasks."""
+def verdict_table(studies: Sequence[Mapping[str, Any]]) -> Table:
+    """Tables findings, the paper's beside ours; of several studies with their names and tasks."""
     several = len(studies) > 1
     head = [*(["study", "task"] if several else []), "finding", "verdict"]
     head += ["ours: mean difference, points [95 % interval]", "error over seeds / rows"]
@@ -38,7 +40,7 @@ def verdict_table(studies: Sequence[Mapping[str, Any]]) -> str:
                     each["paper"],
                 ]
             )
-    return table(head, rows)
+    return Table(head, rows)
 
 
 def paragraph(found: Mapping[str, Any]) -> str:
@@ -72,7 +74,7 @@ def grouped(found: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str,
     return groups
 
 
-def _score_table(found: Mapping[str, Any]) -> str:
+def _score_table(found: Mapping[str, Any]) -> Table:
     used = list(dict.fromkeys(part for score in found["scores"] for part in score["budget"]))
     head = ["arm", "student", f"{found['metric']}, {found['split']} (%)", "each seed", *used, "training s"]
     rows = []
@@ -89,10 +91,10 @@ def _score_table(found: Mapping[str, Any]) -> str:
                 f"{mean(run['seconds'] for run in runs):.0f}",
             ]
         )
-    return table(head, rows)
+    return Table(head, rows, _notes(found))
 
 
-def _notes(found: Mapping[str, Any]) -> str:
+def _notes(found: Mapping[str, Any]) -> list[str]:
     used = {part for score in found["scores"] for part in score["budget"]}
     budget = ", ".join(
         f"{_SPENT_AS.get(name, name.replace('_', ' '))} {amount:,}"
@@ -109,9 +111,9 @@ def _notes(found: Mapping[str, Any]) -> str:
     ]
     if found["split"] == "validation":
         notes.append("these rows also decide which evaluation's weights are kept, for all arms alike")
-    told = "not scored on these rows" if found["teacher"] is None else f"{found['teacher']:.1f}"
+    score = "not scored on these rows" if found["teacher"] is None else f"{found['teacher']:.1f}"
     labels = "given, with labels of its own" if found["teacher_given"] else "taught by the same labelled rows"
-    notes.append(f"teacher: {told}; {labels}")
+    notes.append(f"teacher: {score}; {labels}")
     for domain, correlation in found["rank_correlations"].items():
         notes.append(
             f"domain {domain}: rank correlation S = {correlation:.2f} with the task's word frequencies"
@@ -122,13 +124,7 @@ def _notes(found: Mapping[str, Any]) -> str:
         notes.append(f"**the runs were made with different code versions**: {made}")
     else:
         notes.append(f"made with {versions[0][0]}")
-    return "\n".join(f"- {note}" for note in notes)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Writes a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return notes
 
 
 def _points(value: float) -> str:

@@ -5,10 +5,12 @@ from statistics import mean, stdev
 
 from wellread_hf.hub.cards.facts import Facts, Result
 from wellread_hf.paper import GLUE_TEST, GLUE_TITLES, release_test
-from wellread_hf.results.charts import Point, draw_family
+from wellread_hf.results.charts import Mark, draw_family, metric_in_words
 from wellread_hf.students import Student
 
 PICTURE = "scores.png"
+# Its models were fine-tuned on labels, not distilled.
+_RELEASE = "PF, the release (Google) on test"
 
 
 def draw(facts: Facts) -> bytes:
@@ -18,13 +20,11 @@ def draw(facts: Facts) -> bytes:
     means over the very same tasks and metrics on test. Where nothing of ours was scored, the release's
     GLUE score is drawn alone, and this size is a line.
     """
-    parameters = facts.student.parameters(facts.vocabulary)
+    this = facts.student.parameters(facts.vocabulary), facts.name
     scored = _scored(facts.results)
     if not scored:
-        release = [_point(student, float(row[0])) for student, row in GLUE_TEST.items()]
-        return draw_family(
-            (parameters, facts.name), [], release, "GLUE score, test", "the release (Google), test"
-        )
+        release = [_release_mark(student, float(row[0])) for student, row in GLUE_TEST.items()]
+        return draw_family(this, {}, {_RELEASE: release}, "GLUE score on test")
     best = max(len(results) for results in scored.values())
     # Methods that were scored on fewer tasks have no mean that could be set beside the others.
     methods = {method: results for method, results in scored.items() if len(results) == best}
@@ -35,13 +35,18 @@ def draw(facts: Facts) -> bytes:
         for method, results in methods.items()
         if {result.task.name for result in results} == names
     }
-    # The card's own model comes first, which is drawn as a star.
+    # The card's own model comes first.
     order = sorted(methods.items(), key=lambda item: (facts.own not in item[1], item[0]))
-    ours = [_ours(facts, parameters, method, results) for method, results in order]
-    title = ", ".join(GLUE_TITLES[result.task.name] if result.task.glue else "own task" for result in tasks)
-    return draw_family(
-        (parameters, facts.name), ours, _release(tasks), f"{title} (%)", "the release (Google), test"
-    )
+    ours = {_label(facts, method, results): [_mark(this[0], results)] for method, results in order}
+    release = _release(tasks)
+    return draw_family(this, ours, {_RELEASE: release} if release else {}, _axis(tasks))
+
+
+def _axis(tasks: list[Result]) -> str:
+    titles = [GLUE_TITLES[result.task.name] if result.task.glue else "own task" for result in tasks]
+    if len(tasks) > 1:
+        return f"mean of {', '.join(titles)} (%)"
+    return f"{titles[0]}: {metric_in_words(tasks[0].first.metric)} (%)"
 
 
 def _scored(results: Iterable[Result]) -> dict[str, list[Result]]:
@@ -55,22 +60,21 @@ def _scored(results: Iterable[Result]) -> dict[str, list[Result]]:
     return {method: [tasks[name] for name in sorted(tasks)] for method, tasks in sorted(best.items())}
 
 
-def _ours(facts: Facts, parameters: int, method: str, results: list[Result]) -> Point:
-    # A mean over tasks has a spread over seeds only if the tasks share their seeds.
-    shared = len({result.seeds for result in results}) == 1
-    seeds = [100 * mean(values) for values in zip(*(result.first.values for result in results), strict=False)]
-    score = 100 * mean(result.first.mean for result in results)
+def _label(facts: Facts, method: str, results: list[Result]) -> str:
     own = facts.task is None or facts.own in results
-    return Point(
-        parameters=parameters,
-        score=score,
-        spread=stdev(seeds) if shared and len(seeds) > 1 else None,
-        label=f"{method}, {'this model' if own else 'ours'}, dev",
-    )
+    return f"{method}, {'this model' if own else 'ours'} on dev"
 
 
-def _release(tasks: list[Result]) -> list[Point]:
-    points = []
+def _mark(parameters: int, results: list[Result]) -> Mark:
+    score = 100 * mean(result.first.mean for result in results)
+    seeds = [100 * mean(values) for values in zip(*(result.first.values for result in results), strict=False)]
+    # A mean over tasks has a spread over seeds only if the tasks share their seeds.
+    shared = len({result.seeds for result in results}) == 1 and len(seeds) > 1
+    return Mark(place=parameters, mean=score, spread=stdev(seeds) if shared else None)
+
+
+def _release(tasks: list[Result]) -> list[Mark]:
+    marks = []
     for student in GLUE_TEST:
         figures = [
             release_test(student, result.task.name, result.first.metric) if result.task.glue else None
@@ -78,9 +82,9 @@ def _release(tasks: list[Result]) -> list[Point]:
         ]
         known = [figure for figure in figures if figure is not None]
         if len(known) == len(figures):
-            points.append(_point(student, mean(known)))
-    return points
+            marks.append(_release_mark(student, mean(known)))
+    return marks
 
 
-def _point(student: Student, score: float) -> Point:
-    return Point(parameters=student.parameters(), score=score, spread=None, label=str(student.alias))
+def _release_mark(student: Student, score: float) -> Mark:
+    return Mark(place=student.parameters(), mean=score, name=str(student.alias))

@@ -1,24 +1,109 @@
-"""From folders of scoreboards and sweeps to rows: one a student, method, set, metric and setting."""
+"""Dev scores of finished scoreboards and of sweeps: one row a student, method, set, metric and setting."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.metrics.average import average
 from wellread_hf.results.comparison import RESULTS
-from wellread_hf.results.scores.rows import Gathered, Mean, Row
 from wellread_hf.results.trials import PLAN, Trial, best_points, read_trials
 from wellread_hf.store.records import RECORD, StageRecord
 from wellread_hf.students import METHOD_TITLES, METHODS, Student
 from wellread_hf.tasks import GLUE_SETS
 
 BOARD, SWEEP = "glue-", "sweep-"
+# Decimals of a percentage to which one result is the same in a sweep and on its scoreboard.
+_SAME = 3
 
 
-def gather(runs: Sequence[Path], tasks: Sequence[str]) -> Gathered:
-    """Reads finished scoreboards, and the tables of sweeps, whether these are over or not.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Scores of one student by one method over seeds.
+
+    Attributes:
+        student: Which of the 24.
+        method: One of `METHODS`.
+        lora_rank: Rank of LoRA; None where all weights were trained, or the training's record is gone.
+        values: Percent, one a seed.
+        seeds: The seeds.
+        source: Name of the folder that it comes from.
+    """
+
+    student: Student
+    method: str
+    lora_rank: int | None = None
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+    source: str
+
+    @property
+    def title(self) -> str:
+        """How it was trained, e.g. `PF` or `PF, LoRA 8`."""
+        lora = "" if self.lora_rank is None else f", LoRA {self.lora_rank}"
+        return METHOD_TITLES[self.method] + lora
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(Result):
+    """Dev scores of one metric.
+
+    Attributes:
+        set: Name among `GLUE_SETS`.
+        metric: One of the set's metrics.
+        learning_rate: Peak learning rate; None where the training's record is gone.
+        batch_size: Rows a step; None likewise.
+        trainings: Digests of the training stages, one a seed; empty where they are not known.
+        trials: In a sweep, how many trials of this student, method and task are done, failed, stopped.
+    """
+
+    set: str
+    metric: str
+    learning_rate: float | None
+    batch_size: int | None
+    trainings: tuple[str, ...] = ()
+    trials: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS or self.metric not in GLUE_SETS[self.set].metrics:
+            raise ValueError(f"{self.metric} of {self.set} by the method {self.method!r}")
+        if len(self.values) != len(self.seeds) or not all(map(isfinite, self.values)):
+            raise ValueError(f"scores {self.values} of seeds {self.seeds}")
+
+    @property
+    def identity(self) -> object:
+        """What two rows of the same runs share; their digests agree where both are known."""
+        values = tuple(round(value, _SAME) for value in self.values)
+        return replace(self, values=values, trainings=(), trials=None, source="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean(Result):
+    """An average over tasks; `name` is what it may be called."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class DevScores:
+    """All that was found.
+
+    Attributes:
+        rows: By student, method, set and metric; each result once.
+        means: By student and method.
+        notes: Sentences on sweeps: their trials, and what has no selection yet.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    means: list[Mean] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_dev_scores(runs: Sequence[Path], tasks: Sequence[str]) -> DevScores:
+    """Reads finished scoreboards, and the trials of sweeps, whether these are over or not.
 
     Args:
         runs: Folders of stages, in which every `glue-...` and `sweep-...` counts, or such folders.
@@ -28,7 +113,7 @@ def gather(runs: Sequence[Path], tasks: Sequence[str]) -> Gathered:
         SettingsError: No folder is given.
         StoreError: A folder is missing or damaged, or no score is found.
     """
-    gathered = Gathered()
+    found = DevScores()
     # A sweep comes before the scoreboards that it leaves: its rows know how many trials there were.
     for folder in sorted(_folders(runs), key=lambda folder: folder.name.startswith(BOARD)):
         with library_errors_as(
@@ -37,27 +122,31 @@ def gather(runs: Sequence[Path], tasks: Sequence[str]) -> Gathered:
             "move it away and run the recipe again",
         ):
             read = _of_board if folder.name.startswith(BOARD) else _of_sweep
-            gathered.rows += read(folder, tasks, gathered)
-    if not gathered.rows:
+            found.rows += read(folder, tasks, found.notes)
+    if not found.rows:
         raise StoreError(
             f"expected dev scores of {', '.join(tasks)} in {', '.join(map(str, runs))}, found none"
-            f"{''.join(f' ({note})' for note in gathered.notes)}; recipes/glue.py and `wellread sweep` make "
-            "them"
+            f"{''.join(f' ({note})' for note in found.notes)}; recipes/glue.py and `wellread sweep` make them"
         )
-    results = _results(gathered.rows)
-    gathered.means = _means(results)
+    firsts = _firsts(found.rows)
+    found.means = sorted(
+        _means(firsts), key=lambda mean: (*_by_size_and_method(mean), mean.name, mean.source)
+    )
     sets = list(GLUE_SETS)
-    gathered.rows = sorted(
-        dict.fromkeys(results.values()),
+    found.rows = sorted(
+        dict.fromkeys(firsts.values()),
         key=lambda row: (
-            row.student.parameters(),
-            METHODS.index(row.method),
+            *_by_size_and_method(row),
             sets.index(row.set),
             row.source,
             GLUE_SETS[row.set].metrics.index(row.metric),
         ),
     )
-    return gathered
+    return found
+
+
+def _by_size_and_method(of: Result) -> tuple[int, int]:
+    return of.student.parameters(), METHODS.index(of.method)
 
 
 def _folders(runs: Sequence[Path]) -> list[Path]:
@@ -71,15 +160,13 @@ def _folders(runs: Sequence[Path]) -> list[Path]:
         if folder.name.startswith((BOARD, SWEEP)):
             found[folder] = None
             continue
-        for inside in sorted(folder.iterdir()):
-            # What has only just begun has no scores yet.
-            there = {BOARD: inside / RECORD, SWEEP: inside / PLAN}
-            if any(inside.name.startswith(kind) and file.is_file() for kind, file in there.items()):
-                found[inside] = None
+        # What has only just begun has no scores yet.
+        boards, sweeps = folder.glob(f"{BOARD}*/{RECORD}"), folder.glob(f"{SWEEP}*/{PLAN}")
+        found |= dict.fromkeys(sorted(file.parent for file in (*boards, *sweeps)))
     return list(found)
 
 
-def _of_board(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Row]:
+def _of_board(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]:
     StageRecord.read(folder)
     try:
         results: Mapping[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
@@ -89,14 +176,13 @@ def _of_board(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
         ) from error
     if results["split"] != "dev":
         raise StoreError(f"{folder}: expected scores on dev, got scores on {results['split']!r}")
-    _note_moved(folder, [task for task in results["from_mnli"] if task in tasks], gathered)
+    notes += _moved(folder, [task for task in results["from_mnli"] if task in tasks])
     rows = []
     for name, metrics in results["scores"].items():
         if GLUE_SETS[name].task not in tasks:
             continue
-        runs = [folder.parent / run for run in results["runs"][GLUE_SETS[name].task]]
-        trained = _trainings(runs)
-        rate, batch, rank = _setting(trained)
+        trained = _trainings([folder.parent / run for run in results["runs"][GLUE_SETS[name].task]])
+        setting = _setting(trained)
         for metric, values in metrics.items():
             row = Row(
                 student=Student.parse(results["student"]),
@@ -105,11 +191,9 @@ def _of_board(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
                 metric=metric,
                 values=tuple(map(float, values)),
                 seeds=tuple(map(int, results["seeds"])),
-                learning_rate=rate,
-                batch_size=batch,
-                lora_rank=rank,
                 trainings=tuple(trained.values()),
                 source=folder.name,
+                **setting,
             )
             rows.append(row)
     return rows
@@ -129,25 +213,29 @@ def _trainings(predicted: Sequence[Path]) -> dict[Path, str]:
     return trainings
 
 
-def _setting(trainings: Iterable[Path]) -> tuple[float, int, int | None] | tuple[None, None, None]:
+def _setting(trainings: Iterable[Path]) -> dict[str, Any]:
     """Reads learning rate, batch size and LoRA's rank of the first training; None without its record."""
     first = next(iter(trainings), None)
     if first is None or not (first / RECORD).is_file():
-        return None, None, None
+        return dict.fromkeys(("learning_rate", "batch_size", "lora_rank"))
     settings = StageRecord.read(first).settings
     optim = settings["tuning"]["optim"]
-    return float(optim["learning_rate"]), int(optim["batch_size"]), _lora_rank(settings)
+    return {
+        "learning_rate": float(optim["learning_rate"]),
+        "batch_size": int(optim["batch_size"]),
+        "lora_rank": _lora_rank(settings),
+    }
 
 
 def _lora_rank(settings: Mapping[str, Any]) -> int | None:
     return int(settings["lora"]["rank"]) if "lora" in settings else None
 
 
-def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Row]:
+def _of_sweep(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]:
     trials = [trial for trial in read_trials(folder) if trial.task in tasks]
     seeds = sorted({trial.seed for trial in trials})
     over = (folder / RECORD).is_file()
-    gathered.notes.append(
+    notes.append(
         f"{folder.name} {'is over' if over else 'is not over yet'}, {_counted(trials)}; selected by the "
         f"mean dev score over seeds {', '.join(map(str, seeds)) or '(none yet)'}"
     )
@@ -156,22 +244,21 @@ def _of_sweep(folder: Path, tasks: Sequence[str], gathered: Gathered) -> list[Ro
     for trial in trials:
         groups.setdefault((trial.student, trial.method, trial.task), []).append(trial)
     moved = {trial.task for trial in trials if _from_mnli(trial)}
-    _note_moved(folder, [task for task in tasks if task in moved], gathered)
+    notes += _moved(folder, [task for task in tasks if task in moved])
     rows = []
-    for key, group in groups.items():
-        if key not in best:
-            student, method, task = key
-            gathered.notes.append(
+    for (student, method, task), group in groups.items():
+        point = best.get((student, method, task))
+        if point is None:
+            notes.append(
                 f"{folder.name}, {student}, {METHOD_TITLES[method]}, {GLUE_SETS[task].title}: nothing "
                 f"selected, since no point of the grid is done in all seeds ({_counted(group)})"
             )
             continue
-        point = best[key]
-        for metric in GLUE_SETS[point.task].metrics:
+        for metric in GLUE_SETS[task].metrics:
             row = Row(
-                student=Student.parse(point.student),
-                method=point.method,
-                set=point.task,
+                student=Student.parse(student),
+                method=method,
+                set=task,
                 metric=metric,
                 values=tuple(100 * trial.scores[metric] for trial in point.trials),
                 seeds=tuple(seeds),
@@ -192,10 +279,9 @@ def _from_mnli(trial: Trial) -> bool:
     return named and str(trial.settings["start"]["weights"]).startswith("stage:")
 
 
-def _note_moved(folder: Path, moved: Sequence[str], gathered: Gathered) -> None:
-    if moved:
-        titles = ", ".join(GLUE_SETS[task].title for task in moved)
-        gathered.notes.append(f"{folder.name}: {titles} started from the model of MNLI")
+def _moved(folder: Path, moved: Sequence[str]) -> list[str]:
+    titles = ", ".join(GLUE_SETS[task].title for task in moved)
+    return [f"{folder.name}: {titles} started from the model of MNLI"] if moved else []
 
 
 def _states(trials: Iterable[Trial]) -> tuple[int, int, int]:
@@ -207,11 +293,11 @@ def _counted(trials: Iterable[Trial]) -> str:
     return "trials {} done, {} failed, {} stopped".format(*_states(trials))
 
 
-def _results(rows: Iterable[Row]) -> dict[Row, Row]:
-    """Finds for each row the first that tells of the same runs, itself if it is that."""
+def _firsts(rows: Iterable[Row]) -> dict[Row, Row]:
+    """Finds for each row the first one of the same runs, which may be itself."""
     firsts: dict[object, list[Row]] = {}
     found = {}
-    # Those of known digests come first: one of unknown ones is the same as whichever looks like it.
+    # Those of known digests come first: one of unknown ones is the same as any that looks like it.
     for row in sorted(rows, key=lambda row: not row.trainings):
         alike = firsts.setdefault(row.identity, [])
         same = (other for other in alike if not row.trainings or other.trainings == row.trainings)
@@ -221,31 +307,23 @@ def _results(rows: Iterable[Row]) -> dict[Row, Row]:
     return found
 
 
-def _means(results: Mapping[Row, Row]) -> list[Mean]:
-    """Averages what one folder says of a student and method; not where another folder says more of the same.
+def _means(firsts: Mapping[Row, Row]) -> Iterable[Mean]:
+    """Averages a folder's rows by student and method; not where another folder has these and more.
 
-    A sweep that is over knows the scores of its scoreboards, but for MNLI's mismatched set.
+    A sweep that is over has the scores of its scoreboards, but for MNLI's mismatched set.
 
     Args:
-        results: As `_results` gives them.
+        firsts: As `_firsts` gives them.
     """
     groups: dict[tuple[Student, str, str], list[Row]] = {}
-    for row in results:
+    for row in firsts:
         groups.setdefault((row.student, row.method, row.source), []).append(row)
-    said = {key: frozenset(results[row] for row in group) for key, group in groups.items()}
+    kept = {key: frozenset(firsts[row] for row in group) for key, group in groups.items()}
     means: dict[frozenset[Row], Mean] = {}
     for key, group in groups.items():
-        if not any(said[key] < other for other in said.values()):
-            means.setdefault(said[key], _mean(group))
-    return sorted(
-        means.values(),
-        key=lambda mean: (
-            mean.student.parameters(),
-            METHODS.index(mean.method),
-            mean.name,
-            mean.source,
-        ),
-    )
+        if not any(kept[key] < other for other in kept.values()):
+            means.setdefault(kept[key], _mean(group))
+    return means.values()
 
 
 def _mean(rows: Sequence[Row]) -> Mean:

@@ -1,6 +1,5 @@
 """`wellread scores`: one table on the screen, as CSV, as Markdown and as a picture."""
 
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +10,7 @@ from boards import board, sweep, trials_of
 from PIL import Image
 from recipe_runs import ROOT, run_command
 
-from wellread_hf.paper import published_test
-from wellread_hf.results.scores.gather import gather
-from wellread_hf.results.scores.picture import draw_scores, figure_of
-from wellread_hf.results.scores.rows import Row
-from wellread_hf.students import METHODS, STUDENTS, Student
-from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
+from wellread_hf.students import Student
 
 WELLREAD = [sys.executable, "-m", "wellread_hf.cli.wellread"]
 
@@ -128,31 +122,6 @@ def test_it_loads_no_torch(runs: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_ours_and_the_papers_points_stand_in_each_tasks_panel(runs: Path) -> None:
-    figure = figure_of(gather([runs], tuple(GLUE_TASKS)).rows)
-    sst2, mrpc = figure.axes
-    assert [axes.get_title() for axes in figure.axes] == ["SST-2: accuracy (%)", "MRPC: f1 (%)"]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [
-        "PF, ours, dev (± 1 std of seeds)",
-        "PD, ours, dev (± 1 std of seeds)",
-        "PF, Turc et al. 2019, test",
-        "PD, Turc et al. 2019, test",
-    ]
-    for axes, name in ((sst2, "sst2"), (mrpc, "mrpc")):
-        lines = {line.get_label(): line for line in axes.get_lines()}
-        for method in ("pf", "pd"):
-            theirs = lines[f"{method.upper()}, Turc et al. 2019, test"]
-            assert theirs.get_markerfacecolor() == "none"
-            assert dict(zip(theirs.get_xdata(), theirs.get_ydata(), strict=True)) == {
-                student.parameters(): figure for student, figure in published_test(method, name).items()
-            }
-    ours = {bars.get_label(): bars for bars in sst2.containers}
-    pd_line = ours["PD, ours, dev (± 1 std of seeds)"].lines[0]
-    assert list(pd_line.get_xdata()) == [Student(2, 128).parameters()]
-    assert list(pd_line.get_ydata()) == pytest.approx([79])
-
-
 @pytest.mark.parametrize(("method", "title"), [("basic", "Basic"), ("distillation", "Distillation")])
 def test_a_sweep_from_random_weights_is_shown_beside_the_others(
     method: str, title: str, tmp_path: Path
@@ -166,39 +135,3 @@ def test_a_sweep_from_random_weights_is_shown_beside_the_others(
     assert ran.status == 0, ran.err
     assert f"| 4,433,468 | {title} | SST-2 |" in files[1].read_text()
     assert set(pd.read_csv(files[0]).method) == {method, "pf"}
-    (legend,) = figure_of(gather([tmp_path], tuple(GLUE_TASKS)).rows).legends
-    assert [text.get_text() for text in legend.get_texts() if "ours" in text.get_text()] == [
-        f"{title}, ours, dev (± 1 std of seeds)",
-        "PF, ours, dev (± 1 std of seeds)",
-    ]
-
-
-def test_all_students_sets_and_methods_have_their_place_and_the_same_bytes_each_time() -> None:
-    rows = [
-        Row(
-            student=student,
-            method=method,
-            set=name,
-            metric=rows_of.metrics[0],
-            values=(50.0 + student.layers, 52.0 + student.layers),
-            seeds=(0, 1),
-            learning_rate=3e-4,
-            batch_size=32,
-            source="glue-x",
-        )
-        for student in STUDENTS
-        for method in METHODS
-        for name, rows_of in GLUE_SETS.items()
-        if rows_of.dev is not None
-    ]
-    figure = figure_of(rows)
-    assert len(figure.axes) == 10
-    for axes in figure.axes:
-        left, right = axes.get_xlim()
-        assert all(left < student.parameters() < right for student in STUDENTS)
-        for bars in axes.containers:
-            assert len(bars.lines[0].get_xdata()) == 24
-    first = draw_scores(rows[:4])
-    assert first == draw_scores(rows[:4])
-    with Image.open(io.BytesIO(first)) as picture:
-        assert picture.size[0] > 500
