@@ -55,8 +55,8 @@ def _redone(found: Mapping[str, Any]) -> dict[str, Any]:
     settings = replace(ON_TOY, seeds=tuple(found["seeds"]), weights=given, deep=given, mlm_plus=given)
     apart = [_difference(finding, found["scores"], rows) for finding in study.findings]
     remarks = [*study.remarks, _REMARK]
-    told = [numbers(each) for each in decided(study, settings, apart)]
-    return {"rows": rows, "remarks": remarks, "findings": told}
+    findings = [numbers(each) for each in decided(study, settings, apart)]
+    return {"rows": rows, "remarks": remarks, "findings": findings}
 
 
 def _difference(finding: Finding, scores: list[Mapping[str, Any]], rows: int) -> Difference:

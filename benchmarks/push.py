@@ -2,7 +2,7 @@
 
 Random weights of all 24 sizes (about 3.2 GB in fp32) go to a Hub of this machine by both ways in turn, each
 time to new repositories; ours once more with nothing changed. Every way runs in a process of its own, whose
-largest memory is told; its imports are not timed. Both have the models on disk to begin with; stock has to
+largest memory is known; its imports are not timed. Both have the models on disk to begin with; stock has to
 load them, as its users do.
 
   python -m benchmarks.push --rounds 3
@@ -145,7 +145,7 @@ def main() -> None:
         print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        # In a process of its own: what runs after it would be told its memory, too.
+        # In a process of its own: what runs after it would count its memory, too.
         made = [sys.executable, "-m", "benchmarks.push", "--make", "--folder", folder]
         made += ["--smallest", str(given.smallest)]
         subprocess.run(made, check=True, stderr=subprocess.DEVNULL)

@@ -21,7 +21,7 @@ _PACKAGES = ("wellread-hf", "torch", "transformers", "accelerate", "datasets", "
 
 
 def circumstances(rounds: int, command: str) -> dict[str, Any]:
-    """Tells when, on what and with what a benchmark ran."""
+    """Returns when, on what and with what a benchmark ran."""
     import torch
 
     return {
@@ -76,19 +76,16 @@ def print_table(figures: Sequence[Figure]) -> None:
 
 
 def draw(figures: Sequence[Figure], path: Path) -> None:
-    """Draws a bar a figure, with its range and its target, on one logarithmic axis."""
+    """Draws a bar a figure, with its range, on one logarithmic axis."""
     from matplotlib.figure import Figure as Picture
     from matplotlib.ticker import NullLocator
 
     picture = Picture(figsize=(7.5, 1.2 + 0.27 * len(figures)), layout="constrained")
     axes = picture.subplots()
     for place, figure in enumerate(figures):
-        colour = {True: "C2", False: "C3", None: "C0"}[figure.reached]
-        axes.plot([1, figure.median], [place, place], color=colour, linewidth=5, alpha=0.4, zorder=1)
+        axes.plot([1, figure.median], [place, place], color="C0", linewidth=5, alpha=0.4, zorder=1)
         axes.plot([figure.minimum, figure.maximum], [place, place], color="black", linewidth=1)
-        axes.plot(figure.median, place, "o", color=colour, markersize=5)
-        if figure.target is not None:
-            axes.plot(figure.target, place, "|", color="black", markersize=13, markeredgewidth=2)
+        axes.plot(figure.median, place, "o", color="C0", markersize=5)
     axes.axvline(1, color="gray", linewidth=1, zorder=0)
     axes.set_yticks(
         range(len(figures)), [f"{figure.benchmark} {figure.case}" for figure in figures], fontsize=7
@@ -99,7 +96,7 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
     axes.set_xlim(0.15, 1.3 * max(2.0, *(figure.maximum for figure in figures)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}×")
-    axes.set_xlabel("how many times better ours is\ndot: median, thin line: range, upright stroke: target")
+    axes.set_xlabel("how many times better ours is\ndot: median, thin line: range")
     beside = path.with_name(path.name + ".part")
     picture.savefig(beside, format="png", dpi=150)
     commit(beside, path)

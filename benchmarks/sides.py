@@ -1,4 +1,4 @@
-"""Pre-training in three ways, each in a process of its own that trains so many steps when it is told to.
+"""Pre-training in three ways, each in a process of its own that trains so many steps on request.
 
 A side keeps its model, optimizer and memory between its turns, as a run does, and does nothing in the
 other's. All have the same random weights, the same blocks and the same settings: dropout 0.1, AdamW,
@@ -164,7 +164,7 @@ def bare_loss(model: Any, batch: Any) -> torch.Tensor:
 
 
 class Turns(TrainerCallback):
-    """Lets a trainer do so many steps when told to, and tells how many seconds they took."""
+    """Lets a trainer do so many steps on request, and reports how many seconds they took."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
@@ -172,14 +172,14 @@ class Turns(TrainerCallback):
         self.started = 0.0
 
     def wait(self) -> bool:
-        """Waits for the next turn; tells whether there is one."""
+        """Waits for the next turn; returns whether there is one."""
         steps = self.pipe.recv()
         self.left = steps or 0
         self.started = time.perf_counter()
         return steps is not None
 
     def step_done(self) -> bool:
-        """Counts a step; at the end of a turn, tells its seconds and waits for the next one."""
+        """Counts a step; at the end of a turn, reports its seconds and waits for the next one."""
         self.left -= 1
         if self.left:
             return True

@@ -4,7 +4,7 @@
   python -m benchmarks.tries --student 4-512 --only compiled bf16
 
 Each try runs in a process of its own, where our step and the changed one take turns on the same batches. A
-ratio above 1 says that the change is faster. Writes tries.json; docs/performance.md tells what came of each.
+ratio above 1 says that the change is faster. Writes tries.json; docs/log.md has the results.
 """
 
 import argparse
