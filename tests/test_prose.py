@@ -1,4 +1,4 @@
-"""Plain technical English: lines that can be read, and none of the idioms that a reader would stumble over."""
+"""Plain technical English: lines that can be read, and no word-for-word translations."""
 
 import ast
 import re
@@ -60,13 +60,13 @@ def _texts(source: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_lines_of_prose_are_short(page: Path) -> None:
-    long = [
+    # A table's row, a piece of code and the target of a link cannot be broken.
+    shown = {number: re.sub(r"`[^`]*`|\]\([^)]*\)", "``", line) for number, line in _prose(page)}
+    assert not [
         (number, line)
-        for number, line in _prose(page)
-        # A table's row and a link cannot be broken.
-        if len(line) > LONGEST_LINE and not line.startswith("|") and not re.search(r"\]\(\S{40,}\)|https?://", line)
+        for number, line in shown.items()
+        if len(line) > LONGEST_LINE and not line.startswith(("|", "<"))
     ]
-    assert not long
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
