@@ -16,7 +16,7 @@ from wellread_hf.errors import CardError
 from wellread_hf.hub.cards import Facts, check_card, check_metadata, facts_of_run, facts_of_student, render
 from wellread_hf.hub.cards.checks import METRIC_IDS
 from wellread_hf.hub.cards.metadata import metadata_of
-from wellread_hf.metrics.scores import METRICS
+from wellread_hf.metrics.glue_metric.glue_metric import METRICS
 from wellread_hf.paper import (
     GLUE_TEST,
     GLUE_TITLES,

@@ -1,15 +1,16 @@
-"""GLUE's metrics as `evaluate` modules: no network, the package's own numbers, refusals as in the package."""
+"""GLUE's metrics as `evaluate` modules: no network, refusals as in the package."""
 
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import evaluate
 import numpy as np
 import pytest
 
-from wellread_hf.errors import DataError, NotFiniteError, SourceError, UnknownNameError
-from wellread_hf.metrics import modules
-from wellread_hf.metrics.modules import load_glue_metric, try_glue_metric
+import wellread_hf.metrics.glue_metric
+from wellread_hf.errors import DataError, NotFiniteError, UnknownNameError
 from wellread_hf.metrics.scores import scores_of
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
@@ -28,19 +29,23 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not asked
 
 
+def load(name: str) -> Any:
+    folder = Path(wellread_hf.metrics.glue_metric.__path__[0])
+    return evaluate.load(str(folder), name, keep_in_memory=True)
+
+
 @pytest.mark.parametrize("name", GLUE_SETS)
-def test_a_module_gives_what_the_package_gives(name: str) -> None:
-    try_glue_metric(name)
+def test_a_module_loaded_by_name_gives_what_training_gives(name: str) -> None:
     draw = np.random.default_rng(0)
     classes = len(GLUE_TASKS[GLUE_SETS[name].task].labels)
     said, true = (draw.integers(0, classes, 50) if classes else draw.uniform(0, 5, 50) for _ in range(2))
-    found = load_glue_metric(name).compute(predictions=said, references=true)
+    found = load(name).compute(predictions=said, references=true)
     assert found == scores_of(GLUE_SETS[name].metrics, said, true)
     assert tuple(found) == GLUE_SETS[name].metrics
 
 
 def test_rows_may_come_in_batches_and_values_stay_values() -> None:
-    metric = load_glue_metric("stsb")
+    metric = load("stsb")
     for said, true in ((0.5, 1.0), (2.25, 2.0), (4.0, 3.5)):
         metric.add(prediction=said, reference=true)
     found = metric.compute()
@@ -49,31 +54,14 @@ def test_rows_may_come_in_batches_and_values_stay_values() -> None:
 
 
 def test_bad_rows_are_refused_as_in_the_package() -> None:
-    metric = load_glue_metric("stsb")
     with pytest.raises(NotFiniteError, match="expected finite predictions, got nan in row 2"):
-        metric.compute(predictions=[1.0, float("nan")], references=[1.0, 2.0])
+        load("stsb").compute(predictions=[1.0, float("nan")], references=[1.0, 2.0])
     with pytest.raises(DataError, match="got 0 predictions for 0 labels"):
-        load_glue_metric("sst2").compute(predictions=[], references=[])
+        load("sst2").compute(predictions=[], references=[])
     with pytest.raises(ValueError, match="Mismatch in the number of predictions"):
-        load_glue_metric("sst2").compute(predictions=[1], references=[1, 0])
+        load("sst2").compute(predictions=[1], references=[1, 0])
 
 
 def test_another_configuration_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="'mnli-mismatched'; the nearest is mnli_mismatched"):
-        load_glue_metric("mnli-mismatched")
-
-
-def test_a_module_that_cannot_be_loaded_or_gives_another_number_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    class Other:
-        def compute(self, **rows: object) -> dict[str, float]:
-            return {"accuracy": 0.123}
-
-    with monkeypatch.context() as patch:
-        patch.setattr(modules, "load_glue_metric", lambda name: Other())
-        with pytest.raises(SourceError, match=r"the metric of sst2 gives .*HF_MODULES_CACHE"):
-            try_glue_metric("sst2")
-    monkeypatch.setattr(modules, "GLUE_METRIC", tmp_path / "nothing")
-    with pytest.raises(SourceError, match="the metric of sst2 cannot be loaded"):
-        try_glue_metric("sst2")
+        load("mnli-mismatched")

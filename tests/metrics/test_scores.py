@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wellread_hf.errors import DataError, NotFiniteError, UnknownNameError
-from wellread_hf.metrics.scores import METRICS, predictions_from, scores, scores_of
+from wellread_hf.metrics.glue_metric.glue_metric import METRICS
+from wellread_hf.metrics.scores import predictions_from, scores, scores_of
 
 OF_CLASSES = ("accuracy", "f1", "matthews_correlation")
 OF_VALUES = ("pearson", "spearman")

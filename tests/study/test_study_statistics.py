@@ -80,7 +80,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
 
 @pytest.mark.parametrize("metric", ["f1", "matthews_correlation", "pearson", "spearman"])
 def test_what_is_no_mean_over_rows_has_the_error_that_a_bootstrap_finds(metric: str) -> None:
-    from wellread_hf.metrics.scores import METRICS
+    from wellread_hf.metrics.glue_metric.glue_metric import METRICS
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 600) if metric in ("f1", "matthews_correlation") else rng.normal(0, 1, 600)

@@ -21,7 +21,7 @@ _PRELOAD = [
     "datasets",
     "wellread_hf.stages",
     "wellread_hf.data.rows",
-    "wellread_hf.metrics.scores",
+    "wellread_hf.metrics.glue_metric.glue_metric",
     "wellread_hf.models.infer",
     "wellread_hf.models.save",
     "wellread_hf.training.pretraining",

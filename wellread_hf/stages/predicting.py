@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 from wellread_hf.settings import Running, Task
 from wellread_hf.stages.inputs import find_task, task_identity
 from wellread_hf.store.graph import Stage, find
@@ -92,12 +94,13 @@ def check_glue(tasks: Sequence[Task], running: Running, after: Sequence[Stage] =
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.glue_rows import load_glue_rows
         from wellread_hf.data.rows import load_task
-        from wellread_hf.metrics.modules import try_glue_metric
+        from wellread_hf.metrics.scores import scores_of
 
         counts: dict[str, int] = {}
         for task in tasks:
-            for name in sets_of(task.name):
-                try_glue_metric(name)
+            for rows in sets_of(task.name).values():
+                # Imports all that scoring needs.
+                scores_of(rows.metrics, np.array([0, 1]), np.array([0, 1]))
         for task, place in zip(tasks, places, strict=True):
             counts[f"{task.name} train"] = len(load_task(task, place).train.texts)
             for name, rows in sets_of(task.name).items():
