@@ -88,15 +88,3 @@ def test_a_checkpoint_whose_best_is_damaged_is_none(tmp_path: Path) -> None:
     _flip(best / "model.safetensors")
     assert find_checkpoint(tmp_path, RUN)[0] is None
     assert not newest.exists()
-
-
-def test_a_mark_of_before_there_were_hashes_goes_by_size(tmp_path: Path) -> None:
-    older, newer = _write(tmp_path, 4), _write(tmp_path, 12)
-    for checkpoint in (older, newer):
-        mark = json.loads((checkpoint / MARK).read_text())
-        del mark["sha256"], mark["check"]
-        (checkpoint / MARK).write_text(json.dumps(mark))
-    _flip(newer / "optimizer.pt")
-    assert find_checkpoint(tmp_path, RUN)[0] == newer
-    _cut(newer / "optimizer.pt")
-    assert find_checkpoint(tmp_path, RUN)[0] == older

@@ -259,9 +259,9 @@ def test_rows_in_a_list_are_checked_to_the_last_one(tmp_path: Path) -> None:
 def test_a_hard_share_without_labels_and_impossible_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="have no labels"):
         _trainer(tmp_path, _rows().remove_columns("label"), hard_label_share=0.5).train()
-    with pytest.raises(SettingsError, match="temperature must be above 0, got 0"):
+    with pytest.raises(SettingsError, match="`temperature` must be above 0, got 0"):
         _trainer(tmp_path, _rows(), temperature=0)
-    with pytest.raises(SettingsError, match=r"between 0 and 1, got 1\.5"):
+    with pytest.raises(SettingsError, match=r"`hard_label_share` must be at most 1, got 1\.5"):
         _trainer(tmp_path, _rows(), hard_label_share=1.5)
 
 

@@ -224,9 +224,9 @@ def test_whole_words_of_byte_level_pieces_start_at_a_space():
     assert {tuple(row) for row in batch["positions"].tolist()} == {(3, 4, 5), (1, 2, 3)}
 
 
-def test_whole_words_need_pieces_that_tell_where_words_start():
+def test_whole_words_need_pieces_that_show_where_words_start():
     tokenizer = BertTokenizer(vocab={piece: index for index, piece in enumerate([*SPECIAL, "a", "b"])})
-    with pytest.raises(TokenizerError, match=r"tell where words start .* leave out `whole_word`"):
+    with pytest.raises(TokenizerError, match=r"show where words start .* leave out `whole_word`"):
         MlmCollator(tokenizer, whole_word=True)
 
 

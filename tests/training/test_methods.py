@@ -141,15 +141,15 @@ def test_regression_has_states_too(batch: DistillationBatch) -> None:
     torch.testing.assert_close(found, squares + patient.state_distances(batch.states, batch.teacher_states))
 
 
-def test_methods_are_found_by_name_and_what_means_nothing_is_refused() -> None:
+def test_methods_are_found_by_name_and_settings_without_effect_are_refused() -> None:
     assert find_method(Objective()) == METHODS["soft-labels"]
     with pytest.raises(
         UnknownNameError, match=f"expected one of {', '.join(METHODS)}, got 'pateint'; .* patient"
     ):
         find_method(Objective(method="pateint"))
     with pytest.raises(
-        SettingsError, match=r"`objective\.states_weight` means nothing .* `objective.method` patient"
+        SettingsError, match=r"`objective\.states_weight` has no effect .* `objective.method` patient"
     ):
         find_method(Objective(states_weight=2.0))
-    with pytest.raises(SettingsError, match=r"`objective.layers`, `objective.projection` means nothing"):
+    with pytest.raises(SettingsError, match=r"`objective.layers`, `objective.projection` has no effect"):
         find_method(Objective(layers=("last",), projection=True))

@@ -26,8 +26,9 @@ from wellread_hf.models.masked_lm import new_pretraining, scoring_only
 from wellread_hf.settings import Optim, Pretrain, Running
 from wellread_hf.students import Student
 from wellread_hf.training.masking import MlmCollator
-from wellread_hf.training.next_sentence import SentencePairs, with_next_sentence
+from wellread_hf.training.mlm_objectives import with_next_sentence
 from wellread_hf.training.pretraining import HeldOutBlocks, RunBlocks, pretrain
+from wellread_hf.training.sentence_pairs import SentencePairs
 
 LENGTH = 19
 WIDTH = LENGTH - 3

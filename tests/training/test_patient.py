@@ -244,5 +244,5 @@ def test_live_teachers_and_settings_that_do_not_fit_are_refused(tmp_path: Path) 
     with pytest.raises(SettingsError, match="put them into `objective`"):
         _trainer(tmp_path, _taught((2,)), PATIENT, temperature=3.0)
     stream = _taught((2, 4), _teacher(48)).to_iterable_dataset()
-    with pytest.raises(SettingsError, match="a stream of rows does not tell"):
+    with pytest.raises(SettingsError, match="a stream of rows does not show"):
         _trainer(tmp_path, stream, PROJECTED, args=_arguments(tmp_path, max_steps=2))

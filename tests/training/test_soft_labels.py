@@ -311,7 +311,7 @@ def test_a_teachers_order_is_found_by_its_names_or_the_given_ones():
 def test_names_that_are_given_do_not_turn_round_what_a_teacher_says_of_itself():
     task, sure = ("negative", "positive"), config("positive", "negative")
     assert teacher_order(sure, task, ("Positive", "negative")) == [1, 0]
-    with pytest.raises(LabelError, match=r"negative positive: A says of itself .* positive, negative; leave"):
+    with pytest.raises(LabelError, match=r"negative positive: the config of A .* positive, negative; leave"):
         teacher_order(sure, task, ("negative", "positive"), "A")
 
 

@@ -29,8 +29,9 @@ from wellread_hf.training.classifier import ClassifierTrainer
 from wellread_hf.training.distilbert import LearntFromTeacher
 from wellread_hf.training.distillation import DistillationTrainer
 from wellread_hf.training.masking import MlmCollator
-from wellread_hf.training.next_sentence import SentencePairs, with_next_sentence
+from wellread_hf.training.mlm_objectives import with_next_sentence
 from wellread_hf.training.pretraining import MlmTrainer, RunBlocks
+from wellread_hf.training.sentence_pairs import SentencePairs
 from wellread_hf.training.tuning import TargetRows
 
 KINDS = ("mlm", "next-sentence", "distilbert", "finetune", "distill", "patient", "multi-label", "some-labels")

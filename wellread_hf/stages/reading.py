@@ -15,7 +15,7 @@ from wellread_hf.store.places import Location
 from wellread_hf.students import BERT_DROPOUT, Student
 
 if TYPE_CHECKING:
-    from wellread_hf.training.masked_words import ReadingObjective
+    from wellread_hf.training.mlm_objectives import MlmObjective
     from wellread_hf.training.pretraining import Rows
 
 
@@ -164,7 +164,7 @@ def _rows(settings: Pretrain, packed: Stage, tokenizer: Any) -> "Rows":
     """Opens a packed corpus, as pairs if next sentences are predicted."""
     from wellread_hf.data.documents import DocumentPacking, open_documents
     from wellread_hf.data.packing import Blocks, Packing
-    from wellread_hf.training.next_sentence import SentencePairs
+    from wellread_hf.training.sentence_pairs import SentencePairs
 
     if settings.next_sentence:
         windows = open_documents(packed.folder, DocumentPacking(**packed.record.outcome))
@@ -174,7 +174,7 @@ def _rows(settings: Pretrain, packed: Stage, tokenizer: Any) -> "Rows":
 
 def _objective(
     settings: Pretrain, teacher_at: Location | None, student: Any, tokenizer: Any
-) -> "ReadingObjective":
+) -> "MlmObjective":
     """Chooses what is minimised, and loads the teacher if there is one.
 
     Raises:
@@ -182,8 +182,7 @@ def _objective(
     """
     from wellread_hf.models.load import check_fit, load_masked_lm, load_tokenizer
     from wellread_hf.training.distilbert import LearntFromTeacher
-    from wellread_hf.training.masked_words import masked_words
-    from wellread_hf.training.next_sentence import with_next_sentence
+    from wellread_hf.training.mlm_objectives import masked_words, with_next_sentence
 
     if teacher_at is None:
         return with_next_sentence if settings.next_sentence else masked_words

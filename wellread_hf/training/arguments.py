@@ -1,4 +1,4 @@
-"""The only place that spells the fields of `TrainingArguments`."""
+"""The only place that names the fields of `TrainingArguments`."""
 
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from wellread_hf.settings import Optim, Running
 CHECKPOINTS = "checkpoints"
 # Enough that a whole one is left when the newest was cut off in the middle, and the best one too.
 _CHECKPOINTS_KEPT = 2
+# Rows a process evaluates at once: without gradients they need little memory.
+_EVALUATED_AT_ONCE = 64
 
 
 def training_arguments(
@@ -24,7 +26,7 @@ def training_arguments(
     evaluation_steps: int | None = None,
     metric: str | None = None,
 ) -> TrainingArguments:
-    """Spells our settings in transformers' words.
+    """Puts our settings in transformers' words.
 
     Args:
         folder: The stage's folder; checkpoints go below it.
@@ -40,12 +42,11 @@ def training_arguments(
         SettingsError: The batch cannot be shared out over processes and accumulation steps evenly.
     """
     micro, accumulation = _shares(optim.batch_size, running.micro_batch_size)
-    on_gpu = torch.cuda.is_available()
     arguments = TrainingArguments(
         output_dir=str(folder.absolute() / CHECKPOINTS),
         max_steps=steps,
         per_device_train_batch_size=micro,
-        per_device_eval_batch_size=max(64, micro),
+        per_device_eval_batch_size=max(_EVALUATED_AT_ONCE, micro),
         gradient_accumulation_steps=accumulation,
         learning_rate=optim.learning_rate,
         lr_scheduler_type=optim.schedule,
@@ -61,7 +62,7 @@ def training_arguments(
         remove_unused_columns=False,
         dataloader_num_workers=running.workers,
         dataloader_persistent_workers=running.workers > 0,
-        dataloader_pin_memory=on_gpu,
+        dataloader_pin_memory=torch.cuda.is_available(),
         eval_strategy="no" if evaluation_steps is None else "steps",
         eval_steps=evaluation_steps,
         save_strategy="steps",
@@ -71,13 +72,14 @@ def training_arguments(
         metric_for_best_model=metric,
         greater_is_better=None if metric is None else True,
         restore_callback_states_from_checkpoint=True,
+        # Some twenty points of a short run, and of a long one no more than anybody reads.
         logging_steps=max(1, min(50, steps // 20)),
         # A NaN must reach our check, not be replaced by an average.
         logging_nan_inf_filter=False,
         report_to=list(running.report_to),
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
-        # Joins several CPU processes over gloo; left unsaid, each would train alone.
+        # Joins several CPU processes over gloo; without it each would train alone.
         use_cpu=PartialState().device.type == "cpu",
     )
     if arguments.n_gpu > 1:
@@ -92,8 +94,8 @@ def _shares(batch_size: int, most: int | None) -> tuple[int, int]:
     share = batch_size // processes
     if share * processes != batch_size:
         raise SettingsError(
-            f"expected a batch size (the option that ends in optim.batch-size) that {processes} processes "
-            f"share evenly, got {batch_size}; choose a multiple of {processes}"
+            f"`optim.batch_size`: expected one that {processes} processes share evenly, got {batch_size}; "
+            f"choose a multiple of {processes}"
         )
     micro = max(rows for rows in range(1, min(share, most or share) + 1) if share % rows == 0)
     return micro, share // micro

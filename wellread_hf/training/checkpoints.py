@@ -32,7 +32,7 @@ class MarkCheckpoints(TrainerCallback):
 
     @property
     def seconds(self) -> float:
-        """Wall time of this run in seconds, earlier sittings included."""
+        """Wall time of this run in seconds, before and after every resume."""
         return self.seconds_before + time.monotonic() - self.started
 
     def on_save(self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -44,6 +44,7 @@ class MarkCheckpoints(TrainerCallback):
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         files = sorted(folder.iterdir())
         for file in files:
+            # Or the mark could reach the disk before the files do.
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
         mark = {
@@ -56,7 +57,7 @@ class MarkCheckpoints(TrainerCallback):
 
 
 def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
-    """Finds the newest whole checkpoint of a run, and clears away newer ones, cut off or damaged.
+    """Finds the newest whole checkpoint of a run, and deletes newer ones that are cut off or damaged.
 
     Args:
         folder: The stage's folder.
@@ -68,36 +69,33 @@ def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
     Raises:
         StoreError: The checkpoints belong to another run.
     """
-    steps = {
-        int(match[1]): path
-        for path in (folder / CHECKPOINTS).glob("*/")
-        if (match := _CHECKPOINT.fullmatch(path.name))
-    }
+    below = folder / CHECKPOINTS
+    steps = {int(match[1]): path for path in below.glob("*/") if (match := _CHECKPOINT.fullmatch(path.name))}
     found: tuple[Path | None, float] = (None, 0.0)
     useless: dict[Path, str] = {}
-    for step in sorted(steps, reverse=True):
+    for _, path in sorted(steps.items(), reverse=True):
         try:
-            mark = _whole(steps[step])
-            _check_best(steps[step])
+            mark = _whole(path)
+            _check_best(path)
         except StoreError as error:
-            useless[steps[step]] = str(error)
+            useless[path] = str(error)
             continue
         if mark["run"] != run:
             raise StoreError(
-                f"{steps[step]} belongs to another run ({mark['run'][:12]}, expected {run[:12]}); "
-                f"delete {folder / CHECKPOINTS} or move it away, and run again"
+                f"{path} belongs to another run ({mark['run'][:12]}, expected {run[:12]}); "
+                f"delete {below} or move it away, and run again"
             )
-        found = (steps[step], mark["seconds"])
+        found = (path, mark["seconds"])
         break
     state = PartialState()
-    # Nothing goes before everyone has looked.
+    # Nothing is deleted before all processes have looked.
     state.wait_for_everyone()
     if state.is_main_process and useless:
         goes_on = "starts afresh" if found[0] is None else f"goes on from {found[0].name}"
         why = ", ".join(f"{path.name} ({reason})" for path, reason in useless.items())
-        tell(f"{folder / CHECKPOINTS}: not whole: {why}; the run {goes_on}")
-        for checkpoint in useless:
-            shutil.rmtree(checkpoint)
+        tell(f"{below}: not whole: {why}; the run {goes_on}")
+        for path in useless:
+            shutil.rmtree(path)
     state.wait_for_everyone()
     return found
 
@@ -112,21 +110,20 @@ def _whole(checkpoint: Path) -> dict[str, Any]:
         raise StoreError("cut off")
     with library_errors_as(StoreError, "cannot be read"):
         mark: dict[str, Any] = json.loads((checkpoint / MARK).read_bytes())
-        # Marks of before there were hashes have sizes alone.
-        if mark.pop("check", None) not in (None, digest(mark)):
+        if mark.pop("check") != digest(mark):
             raise StoreError(f"{MARK} is damaged")
         for name, size in mark["sizes"].items():
-            if not (checkpoint / name).is_file():
+            file = checkpoint / name
+            if not file.is_file():
                 raise StoreError(f"{name} is missing")
-            hashed = mark.get("sha256", {}).get(name)
-            same = (checkpoint / name).stat().st_size == size
-            if not same or (hashed is not None and file_digest(checkpoint / name) != hashed):
+            # The size first: it costs nothing.
+            if file.stat().st_size != size or file_digest(file) != mark["sha256"][name]:
                 raise StoreError(f"{name} is damaged")
-        return {"run": str(mark["run"]), "seconds": float(mark["seconds"])}
+        return mark
 
 
 def _check_best(checkpoint: Path) -> None:
-    """Makes sure of the best checkpoint so far, whose weights the run may end with.
+    """Checks the best checkpoint so far, whose weights the run may end with.
 
     Raises:
         StoreError: It is not whole any more.
@@ -134,19 +131,18 @@ def _check_best(checkpoint: Path) -> None:
     with library_errors_as(StoreError, f"{TRAINER_STATE_NAME} is damaged"):
         best = _trainer_state(checkpoint)["best_model_checkpoint"]
         # By its name: the folder may have been moved, or named from elsewhere, since.
-        beside = None if best is None else checkpoint.parent / Path(best).name
-    if beside is None or beside == checkpoint:
-        return
-    try:
-        _whole(beside)
-    except StoreError as error:
-        raise StoreError(f"{beside.name}, the best so far, is lost: {error}") from error
+        beside = checkpoint if best is None else checkpoint.parent / Path(best).name
+    if beside != checkpoint:
+        try:
+            _whole(beside)
+        except StoreError as error:
+            raise StoreError(f"{beside.name}, the best so far, is lost: {error}") from error
 
 
 def steps_if_over(checkpoint: Path | None) -> int | None:
     """Returns the steps of a run that was over when this checkpoint was saved, early stopping included.
 
-    Resumed as it is, such a run would make another step: a trainer forgets that it was told to stop.
+    Resumed without them, such a run would make another step: a trainer forgets that it had to stop.
     """
     if checkpoint is None:
         return None

@@ -17,10 +17,8 @@ from wellread_hf.training.losses import (
     hard_label_loss,
     inferred_problem,
 )
-from wellread_hf.training.row_checks import SOFT_LABELS, first_row, readable
+from wellread_hf.training.row_checks import LABELS, SOFT_LABELS, first_row, label_column, readable
 from wellread_hf.training.row_mean import RowMeanTrainer
-
-LABELS = "labels"
 
 
 class ClassifierTrainer(RowMeanTrainer):
@@ -31,7 +29,7 @@ class ClassifierTrainer(RowMeanTrainer):
 
     Args:
         *args: As for `transformers.Trainer`.
-        **kwargs: As for `transformers.Trainer`.
+        **kwargs: As for `transformers.Trainer`; `fast_cpu` as for `RowMeanTrainer`.
 
     Raises:
         SettingsError: An argument would have no effect: `label_names` without `labels`, or label smoothing
@@ -54,9 +52,11 @@ class ClassifierTrainer(RowMeanTrainer):
                 f"{', '.join(names)}; rename the column, or leave label_names out"
             )
         for rows in (self.train_dataset, self.eval_dataset):
-            label = np.asarray(label_of(first_row(rows)))
-            if label.dtype.kind in "biuf":
-                self.problem(torch.from_numpy(label))
+            row: Any = first_row(rows)
+            if (column := label_column(row)) is not None:
+                label = np.asarray(row[column])
+                if label.dtype.kind in "biuf":
+                    self.problem(torch.from_numpy(label))
         if self.args.label_smoothing_factor and self.problem() != SINGLE_LABEL:
             raise SettingsError(
                 f"label_smoothing_factor {self.args.label_smoothing_factor:g}: expected problem_type "
@@ -106,14 +106,3 @@ class ClassifierTrainer(RowMeanTrainer):
     def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         # Formats of `datasets` that give rows as tables are for other readers.
         return super()._get_dataloader(readable(dataset), *args, **kwargs)
-
-
-def label_of(row: Any | None) -> Any | None:
-    """Returns a row's true label; None without one."""
-    return None if (name := label_column(row)) is None else row[name]  # type: ignore[index]
-
-
-def label_column(row: Any | None) -> str | None:
-    """Returns the column of the true labels, among the names that collators know."""
-    names = (LABELS, "label", "label_ids") if isinstance(row, Mapping) else ()
-    return next((name for name in names if row.get(name) is not None), None)  # type: ignore[union-attr]

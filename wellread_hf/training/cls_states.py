@@ -52,16 +52,22 @@ class ComparedStates:
         self.width: int = student.config.hidden_size
         self.projection: nn.Linear | None = None
         theirs = _width(teacher, row)
-        if objective.projection:
-            if hasattr(student, "peft_config"):
-                raise SettingsError(
-                    "`objective.projection` and LoRA do not go together: peft's checkpoints have no place "
-                    "for the projection; leave out one of the two"
-                )
-            self.projection = _new_projection(self.width, theirs, seed).to(device)
-            self.width = self.projection.out_features
-        elif theirs is not None:
-            check_widths(self.width, theirs)
+        if not objective.projection:
+            if theirs is not None:
+                check_widths(self.width, theirs)
+            return
+        if hasattr(student, "peft_config"):
+            raise SettingsError(
+                "`objective.projection` and LoRA do not go together: peft's checkpoints have no place for "
+                "the projection; leave out one of the two"
+            )
+        if theirs is None:
+            raise SettingsError(
+                "`objective.projection` needs the width of the teacher's states before the first batch, "
+                "which a stream of rows does not show; give rows with a length, or a live `teacher`"
+            )
+        self.projection = _new_projection(self.width, theirs, seed).to(device)
+        self.width = theirs
 
     def of_student(self, outputs: Any) -> Tensor:
         """Returns the student's states [B, k, H] in fp32, H the teacher's width if there is a projection.
@@ -133,14 +139,9 @@ def _width(teacher: Any | None, row: Any | None) -> int | None:
     return int(np.shape(row[STATES])[-1])
 
 
-def _new_projection(ours: int, theirs: int | None, seed: int) -> nn.Linear:
+def _new_projection(ours: int, theirs: int, seed: int) -> nn.Linear:
     """Makes a linear map without bias, one for all layers (as in Jiao et al. 2020, TinyBERT, eq. 8)."""
-    if theirs is None:
-        raise SettingsError(
-            "`objective.projection` needs the width of the teacher's states before the first batch, and a "
-            "stream of rows does not tell; give rows with a length, or a live `teacher`"
-        )
-    # Without values at first, and a chance of its own: the run's stays what it is without a projection.
+    # Without values at first, and with a generator of its own: the run's random state stays what it is.
     projection = nn.Linear(ours, theirs, bias=False, device="meta").to_empty(device="cpu")
     nn.init.normal_(projection.weight, std=ours**-0.5, generator=torch.Generator().manual_seed(seed))
     return projection

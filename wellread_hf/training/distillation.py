@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -11,26 +11,25 @@ from torch import Tensor, nn
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.settings import Objective
-from wellread_hf.training.classifier import LABELS, ClassifierTrainer, label_column, label_of
+from wellread_hf.training.classifier import ClassifierTrainer
 from wellread_hf.training.cls_states import STATES, ComparedStates
-from wellread_hf.training.losses import (
-    REGRESSION,
-    Problem,
-    inferred_problem,
-    soft_label_loss,
-)
+from wellread_hf.training.losses import REGRESSION, Problem, inferred_problem, soft_label_loss
 from wellread_hf.training.methods import find_method
 from wellread_hf.training.methods.batch import DistillationBatch
 from wellread_hf.training.row_checks import (
+    LABELS,
     SOFT_LABELS,
-    are_chances,
+    are_probabilities,
     check_logits,
     check_soft_labels,
     first_row,
+    label_column,
     other_scale,
 )
 from wellread_hf.training.row_mean import RowMeanTrainer
 
+# What the teacher says of a row.
+_TAUGHT = (SOFT_LABELS, STATES)
 # Rows of the step over those with a label, in a batch of one.
 _WEIGHT = "label_weight"
 
@@ -52,6 +51,7 @@ class DistillationTrainer(ClassifierTrainer):
         objective: Another method than soft labels, and all its settings, in place of the first two. One that
             compares [CLS] states has the teacher's in the rows as `teacher_states` [k, H], those of the map's
             layers in its order, or takes a live teacher's.
+        fast_cpu: As for `RowMeanTrainer`.
         **kwargs: As for `transformers.Trainer`. A `compute_loss_func` replaces the whole loss: it sees
             outputs and true labels, and no teacher.
 
@@ -66,7 +66,7 @@ class DistillationTrainer(ClassifierTrainer):
             values are on another scale.
     """
 
-    _target_names = (LABELS, SOFT_LABELS, STATES, _WEIGHT)
+    _target_names = (LABELS, *_TAUGHT, _WEIGHT)
     _signature_columns: Any  # the parent's; typed by its first value, None
 
     def __init__(
@@ -76,12 +76,9 @@ class DistillationTrainer(ClassifierTrainer):
         hard_label_share: float = 0.0,
         teacher: nn.Module | None = None,
         objective: Objective | None = None,
+        fast_cpu: bool = True,
         **kwargs: Any,
     ) -> None:
-        if not temperature > 0:
-            raise SettingsError(f"temperature must be above 0, got {temperature}")
-        if not 0 <= hard_label_share <= 1:
-            raise SettingsError(f"hard_label_share must lie between 0 and 1, got {hard_label_share}")
         if objective is not None and (temperature, hard_label_share) != (1.0, 0.0):
             raise SettingsError(
                 "temperature and hard_label_share are fields of the objective as well, and both were given; "
@@ -95,11 +92,10 @@ class DistillationTrainer(ClassifierTrainer):
                 "teacher would have no effect; leave these out, or the function"
             )
         self.objective: Objective = objective
-        method = find_method(self.objective)
-        self._method_losses: Callable[[DistillationBatch, Objective], Tensor] = import_module(
-            method.module
-        ).row_losses
-        super().__init__(*args, **kwargs)
+        method = find_method(objective)
+        self._method_losses: Callable[[DistillationBatch, Objective], Tensor]
+        self._method_losses = import_module(method.module).row_losses
+        super().__init__(*args, fast_cpu=fast_cpu, **kwargs)
         if self.args.label_smoothing_factor and not objective.hard_label_share:
             raise SettingsError(
                 f"label_smoothing_factor {self.args.label_smoothing_factor:g} smooths true labels, but "
@@ -118,15 +114,13 @@ class DistillationTrainer(ClassifierTrainer):
                 )
             row = first_row(self.train_dataset) if self.teacher is None else None
             self._states = ComparedStates(
-                self.objective, self.model, self.teacher, row, self.args.seed, self.args.device
+                objective, self.model, self.teacher, row, self.args.seed, self.args.device
             )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trains as the parent does; a projection of states is a part of the model meanwhile."""
-        if self._states is None:
-            return super().train(*args, **kwargs)
         model: Any = self.model
-        with self._states.part_of(model):
+        with nullcontext() if self._states is None else self._states.part_of(model):
             return super().train(*args, **kwargs)
 
     def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
@@ -137,38 +131,35 @@ class DistillationTrainer(ClassifierTrainer):
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss: against the soft labels in training, the true ones in evaluation."""
-        stored = {name: inputs.get(name) for name in (SOFT_LABELS, STATES)}
-        labels = inputs.get(LABELS)
+        labels, states = inputs.get(LABELS), self._states
         if not model.training and labels is not None:
             return super().row_losses(model, inputs)
         given = self._without_targets(inputs)
-        # Said only where it is needed: not every classifier knows the argument.
-        more = {"output_hidden_states": True} if self._states is not None and model.training else {}
-        outputs = model(**given, **more)
+        if states is not None and model.training:
+            # Asked for only where it is needed: not every classifier knows the argument.
+            given["output_hidden_states"] = True
+        outputs = model(**given)
         logits = outputs.logits.float()
         live = None
         if self.teacher is not None:
             # Accelerate puts the student's forward under autocast, and no other model's.
             with torch.no_grad(), self.accelerator.autocast():
-                live = self.teacher(**given, **more)
+                live = self.teacher(**given)
         problem = self.problem(labels)
-        teacher_logits = self._targets(stored[SOFT_LABELS] if live is None else live.logits, logits, problem)
+        stored = inputs.get(SOFT_LABELS) if live is None else live.logits
+        teacher_logits = self._fitted(stored, logits, problem)
         if not model.training:
             return soft_label_loss(logits, teacher_logits, self.objective.temperature, problem), outputs
         batch = DistillationBatch(
             logits,
             teacher_logits,
             labels,
+            states=None if states is None else states.of_student(outputs),
+            teacher_states=None if states is None else states.of_teacher(live, inputs.get(STATES)),
             problem=problem,
             smoothing=self.args.label_smoothing_factor,
             label_weight=self._label_weight(inputs),
         )
-        if self._states is not None:
-            batch = replace(
-                batch,
-                states=self._states.of_student(outputs),
-                teacher_states=self._states.of_teacher(live, stored[STATES]),
-            )
         return self._method_losses(batch, self.objective), outputs
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
@@ -183,7 +174,7 @@ class DistillationTrainer(ClassifierTrainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Computes the parent's loss; a function of the user's sees what stock Trainer shows it."""
         if self.compute_loss_func is not None:
-            inputs = {name: value for name, value in inputs.items() if name not in (SOFT_LABELS, STATES)}
+            inputs = {name: value for name, value in inputs.items() if name not in _TAUGHT}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def get_train_dataloader(self) -> Any:
@@ -205,19 +196,17 @@ class DistillationTrainer(ClassifierTrainer):
                 loss, outputs = self.compute_loss(model, self._prepare_inputs(inputs), return_outputs=True)
             return loss, None if prediction_loss_only else outputs.logits, None
         kept = {
-            name: value
-            for name, value in inputs.items()
-            if name in self.label_names or name not in (SOFT_LABELS, STATES)
+            name: value for name, value in inputs.items() if name in self.label_names or name not in _TAUGHT
         }
         return super().prediction_step(model, kept, prediction_loss_only, ignore_keys)
 
     def _set_signature_columns_if_needed(self) -> None:
         # With plain TrainingArguments the parent drops every column that the model does not take.
         super()._set_signature_columns_if_needed()
-        told = [name for name in (SOFT_LABELS, STATES) if name not in self._signature_columns]
-        self._signature_columns = [*self._signature_columns, *told]
+        self._signature_columns = list(dict.fromkeys([*self._signature_columns, *_TAUGHT]))
 
-    def _targets(self, stored: Tensor | None, logits: Tensor, problem: Problem) -> Tensor:
+    def _fitted(self, stored: Tensor | None, logits: Tensor, problem: Problem) -> Tensor:
+        """Returns the teacher's logits in the student's shape [B, C] and type."""
         if stored is not None and stored.dim() == 1 and logits.size(-1) == 1:
             stored = stored[:, None]
         if stored is None or stored.shape != logits.shape:
@@ -228,7 +217,7 @@ class DistillationTrainer(ClassifierTrainer):
             )
         if self.state.global_step == 0 and self.teacher is None and first_row(self.train_dataset) is None:
             # Rows of a stream are seen here for the first time.
-            check_logits(are_chances(stored, problem), len(stored), problem)
+            check_logits(are_probabilities(stored, problem), len(stored), problem)
         return stored.to(logits)
 
     def _label_weight(self, inputs: Mapping[str, Any]) -> Tensor | float:
@@ -262,13 +251,11 @@ class DistillationTrainer(ClassifierTrainer):
             )
 
     def _check_rows(self) -> None:
-        rows: Any = self.train_dataset
-        model: Any = self.model
-        first = first_row(rows)
+        first = first_row(self.train_dataset)
         if first is None:
             return
-        share = self.objective.hard_label_share
-        if share and label_of(first) is None:
+        share, column = self.objective.hard_label_share, label_column(first)
+        if share and column is None:
             raise LabelError(
                 f"hard_label_share is {share}, but the training rows have no labels; "
                 "add a column `labels`, or set the share to 0"
@@ -280,12 +267,13 @@ class DistillationTrainer(ClassifierTrainer):
                 f"expected a column {SOFT_LABELS} in the training rows, found {', '.join(first)}; store "
                 "the teacher's logits there (recipes/label.py), or give a live `teacher`"
             )
+        model: Any = self.model
         outputs, problem = model.config.num_labels, self.problem()
-        check_soft_labels(rows, outputs, problem)
+        check_soft_labels(self.train_dataset, outputs, problem)
         if problem == REGRESSION and 0 < share < 1:
-            said = other_scale(rows, str(label_column(first)), outputs)
-            if said is not None:
-                warnings.warn(said, stacklevel=3)
+            warning = other_scale(self.train_dataset, str(column), outputs)
+            if warning is not None:
+                warnings.warn(warning, stacklevel=3)
 
 
 def _class_names(config: Any) -> list[str]:

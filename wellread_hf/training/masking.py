@@ -39,7 +39,7 @@ class MlmCollator:
         seed: Seed of all draws.
 
     Raises:
-        TokenizerError: No mask token, or `whole_word` and the pieces do not tell word starts.
+        TokenizerError: No mask token, or `whole_word` and the pieces do not show where words start.
         DataError: (when called) a block has fewer than K ordinary tokens.
     """
 
@@ -117,13 +117,13 @@ class MlmCollator:
 
 
 def _continues_word(tokenizer: Any) -> npt.NDArray[np.bool_]:
-    """Tells for every id whether its piece continues a word: `##ing`, or no leading space mark."""
+    """Returns for every id whether its piece continues a word: `##ing`, or no leading space mark."""
     pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     if any(piece.startswith("##") for piece in pieces):
         return np.array([piece.startswith("##") for piece in pieces])
     if any(piece[:1] in "Ġ▁" for piece in pieces if piece):
         return np.array([piece[:1] not in ("Ġ", "▁") for piece in pieces])
     raise TokenizerError(
-        "expected pieces that tell where words start (## as in WordPiece, or a leading Ġ or ▁), found "
+        "expected pieces that show where words start (## as in WordPiece, or a leading Ġ or ▁), found "
         "none; leave out `whole_word`"
     )

@@ -1,7 +1,5 @@
 """Masked-LM pre-training on packed blocks (Devlin et al. 2019; Turc et al. 2019, Algorithm 1, step 1)."""
 
-import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -9,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
@@ -18,18 +15,18 @@ from transformers import PreTrainedModel
 from wellread_hf.data.order import shuffled
 from wellread_hf.data.packing import Blocks
 from wellread_hf.settings import Pretrain, Running
-from wellread_hf.store.records import write_atomically
 from wellread_hf.training.arguments import training_arguments
-from wellread_hf.training.callbacks import train_from, watch
+from wellread_hf.training.callbacks import train_and_evaluate
 from wellread_hf.training.checkpoints import find_checkpoint
-from wellread_hf.training.masked_words import ReadingObjective, masked_words
 from wellread_hf.training.masking import MlmCollator
-from wellread_hf.training.next_sentence import SentencePairs
+from wellread_hf.training.mlm_objectives import MlmObjective, masked_words
 from wellread_hf.training.row_mean import RowMeanTrainer
+from wellread_hf.training.sentence_pairs import SentencePairs
 from wellread_hf.training.time_budget import TimeBudget, steps_of
 
 # An epoch that training never reaches: the held-out blocks always carry the same masks.
 _HELD_OUT_EPOCH = 1 << 32
+# Enough to see a curve, few enough to cost little beside the training.
 _EVALUATIONS = 20
 
 # A packed corpus, as rows of a model's input.
@@ -47,48 +44,27 @@ class MlmTrainer(RowMeanTrainer):
         self,
         *args: Any,
         time_budget: TimeBudget | None = None,
-        objective: ReadingObjective = masked_words,
+        objective: MlmObjective = masked_words,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.objective: ReadingObjective = objective
-        self._parts: dict[str, list[Tensor]] = defaultdict(list)
+        self.objective: MlmObjective = objective
+        # Names of the parts that the last batch had.
+        self.parts: list[str] = []
         self.time_budget = time_budget
         if time_budget is not None:
             self.add_callback(time_budget)
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss and its parts, as the objective says."""
+        stock = self.accelerator.unwrap_model(model)
         # Accelerate puts the student's forward under autocast, but not a teacher's in the objective.
         with self.accelerator.autocast():
-            losses, parts = self.objective(model, self.accelerator.unwrap_model(model), inputs, self.fast_cpu)
+            losses, parts = self.objective(model, stock, inputs, self.fast_cpu)
+        self.parts = list(parts)
         if not model.training:
-            for name, rows in parts.items():
-                self._parts[name].append(self.accelerator.gather_for_metrics(rows.detach()))
+            self.keep_rows(**parts)
         return losses, parts
-
-    def evaluation_loop(
-        self,
-        dataloader: Any,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> Any:
-        """Evaluates as the parent does, and adds the means of the loss's parts."""
-        self._parts.clear()
-        output = super().evaluation_loop(
-            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-        )
-        means = {f"{metric_key_prefix}_{name}": torch.cat(rows).mean() for name, rows in self._parts.items()}
-        if output.metrics is not None:
-            output.metrics.update({name: mean.item() for name, mean in means.items()})
-        return output
-
-    @property
-    def parts(self) -> list[str]:
-        """Names of the parts that the last evaluation added."""
-        return list(self._parts)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Builds the parent's schedule, or one over the time budget."""
@@ -125,8 +101,7 @@ class RunBlocks(Dataset[dict[str, Any]]):
         phase = int(np.searchsorted(self.ends, index, side="right"))
         blocks, train = self.phases[phase]
         epoch, position = divmod(index - (int(self.ends[phase - 1]) if phase else 0), len(train))
-        block = int(train[_permutation(len(train), self.seed, epoch)[position]])
-        return {**blocks.row(block, epoch), "epoch": epoch, "block": block}
+        return _example(blocks, train[_permutation(len(train), self.seed, epoch)[position]], epoch)
 
     def end_phase(self, phase: int, position: int | None = None) -> int:
         """Ends a phase at `position`, or with the batch that was fetched last; returns the position."""
@@ -150,14 +125,16 @@ class HeldOutBlocks(Dataset[dict[str, Any]]):
 
     def __init__(self, blocks: Rows) -> None:
         self.blocks = blocks
-        self.indices = blocks.held_out
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.blocks.held_out)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        block = int(self.indices[index])
-        return {**self.blocks.row(block, _HELD_OUT_EPOCH), "epoch": _HELD_OUT_EPOCH, "block": block}
+        return _example(self.blocks, self.blocks.held_out[index], _HELD_OUT_EPOCH)
+
+
+def _example(blocks: Rows, block: int, epoch: int) -> dict[str, Any]:
+    return {**blocks.row(int(block), epoch), "epoch": epoch, "block": int(block)}
 
 
 def pretrain(
@@ -168,7 +145,7 @@ def pretrain(
     running: Running,
     folder: Path,
     run: str,
-    objective: ReadingObjective = masked_words,
+    objective: MlmObjective = masked_words,
 ) -> dict[str, Any]:
     """Trains a masked LM in place, from its last checkpoint if there is one.
 
@@ -189,13 +166,12 @@ def pretrain(
     Raises:
         NotFiniteError: The loss became NaN or infinite.
     """
-    collator = MlmCollator(tokenizer, settings.mask_share, settings.whole_word, settings.seed)
     checkpoint, seconds = find_checkpoint(folder, run)
     steps = steps_of(settings, [len(blocks.train) for blocks in phases])
     data = RunBlocks(phases, steps, settings.optim.batch_size, settings.seed)
     budget = None
     if settings.minutes is not None:
-        # The data set is told of a phase's end by the clock, so it has to be here, not in a worker.
+        # The clock ends a phase of the data set, so that has to be here, not in a worker.
         running = replace(running, workers=0)
         budget = TimeBudget(settings, data, folder, seconds, _EVALUATIONS)
     trainer = MlmTrainer(
@@ -211,25 +187,20 @@ def pretrain(
         ),
         train_dataset=data,
         eval_dataset=HeldOutBlocks(phases[-1]),
-        data_collator=collator,
+        data_collator=MlmCollator(tokenizer, settings.mask_share, settings.whole_word, settings.seed),
         time_budget=budget,
         objective=objective,
     )
-    marks = watch(trainer, folder.name, run, seconds)
-    train_from(trainer, checkpoint)
-    metrics = trainer.evaluate()
+    metrics, seconds = train_and_evaluate(trainer, folder, run, checkpoint, seconds)
     parts = {name: metrics[f"eval_{name}"] for name in trainer.parts}
-    if trainer.is_world_process_zero():
-        write_atomically(folder / "log.json", json.dumps(trainer.state.log_history, indent=1))
-    done = trainer.state.global_step
     return {
         # Whatever else is minimised, this is the loss that pre-trained students are compared by.
         "held_out_loss": parts.pop("mlm_loss", metrics["eval_loss"]),
         **{f"held_out_{name}": mean for name, mean in parts.items()},
         "unigram_loss": unigram_loss(phases[-1], tokenizer),
-        "steps": done,
-        "tokens": data.tokens(done),
-        "seconds_training": marks.seconds,
+        "steps": trainer.state.global_step,
+        "tokens": data.tokens(trainer.state.global_step),
+        "seconds_training": seconds,
         "train_blocks": [len(blocks.train) for blocks in phases],
         "held_out_blocks": len(phases[-1].held_out),
     }
@@ -238,10 +209,11 @@ def pretrain(
 def unigram_loss(blocks: Rows, tokenizer: Any) -> float:
     """Returns the held-out cross-entropy in nats of the training text's word frequencies (add-one).
 
-    A masked LM at this loss has learnt how frequent words are and nothing about their company. Special
+    A masked LM at this loss has learnt how frequent words are and nothing about their context. Special
     tokens, which are never predicted, do not count.
     """
     counts = np.zeros(len(tokenizer))
+    # In parts, since the blocks are a file that may be larger than the memory.
     for start in range(0, len(blocks.ids), 4096):
         counts += np.bincount(blocks.ids[start : start + 4096].ravel(), minlength=len(counts))
     held_out = np.bincount(blocks.ids[blocks.held_out].ravel(), minlength=len(counts))

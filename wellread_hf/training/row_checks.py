@@ -1,6 +1,6 @@
 """Checks of rows before training: their format, and the soft labels beside them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,14 @@ from torch.utils.data import IterableDataset
 from wellread_hf.errors import LabelError
 from wellread_hf.training.losses import MULTI_LABEL, REGRESSION, Problem
 
+LABELS = "labels"
 SOFT_LABELS = "teacher_logits"
-# Rows of a data set looked at in one go.
+# Rows of a data set looked at in one go: a few megabytes.
 _AT_ONCE = 10_000
 # Formats of `datasets` whose rows are tables, which no collator takes.
 _TABLES = ("arrow", "pandas", "polars")
 # Probabilities of a row add up to 1 within this; stored in fp16 they do not do so exactly.
 _ROUNDING = 1e-3
-
-Numbers = npt.NDArray[np.float64]
 
 
 def readable(rows: Any) -> Any:
@@ -35,6 +34,12 @@ def first_row(rows: Any) -> Any | None:
     return None if stream or not len(rows) else readable(rows)[0]
 
 
+def label_column(row: Any | None) -> str | None:
+    """Returns the column of a row's true label, among the names that collators know; None without one."""
+    names = (LABELS, "label", "label_ids") if isinstance(row, Mapping) else ()
+    return next((name for name in names if row.get(name) is not None), None)  # type: ignore[union-attr]
+
+
 def check_soft_labels(rows: Any, outputs: int, problem: Problem) -> None:
     """Refuses soft labels that no training can use; of opaque data sets the first row stands for all.
 
@@ -46,7 +51,7 @@ def check_soft_labels(rows: Any, outputs: int, problem: Problem) -> None:
     Raises:
         LabelError: They are of another width, not finite, or probabilities.
     """
-    all_chances, start = True, 0
+    probabilities, start = True, 0
     for part in _column(rows, SOFT_LABELS):
         values = _numbers(part, outputs, SOFT_LABELS)
         if not np.isfinite(values).all():
@@ -54,13 +59,13 @@ def check_soft_labels(rows: Any, outputs: int, problem: Problem) -> None:
                 f"{SOFT_LABELS} of rows {start} to {start + len(part) - 1} are not all finite; run the "
                 "labelling pass again"
             )
-        all_chances = all_chances and are_chances(values, problem)
+        probabilities = probabilities and are_probabilities(values, problem)
         start += len(part)
-    check_logits(all_chances, start, problem)
+    check_logits(probabilities, start, problem)
 
 
-def are_chances(values: Any, problem: Problem) -> bool:
-    """Tells whether numbers [n, C] are probabilities in every row, which logits of some rows never are."""
+def are_probabilities(values: Any, problem: Problem) -> bool:
+    """Returns whether numbers [n, C] are probabilities in every row, which logits of some rows never are."""
     if problem == REGRESSION or not (values >= 0).all():
         return False
     if problem == MULTI_LABEL:
@@ -68,25 +73,25 @@ def are_chances(values: Any, problem: Problem) -> bool:
     return bool((abs(values.sum(-1) - 1) < _ROUNDING).all())
 
 
-def check_logits(all_chances: bool, rows: int, problem: Problem) -> None:
+def check_logits(probabilities: bool, rows: int, problem: Problem) -> None:
     """Refuses rows that are probabilities, all of them.
 
     Raises:
         LabelError: They are.
     """
+    several = problem == MULTI_LABEL
     # A single row of independent classes may well lie between 0 and 1 by chance.
-    if not all_chances or (problem == MULTI_LABEL and rows == 1):
-        return
-    of = "independent classes" if problem == MULTI_LABEL else "one distribution a row"
-    remedy = "log(p / (1 - p))" if problem == MULTI_LABEL else "their logarithms"
-    raise LabelError(
-        f"expected {SOFT_LABELS} to be logits, got probabilities of {of} in all rows looked at; pass the "
-        f"teacher's outputs before its {'sigmoid' if problem == MULTI_LABEL else 'softmax'}, or {remedy}"
-    )
+    if probabilities and not (several and rows == 1):
+        raise LabelError(
+            f"expected {SOFT_LABELS} to be logits, got probabilities of "
+            f"{'independent classes' if several else 'one distribution a row'} in all rows looked at; pass "
+            f"the teacher's outputs before its {'sigmoid' if several else 'softmax'}, or "
+            f"{'log(p / (1 - p))' if several else 'their logarithms'}"
+        )
 
 
 def other_scale(rows: Any, labels: str, outputs: int) -> str | None:
-    """Says in a sentence that a regression teacher's values are on another scale than the labels, if so.
+    """Returns a warning if a regression teacher's values are on another scale than the labels, else None.
 
     Values of a teacher that learnt the labels have about their mean, and at most about their spread.
     """
@@ -94,11 +99,11 @@ def other_scale(rows: Any, labels: str, outputs: int) -> str | None:
         np.concatenate([_numbers(part, outputs, name) for part in _column(rows, name)])
         for name in (SOFT_LABELS, labels)
     )
-    theirs, ours = (f"{each.mean():.3g} ± {each.std():.3g}" for each in (teacher, truth))
     spread = truth.std()
     apart = abs(teacher.mean() - truth.mean()) > 0.5 * spread
     if len(truth) < 2 or not (apart or teacher.std() > 1.5 * spread or teacher.std() < 0.25 * spread):
         return None
+    theirs, ours = (f"{each.mean():.3g} ± {each.std():.3g}" for each in (teacher, truth))
     return (
         f"the teacher's values are {theirs} (mean and spread), the true labels {ours}: the two parts of the "
         "loss pull apart; bring both to one scale, or set hard_label_share to 0 or 1"
@@ -115,22 +120,21 @@ def _format(rows: Any) -> str | None:
 def _column(rows: Any, name: str) -> Iterator[Sequence[Any]]:
     """Yields a column in parts: all of it where that costs little, else the first row's value."""
     targets = getattr(rows, "targets", None)
+    starts = range(0, len(rows), _AT_ONCE)
     if isinstance(targets, dict):
         # `tuning.TargetRows`, whose rows come more than once.
         yield targets[name]
     elif hasattr(rows, "column_names") and hasattr(rows, "with_format") and _format(rows) != "custom":
         plain = rows.with_format(None).select_columns([name])
-        for start in range(0, len(rows), _AT_ONCE):
-            yield plain[start : start + _AT_ONCE][name]
+        yield from (plain[start : start + _AT_ONCE][name] for start in starts)
     elif isinstance(rows, list):
-        for start in range(0, len(rows), _AT_ONCE):
-            yield [row.get(name) for row in rows[start : start + _AT_ONCE]]
+        yield from ([row.get(name) for row in rows[start : start + _AT_ONCE]] for start in starts)
     else:
         yield [rows[0][name]]
 
 
-def _numbers(part: Sequence[Any], outputs: int, name: str) -> Numbers:
-    """Returns values [n, C]; one number a row may come as it is.
+def _numbers(part: Sequence[Any], outputs: int, name: str) -> npt.NDArray[np.float64]:
+    """Returns values [n, C]; one number a row may be a scalar.
 
     Raises:
         LabelError: A row has another number of them.

@@ -1,4 +1,4 @@
-"""The trainer under all our trainers: the loss of a step is the mean over its rows, however they come.
+"""The base of all our trainers: the loss of a step is the mean over its rows, however they are cut.
 
 Stock BERT heads average over a micro-batch and Trainer takes that for a sum already divided by the
 whole step, so loss and gradients grow with the accumulation steps (and uneven micro-batches weigh
@@ -8,6 +8,7 @@ weighs the same: 32x1, 8x4 and two processes of 16 give one trajectory.
 
 import math
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -32,21 +33,21 @@ class RowMeanTrainer(Trainer):
 
     Args:
         *args: As for `transformers.Trainer`.
-        fast_cpu: On a CPU, whether steps may be made cheaper (`training/fast_cpu.py`): faster, same
-            results but for other draws of dropout. False leaves a step as torch makes it.
+        fast_cpu: On a CPU, whether steps are made cheaper (`training/fast_cpu.py`): the same results but for
+            other draws of dropout. False leaves a step as torch makes it.
         **kwargs: As for `transformers.Trainer`.
     """
 
     # compute_loss below divides by the rows of the whole step itself.
     loss_is_scaled_for_ga = True
-    # Losses and weights [rows, 2] of an evaluation's batches so far, of all processes.
-    _evaluated: list[Tensor] | None = None
 
     def __init__(self, *args: Any, fast_cpu: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fast_cpu = fast_cpu and self.args.device.type == "cpu"
         self._operations: dict[int, int] = {}
         self._asked: Tensor | None = None
+        # In an evaluation: losses, weights and parts of the loss [rows], of all processes.
+        self._evaluated: dict[str, list[Tensor]] | None = None
 
     @property
     def asked_to_end(self) -> bool:
@@ -59,7 +60,7 @@ class RowMeanTrainer(Trainer):
 
     def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
         """Returns 1 for each row [B] that counts in the mean, and 0 for one whose loss is 0 anyway."""
-        return torch.ones(_rows(inputs))
+        return torch.ones(len(next(value for value in inputs.values() if torch.is_tensor(value))))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trains as the parent does; with `fast_cpu` with less work for dropout, gradients and memory."""
@@ -137,57 +138,50 @@ class RowMeanTrainer(Trainer):
         A `compute_loss_func` takes the place of all this, as in the parent.
 
         Raises:
-            NotFiniteError: A training loss on a CPU is NaN or infinite (on a GPU the check would
-                stall every step; there `training/callbacks.py` makes it at every log and save).
+            NotFiniteError: A training loss on a CPU is NaN or infinite. (On a GPU the check would stall every
+                step; there `callbacks.FiniteOnly` makes it at every log and save.)
         """
         if self.compute_loss_func is not None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         weights = self.row_weights(inputs, model.training)
         losses, outputs = self.row_losses(model, inputs)
-        if not model.training:
-            weights = weights.to(losses)
-            loss = losses.sum() / weights.sum()
-            if self._evaluated is not None:
-                both = torch.stack([losses.detach(), weights], dim=1)
-                self._evaluated.append(self.accelerator.gather_for_metrics(both))
-        else:
+        if model.training:
             rows = weights.sum().clamp(min=1).to(losses) if num_items_in_batch is None else num_items_in_batch
             loss = losses.sum() / rows
             if loss.device.type == "cpu" and not torch.isfinite(loss):
                 raise not_finite(loss.item(), self.state.global_step + 1)
+        else:
+            weights = weights.to(losses)
+            loss = losses.sum() / weights.sum()
+            self.keep_rows(losses=losses, weights=weights)
         return (loss, outputs) if return_outputs else loss
 
-    def evaluation_loop(
-        self,
-        dataloader: Any,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> Any:
+    def keep_rows(self, **values: Tensor) -> None:
+        """Keeps values [B] of an evaluation's batch, by name, from all processes."""
+        if self._evaluated is not None:
+            for name, rows in values.items():
+                self._evaluated[name].append(self.accelerator.gather_for_metrics(rows.detach()))
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates as the parent does, but with the loss as the mean over all rows, each once.
 
         The parent averages the batches of all processes, and these are filled up with rows that
         another process has had already.
         """
-        self._evaluated = []
-        output = super().evaluation_loop(
-            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-        )
-        losses, self._evaluated = self._evaluated, None
-        if losses and output.metrics is not None:
-            total, rows = torch.cat(losses).sum(dim=0).tolist()
-            output.metrics[f"{metric_key_prefix}_loss"] = total / rows if rows else math.nan
+        self._evaluated = defaultdict(list)
+        output = super().evaluation_loop(*args, **kwargs)
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        kept, self._evaluated = {name: torch.cat(rows) for name, rows in self._evaluated.items()}, None
+        if kept and output.metrics is not None:
+            total, rows = torch.stack([kept.pop("losses"), kept.pop("weights")], dim=1).sum(dim=0).tolist()
+            output.metrics[f"{prefix}_loss"] = total / rows if rows else math.nan
+            output.metrics.update({f"{prefix}_{name}": part.mean().item() for name, part in kept.items()})
         return output
 
 
 def not_finite(loss: float, step: int) -> NotFiniteError:
-    """Words the refusal of a loss that is NaN or infinite at `step`."""
+    """Returns the error for a loss that is NaN or infinite at `step`."""
     return NotFiniteError(
         f"the training loss became {loss} at step {step}; the last good checkpoint is kept: lower "
         "`optim.learning_rate` (or train in fp32) and run again"
     )
-
-
-def _rows(batch: Mapping[str, Any]) -> int:
-    return len(next(value for value in batch.values() if torch.is_tensor(value)))

@@ -5,6 +5,8 @@ Each is named by its number and that of all, and carries a checksum over its arr
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ def write_shard(path: Path, arrays: Arrays) -> None:
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     beside = path.with_name(path.name + ".part")
     save_file(arrays, beside, metadata={_CHECKSUM: _checksum(arrays)})
+    # Or a crash of the machine could leave a name without content.
     with beside.open("rb") as file:
         os.fsync(file.fileno())
     commit(beside, path)
@@ -59,11 +62,8 @@ def count_rows(path: Path) -> int:
     Raises:
         StoreError: It is damaged.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return int(file.get_slice("rows").get_shape()[0])
-    except Exception as error:  # a damaged header raises any kind
-        raise _damaged(path, cause(error)) from error
+    with _opened(path) as file:
+        return int(file.get_slice("rows").get_shape()[0])
 
 
 def read_shard(path: Path) -> Arrays:
@@ -72,15 +72,21 @@ def read_shard(path: Path) -> Arrays:
     Raises:
         StoreError: It is damaged.
     """
+    with _opened(path) as file:
+        arrays = {name: file.get_tensor(name) for name in {*file.keys(), *_NEEDED}}
+        stored = (file.metadata() or {})[_CHECKSUM]
+    if _checksum(arrays) != stored:
+        raise _damaged(path, "its checksum is wrong")
+    return arrays
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in {*file.keys(), *_NEEDED}}
-            stored = (file.metadata() or {})[_CHECKSUM]
-    except Exception as error:  # as above
+            yield file
+    except Exception as error:  # a damaged header raises any kind
         raise _damaged(path, cause(error)) from error
-    if _checksum(tensors) != stored:
-        raise _damaged(path, "its checksum is wrong")
-    return tensors
 
 
 def _damaged(path: Path, why: str) -> StoreError:
@@ -90,9 +96,9 @@ def _damaged(path: Path, why: str) -> StoreError:
     )
 
 
-def _checksum(tensors: dict[str, npt.NDArray[Any]]) -> str:
+def _checksum(arrays: Arrays) -> str:
     checksum = hashlib.sha256()
-    for name in sorted(tensors):
+    for name in sorted(arrays):
         checksum.update(name.encode())
-        checksum.update(np.ascontiguousarray(tensors[name]).tobytes())
+        checksum.update(np.ascontiguousarray(arrays[name]).tobytes())
     return checksum.hexdigest()

@@ -25,14 +25,12 @@ from wellread_hf.settings import Label
 from wellread_hf.store.progress import bar
 from wellread_hf.training.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
 
+Texts = Sequence[tuple[str, ...]]
+Logits = npt.NDArray[np.float32]
+
 
 def label_rows(
-    teacher: Any,
-    encoder: RowEncoder,
-    texts: Sequence[tuple[str, ...]],
-    order: Sequence[int],
-    settings: Label,
-    folder: Path,
+    teacher: Any, encoder: RowEncoder, texts: Texts, order: Sequence[int], settings: Label, folder: Path
 ) -> int:
     """Passes a teacher over the transfer set and writes the shards that are not there yet.
 
@@ -70,17 +68,15 @@ def label_rows(
             _check_finite(rows, logits, states)
             arrays: Arrays = {"rows": rows, "logits": logits[:, list(order)], "hashes": hashes[rows]}
             if states is not None:
-                depth = np.int64(teacher.config.num_hidden_layers)
-                arrays |= {"states": states, "layers": np.array(settings.states), "depth": np.array([depth])}
+                depth = np.array([np.int64(teacher.config.num_hidden_layers)])
+                arrays |= {"states": states, "layers": np.array(settings.states), "depth": depth}
             write_shard(path, arrays)
     state.wait_for_everyone()
     return reused
 
 
-def write_rows(
-    folder: Path, logits: npt.NDArray[np.float32], hashes: npt.NDArray[np.uint64], shard_rows: int
-) -> None:
-    """Writes a whole store of logits [n, C] that are there already.
+def write_rows(folder: Path, logits: Logits, hashes: npt.NDArray[np.uint64], shard_rows: int) -> None:
+    """Writes a whole store of logits [n, C] that were computed elsewhere.
 
     Args:
         folder: Receives the shards.
@@ -95,9 +91,7 @@ def write_rows(
         write_shard(folder / shard_name(shard, shards), arrays)
 
 
-def mean_logits(
-    teachers: Sequence[npt.NDArray[np.float32]], shares: Sequence[float], multi_label: bool = False
-) -> npt.NDArray[np.float32]:
+def mean_logits(teachers: Sequence[Logits], shares: Sequence[float], multi_label: bool = False) -> Logits:
     """Returns the logits [n, C] of the weighted mean of teachers' probabilities; of values for C = 1.
 
     Args:
@@ -109,9 +103,8 @@ def mean_logits(
     weights = np.asarray(shares)[:, None, None]
     if multi_label:
         # log(p / (1 - p)) of the mean p, without the rounding of a sigmoid near 1.
-        mean = logsumexp(log_expit(logits), axis=0, b=weights) - logsumexp(
-            log_expit(-logits), axis=0, b=weights
-        )
+        yes, no = (logsumexp(log_expit(sign * logits), axis=0, b=weights) for sign in (1, -1))
+        mean = yes - no
     elif logits.shape[-1] == 1:
         mean = (weights * logits).sum(axis=0)
     else:
@@ -119,23 +112,10 @@ def mean_logits(
     return np.asarray(mean, dtype=np.float32)
 
 
-def text_hashes(texts: Sequence[tuple[str, ...]]) -> npt.NDArray[np.uint64]:
+def text_hashes(texts: Texts) -> npt.NDArray[np.uint64]:
     """Returns a 64-bit hash of each row's text [n]."""
     raw = b"".join(hashlib.blake2b("\0".join(row).encode(), digest_size=8).digest() for row in texts)
     return np.frombuffer(raw, dtype=np.uint64)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStates:
-    """What is known of a store's [CLS] states before they are read.
-
-    Attributes:
-        layers: Layers of the teacher that are stored, counted from 1.
-        depth: Layers that the teacher has.
-    """
-
-    layers: tuple[int, ...]
-    depth: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +128,7 @@ class SoftLabels:
         states: [rows, k, H] in fp16, the teacher's [CLS] states of the layers that were asked for.
     """
 
-    logits: npt.NDArray[np.float32]
+    logits: Logits
     hashes: npt.NDArray[np.uint64]
     states: npt.NDArray[np.float16] | None = None
 
@@ -179,9 +159,9 @@ class SoftLabels:
                 if name not in found:
                     found[name] = np.empty((total, *values.shape[1:]), dtype=values.dtype)
                 found[name][shard["rows"]] = values
-        return cls(logits=found["logits"], hashes=found["hashes"], states=found.get("states"))
+        return cls(**found)
 
-    def check_belongs(self, texts: Sequence[tuple[str, ...]]) -> None:
+    def check_belongs(self, texts: Texts) -> None:
         """Refuses texts that are not the ones the teacher read, row by row.
 
         Raises:
@@ -200,8 +180,21 @@ class SoftLabels:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredStates:
+    """Whose [CLS] states a store holds.
+
+    Attributes:
+        layers: Layers of the teacher that are stored, counted from 1.
+        depth: Layers that the teacher has.
+    """
+
+    layers: tuple[int, ...]
+    depth: int
+
+
 def stored_states(folder: Path) -> StoredStates | None:
-    """Tells which [CLS] states a store holds, by its first shard; None where it holds none.
+    """Returns whose [CLS] states a store holds, by its first shard; None where it holds none.
 
     Raises:
         StoreError: A shard is missing or damaged.
@@ -216,15 +209,12 @@ def _check_stored(folder: Path, layers: Sequence[int]) -> None:
     stored = stored_states(folder)
     there = () if stored is None else stored.layers
     if missing := sorted(set(layers) - set(there)):
+        wanted, found = (", ".join(map(str, some)) for some in (sorted(set(layers)), there))
         raise LabelError(
-            f"{folder}: expected [CLS] states of the teacher's layers {_listed(sorted(set(layers)))} beside "
-            f"the soft labels, got {_listed(there) or 'none'}; label again with `label.states` "
+            f"{folder}: expected [CLS] states of the teacher's layers {wanted} beside the soft labels, got "
+            f"{found or 'none'}; label again with `label.states` "
             f"{' '.join(map(str, sorted({*there, *missing})))}"
         )
-
-
-def _listed(layers: Sequence[int]) -> str:
-    return ", ".join(map(str, layers))
 
 
 def _is_whole(
@@ -234,16 +224,12 @@ def _is_whole(
         shard = read_shard(path)
     except StoreError:
         return False
-    stored = shard.get("layers", np.array([])).tolist()
-    return (
-        np.array_equal(shard["rows"], rows)
-        and np.array_equal(shard["hashes"], hashes)
-        and stored == list(layers)
-    )
+    wanted = {"rows": rows, "hashes": hashes, "layers": np.array(layers)}
+    return all(np.array_equal(shard.get(name, np.array([])), values) for name, values in wanted.items())
 
 
 def _check_finite(
-    rows: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], states: npt.NDArray[np.float16] | None
+    rows: npt.NDArray[np.int64], logits: Logits, states: npt.NDArray[np.float16] | None
 ) -> None:
     whole = np.isfinite(logits).all(axis=1)
     if states is not None:

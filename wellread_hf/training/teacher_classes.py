@@ -6,7 +6,6 @@ from typing import Any
 from wellread_hf.errors import LabelError
 from wellread_hf.training.losses import MULTI_LABEL, REGRESSION, SINGLE_LABEL, inferred_problem
 
-_OPTION = "`label.teacher_labels`"
 _KINDS = {REGRESSION: "regression", SINGLE_LABEL: "{} classes", MULTI_LABEL: "{} independent classes"}
 
 
@@ -28,7 +27,7 @@ def teacher_order(
 
     Raises:
         LabelError: Numbers of labels differ, a teacher of one kind (regression, single-label, multi-label)
-            meets a task of another, or names cannot be matched, or `named` turns round what the config says.
+            meets a task of another, or names cannot be matched, or `named` contradicts the config.
     """
     outputs = config.num_labels
     problem = getattr(config, "problem_type", None) or inferred_problem(outputs)
@@ -43,18 +42,18 @@ def teacher_order(
         )
     if not task:
         return [0]
-    said = _said(config, who)
-    order = match_labels(named or said, task, who)
-    # Of several teachers one may have the task's names, while the option is for another.
-    if _are_matched(said, task) and match_labels(said, task, who) != order:
+    own = _own_names(config, who)
+    order = match_labels(named or own, task, who)
+    # Of several teachers one may have the task's names, while `named` is for another.
+    if _are_matched(own, task) and match_labels(own, task, who) != order:
         raise LabelError(
-            f"{_OPTION} {' '.join(named)}: {who} says of itself that its outputs are {', '.join(said)}; "
-            "leave the option out, or mend id2label in its config.json"
+            f"`label.teacher_labels` {' '.join(named)}: the config of {who} says that its outputs are "
+            f"{', '.join(own)}; leave the names out, or correct id2label in its config.json"
         )
     return order
 
 
-def _said(config: Any, who: str) -> list[str]:
+def _own_names(config: Any, who: str) -> list[str]:
     """Returns the names that a config gives its outputs, in their order."""
     names: dict[int, Any] = config.id2label
     if sorted(names) != list(range(len(names))) or not all(isinstance(name, str) for name in names.values()):
@@ -76,7 +75,7 @@ def match_labels(teacher: Sequence[str], task: Sequence[str], who: str = "the te
     if not _are_matched(teacher, task):
         raise LabelError(
             f"{who}'s classes ({', '.join(teacher)}) and the task's ({', '.join(task)}) cannot be "
-            f"matched by name; name the teacher's outputs in their order with {_OPTION}"
+            "matched by name; name the teacher's outputs in their order with `label.teacher_labels`"
         )
     plain = [_plain(name) for name in teacher]
     return [plain.index(_plain(name)) for name in task]
@@ -88,4 +87,4 @@ def _are_matched(teacher: Sequence[str], task: Sequence[str]) -> bool:
 
 
 def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter not in " _-")
+    return name.lower().translate({ord(mark): None for mark in " _-"})

@@ -37,7 +37,7 @@ class TimeBudget(TrainerCallback):
         settings: With `minutes`.
         data: The blocks of the run.
         folder: The stage's folder.
-        seconds_before: What earlier sittings have used up.
+        seconds_before: What earlier runs have used up.
         evaluations: Evaluations over the whole run.
     """
 
@@ -56,9 +56,8 @@ class TimeBudget(TrainerCallback):
         self.switches: list[int] = []
         # A run that starts afresh has ended no phase.
         if seconds_before and self.path.is_file():
-            with library_errors_as(
-                StoreError, f"{self.path} cannot be read", f"delete {folder} and run again"
-            ):
+            remedy = f"delete {folder} and run again"
+            with library_errors_as(StoreError, f"{self.path} cannot be read", remedy):
                 self.switches = [int(position) for position in json.loads(self.path.read_bytes())]
         for phase, position in enumerate(self.switches):
             data.end_phase(phase, position)
@@ -89,14 +88,11 @@ class TimeBudget(TrainerCallback):
         elif int(self.spent * self.evaluations) > self.evaluated:
             self.evaluated = int(self.spent * self.evaluations)
             control.should_evaluate = True
-        if self._switch_due():
-            self.switches.append(self.data.end_phase(len(self.switches)))
+        over = len(self.switches)
+        if over < len(self.phase_ends) and self.spent >= self.phase_ends[over]:
+            self.switches.append(self.data.end_phase(over))
             if state.is_world_process_zero:
                 write_atomically(self.path, json.dumps(self.switches))
-
-    def _switch_due(self) -> bool:
-        over = len(self.switches)
-        return over < len(self.phase_ends) and self.spent >= self.phase_ends[over]
 
 
 def steps_of(settings: Pretrain, rows: Sequence[int]) -> list[int]:
@@ -112,8 +108,5 @@ def steps_of(settings: Pretrain, rows: Sequence[int]) -> list[int]:
     if settings.steps is not None:
         phases = [max(1, round(share * settings.steps)) for share in shares[:-1]]
         return [*phases, max(1, settings.steps - sum(phases))]
-    batch = settings.optim.batch_size
-    return [
-        max(1, round(settings.epochs * share * count / batch))
-        for share, count in zip(shares, rows, strict=True)
-    ]
+    wanted = [settings.epochs * share * count for share, count in zip(shares, rows, strict=True)]
+    return [max(1, round(blocks / settings.optim.batch_size)) for blocks in wanted]

@@ -4,7 +4,6 @@ One function serves teachers, Basic, PF, Distillation, PD and the last step of P
 where the weights come from and whether an `Objective` with soft labels is given.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import longest_first
 from wellread_hf.settings import Objective, Running, Tuning
-from wellread_hf.store.records import write_atomically
 from wellread_hf.training.arguments import training_arguments
-from wellread_hf.training.callbacks import train_from, watch
+from wellread_hf.training.callbacks import train_and_evaluate
 from wellread_hf.training.checkpoints import find_checkpoint, steps_if_over
 from wellread_hf.training.classifier import ClassifierTrainer
 from wellread_hf.training.distillation import DistillationTrainer
@@ -69,7 +67,7 @@ def tune(
         train: Rows with `labels`, or with `teacher_logits` (and `labels` for a hard-label share,
             `teacher_states` for a method that compares states).
         validation: Rows with `labels`.
-        metrics: Metric names; the first one tells which evaluation is best.
+        metrics: Metric names; the first one decides which evaluation is best.
         settings: What to do.
         objective: The distillation objective; None trains on labels.
         running: How to carry it out.
@@ -88,9 +86,9 @@ def tune(
     every = -(-steps // settings.evaluations)
     checkpoint, seconds = find_checkpoint(folder, run)
     steps = steps_if_over(checkpoint) or steps
-    trainer_class, extra = ClassifierTrainer, dict[str, Any]()
+    trainer_class, more = ClassifierTrainer, dict[str, Any]()
     if objective is not None:
-        trainer_class, extra = DistillationTrainer, {"objective": objective}
+        trainer_class, more = DistillationTrainer, {"objective": objective}
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         return scores(metrics, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
@@ -112,13 +110,9 @@ def tune(
         data_collator=PadCollator(rows.pad_id, rows.pad_left),
         compute_metrics=compute_metrics,
         callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else None,
-        **extra,
+        **more,
     )
-    marks = watch(trainer, folder.name, run, seconds)
-    train_from(trainer, checkpoint)
-    found = trainer.evaluate()
-    if trainer.is_world_process_zero():
-        write_atomically(folder / "log.json", json.dumps(trainer.state.log_history, indent=1))
+    found, seconds = train_and_evaluate(trainer, folder, run, checkpoint, seconds)
     return {
         "metric": metrics[0],
         "validation": {name: found[f"eval_{name}"] for name in metrics},
@@ -126,5 +120,5 @@ def tune(
         "validation_rows": len(validation[0]),
         "train_rows": len(rows),
         "steps": trainer.state.global_step,
-        "seconds_training": marks.seconds,
+        "seconds_training": seconds,
     }

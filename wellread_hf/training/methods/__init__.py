@@ -3,7 +3,7 @@
 docs/adding-a-method.md shows how to add one. Nothing here loads torch: plans are checked first.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from wellread_hf.errors import SettingsError, UnknownNameError, nearest
 from wellread_hf.settings import Objective
@@ -28,7 +28,7 @@ METHODS: dict[str, Method] = {
     "patient": Method("wellread_hf.training.methods.patient", states=True),
 }
 
-# What means something to methods that compare states alone.
+# Settings for methods that compare states alone.
 _OF_STATES = ("layers", "states_weight", "projection")
 
 
@@ -37,23 +37,20 @@ def find_method(objective: Objective) -> Method:
 
     Raises:
         UnknownNameError: There is none of this name.
-        SettingsError: The objective says something of [CLS] states, and the method compares none.
+        SettingsError: The objective has settings for [CLS] states, and the method compares none.
     """
     if objective.method not in METHODS:
         raise UnknownNameError(
             f"`objective.method`: expected one of {', '.join(METHODS)}, got {objective.method!r}; the "
             f"nearest is {nearest(objective.method, METHODS, count=1)}"
         )
-    method = METHODS[objective.method]
-    changed = [
-        f"`objective.{field.name}`"
-        for field in fields(objective)
-        if field.name in _OF_STATES and getattr(objective, field.name) != field.default
-    ]
+    method, plain = METHODS[objective.method], Objective()
+    changed = [name for name in _OF_STATES if getattr(objective, name) != getattr(plain, name)]
     if changed and not method.states:
         comparing = [name for name, known in METHODS.items() if known.states]
         raise SettingsError(
-            f"{', '.join(changed)} means nothing to the method {objective.method}, which compares no [CLS] "
-            f"states; leave it out, or give `objective.method` {' or '.join(comparing)}"
+            f"{', '.join(f'`objective.{name}`' for name in changed)} has no effect with the method "
+            f"{objective.method}, which compares no [CLS] states; leave it out, or give `objective.method` "
+            f"{' or '.join(comparing)}"
         )
     return method

@@ -1,4 +1,4 @@
-"""What a method gets to see of a batch."""
+"""What a method of distillation is given of a batch."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from wellread_hf.training.losses import Problem, hard_label_loss
 
 @dataclass(frozen=True, slots=True)
 class DistillationBatch:
-    """What student and teacher say of the rows of a batch, all in fp32.
+    """What student and teacher say of a batch's rows, all in fp32.
 
     Attributes:
         logits: The student's [B, C].

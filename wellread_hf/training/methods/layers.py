@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from wellread_hf.errors import LabelError, SettingsError
 
-Pairs = tuple[tuple[int, int], ...]
 
-
-def layer_pairs(layers: Sequence[str], student: int, teacher: int) -> Pairs:
+def layer_pairs(layers: Sequence[str], student: int, teacher: int) -> tuple[tuple[int, int], ...]:
     """Pairs layers of a student with layers of its teacher.
 
     Args:
@@ -44,11 +42,10 @@ def layer_pairs(layers: Sequence[str], student: int, teacher: int) -> Pairs:
             f"`objective.layers` {word} leaves out the last layer, and the student has one; name a pair "
             f"instead, e.g. `objective.layers` 1:{teacher}"
         )
-    first = {
-        "skip": lambda layer: layer * teacher // student,
-        "last": lambda layer: teacher - student + layer,
-    }
-    return tuple((layer, first[word](layer)) for layer in range(1, student))
+    return tuple(
+        (layer, layer * teacher // student if word == "skip" else teacher - student + layer)
+        for layer in range(1, student)
+    )
 
 
 def student_layers(layers: Sequence[str], student: int) -> tuple[int, ...]:
@@ -62,7 +59,7 @@ def student_layers(layers: Sequence[str], student: int) -> tuple[int, ...]:
 
 
 def check_widths(student: int, teacher: int) -> None:
-    """Refuses states of different widths.
+    """Refuses [CLS] states of different widths.
 
     Raises:
         LabelError: They differ.

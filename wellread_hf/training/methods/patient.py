@@ -6,7 +6,7 @@ Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", se
     PT = 1/k · Σ_j ||h_j / ||h_j|| - h'_{I(j)} / ||h'_{I(j)}|| ||²
 
 with h_j the student's and h' the teacher's [CLS] state, ||·|| the L2 norm, I the layer map (`layers.py`).
-Our s, `hard_label_share`, is their 1 - alpha, and the soft term has the factor T² as ever.
+Our s, `hard_label_share`, is their 1 - alpha, and the soft term has the factor T².
 Their eq. 7 sums PT over the k mapped layers; we take the mean over layers and the sum over a state's
 numbers, so that a distance lies between 0 and 4 whatever the depths and widths. Their code takes the mean
 over the numbers as well: a β of theirs is ours times the width. Where widths differ, the student's states

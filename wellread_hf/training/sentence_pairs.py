@@ -1,31 +1,23 @@
-"""Masked LM and next-sentence prediction, BERT's own pre-training, which Turc et al. 2019 write "MLM+".
+"""Packed windows as pairs of segments, for next-sentence prediction.
 
 Source: Devlin et al. 2019, section 3.1, task 2. A row is [CLS] A [SEP] B [SEP], token types 0 and 1; in half
-of the rows B is what follows A, in the others the text of another document. The loss of a row is
-
-    mean cross-entropy of its masked words + cross-entropy of "B follows A" against "it does not",
-
-the second from the pooled [CLS] state. Class 0 is "follows", as in transformers.
+of the rows B is what follows A, in the others the text of another document.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from wellread_hf.data.documents import SPECIAL_TOKENS, Windows
 from wellread_hf.errors import DataError
-from wellread_hf.training.masked_words import masked_word_losses
 
 
 class SentencePairs:
     """Packed windows as pairs of segments; which pair is a function of (seed, epoch, window) alone.
 
     A is a window's beginning, B its rest or the rest of another document's window, cut at the same place: so
-    neither lengths nor places tell which it is. The cut is drawn from the middle half. Windows that are held
-    out get strangers from among the held-out ones, the others from among the others.
+    neither lengths nor places show which it is. The cut is drawn from the middle half. Held-out windows are
+    paired with held-out ones, the others with the others.
 
     Args:
         windows: The packed corpus of a phase.
@@ -78,18 +70,3 @@ class SentencePairs:
         )
         index = int(draw.integers(len(part) - (end - start)))
         return int(part[index if index < start else index + end - start])
-
-
-def with_next_sentence(
-    model: nn.Module, stock: Any, inputs: Mapping[str, Tensor], fast_cpu: bool = True
-) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Returns each row's masked-word loss plus its next-sentence loss [B] in nats; a `ReadingObjective`."""
-    words, outputs = masked_word_losses(model, stock, inputs, fast_cpu)
-    guesses, labels = outputs.seq_relationship_logits.float(), inputs["next_sentence_label"]
-    follows = F.cross_entropy(guesses, labels, reduction="none")
-    right = (guesses.argmax(dim=1) == labels).float()
-    return words + follows, {
-        "mlm_loss": words,
-        "next_sentence_loss": follows,
-        "next_sentence_accuracy": right,
-    }
