@@ -13,7 +13,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from wellread_hf.data.rows import load_task
 from wellread_hf.errors import HubError, SourceError, library_errors_as, one_line
 from wellread_hf.hub.calls import Limits
-from wellread_hf.hub.cards.checks import METRIC_IDS
+from wellread_hf.hub.cards.metadata import METRIC_IDS
 from wellread_hf.hub.download import fetch_repository
 from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encode import encode, row_encoder

@@ -1,19 +1,8 @@
 """Model cards: records of finished stages become facts, facts become Markdown, and nothing else does."""
 
-from wellread_hf.hub.cards.checks import check_card, check_metadata
 from wellread_hf.hub.cards.facts import Facts
-from wellread_hf.hub.cards.gather import facts_of_run, facts_of_student, finished_stage
+from wellread_hf.hub.cards.lineage import MODELS
 from wellread_hf.hub.cards.render import Card, render
-from wellread_hf.hub.cards.shelf import MODELS
+from wellread_hf.hub.cards.run_facts import facts_of_run, facts_of_student, finished_stage
 
-__all__ = [
-    "MODELS",
-    "Card",
-    "Facts",
-    "check_card",
-    "check_metadata",
-    "facts_of_run",
-    "facts_of_student",
-    "finished_stage",
-    "render",
-]
+__all__ = ["MODELS", "Card", "Facts", "facts_of_run", "facts_of_student", "finished_stage", "render"]

@@ -1,43 +1,39 @@
-"""What a card tells, as frozen data: no paths, no clock, nothing that is not in a record."""
+"""What a card says, as frozen data: no paths, no clock, nothing that is not in a record.
+
+Records are files, and files can say anything: every field is validated when it is set.
+"""
 
 import re
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Mapping
 from statistics import mean, stdev
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not in its __all__
+from annotated_types import Ge, Le, Len
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
-from wellread_hf.errors import CardError
-from wellread_hf.hub.cards.shelf import Method
+from wellread_hf.hub.names import is_repo_id
 from wellread_hf.students import VOCABULARY, Student
 
 Split = Literal["dev", "test"]
+# Rows of each class, by split: `train`, `validation`.
+ClassCounts = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+
+# Strict: what a record says is not converted, a number in quotes is an error.
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Origin:
-    """Content that went in, known by its fingerprint (`locations.Location`): a Hub commit, files, a stage.
+    """Content that went in, known by its fingerprint (`places.Location`)."""
 
-    Attributes:
-        fingerprint: `hub:ID@COMMIT`, `sha256:...` or `stage:DIGEST:PATH`.
-    """
-
-    fingerprint: str
+    fingerprint: str  # `hub:ID@COMMIT`, `sha256:...` or `stage:DIGEST:PATH`
 
     @property
     def hub_id(self) -> str | None:
         """The Hub id, if the content came from the Hub and the id is one."""
-        if not self.fingerprint.startswith("hub:"):
-            return None
         repo_id = self.fingerprint.removeprefix("hub:").rpartition("@")[0]
-        try:
-            validate_repo_id(repo_id)
-        except HFValidationError:
-            return None
-        # The client's own rule ends in `$`, which lets a line break through.
-        return repo_id if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo_id, re.ASCII) else None
+        return repo_id if self.fingerprint.startswith("hub:") and is_repo_id(repo_id) else None
 
     @property
     def revision(self) -> str | None:
@@ -46,7 +42,7 @@ class Origin:
         return tail if self.hub_id is not None and re.fullmatch(r"[0-9a-f]{40}", tail) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Source:
     """A source of plain text: which content, and which part of it."""
 
@@ -56,31 +52,25 @@ class Source:
     columns: tuple[str, ...]
     rows: int | None
 
+    @classmethod
+    def of(cls, identity: Mapping[str, Any]) -> "Source":
+        """Reads what a stage's record says about a source."""
+        return cls(
+            origin=Origin(fingerprint=identity["name"]),
+            config=identity["config"],
+            split=identity["split"],
+            columns=tuple(identity["columns"]),
+            rows=identity.get("rows"),
+        )
 
-# Rows of each class, by split: `train`, `validation`.
-ClassCounts = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Score:
-    """One metric of one split, a value a seed.
+    """One metric of one split, a value a seed."""
 
-    Attributes:
-        split: `dev` for validation rows, which also chose the checkpoint; `test` for rows that chose nothing.
-        metric: Name among `evaluation.metrics.METRICS`.
-        values: As the metric gives them (0.91, not 91), in the order of the seeds.
-    """
-
-    split: Split
-    metric: str
-    values: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not all(map(isfinite, self.values)):
-            raise CardError(
-                f"expected finite values of {self.metric} on {self.split}, got {self.values}; "
-                "score the model again"
-            )
+    split: Split  # `dev` rows chose the checkpoint as well, `test` rows chose nothing
+    metric: str  # of `metrics.scores.METRICS`
+    values: Annotated[tuple[Annotated[float, Ge(-1), Le(1)], ...], Len(1)]  # a seed each: 0.91, not 91
 
     @property
     def mean(self) -> float:
@@ -93,93 +83,64 @@ class Score:
         return stdev(self.values) if len(self.values) > 1 else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class TaskData:
-    """A labelled task.
+    """A labelled task."""
 
-    Attributes:
-        name: GLUE's name of it, or the user's.
-        glue: Whether it is one of GLUE's tasks, read from GLUE's data set (the Hub's or a copy).
-        origin: The data set, or the file of training rows.
-        config: Configuration of the data set.
-        validation: Name of the data set's split that `dev` stands for.
-        columns: Number of text columns, 1 or 2; 0 where the record does not say.
-        regression: The label is a number.
-        class_counts: Rows of each class; empty where the record does not say.
-    """
-
-    name: str
-    glue: bool
-    origin: Origin
+    name: str  # GLUE's, or the user's
+    glue: bool  # one of GLUE's tasks, read from GLUE's data set (the Hub's or a copy)
+    origin: Origin  # the data set, or the file of training rows
     config: str | None
-    validation: str
-    columns: int
+    validation: str  # the data set's split that `dev` stands for
+    columns: int  # of text, 1 or 2; 0 where the record does not say
     regression: bool
-    class_counts: ClassCounts = ()
+    class_counts: ClassCounts = ()  # empty where the record does not say
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Teaching:
-    """Where soft labels came from.
-
-    Attributes:
-        teacher: Fingerprint of the teacher.
-        teacher_name: What the teacher's stage is called, where it is one that is still there.
-        transfer: Sources of the transfer set; None stands for the task's own training text.
-        rows: Rows labelled.
-        metric: Metric of the teacher's own score; `score` is on the task's validation rows.
-        method: What was learnt from the teacher, by its name in `--objective.method`.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class SoftLabels:
+    """A teacher's outputs on a transfer set."""
 
     teacher: Origin
-    teacher_name: str | None
-    transfer: tuple[Source | None, ...]
-    rows: int | None
-    metric: str | None
-    score: float | None
+    transfer: tuple[Source | None, ...]  # None: the task's own training text
+    rows: int
+    metric: str  # of the teacher's own score
+    score: float  # on the task's validation rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Teaching:
+    """How a student was distilled."""
+
+    labels: SoftLabels
+    teacher_name: str | None  # of its stage, where that is still there
     temperature: float
     hard_label_share: float
-    method: str
+    method: str  # as `objective.method` names it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Result:
-    """One method on one task with one choice of settings, over its seeds.
+    """One method on one task with one choice of settings, over its seeds."""
 
-    Attributes:
-        train_rows: Rows trained on: labelled ones, or soft-labelled ones where there is `teaching`.
-        epochs: Passes over them.
-        max_length: Tokens a row.
-        mlm_loss: Held-out masked-LM loss in nats of the encoder it started from.
-        this_seed: Which of the seeds is the card's own model, if one is.
-        lora_rank: Rank of LoRA; None where all weights were trained.
-    """
-
-    method: Method
+    method: str  # as the paper names it
     task: TaskData
     seeds: tuple[int, ...]
-    scores: tuple[Score, ...]
-    train_rows: int | None
+    scores: Annotated[tuple[Score, ...], Len(1)]
+    train_rows: int  # labelled ones, or those with soft labels
     epochs: float
-    max_length: int
+    max_length: int  # tokens a row
     learning_rate: float
     batch_size: int
     teaching: Teaching | None
-    mlm_loss: float | None
-    this_seed: int | None = None
-    lora_rank: int | None = None
+    mlm_loss: float | None  # held-out masked-LM loss, in nats, of the encoder it started from
+    this_seed: int | None = None  # that of the card's own model, if it is one of the seeds
+    lora_rank: int | None = None  # None: all weights were trained
 
     @property
     def soft_labelled(self) -> bool:
         """Whether the rows that it was trained on last had a teacher's soft labels."""
         return self.method in ("Distillation", "PD", "Patient KD", "Another distillation")
-
-    def __post_init__(self) -> None:
-        if not self.scores or {len(score.values) for score in self.scores} != {len(self.seeds)}:
-            raise CardError(
-                f"expected a score of every seed of {self.method} on {self.task.name}, got {self.scores} for "
-                f"seeds {self.seeds}; run the stage again"
-            )
 
     @property
     def first(self) -> Score:
@@ -187,54 +148,38 @@ class Result:
         return self.scores[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Pretraining:
-    """A finished masked-LM pre-training.
+    """A finished masked-LM pre-training."""
 
-    Attributes:
-        sources: The corpus; empty where the record of its packing is gone.
-        corpus_tokens: Tokens in the packed corpus (of the longest blocks).
-        tokens: Tokens seen in training.
-        start: What it went on from; None for random weights.
-        loss: Held-out masked-LM loss in nats; `unigram_loss` that of word frequencies alone.
-        schedule: Settings as (name, value), ready to be read.
-        seconds: Wall time of training.
-    """
-
-    sources: tuple[Source, ...]
-    corpus_tokens: int | None
+    sources: tuple[Source, ...]  # empty where the record of the packing is gone
+    corpus_tokens: int | None  # packed into the longest blocks
     tokenizer: Origin
-    tokens: int
+    tokens: int  # seen in training
     steps: int
-    start: Origin | None
-    loss: float
-    unigram_loss: float
-    schedule: tuple[tuple[str, str], ...]
-    seconds: float
+    start: Origin | None  # None: random weights
+    loss: float  # held-out masked-LM loss, in nats
+    unigram_loss: float  # that of word frequencies alone
+    schedule: tuple[tuple[str, str], ...]  # settings: name, value
+    seconds: float  # wall time of training
     seed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Adoption:
-    """Weights that were taken over and compared with the original.
-
-    Attributes:
-        source: Where they come from.
-        parity: Largest absolute difference of a logit between ours and the original.
-        sentences: Sentences compared.
-    """
+    """Weights that were taken over and compared with the original."""
 
     source: Origin
-    parity: float
-    sentences: int
+    parity: float  # largest absolute difference of a logit
+    sentences: int  # compared
 
     @property
     def googles(self) -> bool:
-        """Whether the source is Google's release; of a copy elsewhere nobody here can tell."""
+        """Whether the source is Google's release; of a copy elsewhere nobody here can know."""
         return str(self.source.hub_id).startswith("google/bert_uncased_L-")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Run:
     """How the weights in this repository were made."""
 
@@ -245,55 +190,46 @@ class Run:
     device: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Measured:
-    """What was read off the model's own files.
+    """What was read from `model.safetensors`."""
 
-    Attributes:
-        weights: Numbers in `model.safetensors`.
-        size: Bytes of that file.
-        latency_ms: Milliseconds a forward pass, where a record has it.
-    """
-
-    weights: int
-    size: int
-    latency_ms: float | None
+    weights: int  # numbers
+    size: int  # bytes
+    latency_ms: float | None  # of a forward pass, where a record has it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Facts:
-    """Everything a card is made of.
+    """Everything a card is made of."""
 
-    Attributes:
-        name: Name of the repository.
-        namespace: User or organisation it is pushed to, if known.
-        student: Which of the 24.
-        vocabulary: Words of its tokenizer.
-        run: How it was made; None for a student that was not trained.
-        pretraining: Its own, or that of the encoder a task student started from.
-        adoption: Where the weights, or a task student's encoder, are Google's.
-        base: What the weights started from: another model, or a task student's encoder.
-        task: The task it was taught, for a task student.
-        results: Of a pre-trained student, the best choice of settings a task, method and budget; of a
-            task student, its own and other methods' at the same budget.
-    """
-
-    name: str
-    namespace: str | None = None
+    name: str  # of the repository
+    namespace: str | None = None  # user or organisation, if known
     student: Student
-    vocabulary: int = VOCABULARY
+    vocabulary: int = VOCABULARY  # words of its tokenizer
     measured: Measured | None = None
-    run: Run | None = None
-    pretraining: Pretraining | None = None
-    adoption: Adoption | None = None
-    base: Origin | None = None
-    task: TaskData | None = None
+    run: Run | None = None  # None: it was not trained
+    pretraining: Pretraining | None = None  # its own, or that of a task student's encoder
+    adoption: Adoption | None = None  # likewise
+    base: Origin | None = None  # the model that the weights started from, or a task student's encoder
+    # Of an encoder, the best choice of settings a task, method and budget; of a task student, its own
+    # result and other methods' at the same budget.
     results: tuple[Result, ...] = ()
 
     @property
     def repo_id(self) -> str:
         """Name of the repository, with its namespace if that is known."""
         return self.name if self.namespace is None else f"{self.namespace}/{self.name}"
+
+    @property
+    def own(self) -> Result | None:
+        """A task student's own result."""
+        return next((result for result in self.results if result.this_seed is not None), None)
+
+    @property
+    def task(self) -> TaskData | None:
+        """The task that a task student was taught."""
+        return None if self.own is None else self.own.task
 
     @property
     def stated(self) -> bool:
@@ -311,13 +247,7 @@ class Facts:
         elif self.base is not None:
             origins.append(self.base)
         if self.own is not None:
-            task = self.own.task
+            task, taught = self.own.task, self.own.teaching
             origins += [] if task.glue else [task.origin]
-            if self.own.teaching is not None:
-                origins += [part.origin for part in self.own.teaching.transfer if part is not None]
+            origins += [part.origin for part in taught.labels.transfer if part] if taught is not None else []
         return all(origin is not None and origin.hub_id is not None for origin in origins)
-
-    @property
-    def own(self) -> Result | None:
-        """A task student's own result."""
-        return next((result for result in self.results if result.this_seed is not None), None)

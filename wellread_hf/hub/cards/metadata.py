@@ -9,13 +9,28 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 
 from wellread_hf.errors import CardError
-from wellread_hf.hub.cards.checks import METRIC_IDS, check_metadata, check_name
 from wellread_hf.hub.cards.facts import Facts, Result, Score
 from wellread_hf.hub.cards.text import plain
+from wellread_hf.hub.names import is_repo_id, is_repo_name
 from wellread_hf.paper import GLUE_TITLES
 from wellread_hf.tasks import GLUE, GLUE_TASKS
 
 LICENCE = "apache-2.0"
+# Names of metrics as the Hub has them.
+METRIC_IDS = {
+    "accuracy": "accuracy",
+    "f1": "f1",
+    "f1_micro": "f1_micro",
+    "f1_macro": "f1_macro",
+    "matthews_correlation": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+}
+# As the Hub's documentation shows a card; the client sorts by name.
+_ORDER = (
+    *("language", "license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "base_model"),
+    *("base_model_relation", "model-index"),
+)
 _DIGITS = 4  # of a score
 
 
@@ -33,12 +48,20 @@ def metadata_of(facts: Facts) -> dict[str, Any]:
     """Builds a card's metadata in the order it is written in.
 
     Raises:
-        CardError: A name or value is one that client or server would refuse.
+        CardError: The name or namespace is one that no repository can have.
     """
+    if not is_repo_name(facts.name):
+        raise CardError(
+            "expected a repository's name of up to 96 lower-case letters, digits, '-', '_' and '.', got "
+            f"{facts.name!r}; give another with `name`"
+        )
+    if not is_repo_id(facts.repo_id):
+        raise CardError(f"expected a user or organisation as `namespace`, got {facts.namespace!r}")
     results = _index_results(facts)
-    bases = [base.hub_id for base in (facts.base,) if base is not None and base.hub_id is not None]
+    base = facts.base
     if facts.adoption is not None and facts.task is None and facts.adoption.source.hub_id is not None:
-        bases = [facts.adoption.source.hub_id]
+        base = facts.adoption.source
+    base_id = None if base is None else base.hub_id
     data = ModelCardData(
         language="en" if facts.stated else None,
         license=licence_of(facts),
@@ -47,20 +70,13 @@ def metadata_of(facts: Facts) -> dict[str, Any]:
         tags=_tags(facts),
         datasets=_datasets(facts) or None,
         metrics=sorted({result.metric_type for result in results}) or None,
-        base_model=bases[0] if bases else None,
-        base_model_relation="finetune" if bases else None,
+        base_model=base_id,
+        base_model_relation="finetune" if base_id else None,
         model_name=facts.name if results else None,
         eval_results=results or None,
     )
-    order = (
-        "language", "license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "base_model",
-        "base_model_relation", "model-index",
-    )  # fmt: skip
     found = data.to_dict()  # type: ignore[no-untyped-call]  # the client leaves it untyped
-    metadata = {key: found[key] for key in order if key in found}
-    check_name(facts)
-    check_metadata(metadata)
-    return metadata
+    return {key: found[key] for key in _ORDER if key in found}
 
 
 def front_matter(facts: Facts) -> str:
@@ -80,12 +96,11 @@ def eval_results_of(facts: Facts) -> str:
         EvalResultEntry(
             dataset_id=GLUE,
             task_id=str(result.task.config),
-            value=round(_value(result, score), _DIGITS),
+            value=round(_value(result, result.first), _DIGITS),
             dataset_revision=result.task.origin.revision,
-            notes=f"{score.split}, {METRIC_IDS[score.metric]}, {_how(result)}",
+            notes=f"{result.first.split}, {METRIC_IDS[result.first.metric]}, {_how(result)}",
         )
         for result in _chosen(facts)
-        for score in result.scores[:1]
         if result.task.glue
     ]
     if not entries:
@@ -102,31 +117,36 @@ def _yaml(value: Any) -> str:
 
 
 def _index_results(facts: Facts) -> list[EvalResult]:
-    return [
-        EvalResult(
-            task_type="text-classification",
-            dataset_type=str(result.task.origin.hub_id or GLUE),
-            dataset_name=f"GLUE {GLUE_TITLES[result.task.name]}"
-            if result.task.glue
-            else plain(result.task.name) or str(result.task.origin.hub_id),
-            dataset_config=plain(result.task.config or "") or None,
-            dataset_split=_split(result, score),
-            dataset_revision=result.task.origin.revision,
-            metric_type=METRIC_IDS[score.metric],
-            metric_name=f"{METRIC_IDS[score.metric]}, {score.split}, {_how(result)}",
-            metric_value=round(_value(result, score), _DIGITS),
-        )
-        for result in _chosen(facts)
-        for score in result.scores
+    found = []
+    for result in _chosen(facts):
+        task = result.task
         # A task of one's own has no place in the index unless its data set has one on the Hub.
-        if result.task.glue or result.task.origin.hub_id is not None
-    ]
+        if not task.glue and task.origin.hub_id is None:
+            continue
+        title = f"GLUE {GLUE_TITLES[task.name]}" if task.glue else plain(task.name)
+        for score in result.scores:
+            test = GLUE_TASKS[task.name].test if task.glue else "test"
+            metric = METRIC_IDS[score.metric]
+            found.append(
+                EvalResult(
+                    task_type="text-classification",
+                    dataset_type=task.origin.hub_id or GLUE,
+                    dataset_name=title or str(task.origin.hub_id),
+                    dataset_config=plain(task.config or "") or None,
+                    dataset_split=task.validation if score.split == "dev" else test,
+                    dataset_revision=task.origin.revision,
+                    metric_type=metric,
+                    metric_name=f"{metric}, {score.split}, {_how(result)}",
+                    metric_value=round(_value(result, score), _DIGITS),
+                )
+            )
+    return found
 
 
 def _chosen(facts: Facts) -> list[Result]:
     """Returns one result a task: a task student's own; of a pre-trained one, the best on dev."""
-    if facts.task is not None:
-        return [] if facts.own is None else [facts.own]
+    if facts.own is not None:
+        return [facts.own]
     best: dict[str, Result] = {}
     for result in facts.results:
         if result.task.name not in best or result.first.mean > best[result.task.name].first.mean:
@@ -148,12 +168,6 @@ def _how(result: Result) -> str:
     return f"{result.method}, {'one seed' if count == 1 else f'mean of {count} seeds'}"
 
 
-def _split(result: Result, score: Score) -> str:
-    if score.split == "dev":
-        return result.task.validation
-    return GLUE_TASKS[result.task.name].test if result.task.glue else "test"
-
-
 def _tags(facts: Facts) -> list[str]:
     tags = ["bert", "well-read-students", facts.student.name]
     if facts.own is not None:
@@ -166,10 +180,9 @@ def _datasets(facts: Facts) -> list[str]:
     """Returns the Hub ids of all data that went into the weights."""
     ids: list[str | None] = []
     if facts.own is not None:
-        task = facts.own.task
+        task, taught = facts.own.task, facts.own.teaching
         ids.append(task.origin.hub_id or (GLUE if task.glue else None))
-        if facts.own.teaching is not None:
-            ids += [source.origin.hub_id for source in facts.own.teaching.transfer if source is not None]
+        ids += [part.origin.hub_id for part in taught.labels.transfer if part] if taught is not None else []
     if facts.pretraining is not None:
         ids += [source.origin.hub_id for source in facts.pretraining.sources]
     return list(dict.fromkeys(found for found in ids if found is not None))

@@ -8,32 +8,37 @@ from pathlib import Path
 import jinja2
 
 from wellread_hf import paper
-from wellread_hf.errors import StoreError
-from wellread_hf.hub.cards.checks import check_card
+from wellread_hf.errors import CardError, StoreError
 from wellread_hf.hub.cards.facts import Facts, Origin, Result, Score, Source
 from wellread_hf.hub.cards.metadata import eval_results_of, front_matter, licence_of
 from wellread_hf.hub.cards.picture import PICTURE, draw
+from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.cards.text import code, duration, fence, markdown
 from wellread_hf.metrics.scores import THRESHOLD
 from wellread_hf.students import HIDDEN, LAYERS, VOCABULARY, Student
 
 EVAL_RESULTS = ".eval_results/glue.yaml"
 _TEMPLATE, _LIMITS = "card.md.jinja", "limits.md"
+# Of more classes the commonest are shown: a row of a table is no place for hundreds.
+_CLASSES = 20
+_METRICS = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "f1_micro": f"micro F1 (threshold {THRESHOLD})",
+    "f1_macro": f"macro F1 (threshold {THRESHOLD})",
+    "matthews_correlation": "Matthews",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A rendered card.
+    """A rendered card."""
 
-    Attributes:
-        markdown: Text of README.md, front matter included.
-        picture: The PNG that the Markdown shows; None if it shows none.
-        eval_results: Text of `.eval_results/glue.yaml`, if it was asked for.
-    """
-
-    markdown: str
-    picture: bytes | None
-    eval_results: str | None
+    markdown: str  # README.md, front matter included
+    picture: bytes | None  # the PNG that the Markdown shows, if it shows one
+    eval_results: str | None  # `.eval_results/glue.yaml`, if it was asked for
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -55,7 +60,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
         eval_results: Write `.eval_results/glue.yaml` too.
 
     Raises:
-        CardError: A name or value is one that the Hub would refuse.
+        CardError: No repository can have the name; or something looks like a secret.
     """
     limits = (_home() / _LIMITS).read_text(encoding="utf-8").strip()
     text = (
@@ -75,13 +80,16 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
             licence=licence_of(facts),
         )
     )
-    card = Card(
+    if found := secrets_in(text):
+        raise CardError(
+            f"the card has what looks like a secret ({', '.join(found)}), in a command or a name; take it "
+            "out of the record, and revoke it"
+        )
+    return Card(
         markdown=text,
         picture=draw(facts) if picture else None,
         eval_results=eval_results_of(facts) if eval_results else None,
     )
-    check_card(card.markdown)
-    return card
 
 
 @cache
@@ -112,10 +120,6 @@ def environment() -> jinja2.Environment:
     return environment
 
 
-# Of more classes the commonest are shown.
-_CLASSES = 20
-
-
 def _home() -> Path:
     """Returns where the template lies: beside this file in an installed package, else in the checkout."""
     here = Path(__file__).parent
@@ -123,17 +127,6 @@ def _home() -> Path:
         if (folder / _TEMPLATE).is_file():
             return folder
     raise StoreError(f"expected {_TEMPLATE} in {here}, found none; install the package again")
-
-
-_METRICS = {
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "f1_micro": f"micro F1 (threshold {THRESHOLD})",
-    "f1_macro": f"macro F1 (threshold {THRESHOLD})",
-    "matthews_correlation": "Matthews",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-}
 
 
 def percent(score: Score) -> str:

@@ -1,26 +1,13 @@
-"""The finished stages of one root, and how one leads to another: method names, seeds, origins."""
+"""The finished stages of one folder, and how one leads to another: method names, seeds, origins."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from wellread_hf.errors import StoreError
 from wellread_hf.store.records import RECORD, StageRecord, canonical_json
-
-Method = Literal[
-    "Basic",
-    "Distillation",
-    "PF",
-    "PD",
-    "PD-F",
-    "Patient KD",
-    "Another distillation",
-    "TF",
-    "Fine-tuning",
-    "Distillation, then fine-tuning",
-]
 
 TUNED = ("finetune", "distill")
 ENCODERS = ("pretrain", "adopt")
@@ -28,14 +15,14 @@ MODELS = (*ENCODERS, *TUNED)
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """The records of a root's finished stages, by digest."""
+class Stages:
+    """The records of a folder's finished stages, by digest."""
 
     records: Mapping[str, StageRecord]
 
     @classmethod
-    def read(cls, root: Path) -> "Shelf":
-        """Reads all records of a root; a neighbour whose record is damaged is left out."""
+    def read(cls, root: Path) -> "Stages":
+        """Reads all records of a folder; a stage whose record is damaged is left out."""
         found = {}
         for path in sorted(root.glob(f"*/{RECORD}")):
             try:
@@ -45,7 +32,7 @@ class Shelf:
             found[record.digest] = record
         return cls(found)
 
-    def behind(self, fingerprint: str | None) -> StageRecord | None:
+    def producer(self, fingerprint: str | None) -> StageRecord | None:
         """Returns the record of the stage that a fingerprint names, if it is here."""
         match = re.fullmatch(r"stage:([0-9a-f]+):.*", fingerprint or "", re.DOTALL)
         return self.records.get(match[1]) if match else None
@@ -59,37 +46,31 @@ class Shelf:
                 raise ValueError(f"stage {found.digest[:12]} starts from itself")
             seen.add(found.digest)
             yield found
-            found = self.behind(found.settings["start"]["weights"]) if found.kind in TUNED else None
+            found = self.producer(found.settings["start"]["weights"]) if found.kind in TUNED else None
 
-    def encoder(self, record: StageRecord) -> str | None:
-        """Returns the fingerprint of the encoder that a classifier goes back to; None for random weights."""
-        fingerprint: str | None = None
-        for step in self.lineage(record):
-            if step.kind in TUNED:
-                fingerprint = step.settings["start"]["weights"]
-        return fingerprint
+    def start(self, record: StageRecord) -> Mapping[str, Any]:
+        """Returns what a classifier's first tuning started from: an encoder's `weights`, or a `student`."""
+        *_, first = (step for step in self.lineage(record) if step.kind in TUNED)
+        start: Mapping[str, Any] = first.settings["start"]
+        return start
 
-    def fresh_student(self, record: StageRecord) -> str | None:
-        """Returns the student that a classifier goes back to where that began with random weights."""
-        student: str | None = None
-        for step in self.lineage(record):
-            if step.kind in TUNED:
-                student = step.settings["start"]["student"]
-        return student
+    def distillation(self, record: StageRecord) -> StageRecord | None:
+        """Returns the distillation of a classifier: its own, or that before PD-F."""
+        return next((step for step in self.lineage(record) if step.kind == "distill"), None)
 
     def tokenizer(self, record: StageRecord) -> str:
         """Returns the fingerprint of the tokenizer itself, not that of a model it was saved with."""
         held = record.settings["start"] if record.kind in TUNED else record.settings
         # Without one of its own, a student of parts of another model has that model's.
         fingerprint: str = held["tokenizer"] or held["source"]
-        step = self.behind(fingerprint)
+        step = self.producer(fingerprint)
         saved = step is not None and step.kind in (*TUNED, "pretrain", "init")
         return self.tokenizer(step) if step is not None and saved else fingerprint
 
-    def method(self, record: StageRecord) -> Method:
+    def method(self, record: StageRecord) -> str:
         """Names a classifier's method as the paper does."""
         weights = record.settings["start"]["weights"]
-        before = self.behind(weights)
+        before = self.producer(weights)
         # Parts of another model were taken, and the student itself has read nothing.
         parts = before is not None and before.kind == "init"
         if record.kind == "distill":
@@ -115,18 +96,11 @@ class Shelf:
         """Returns what runs have in common that differ in their seeds alone, earlier tunings' included."""
         tuning = {key: value for key, value in record.settings["tuning"].items() if key != "seed"}
         start = dict(record.settings["start"])
-        before = self.behind(start["weights"])
+        before = self.producer(start["weights"])
         if before is not None and before.kind in TUNED:
             start |= {"weights": self.recipe(before), "tokenizer": self.tokenizer(record)}
         settings = {**record.settings, "tuning": tuning, "start": start}
         return canonical_json({"kind": record.kind, "settings": settings})
-
-    def soft_labels(self, record: StageRecord) -> StageRecord | None:
-        """Returns the record of the labelling that a classifier was distilled from, itself or before PD-F."""
-        for step in self.lineage(record):
-            if step.kind == "distill":
-                return self.records.get(step.settings["labels"])
-        return None
 
     def budget(self, record: StageRecord) -> str:
         """Returns what two methods must share to be compared: task, labelled rows, passes, length.
@@ -134,17 +108,9 @@ class Shelf:
         Learning rate and batch size are each method's own to choose.
         """
         tuning = record.settings["tuning"]
-        return canonical_json(
-            {
-                "task": record.settings["task"],
-                "epochs": tuning["epochs"],
-                "max_length": tuning["max_length"],
-            }
-        )
+        return canonical_json([record.settings["task"], tuning["epochs"], tuning["max_length"]])
 
-    def distilled_by(self, record: StageRecord) -> str | None:
-        """Returns digest of soft labels and objective as one text; None for a method without a teacher."""
-        for step in self.lineage(record):
-            if step.kind == "distill":
-                return canonical_json([step.settings["labels"], step.settings["objective"]])
-        return None
+    def teaching(self, record: StageRecord) -> str:
+        """Returns a classifier's soft labels and objective as one text; empty without a teacher."""
+        step = self.distillation(record)
+        return "" if step is None else canonical_json([step.settings["labels"], step.settings["objective"]])

@@ -1,10 +1,10 @@
-"""The cards of three small roots, kept as files; `python tests/cards/goldens.py` writes them anew."""
+"""The cards of three small roots, kept as files; `python tests/hub/cards/goldens.py` writes them anew."""
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from shelves import Root, chain
+from small_stages import Root, chain
 
 from wellread_hf.hub.cards import Facts, facts_of_run
 

@@ -12,8 +12,9 @@ from goldens import CARDS, GOLDEN
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shelves import GLUE_AT, Root, chain
-from test_card_text import NASTY, PARSER
+from pydantic import ValidationError
+from small_stages import GLUE_AT, Root, chain
+from test_text import NASTY, PARSER
 
 from wellread_hf.errors import CardError
 from wellread_hf.hub.cards import Card, Facts, facts_of_run, facts_of_student, render
@@ -24,7 +25,7 @@ from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.students import STUDENTS, Student
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # Decide what the template says, or are names that `check_name` refuses before anything is rendered.
 CHOSEN = {"name", "namespace", "split", "metric", "method"}
 
@@ -116,7 +117,7 @@ def test_the_client_reads_the_metadata_it_was_given(facts: dict[str, Facts], own
 @pytest.mark.parametrize("name", CARDS)
 def test_the_card_is_the_one_that_was_kept(name: str, facts: dict[str, Facts]) -> None:
     kept = (GOLDEN / f"{name}.md").read_text(encoding="utf-8")
-    assert render(facts[name]).markdown == kept, "python tests/cards/goldens.py writes them anew"
+    assert render(facts[name]).markdown == kept, "python tests/hub/cards/goldens.py writes them anew"
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -162,7 +163,7 @@ def test_a_score_is_mean_and_sample_standard_deviation_in_percent() -> None:
 
 
 def test_a_score_that_is_no_number_is_refused() -> None:
-    with pytest.raises(CardError, match="finite"):
+    with pytest.raises(ValidationError, match="finite"):
         Score(split="dev", metric="f1", values=(0.8, float("nan")))
 
 

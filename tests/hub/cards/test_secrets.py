@@ -13,7 +13,7 @@ from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.cards.text import markdown
 from wellread_hf.store.records import StageRecord
 
-HERE = Path(__file__).parents[2]
+HERE = Path(__file__).parents[3]
 
 
 def _jwt() -> str:

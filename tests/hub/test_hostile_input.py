@@ -9,7 +9,7 @@ import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
 from pushes import push
-from test_local_checks import Wellread, wellread  # noqa: F401  # a fixture
+from test_files import Wellread, wellread  # noqa: F401  # a fixture
 
 from wellread_hf.errors import HubError, SourceError, StoreError
 from wellread_hf.hub.download import fetch_repository

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from recipe_runs import Ran
-from shelves import Root, chain
+from small_stages import Root, chain
 
 from wellread_hf.cli.wellread import main
 from wellread_hf.hub.cards import facts_of_student, render

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shelves import Root, chain
+from small_stages import Root, chain
 
 from wellread_hf.hub.cards import Facts, facts_of_run, facts_of_student, picture
 from wellread_hf.results.charts import Mark

@@ -1,0 +1,206 @@
+"""From records of finished stages to facts. A record that is gone leaves its facts absent."""
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.errors import StoreError, WellreadError, library_errors_as
+from wellread_hf.hub.cards.facts import Adoption, Facts, Measured, Origin, Pretraining, Run, Source
+from wellread_hf.hub.cards.lineage import ENCODERS, MODELS, Stages
+from wellread_hf.hub.cards.task_results import results_of_classifier, results_of_encoder
+from wellread_hf.hub.cards.text import without_places
+from wellread_hf.store.records import StageRecord
+from wellread_hf.students import VOCABULARY, Student
+
+_LONGEST_SLUG = 40
+
+
+def finished_stage(folder: Path) -> AbstractContextManager[None]:
+    """Turns whatever a folder's files raise inside into one sentence: they may say anything."""
+    return library_errors_as(
+        StoreError, f"{folder}: expected a finished stage as this version leaves it", "run it again"
+    )
+
+
+def facts_of_student(student: Student, name: str | None = None, namespace: str | None = None) -> Facts:
+    """Returns the facts of a student of which there are no weights of ours."""
+    return Facts(name=name or student.name, namespace=namespace, student=student)
+
+
+def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = None) -> Facts:
+    """Gathers the facts of a finished model from its record and the records beside it.
+
+    Args:
+        folder: A finished `pretrain`, `adopt`, `finetune` or `distill` stage.
+        name: Name of the repository; default: the student's, with the task's for a task student.
+        namespace: User or organisation it is pushed to.
+
+    Raises:
+        StoreError: The stage is unfinished, is no model's, or its files are damaged or of no student.
+    """
+    with finished_stage(folder):
+        record = StageRecord.read(folder)
+        if record.kind not in MODELS:
+            raise StoreError(f"{folder} is a {record.kind} stage; expected a model: {', '.join(MODELS)}")
+        student, vocabulary = _architecture(folder)
+        facts = _facts(Stages.read(folder.absolute().parent), record, student, namespace)
+        measured = _measured(folder, record)
+        return replace(facts, name=name or facts.name, vocabulary=vocabulary, measured=measured)
+
+
+def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str | None) -> Facts:
+    bare = Facts(name=student.name, namespace=namespace, student=student, run=_run(record))
+    if record.kind in ENCODERS:
+        base = _start(stages, record)
+        results = results_of_encoder(stages, record)
+        return replace(bare, base=base, results=results, **_provenance(stages, record))
+    results = results_of_classifier(stages, record, student)
+    encoder = stages.start(record)["weights"]
+    producer = stages.producer(encoder)
+    return replace(
+        bare,
+        name=f"{student.name}-{_slug(results[0].task.name)}",
+        base=_base(encoder, producer, student, namespace),
+        results=results,
+        **({} if producer is None else _provenance(stages, producer)),
+    )
+
+
+def _architecture(folder: Path) -> tuple[Student, int]:
+    """Reads which student a model is, and its vocabulary; what it started from does not always say."""
+    with library_errors_as(
+        StoreError,
+        f"{folder / 'config.json'}: expected a model's config beside its record",
+        "copy it back or run the stage again",
+    ):
+        config = json.loads((folder / "config.json").read_text())
+        layers, hidden = int(config["num_hidden_layers"]), int(config["hidden_size"])
+        vocabulary = int(config.get("vocab_size", VOCABULARY))
+    try:
+        return Student(layers, hidden), vocabulary
+    except WellreadError as error:
+        raise StoreError(f"{folder}: cards are for the 24 students; {error}") from error
+
+
+def _measured(folder: Path, record: StageRecord) -> Measured | None:
+    """Reads size and number of weights from `model.safetensors`: 8 bytes of length, then a JSON header."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        header.pop("__metadata__", None)
+        weights = sum(prod(tensor["shape"]) for tensor in header.values())
+    # A length of many gigabytes is a damaged file, not a full memory.
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise StoreError(
+            f"{path} is damaged ({type(error).__name__}); copy it back or train again"
+        ) from error
+    return Measured(weights=weights, size=path.stat().st_size, latency_ms=record.outcome.get("latency_ms"))
+
+
+def _run(record: StageRecord) -> Run:
+    return Run(
+        command=without_places(record.command),
+        versions=tuple(sorted(record.versions.items())),
+        seconds=record.seconds,
+        processes=record.processes,
+        device=record.device,
+    )
+
+
+def _provenance(stages: Stages, record: StageRecord) -> dict[str, Any]:
+    """Returns what is known of an encoder's making: our pre-training, or where it was taken over from."""
+    if record.kind == "adopt":
+        return {
+            "adoption": Adoption(
+                source=Origin(fingerprint=record.settings["source"]),
+                parity=record.outcome["parity"],
+                sentences=record.outcome["sentences"],
+            )
+        }
+    return {"pretraining": _pretraining(stages, record)} if record.kind == "pretrain" else {}
+
+
+def _pretraining(stages: Stages, record: StageRecord) -> Pretraining:
+    settings, outcome = record.settings, record.outcome
+    packs = [stages.records[packed] for packed in settings["packs"] if packed in stages.records]
+    longest = max(packs, key=lambda packed: int(packed.outcome["block_length"]), default=None)
+    return Pretraining(
+        sources=() if longest is None else tuple(map(Source.of, longest.settings["sources"])),
+        corpus_tokens=None if longest is None else longest.outcome["tokens"],
+        tokenizer=Origin(fingerprint=settings["tokenizer"]),
+        tokens=outcome["tokens"],
+        steps=outcome["steps"],
+        start=None if settings["start"] is None else Origin(fingerprint=settings["start"]),
+        loss=outcome["held_out_loss"],
+        unigram_loss=outcome["unigram_loss"],
+        schedule=tuple(_schedule(settings).items()),
+        seconds=outcome["seconds_training"],
+        seed=settings["seed"],
+    )
+
+
+def _schedule(settings: Mapping[str, Any]) -> dict[str, str]:
+    optim, dropout, distil = settings["optim"], settings["dropout"], settings.get("distil")
+    # The first that is given decides, as in training.
+    unit = next((unit for unit in ("minutes", "steps") if settings[unit] is not None), "epochs")
+    phases = list(zip(settings["block_lengths"], settings["phase_shares"], strict=True))
+    lengths = ", then ".join(f"{block} tokens for {share:.0%} of the run" for block, share in phases)
+    found = {
+        f"length of the run, {unit}": f"{settings[unit]:g}",
+        "blocks": lengths if len(phases) > 1 else f"{phases[0][0]} tokens",
+        "masked share": f"{settings['mask_share']:.0%}{', whole words' if settings['whole_word'] else ''}",
+        "blocks a step": str(optim["batch_size"]),
+        "learning rate": f"{optim['learning_rate']:g}, {optim['schedule']}, warm-up {optim['warmup']:.0%}",
+        "AdamW": f"β₂ {optim['beta2']:g}, ε {optim['epsilon']:g}, weight decay {optim['weight_decay']:g}, "
+        f"gradient norm at most {optim['max_grad_norm']:g}",
+        "precision": str(optim["precision"]),
+    }
+    if dropout is not None:
+        found["dropout"] = f"{dropout:g}"
+    if settings.get("next_sentence"):
+        found["next-sentence prediction"] = "yes"
+    if distil is not None:
+        teacher = Origin(fingerprint=distil["teacher"]).hub_id or "a local masked LM"
+        found["DistilBERT's loss"] = (
+            f"teacher {teacher}; T {distil['temperature']:g}; weights: MLM {distil['mlm_weight']:g}, "
+            f"soft {distil['soft_weight']:g}, cosine {distil['cosine_weight']:g}"
+        )
+    return found
+
+
+def _start(stages: Stages, record: StageRecord) -> Origin | None:
+    """Returns what a pre-training went on from; None for random weights, and for weights taken over."""
+    if record.kind == "adopt" or record.settings["start"] is None:
+        return None
+    start = record.settings["start"]
+    producer = stages.producer(start)
+    if producer is not None and producer.kind == "adopt":
+        start = producer.settings["source"]
+    return Origin(fingerprint=start)
+
+
+def _base(
+    encoder: str | None, producer: StageRecord | None, student: Student, namespace: str | None
+) -> Origin | None:
+    """Returns what a task student began with: a repository on the Hub or ours in this namespace, or a stage.
+
+    Of an encoder whose first weights are parts of another model, that model.
+    """
+    if encoder is None or producer is None:
+        return None if encoder is None else Origin(fingerprint=encoder)
+    if producer.kind != "init" and namespace is not None:
+        return Origin(fingerprint=f"hub:{namespace}/{student.name}@")
+    return Origin(fingerprint=producer.settings["source"] if producer.kind in ("init", "adopt") else encoder)
+
+
+def _slug(text: str) -> str:
+    """Turns a task's name into part of a repository's."""
+    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())
+    return "-".join(part for part in kept.split("-") if part)[:_LONGEST_SLUG] or "task"
