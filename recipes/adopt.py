@@ -12,28 +12,24 @@ from dataclasses import field, replace
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Running
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.toy import SMOKE, TOY, Toy, toy_release
-from wellread_hf.store.graph import Stage
+from wellread_hf.store.stage import Stage
 from wellread_hf.students import STUDENTS
 
 
 @checked()
 class Settings:
     sources: tuple[str, ...] = ()
-    """Each a Hub id (`NAME@REVISION`) or folder of a BERT with its masked-LM head; `toy` makes a tiny one."""
+    """Each a Hub id (`NAME@REVISION`) or folder of a BERT with its masked-LM head."""
     all: bool = False
     """Take over Google's release of all 24 students instead."""
     tokenizer: str | None = None
     """Hub id (`NAME@REVISION`) or folder of the tokenizer; default: the one that lies with each source."""
     pickle: bool = False
     """Read weights from pytorch_model.bin where a source has no safetensors; only tensors, no code."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
@@ -42,16 +38,12 @@ def plan(settings: Settings) -> list[Stage]:
     s = settings
     if bool(s.sources) == s.all:
         raise SettingsError("expected --sources with at least one name, or --all, got both or neither")
-    toy = Toy(s.toy, s.running)
-    adopted = []
-    for name in [student.release for student in STUDENTS] if s.all else s.sources:
-        source, after = toy_release(toy, s.running) if name == TOY else (name, [])
-        adopted.append(stages.adopt(source, s.tokenizer, s.pickle, s.running, after))
-    return adopted
+    sources = [student.release for student in STUDENTS] if s.all else s.sources
+    return [stages.adopt(source, s.tokenizer, s.pickle, s.running) for source in sources]
 
 
 def smoke(settings: Settings) -> Settings:
-    return replace(settings, sources=("toy",), all=False, tokenizer=None, toy=SMOKE)
+    return replace(settings, sources=("toy:release@smoke",), all=False, tokenizer=None)
 
 
 if __name__ == "__main__":

@@ -19,27 +19,17 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.toy import (
-    SMOKE,
-    SMOKE_TUNING,
-    Toy,
-    smoke_encoder,
-    smoke_label,
-    smoke_objective,
-    smoke_start,
-    smoke_teacher,
-)
-from wellread_hf.store.graph import Stage
+from wellread_hf.stages.presets import SMOKE_ENCODER, SMOKE_TASK, SMOKE_TEACHER, SMOKE_TRANSFER, SMOKE_TUNING
+from wellread_hf.store.stage import Stage
 
 
 @checked()
 class Settings:
     teacher: str | None = None
-    """The classifier: Hub id (`NAME@REVISION`) or folder; `toy` trains a tiny one on the toy task."""
+    """The classifier: Hub id (`NAME@REVISION`) or folder."""
     labels: Path | None = None
     """Soft labels that are there, instead of a teacher: folder of recipes/label.py or `wellread pull`."""
     start: Start = field(default_factory=lambda: Start(weights="google/bert_uncased_L-2_H-128_A-2"))
@@ -56,38 +46,28 @@ class Settings:
     """How long and how fast."""
     lora: Annotated[Lora, arg(name="")] = field(default_factory=Lora)
     """LoRA, in place of training all weights."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
     s = settings
-    toy = Toy(s.toy, s.running)
-    start, encoder = smoke_encoder(s.start, toy, s.running)
-    task, transfer = toy.task(s.task), toy.transfer(s.transfer)
     if s.labels is not None:
         labels = stages.stored_labels(s.labels)
     else:
-        teacher, before = smoke_teacher(s.teacher, toy, s.running)
-        labels = stages.label(teacher, task, transfer, s.label, s.running, before)
-    after = [*toy.after, *encoder]
-    return [stages.distill(start, task, labels, transfer, s.objective, s.tuning, s.running, after, s.lora)]
+        labels = stages.label(stages.named_teacher(s.teacher), s.task, s.transfer, s.label, s.running)
+    return [stages.distill(s.start, s.task, labels, s.transfer, s.objective, s.tuning, s.running, s.lora)]
 
 
 def smoke(settings: Settings) -> Settings:
     return replace(
         settings,
-        teacher="toy",
+        teacher=SMOKE_TEACHER,
         labels=None,
-        start=smoke_start(settings.lora),
-        task=Task(name="toy"),
-        transfer=Transfer(sources=("toy",)),
-        label=smoke_label(settings.label),
-        objective=smoke_objective(settings.objective),
+        start=Start(weights=SMOKE_ENCODER),
+        task=SMOKE_TASK,
+        transfer=SMOKE_TRANSFER,
         tuning=SMOKE_TUNING,
-        toy=SMOKE,
     )
 
 

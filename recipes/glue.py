@@ -15,13 +15,11 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.experiments.glue_runs import GlueRuns, GlueSettings, smoke_glue
 from wellread_hf.results.scoreboard import scoreboard, show_scoreboard
 from wellread_hf.settings import Running
 from wellread_hf.settings.fields import Several, StudentName, checked
-from wellread_hf.stages.toy import SMOKE, Toy
-from wellread_hf.store.graph import Stage
+from wellread_hf.store.stage import Stage
 from wellread_hf.tasks import parse_glue_tasks
 
 
@@ -37,15 +35,13 @@ class Settings:
     """Number of runs of every task: seeds 0, 1, ..."""
     glue: Annotated[GlueSettings, arg(name="")] = field(default_factory=GlueSettings)
     """What the runs have in common."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
     s, names = settings, parse_glue_tasks(settings.tasks)
-    planned = GlueRuns(s.glue, Toy(s.toy, s.running), s.running)
+    planned = GlueRuns(s.glue, s.running)
     tunings = [replace(s.glue.tuning, seed=seed) for seed in range(s.seeds)]
     runs = {
         name: [
@@ -64,7 +60,7 @@ def plan(settings: Settings) -> list[Stage]:
 
 def smoke(settings: Settings) -> Settings:
     glue = replace(smoke_glue(settings.glue), from_mnli=True)
-    return replace(settings, student="2-128", tasks="sst2,mnli,stsb", seeds=2, glue=glue, toy=SMOKE)
+    return replace(settings, student="2-128", tasks="sst2,mnli,stsb", seeds=2, glue=glue)
 
 
 if __name__ == "__main__":

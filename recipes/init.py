@@ -16,35 +16,27 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
-from wellread_hf.settings import Init, Running, Start
+from wellread_hf.settings import Init, Running
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.toy import SMOKE, TOY, Toy, smoke_encoder
-from wellread_hf.store.graph import Stage
+from wellread_hf.stages.presets import SMOKE_ENCODER
+from wellread_hf.store.stage import Stage
 
 
 @checked()
 class Settings:
     init: Annotated[Init, arg(name="")] = field(default_factory=Init)
-    """What to take, and from where; `--source toy` pre-trains a tiny source first."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
+    """What to take, and from where."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    init, running = settings.init, settings.running
-    if init.source != TOY:
-        return [stages.initialise(init, running)]
-    toy = Toy(settings.toy, running)
-    start, encoder = smoke_encoder(Start(weights=TOY), toy, running)
-    return [stages.initialise(replace(init, source=start.weights), running, [*toy.after, *encoder])]
+    return [stages.initialise(settings.init, settings.running)]
 
 
 def smoke(settings: Settings) -> Settings:
-    return replace(settings, init=Init(source=TOY), toy=SMOKE)
+    return replace(settings, init=Init(source=SMOKE_ENCODER))
 
 
 if __name__ == "__main__":

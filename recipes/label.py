@@ -14,19 +14,18 @@ from typing import Annotated
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.settings.fields import FEW, Weight, checked
-from wellread_hf.stages.toy import SMOKE, Toy, smoke_label, smoke_teacher
-from wellread_hf.store.graph import Stage
+from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER, SMOKE_TRANSFER
+from wellread_hf.store.stage import Stage
 
 
 @checked()
 class Settings:
     teacher: tuple[str, ...] | None = None
-    """The classifier: Hub id (`NAME@REVISION`) or folder; `toy` trains a tiny one on the toy task. Of several
-    the mean of their probabilities is taken."""
+    """The classifier: Hub id (`NAME@REVISION`) or folder. Of several the mean of their
+    probabilities is taken."""
     teacher_weights: Annotated[tuple[Weight, ...], FEW] = ()
     """Weights of several teachers in that mean, e.g. `0.7 0.3`; default: all alike."""
     task: Task = field(default_factory=Task)
@@ -35,27 +34,20 @@ class Settings:
     """The text to label."""
     label: Label = field(default_factory=Label)
     """How to label it."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    toy = Toy(settings.toy, settings.running)
-    task, transfer = toy.task(settings.task), toy.transfer(settings.transfer)
-    teachers = [smoke_teacher(name, toy, settings.running) for name in settings.teacher or (None,)]
-    weights, running = settings.teacher_weights, settings.running
-    return [stages.label_by_all(teachers, weights, task, transfer, settings.label, running)]
+    s = settings
+    teachers = [stages.named_teacher(name) for name in s.teacher or (None,)]
+    return [stages.label_by_all(teachers, s.teacher_weights, s.task, s.transfer, s.label, s.running)]
 
 
 def smoke(settings: Settings) -> Settings:
-    transfer = Transfer(sources=("task", "toy"))
-    teachers = ("toy",) * max(1, len(settings.teacher_weights))
-    label = smoke_label(settings.label)
-    return replace(
-        settings, teacher=teachers, task=Task(name="toy"), transfer=transfer, label=label, toy=SMOKE
-    )
+    transfer = Transfer(sources=("task", *SMOKE_TRANSFER.sources))
+    teachers = (SMOKE_TEACHER,) * max(1, len(settings.teacher_weights))
+    return replace(settings, teacher=teachers, task=SMOKE_TASK, transfer=transfer)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import sys
 from dataclasses import field, replace
 from typing import Annotated, Literal
 
+from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.comparison import report, show_report
 from wellread_hf.settings import (
     Corpus,
@@ -32,21 +32,21 @@ from wellread_hf.settings import (
     Tuning,
 )
 from wellread_hf.settings.fields import FEW, Seed, StudentName, checked, each_once
-from wellread_hf.stages.chain import Chain
-from wellread_hf.stages.toy import (
-    SMOKE,
+from wellread_hf.stages.presets import (
+    SMOKE_CORPUS,
     SMOKE_PRETRAIN,
+    SMOKE_TASK,
+    SMOKE_TRANSFER,
     SMOKE_TUNING,
+    TOY_CORPUS,
     TOY_PRETRAIN,
+    TOY_TASK,
     TOY_TEACHER_PRETRAIN,
     TOY_TEACHER_STUDENT,
     TOY_TEACHER_TUNING,
     TOY_TUNING,
-    Toy,
-    smoke_label,
-    smoke_objective,
 )
-from wellread_hf.store.graph import Stage
+from wellread_hf.store.stage import Stage
 
 Method = Literal["basic", "distillation", "pf", "pd", "pdf"]
 TITLES = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD", "pdf": "PD-F"}
@@ -61,7 +61,7 @@ def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length
 
 
 # Few, for that is where pre-training matters most: docs/log.md.
-TOY_TRANSFER = Transfer(sources=("toy",), rows=1_000)
+TOY_TRANSFER = Transfer(sources=("toy:pool",), rows=1_000)
 TOY_DISTILLATION = replace(TOY_TUNING, epochs=12)
 
 
@@ -107,16 +107,14 @@ class Settings:
     """Pre-trained, distilled."""
     pdf: Tuning = field(default_factory=lambda: tuning(2, 1e-4))
     """The last step of PD-F: the PD student, fine-tuned."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
 
 
 # What the recipe does unless a task is named: everything on the embedded toy world.
 ON_TOY = Settings(
-    corpus=Corpus(sources=("toy",), tokenizer="toy"),
-    task=Task(name="toy"),
+    corpus=TOY_CORPUS,
+    task=TOY_TASK,
     transfer=TOY_TRANSFER,
     pretrain=replace(TOY_PRETRAIN, steps=1_500),
     teacher_student=TOY_TEACHER_STUDENT,
@@ -135,43 +133,48 @@ class Methods:
 
     def __init__(self, settings: Settings) -> None:
         s = self.settings = settings
-        toy = Toy(s.toy, s.running)
-        # Without pre-training here there is no corpus; the tokenizer is the given student's.
-        self.chain = Chain(s.task, s.corpus, toy, s.running, tokenizer=s.weights)
         self.teacher = None if s.teacher is not None else self.made_teacher()
-        self.labels = self.chain.labelled(s.teacher or self.teacher, s.transfer, s.label)
+        self.labels = stages.label(s.teacher or self.teacher, s.task, s.transfer, s.label, s.running)
 
     def made_teacher(self) -> Stage:
         s = self.settings
-        encoder = self.chain.pretrained(replace(s.teacher_pretrain, student=s.teacher_student))
-        return self.chain.fine_tuned(encoder, s.teacher_tuning)
+        reading = replace(s.teacher_pretrain, student=s.teacher_student)
+        encoder = stages.pretrain(reading, s.corpus, s.running)
+        return stages.finetune(encoder, s.task, s.teacher_tuning, s.running)
+
+    def random(self) -> Start:
+        # Without pre-training here there is no corpus; the tokenizer is the given student's.
+        s = self.settings
+        return Start(student=s.student, tokenizer=s.weights or s.corpus.tokenizer)
 
     def pretrained(self, seed: int) -> Start | Stage:
         s = self.settings
         if s.weights is not None:
             return Start(weights=s.weights)
         seed = 0 if s.shared_pretraining else seed
-        return self.chain.pretrained(replace(s.pretrain, student=s.student, seed=seed))
+        return stages.pretrain(replace(s.pretrain, student=s.student, seed=seed), s.corpus, s.running)
 
     def distilled(self, start: Start | Stage, tuning: Tuning) -> Stage:
         s = self.settings
-        return self.chain.distilled(start, self.labels, s.transfer, s.objective, tuning)
+        return stages.distill(start, s.task, self.labels, s.transfer, s.objective, tuning, s.running)
+
+    def fine_tuned(self, start: Start | Stage, tuning: Tuning) -> Stage:
+        return stages.finetune(start, self.settings.task, tuning, self.settings.running)
 
     def run(self, method: Method, seed: int) -> Stage:
         """Plans one method with one seed."""
-        s, chain = self.settings, self.chain
-        tuning = replace(getattr(s, method), seed=seed)
+        tuning = replace(getattr(self.settings, method), seed=seed)
         match method:
             case "basic":
-                return chain.fine_tuned(chain.random(s.student), tuning)
+                return self.fine_tuned(self.random(), tuning)
             case "distillation":
-                return self.distilled(chain.random(s.student), tuning)
+                return self.distilled(self.random(), tuning)
             case "pf":
-                return chain.fine_tuned(self.pretrained(seed), tuning)
+                return self.fine_tuned(self.pretrained(seed), tuning)
             case "pd":
                 return self.distilled(self.pretrained(seed), tuning)
             case "pdf":
-                return chain.fine_tuned(self.run("pd", seed), tuning)
+                return self.fine_tuned(self.run("pd", seed), tuning)
 
 
 def plan(settings: Settings) -> list[Stage]:
@@ -189,17 +192,14 @@ def smoke(settings: Settings) -> Settings:
         settings,
         methods=tuple(TITLES),
         seeds=(0, 1),
-        corpus=Corpus(sources=("toy",), tokenizer="toy"),
-        task=Task(name="toy"),
-        transfer=Transfer(sources=("toy",)),
-        label=smoke_label(settings.label),
-        objective=smoke_objective(settings.objective),
+        corpus=SMOKE_CORPUS,
+        task=SMOKE_TASK,
+        transfer=SMOKE_TRANSFER,
         pretrain=SMOKE_PRETRAIN,
         weights=None,
         teacher=None,
         teacher_student="2-128",
         teacher_pretrain=SMOKE_PRETRAIN,
-        toy=SMOKE,
         **tunings,
     )
 

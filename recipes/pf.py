@@ -13,12 +13,11 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Lora, Optim, Pretrain, Running, Start, Task, Tuning
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.toy import SMOKE, SMOKE_PRETRAIN, SMOKE_TUNING, Toy
-from wellread_hf.store.graph import Stage
+from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN, SMOKE_TASK, SMOKE_TUNING
+from wellread_hf.store.stage import Stage
 
 
 @checked()
@@ -36,23 +35,17 @@ class Settings:
     """Fine-tuning."""
     lora: Annotated[Lora, arg(name="")] = field(default_factory=Lora)
     """LoRA, in place of training all weights."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    running = settings.running
-    toy = Toy(settings.toy, running)
-    task = toy.task(settings.task)
-    if settings.weights is not None:
-        start = Start(weights=settings.weights)
-        return [stages.finetune(start, task, settings.tuning, running, toy.after, settings.lora)]
-    student = stages.pretrain(settings.pretrain, toy.corpus(settings.corpus), running, toy.after)
-    start = Start(weights=str(student.folder))
-    after = [*toy.after, student]
-    return [stages.finetune(start, task, settings.tuning, running, after, settings.lora)]
+    s = settings
+    if s.weights is None:
+        start: Start | Stage = stages.pretrain(s.pretrain, s.corpus, s.running)
+    else:
+        start = Start(weights=s.weights)
+    return [stages.finetune(start, s.task, s.tuning, s.running, s.lora)]
 
 
 def smoke(settings: Settings) -> Settings:
@@ -60,10 +53,9 @@ def smoke(settings: Settings) -> Settings:
         settings,
         weights=None,
         pretrain=SMOKE_PRETRAIN,
-        corpus=Corpus(sources=("toy",), tokenizer="toy"),
-        task=Task(name="toy"),
+        corpus=SMOKE_CORPUS,
+        task=SMOKE_TASK,
         tuning=SMOKE_TUNING,
-        toy=SMOKE,
     )
 
 

@@ -13,12 +13,11 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Pretrain, Running
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.toy import SMOKE, SMOKE_PRETRAIN, Toy
-from wellread_hf.store.graph import Stage
+from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN
+from wellread_hf.store.stage import Stage
 
 
 @checked()
@@ -26,22 +25,17 @@ class Settings:
     pretrain: Annotated[Pretrain, arg(name="")] = field(default_factory=Pretrain)
     """What to train, and for how long."""
     corpus: Corpus = field(default_factory=Corpus)
-    """Text to train on; `toy` stands for the embedded toy world."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
+    """Text to train on."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    toy = Toy(settings.toy, settings.running)
-    corpus = toy.corpus(settings.corpus)
-    return [stages.pretrain(settings.pretrain, corpus, settings.running, toy.after)]
+    return [stages.pretrain(settings.pretrain, settings.corpus, settings.running)]
 
 
 def smoke(settings: Settings) -> Settings:
-    corpus = Corpus(sources=("toy",), tokenizer="toy")
-    return replace(settings, pretrain=SMOKE_PRETRAIN, corpus=corpus, toy=SMOKE)
+    return replace(settings, pretrain=SMOKE_PRETRAIN, corpus=SMOKE_CORPUS)
 
 
 if __name__ == "__main__":

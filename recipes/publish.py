@@ -17,10 +17,10 @@ from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
 from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publish import check_runs, publish_runs
-from wellread_hf.settings import Corpus, Running
+from wellread_hf.settings import Running
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.toy import SMOKE, SMOKE_PRETRAIN, Toy
-from wellread_hf.store.graph import Stage
+from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN
+from wellread_hf.store.stage import Stage
 
 
 @checked()
@@ -40,9 +40,7 @@ class Settings:
 def plan(settings: Settings) -> list[Stage]:
     if settings.runs or settings.send:
         return []
-    toy = Toy(SMOKE, settings.running)
-    corpus = toy.corpus(Corpus(sources=("toy",), tokenizer="toy"))
-    return [stages.pretrain(SMOKE_PRETRAIN, corpus, settings.running, toy.after)]
+    return [stages.pretrain(SMOKE_PRETRAIN, SMOKE_CORPUS, settings.running)]
 
 
 def push(settings: Settings, made: list[Stage], dry_run: bool = False) -> None:

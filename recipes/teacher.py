@@ -13,12 +13,11 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Lora, Optim, Running, Start, Task, Tuning
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.toy import SMOKE, SMOKE_TUNING, Toy, smoke_encoder, smoke_start
-from wellread_hf.store.graph import Stage
+from wellread_hf.stages.presets import SMOKE_ENCODER, SMOKE_TASK, SMOKE_TUNING
+from wellread_hf.store.stage import Stage
 
 
 @checked()
@@ -34,23 +33,18 @@ class Settings:
     """How long and how fast."""
     lora: Annotated[Lora, arg(name="")] = field(default_factory=Lora)
     """LoRA, in place of training all weights."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the run is carried out."""
 
 
 def plan(settings: Settings) -> list[Stage]:
-    toy = Toy(settings.toy, settings.running)
-    start, encoder = smoke_encoder(settings.start, toy, settings.running)
-    task = toy.task(settings.task)
-    after = [*toy.after, *encoder]
-    return [stages.finetune(start, task, settings.tuning, settings.running, after, settings.lora)]
+    s = settings
+    return [stages.finetune(s.start, s.task, s.tuning, s.running, s.lora)]
 
 
 def smoke(settings: Settings) -> Settings:
-    start = smoke_start(settings.lora)
-    return replace(settings, start=start, task=Task(name="toy"), tuning=SMOKE_TUNING, toy=SMOKE)
+    start = Start(weights=SMOKE_ENCODER)
+    return replace(settings, start=start, task=SMOKE_TASK, tuning=SMOKE_TUNING)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory):
     """A toy world of a few seconds: corpus.txt, task/*.jsonl, pool.jsonl, tokenizer/, lexicon.json."""
-    from wellread_hf.data.toy.world import write_toy_world
-    from wellread_hf.stages.toy import SMOKE
+    from wellread_hf.data.toy.world import SMOKE_WORLD, write_toy_world
 
     folder = tmp_path_factory.mktemp("toy")
-    write_toy_world(folder, SMOKE)
+    write_toy_world(folder, SMOKE_WORLD)
     return folder
 
 

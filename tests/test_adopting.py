@@ -370,7 +370,7 @@ def test_a_source_that_is_not_whole_is_refused_and_nothing_left(
     nothing_left(tmp_path / "runs")
 
 
-@pytest.mark.parametrize("options", [(), ("--all", "--sources", "toy")])
+@pytest.mark.parametrize("options", [(), ("--all", "--sources", "toy:release@smoke")])
 def test_sources_are_named_or_all(
     options: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

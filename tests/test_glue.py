@@ -17,8 +17,11 @@ from wellread_hf.store.records import StageRecord
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS, parse_glue_tasks
 
 SMALL = (
-    *("--data", "toy", "--weights", "ENCODER", "--tuning.epochs", 1, "--tuning.evaluations", 1),
-    *("--tuning.max-length", 32, "--toy.corpus-texts", 200, "--toy.pool-rows", 20),
+    *("--data", "toy:glue@smoke", "--weights", "ENCODER", "--tuning.epochs", 1, "--tuning.evaluations", 1),
+    *(
+        "--tuning.max-length",
+        32,
+    ),
 )
 
 
@@ -116,7 +119,7 @@ def test_pd_distils_each_task_from_its_own_teacher_and_a_subset_is_no_glue_score
     encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pd = ("--method", "pd", "--tasks", "rte,stsb", "--seeds", 1)
-    ran = _run(capfd, encoder, tmp_path, *pd, "--teachers", "toy")
+    ran = _run(capfd, encoder, tmp_path, *pd, "--teachers", "toy:teacher/{task}@smoke")
     assert ran.status == 0, ran.err
     labels, distilled = _records(tmp_path, "label"), _records(tmp_path, "distill")
     assert sorted(record.name for record in labels.values()) == ["rte", "stsb"]
@@ -132,7 +135,7 @@ def test_pd_distils_each_task_from_its_own_teacher_and_a_subset_is_no_glue_score
     # Predictions that are gone are made again, and nothing else.
     gone = next(tmp_path.glob("predict-*rte*"))
     shutil.rmtree(gone)
-    again = _run(capfd, encoder, tmp_path, *pd, "--teachers", "toy")
+    again = _run(capfd, encoder, tmp_path, *pd, "--teachers", "toy:teacher/{task}@smoke")
     assert re.findall(r"^(\w+) \S+: starts", again.out, re.MULTILINE) == ["predict"]
 
 

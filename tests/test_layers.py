@@ -28,12 +28,10 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 
 # What a recipe may name: what joins stages, and what settings are made of.
 FOR_RECIPES = {
-    "wellread_hf.stages.chain",
     "wellread_hf.cli.recipe",
-    "wellread_hf.data.toy.world.ToyWorldSettings",
     "wellread_hf.errors",
     "wellread_hf.experiments.glue_runs",
-    "wellread_hf.store.graph.Stage",
+    "wellread_hf.store.stage.Stage",
     "wellread_hf.hub.publish",
     "wellread_hf.hub.options",
     "wellread_hf.results.comparison",
@@ -46,7 +44,7 @@ FOR_RECIPES = {
     "wellread_hf.results.summary",
     "wellread_hf.experiments.sweep.command",
     "wellread_hf.tasks",
-    "wellread_hf.stages.toy",
+    "wellread_hf.stages.presets",
 }
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

@@ -54,9 +54,8 @@ def test_from_real_text_to_a_distilled_student(
     import numpy as np
     from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
 
-    from wellread_hf.data.rows import load_task
     from wellread_hf.settings import Running, Task
-    from wellread_hf.stages.inputs import find_task
+    from wellread_hf.stages.inputs import FoundTask
     from wellread_hf.training.soft_labels import SoftLabels
 
     runs = tmp_path / "runs"
@@ -85,7 +84,7 @@ def test_from_real_text_to_a_distilled_student(
     settings = Task(
         name="sst2", data=str(few / "sst2"), columns=("sentence",), labels=("negative", "positive")
     )
-    loaded = load_task(settings, find_task(settings, Running(runs=runs), ()))
+    loaded = FoundTask(settings, Running(runs=runs)).load()
     logits = SoftLabels.open(_only(tmp_path / "dev", "label")["folder"]).logits
     assert logits.shape == (ROWS, 2)
     accuracy = float(np.mean(logits.argmax(axis=1) == loaded.validation.labels))

@@ -21,15 +21,30 @@ each_recipe = pytest.mark.parametrize("name", RECIPES)
 
 # A masked-LM run without dropout: the one source of chance that depends on the number of processes.
 SAME_EVERYWHERE = (
-    *("--corpus.sources", "toy", "--corpus.tokenizer", "toy", "--steps", 6, "--block-lengths", 32),
+    *(
+        "--corpus.sources",
+        "toy:corpus@smoke",
+        "--corpus.tokenizer",
+        "toy:tokenizer@smoke",
+        "--steps",
+        6,
+        "--block-lengths",
+        32,
+    ),
     *("--dropout", 0, "--optim.batch-size", 8, "--optim.learning-rate", 1e-3),
     # 19 held-out blocks, which no number of processes shares evenly.
-    *("--toy.corpus-texts", 9_000),
 )
 LABEL_TOY = (
-    *("--task.name", "toy", "--transfer.sources", "toy", "--label.shard-rows", 16),
-    *("--toy.corpus-texts", 2_000, "--toy.train-rows", 64, "--toy.validation-rows", 64),
-    *("--toy.test-rows", 64, "--toy.pool-rows", 128),
+    *(
+        "--task.name",
+        "toy",
+        "--task.data",
+        "toy:task@smoke",
+        "--transfer.sources",
+        "toy:pool@smoke",
+        "--label.shard-rows",
+        16,
+    ),
 )
 
 # Runs recipe after recipe in one start of Python, for the sake of time; each as the program's main file.
@@ -253,7 +268,15 @@ def _teacher(folder: Path, toy_folder: Path) -> Path:
 def test_toy_means_the_same_world_in_every_recipe_and_a_tiny_one_in_a_smoke_test(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    toy = ("--corpus.sources", "toy", "--corpus.tokenizer", "toy", "--dry-run", "--running.runs", tmp_path)
+    toy = (
+        "--corpus.sources",
+        "toy:corpus@smoke",
+        "--corpus.tokenizer",
+        "toy:tokenizer@smoke",
+        "--dry-run",
+        "--running.runs",
+        tmp_path,
+    )
     calls = (("pd", toy), ("pretrain", toy), ("pretrain", ("--smoke", *toy)))
     worlds = []
     for name, options in calls:

@@ -16,7 +16,7 @@ from wellread_hf.data.corpus import Source
 from wellread_hf.data.rows import Rows, check_columns, draw_rows, load_task, task_home
 from wellread_hf.errors import DataError, LabelError, UnknownNameError
 from wellread_hf.settings import Running, Task
-from wellread_hf.stages.inputs import find_task
+from wellread_hf.stages.inputs import FoundTask
 from wellread_hf.store.places import locate
 from wellread_hf.tasks import GLUE_TASKS
 
@@ -24,7 +24,7 @@ TRAIN = [("good", 1), ("bad", 0), ("fine", 1)]
 
 
 def load(task, tmp_path):
-    return load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    return FoundTask(task, Running(runs=tmp_path / "runs")).load()
 
 
 def write(path, rows):

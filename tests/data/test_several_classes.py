@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wellread_hf.data.rows import load_task, report_classes
+from wellread_hf.data.rows import report_classes
 from wellread_hf.errors import LabelError
 from wellread_hf.settings import Running, Task
-from wellread_hf.stages.inputs import find_task
+from wellread_hf.stages.inputs import FoundTask
 
 LISTS = [["sad", "angry"], [], ["glad"], ["angry"]]
 MATRIX = [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 0, 0]]
@@ -42,7 +42,7 @@ def load(tmp_path, rows, dev=None, ending=".jsonl", **changes):
         multi_label=True,
         **changes,
     )
-    return load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    return FoundTask(task, Running(runs=tmp_path / "runs")).load()
 
 
 def refusal_of(tmp_path, rows, dev=None, **changes):
@@ -96,7 +96,7 @@ def test_class_names_of_the_data_set_are_those_of_its_lists(tmp_path):
     for split in ("train", "validation"):
         table.to_parquet(tmp_path / "set" / f"{split}.parquet")
     task = Task(name="moods", data=str(tmp_path / "set"), columns=("text",), multi_label=True)
-    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    loaded = FoundTask(task, Running(runs=tmp_path / "runs")).load()
     assert loaded.facts.labels == tuple(names)
     assert loaded.train.labels.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
 

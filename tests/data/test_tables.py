@@ -14,10 +14,9 @@ import pytest
 
 from wellread_hf.data import files
 from wellread_hf.data.corpus import Source
-from wellread_hf.data.rows import load_task
 from wellread_hf.errors import DataError, LabelError
 from wellread_hf.settings import Running, Task
-from wellread_hf.stages.inputs import find_task
+from wellread_hf.stages.inputs import FoundTask
 from wellread_hf.store.places import locate
 
 # What formats treat as something else than text: missing, numbers, dates, quotes, separators, ends of lines.
@@ -83,7 +82,7 @@ def task_of(tmp_path, written, ending, place="files", **changes):
     if place == "folder":
         data, validation = str(tmp_path / "set"), None
     task = Task(name="mine", data=data, validation=validation, columns=("text",), **changes)
-    return load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    return FoundTask(task, Running(runs=tmp_path / "runs")).load()
 
 
 @pytest.mark.parametrize("place", ["files", "folder"])
@@ -232,7 +231,7 @@ def test_files_of_one_split_that_name_classes_otherwise_are_refused(tmp_path):
         named(tmp_path, names, [1, 0, 1], split)
     task = Task(name="mine", data=str(tmp_path / "set"), columns=("text",))
     with pytest.raises(DataError, match=r"train-1\.parquet: expected the classes of .*train-0\.parquet"):
-        load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+        FoundTask(task, Running(runs=tmp_path / "runs")).load()
 
 
 @pytest.mark.parametrize("place", ["files", "folder"])
@@ -242,7 +241,7 @@ def test_names_of_class_labels_are_those_of_the_classes(tmp_path, place, names):
     task = Task(name="mine", data=train, validation=dev, columns=("text",))
     if place == "folder":
         task = Task(name="mine", data=str(tmp_path / "set"), columns=("text",))
-    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    loaded = FoundTask(task, Running(runs=tmp_path / "runs")).load()
     assert loaded.facts.labels == tuple(names)
     assert loaded.train.labels.tolist() == [1, 0, 1]
 
@@ -258,7 +257,7 @@ def test_names_of_class_labels_are_those_of_the_classes(tmp_path, place, names):
 def test_given_classes_are_those_of_class_labels_by_name_or_by_place(tmp_path, stated, labels):
     train, dev = (named(tmp_path, ["neg", "pos"], [1, 0], split) for split in ("train", "validation"))
     task = Task(name="mine", data=train, validation=dev, columns=("text",), labels=stated)
-    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    loaded = FoundTask(task, Running(runs=tmp_path / "runs")).load()
     assert loaded.train.labels.tolist() == labels
 
 
@@ -266,7 +265,7 @@ def test_each_file_has_names_of_its_own(tmp_path):
     train = named(tmp_path, ["neg", "pos"], [1, 0], "train")
     dev = named(tmp_path, ["pos", "neg"], [1, 0], "validation")
     task = Task(name="mine", data=train, validation=dev, columns=("text",))
-    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    loaded = FoundTask(task, Running(runs=tmp_path / "runs")).load()
     assert loaded.validation.labels.tolist() == [0, 1]
 
 
@@ -275,10 +274,10 @@ def test_names_of_another_file_do_not_stand_for_those_of_the_training_rows(tmp_p
     dev = named(tmp_path, ["good", "bad"], [0, 1], "validation")
     task = Task(name="mine", data=train, validation=dev, columns=("text",))
     with pytest.raises(LabelError, match=r"validation row 1: expected a label among neg, pos .*, got 'good'"):
-        load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+        FoundTask(task, Running(runs=tmp_path / "runs")).load()
     write(tmp_path / "train.csv", [{"text": "a", "label": 1}, {"text": "b", "label": 0}])
     task = Task(name="mine", data=str(tmp_path / "train.csv"), validation=dev, columns=("text",))
-    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    loaded = FoundTask(task, Running(runs=tmp_path / "runs")).load()
     assert loaded.validation.labels.tolist() == [0, 1]
 
 
@@ -286,7 +285,7 @@ def test_a_withheld_class_label_is_refused_by_row(tmp_path):
     train = named(tmp_path, ["neg", "pos"], [1, 0, -1], "train")
     task = Task(name="mine", data=train, validation=train, columns=("text",))
     with pytest.raises(LabelError, match="training row 3: expected a label among neg, pos"):
-        load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+        FoundTask(task, Running(runs=tmp_path / "runs")).load()
 
 
 def test_names_in_a_readme_are_those_of_the_classes(tmp_path):
@@ -297,7 +296,7 @@ def test_names_in_a_readme_are_those_of_the_classes(tmp_path):
         "      class_label:\n        names:\n          '0': neg\n          '1': pos\n---\n"
     )
     task = Task(name="mine", data=str(tmp_path / "set"), columns=("text",))
-    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    loaded = FoundTask(task, Running(runs=tmp_path / "runs")).load()
     assert loaded.facts.labels == ("neg", "pos")
     assert loaded.train.labels.tolist() == [1, 0]
 
@@ -321,7 +320,7 @@ def test_what_datasets_alone_can_read_it_reads(tmp_path):
         with pa.ipc.new_stream(str(tmp_path / "set" / f"{split}.arrow"), table.schema) as stream:
             stream.write_table(table)
     task = Task(name="mine", data=str(tmp_path / "set"), columns=("text",))
-    loaded = load_task(task, find_task(task, Running(runs=tmp_path / "runs"), ()))
+    loaded = FoundTask(task, Running(runs=tmp_path / "runs")).load()
     assert (loaded.facts.labels, loaded.train.labels.tolist()) == (("neg", "pos"), [1, 0])
 
 

@@ -31,7 +31,7 @@ def predicted(model: Stage, task: str, dev: Mapping[str, Mapping[str, float]]) -
         name=model.name,
         root=model.root,
         identity={"model": f"stage:{model.digest}:."},
-        after=[model],
+        inputs=[model],
         work=lambda stage: {"task": task, "dev": dev},
     )
 

@@ -16,7 +16,6 @@ import pytest
 from recipe_runs import Ran, recipe, run_here
 from transformers import AutoTokenizer
 
-from wellread_hf.data.rows import load_task
 from wellread_hf.data.toy.world import LABEL_NAMES
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.catalogue import STUDIES
@@ -28,7 +27,7 @@ from wellread_hf.experiments.study.transfer_text import FILE, transfer_text
 from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.settings import Running, Task, Transfer
-from wellread_hf.stages.inputs import TransferSet, find_task
+from wellread_hf.stages.inputs import FoundTask, TransferSet
 from wellread_hf.store.graph import carry_out, in_order
 from wellread_hf.students import Student
 
@@ -39,9 +38,10 @@ BUDGET = (
 )
 # A world that is learnt in no time, and learns nothing.
 SMALL = (
-    *("--students", "2-128", "--seeds", 0, 1, *BUDGET),
-    *("--toy.corpus-texts", 2_000, "--toy.train-rows", 64, "--toy.validation-rows", 64),
-    *("--toy.test-rows", 64, "--toy.pool-rows", 64, "--teacher-pretrain.steps", 5),
+    *("--students", "2-128", "--seeds", 0, 1, *BUDGET, "--task.data", "toy:task@smoke"),
+    *("--corpus.sources", "toy:corpus@smoke", "--corpus.tokenizer", "toy:tokenizer@smoke"),
+    *("--transfer", "toy:pool@smoke", "--near", "toy:near@smoke", "--far", "toy:far@smoke"),
+    *("--teacher-pretrain.steps", 5),
     *("--teacher-student", "2-128", "--teacher-tuning.epochs", 1),
 )
 
@@ -60,12 +60,12 @@ SMALL = (
         (
             (
                 *("concurrent", "--budget.labelled-rows", 7_000, "--budget.labels-seen", 7_000),
-                *("--toy.train-rows", 7_000, "--budget.soft-labels-seen", 6_000),
+                *("--budget.soft-labels-seen", 6_000),
             ),
             "6000: expected at least the 7000 of --budget.labelled-rows, which TF sees as often",
         ),
-        (("--toy.train-rows", 499), "--budget.labelled-rows 500: the toy world has 499 of them"),
-        (("--toy.pool-rows", 100), "--budget.transfer-rows 6000: the toy world has 100 of them"),
+        ((), "--budget.labelled-rows 500: the toy world has 499 of them"),
+        ((), "--budget.transfer-rows 6000: the toy world has 100 of them"),
         (("--labels.patience", 1), "--labels.patience: the study decides it"),
         (("--soft-labels.patience", 1), "--soft-labels.patience: the study decides it"),
         (
@@ -322,8 +322,8 @@ def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_
     stage = transfer_text(task, transfer, running, [])
     carry_out([stage])
     written = [json.loads(line)["text"] for line in (stage.folder / FILE).read_text().splitlines()]
-    loaded = load_task(task, find_task(task, running, []))
-    assert written == [text for (text,) in TransferSet(transfer, running, []).rows(loaded).texts]
+    loaded = FoundTask(task, running).load()
+    assert written == [text for (text,) in TransferSet(transfer, running).rows(loaded).texts]
     assert len(written) == 40
     # A row of two texts is two of them.
     pairs = tmp_path / "pairs.jsonl"

@@ -19,10 +19,12 @@ ROOT = Path(__file__).parents[2]
 def options(encoder: Path, runs: Path, *more: object) -> list[str]:
     """A grid of two tasks, two learning rates and two seeds over a tiny world; a trial takes a second."""
     small = (
-        *("--data", "toy", "--weights", encoder, "--tasks", "sst2,stsb", "--seeds", 2),
+        *("--data", "toy:glue@smoke", "--weights", encoder, "--tasks", "sst2,stsb", "--seeds", 2),
         *("--learning-rates", 1e-3, 1e-4, "--batch-sizes", 8, "--tuning.epochs", 4),
-        *("--tuning.max-length", 32, "--toy.corpus-texts", 200, "--toy.pool-rows", 20),
-        *("--toy.train-rows", 64, "--toy.validation-rows", 64, "--toy.test-rows", 64),
+        *(
+            "--tuning.max-length",
+            32,
+        ),
     )
     return [str(word) for word in (*small, *more, "--running.runs", runs)]
 

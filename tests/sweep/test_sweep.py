@@ -20,7 +20,6 @@ from wellread_hf.experiments.sweep.grid import Grid, levels
 from wellread_hf.experiments.sweep.settings import Engine, SweepSettings, smoke_sweep
 from wellread_hf.results.trials import PLAN, read_trials
 from wellread_hf.settings import Lora, Running
-from wellread_hf.stages.toy import SMOKE
 from wellread_hf.store.records import StageRecord
 
 
@@ -249,16 +248,14 @@ def test_what_a_failed_pretraining_was_for_fails_with_it(
     )
     world = (
         "--data",
-        "toy",
+        "toy:glue@smoke",
         "--corpus.sources",
-        "toy",
+        "toy:corpus@smoke",
         "--corpus.tokenizer",
-        "toy",
-        "--toy.corpus-texts",
-        200,
+        "toy:tokenizer@smoke",
     )
     explode = ("--pretrain.optim.learning-rate", 1e30, "--pretrain.steps", 30, "--pretrain.block-lengths", 32)
-    ran = _run(capfd, *words, *world, *explode, "--toy.pool-rows", 20, "--running.runs", tmp_path)
+    ran = _run(capfd, *words, *world, *explode, "--running.runs", tmp_path)
     assert ran.status == 1
     assert "2 of 2 trials failed, the first of all that failed is pretrain-bert-2-128" in ran.err
     assert [trial.state for trial in rows(tmp_path)] == ["failed", "failed"]
@@ -298,7 +295,6 @@ def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: 
         batch_sizes=(8,),
         seeds=1,
         glue=glue,
-        toy=SMOKE,
         running=Running(runs=tmp_path),
     )
     grid = Grid(settings)

@@ -469,14 +469,24 @@ def test_smoke_runs_lora_in_every_recipe_that_takes_it(
 
 
 def test_a_recipe_refuses_lora_in_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    random = ("--start.weights", None, "--start.student", "2-128", "--start.tokenizer", "toy")
+    random = ("--start.weights", None, "--start.student", "2-128", "--start.tokenizer", "toy:tokenizer@smoke")
     cases = {
         ("--lora-rank", 0): "--lora-rank must be at least 1, got 0",
         ("--lora-alpha", 16): "--lora-alpha means nothing without LoRA",
         ("--lora-rank", 8, *random): "leave out LoRA",
     }
     for options, sentence in cases.items():
-        ran = run_here(capfd, "teacher", "--task.name", "toy", *options, "--running.runs", tmp_path)
+        ran = run_here(
+            capfd,
+            "teacher",
+            "--task.name",
+            "toy",
+            "--task.data",
+            "toy:task@smoke",
+            *options,
+            "--running.runs",
+            tmp_path,
+        )
         assert ran.status == 2
         assert sentence in ran.err
         assert "Traceback" not in ran.err

@@ -29,8 +29,14 @@ from wellread_hf.students import Student
 from wellread_hf.training.soft_labels import SoftLabels, mean_logits, text_hashes, write_rows
 
 TOY = (
-    *("--task.name", "toy", "--transfer.sources", "toy", "--toy.corpus-texts", 2_000, "--toy.train-rows", 64),
-    *("--toy.validation-rows", 64, "--toy.test-rows", 64, "--toy.pool-rows", 128),
+    *(
+        "--task.name",
+        "toy",
+        "--task.data",
+        "toy:task@smoke",
+        "--transfer.sources",
+        "toy:pool@smoke",
+    ),
 )
 TUNING = (
     *("--tuning.epochs", 1, "--tuning.evaluations", 1, "--tuning.max-length", 32),
@@ -139,7 +145,14 @@ def test_two_teachers_of_two_families_label_and_a_student_learns_their_mean(
         capfd, "label", *("0.7" if word == 7 else "0.3" if word == 3 else word for word in options)
     )
     assert "starts in" not in again.out
-    student = ("--start.weights", None, "--start.student", "2-128", "--start.tokenizer", "toy")
+    student = (
+        "--start.weights",
+        None,
+        "--start.student",
+        "2-128",
+        "--start.tokenizer",
+        "toy:tokenizer@smoke",
+    )
     labels = ("--labels", _mean_of(runs))
     distilled = run_here(capfd, "distill", *labels, *student, *TUNING, *TOY, "--running.runs", runs)
     assert distilled.status == 0, distilled.err
@@ -160,7 +173,7 @@ def test_states_of_a_wider_teacher_of_another_family_teach_through_a_projection(
 ) -> None:
     options = (
         *("--teacher", _roberta(tmp_path / "roberta", toy_folder), "--label.states", 1, *TOY, *TUNING),
-        *("--start.weights", None, "--start.student", "2-128", "--start.tokenizer", "toy"),
+        *("--start.weights", None, "--start.student", "2-128", "--start.tokenizer", "toy:tokenizer@smoke"),
         *("--objective.method", "patient", "--running.runs", tmp_path / "runs"),
     )
     refused = run_here(capfd, "distill", *options)

@@ -22,7 +22,7 @@ from wellread_hf.settings import (
 )
 from wellread_hf.settings.fields import checked
 from wellread_hf.stages import check_glue, distill, finetune, label, predict, pretrain
-from wellread_hf.stages.toy import SMOKE_PRETRAIN, SMOKE_TUNING, Toy, smoke_teacher
+from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN, SMOKE_TUNING
 from wellread_hf.store.graph import Stage
 from wellread_hf.students import Method as Method
 from wellread_hf.students import Student
@@ -66,11 +66,11 @@ def smoke_glue(settings: GlueSettings) -> GlueSettings:
     """Shrinks the settings to the embedded toy world and to seconds."""
     return replace(
         settings,
-        data="toy",
+        data="toy:glue@smoke",
         weights=None,
         pretrain=SMOKE_PRETRAIN,
-        corpus=Corpus(sources=("toy",), tokenizer="toy"),
-        teachers=("toy",),
+        corpus=SMOKE_CORPUS,
+        teachers=("toy:teacher/{task}@smoke",),
         tuning=SMOKE_TUNING,
     )
 
@@ -80,13 +80,11 @@ class GlueRuns:
 
     Args:
         settings: What they have in common.
-        toy: The toy world, for where settings say `toy`.
         running: How they are carried out.
     """
 
-    def __init__(self, settings: GlueSettings, toy: Toy, running: Running) -> None:
-        self.settings, self.toy, self.running = settings, toy, running
-        self.data, self.corpus = toy.glue(settings.data), toy.corpus(settings.corpus)
+    def __init__(self, settings: GlueSettings, running: Running) -> None:
+        self.settings, self.running = settings, running
         self._models: dict[tuple[str, str, Method, Tuning], Stage] = {}
         self._encoders: dict[str, Stage] = {}
         self._labels: dict[str, Stage] = {}
@@ -101,52 +99,36 @@ class GlueRuns:
     def predictions(self, model: Stage, task: str) -> Stage:
         """Plans the predictions of a model of `task`, on dev and test."""
         length = self.settings.tuning.max_length
-        return predict(model, self._task(task), length, self.running, self.toy.after)
+        return predict(model, self._task(task), length, self.running)
 
     def checks(self, tasks: Sequence[str]) -> Stage:
         """Plans a look at all rows and metrics that runs of these tasks will need."""
         needed = {*tasks, *(["mnli"] if any(map(self.starts_from_mnli, tasks)) else [])}
         read = [self._task(name) for name in parse_glue_tasks(",".join(needed))]
-        return check_glue(read, self.running, self.toy.after)
+        return check_glue(read, self.running)
 
     def starts_from_mnli(self, task: str) -> bool:
         """Tells whether runs of a task start from the model of MNLI."""
         return self.settings.from_mnli and task in AFTER_MNLI
 
     def _task(self, name: str) -> Task:
-        return Task(name=name, data=self.data)
+        return Task(name=name, data=self.settings.data)
 
     def _model(self, student: str, task: str, method: Method, tuning: Tuning) -> Stage:
         s = self.settings
-        start, after = self._start(student, task, method, tuning)
+        start, of_task = self._start(student, task, method, tuning), self._task(task)
         if method in ("basic", "pf"):
-            return finetune(start, self._task(task), tuning, self.running, after, s.lora)
-        return distill(
-            start,
-            self._task(task),
-            self._soft_labels(task),
-            self.toy.transfer(s.transfer),
-            s.objective,
-            tuning,
-            self.running,
-            [*after, *self.toy.after],
-            s.lora,
-        )
+            return finetune(start, of_task, tuning, self.running, s.lora)
+        labels = self._soft_labels(task)
+        return distill(start, of_task, labels, s.transfer, s.objective, tuning, self.running, s.lora)
 
-    def _start(
-        self, student: str, task: str, method: Method, tuning: Tuning
-    ) -> tuple[Start, Sequence[Stage]]:
+    def _start(self, student: str, task: str, method: Method, tuning: Tuning) -> Start | Stage:
         weights = self._weights(student)
         if self.starts_from_mnli(task):
-            mnli = self.model(student, "mnli", method, tuning)
-            return Start(weights=str(mnli.folder)), [*self.toy.after, mnli]
+            return self.model(student, "mnli", method, tuning)
         if method in ("basic", "distillation"):
-            tokenizer = self.corpus.tokenizer if weights is None else weights
-            return Start(student=student, tokenizer=tokenizer), self.toy.after
-        if weights is not None:
-            return Start(weights=weights), self.toy.after
-        encoder = self._encoder(student)
-        return Start(weights=str(encoder.folder)), [*self.toy.after, encoder]
+            return Start(student=student, tokenizer=weights or self.settings.corpus.tokenizer)
+        return self._encoder(student) if weights is None else Start(weights=weights)
 
     def _weights(self, student: str) -> str | None:
         weights = self.settings.weights
@@ -155,15 +137,14 @@ class GlueRuns:
     def _encoder(self, student: str) -> Stage:
         if student not in self._encoders:
             of_student = replace(self.settings.pretrain, student=student)
-            self._encoders[student] = pretrain(of_student, self.corpus, self.running, self.toy.after)
+            self._encoders[student] = pretrain(of_student, self.settings.corpus, self.running)
         return self._encoders[student]
 
     def _soft_labels(self, task: str) -> Stage:
         if task not in self._labels:
             s = self.settings
-            transfer = self.toy.transfer(s.transfer)
-            teacher, after = smoke_teacher(self._teacher(task), self.toy, self.running, self._task(task))
-            self._labels[task] = label(teacher, self._task(task), transfer, s.label, self.running, after)
+            teacher, of_task = self._teacher(task), self._task(task)
+            self._labels[task] = label(teacher, of_task, s.transfer, s.label, self.running)
         return self._labels[task]
 
     def _teacher(self, task: str) -> str:

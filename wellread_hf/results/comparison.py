@@ -87,7 +87,7 @@ def report(
             "methods": {method: [run.digest for run in stages] for method, stages in methods.items()},
             "teacher": None if teacher is None else teacher.digest,
         },
-        after=runs,
+        inputs=runs,
         work=work,
         solo=True,
     )

@@ -71,7 +71,7 @@ def scoreboard(
             "runs": {task: [run.digest for run in of] for task, of in runs.items()},
             "about": dict(about),
         },
-        after=[checks, *stages],
+        inputs=[checks, *stages],
         work=work,
         solo=True,
     )

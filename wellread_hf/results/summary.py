@@ -8,7 +8,6 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import StoreError
 from wellread_hf.metrics.baselines import commonest, counts_of
 from wellread_hf.metrics.scores import metric_at
@@ -106,7 +105,6 @@ def _shared(settings: Any) -> list[str]:
     task = options_of(settings.task, Task(), "task.") if hasattr(settings, "task") else []
     return [
         *task,
-        *options_of(settings.toy, ToyWorldSettings(), "toy."),
         *options_of(settings.running, Running(), "running."),
     ]
 
@@ -118,11 +116,9 @@ def _teach(settings: Any, stage: Stage) -> str:
 
 
 def _of_toy(settings: Any) -> bool:
-    sources = getattr(settings, "corpus", settings)
-    return _TOY in (
-        *getattr(sources, "sources", ()),
-        getattr(getattr(settings, "init", None), "source", None),
-    )
+    source = getattr(getattr(settings, "init", None), "source", None)
+    sources = getattr(getattr(settings, "corpus", settings), "sources", ())
+    return any(str(place).startswith("toy:") for place in (*sources, source))
 
 
 def _tuned(settings: Any, stage: Stage) -> str:
@@ -136,7 +132,7 @@ def _tuned(settings: Any, stage: Stage) -> str:
 def _distil(settings: Any, stage: Stage) -> str:
     """Soft labels teach a student: one that was pre-trained in the same folder of runs, if there is one."""
     transfer = options_of(settings.transfer, Transfer(), "transfer.")
-    weights = _TOY if settings.task.name == _TOY else _pretrained(settings.running.runs)
+    weights = _pretrained(settings.running.runs)
     start = [] if weights is None else ["--start.weights", weights]
     return typed("distill", "--labels", str(stage.folder), *start, *transfer, *_shared(settings))
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.settings import Lora, Start
-from wellread_hf.store.places import Location
 from wellread_hf.store.records import ADAPTER, unchecked
+from wellread_hf.store.stage import Location
 
 if TYPE_CHECKING:
     from peft import PeftModel

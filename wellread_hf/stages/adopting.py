@@ -1,24 +1,22 @@
 """Taking over the checkpoints of others, Google's 24 above all, instead of a pre-training of our own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from wellread_hf.errors import StoreError
 from wellread_hf.models.adopt import SENTENCES, load_released, parity
 from wellread_hf.models.bert_names import read_config
 from wellread_hf.settings import Running
-from wellread_hf.store.graph import Stage, find, short_name
-from wellread_hf.store.places import Location
+from wellread_hf.stages.inputs import find
 from wellread_hf.store.records import unchecked
+from wellread_hf.store.stage import Location, Place, Stage, short_name
 from wellread_hf.students import STUDENTS
 
 # In logits; the same weights on the same machine give the same bits.
 _TOLERANCE = 1e-5
 
 
-def adopt(
-    source: str, tokenizer: str | None, pickle: bool, running: Running, after: Sequence[Stage] = ()
-) -> Stage:
+def adopt(source: Place, tokenizer: Place | None, pickle: bool, running: Running) -> Stage:
     """Saves a released BERT as a whole `BertForPreTraining` folder, checked against its source.
 
     A source without a pooler or a next-sentence head becomes a `BertForMaskedLM`.
@@ -28,12 +26,9 @@ def adopt(
         tokenizer: Hub id or folder of another tokenizer than the source's.
         pickle: Read weights from a pickle where there are no safetensors.
         running: How it is carried out.
-        after: Stages that must be finished first.
     """
-    source_at = find(source, "model", "`sources`", running.runs, after)
-    tokenizer_at = None
-    if tokenizer is not None:
-        tokenizer_at = find(tokenizer, "model", "`tokenizer`", running.runs, after)
+    source_at = find(source, "model", "sources", running)
+    tokenizer_at = None if tokenizer is None else find(tokenizer, "model", "tokenizer", running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.packing import check_tokenizer
@@ -45,7 +40,7 @@ def adopt(
             words = load_tokenizer(source_at, model.config)
         else:
             words = load_tokenizer(tokenizer_at)
-        check_tokenizer(words, tokenizer or source)
+        check_tokenizer(words, (tokenizer_at or source_at).name)
         # A vocab.txt says nothing of lengths.
         words.model_max_length = min(words.model_max_length, model.config.max_position_embeddings)
         check_fit(model, words)
@@ -54,7 +49,7 @@ def adopt(
             difference = parity(model, words, folder)
             if not difference <= _TOLERANCE:
                 raise StoreError(
-                    f"{source}: expected the saved model to give the source's logits to within "
+                    f"{source_at.name}: expected the saved model to give the source's logits to within "
                     f"{_TOLERANCE:g}, got a difference of {difference:g}; use the source as it is "
                     "(`start.weights`), and report this"
                 )
@@ -69,14 +64,13 @@ def adopt(
 
     return Stage(
         kind="adopt",
-        name=_name(source, source_at),
+        name=_name(source_at),
         root=running.runs,
         identity={
             "source": source_at.fingerprint,
             "tokenizer": None if tokenizer_at is None else tokenizer_at.fingerprint,
         },
-        after=after,
-        reads=[source_at, *([] if tokenizer_at is None else [tokenizer_at])],
+        inputs=[source_at, *([] if tokenizer_at is None else [tokenizer_at])],
         work=work,
         solo=True,
         # 2: pooler and next-sentence head are kept.
@@ -84,12 +78,12 @@ def adopt(
     )
 
 
-def _name(source: str, source_at: Location) -> str:
+def _name(source_at: Location) -> str:
     # What a stage will make has no config yet, but it has a name.
     if source_at.fingerprint.startswith("stage:"):
-        return short_name(source)
+        return short_name(source_at)
     config = read_config(source_at)
     size = config["num_hidden_layers"], config["hidden_size"]
     return next(
-        (known.name for known in STUDENTS if (known.layers, known.hidden) == size), short_name(source)
+        (known.name for known in STUDENTS if (known.layers, known.hidden) == size), short_name(source_at)
     )

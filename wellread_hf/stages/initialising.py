@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SettingsError, TokenizerError
 from wellread_hf.settings import Init, Running
-from wellread_hf.store.graph import Stage, find, short_name
-from wellread_hf.store.places import Location, fetch
+from wellread_hf.stages.inputs import find
+from wellread_hf.store.places import fetch
+from wellread_hf.store.stage import Location, Place, Stage, short_name
 from wellread_hf.students import Student
 
 if TYPE_CHECKING:
@@ -16,21 +17,27 @@ if TYPE_CHECKING:
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 
 
-def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) -> Stage:
+def initialise(settings: Init, running: Running, source: Place | None = None) -> Stage:
     """Takes a student's first weights from another BERT, and saves them as a `BertForMaskedLM` folder.
+
+    Args:
+        settings: What is taken, and from where.
+        running: How it is carried out.
+        source: What to take from, in place of the one that the settings name.
 
     Raises:
         SettingsError: No source is named.
     """
-    if settings.source is None:
+    source = source or settings.source
+    if source is None:
         raise SettingsError(
             "`source` is missing: expected a BERT to take weights from, a folder (recipes/pretrain.py makes "
             "one) or a Hub id"
         )
-    source_at = find(settings.source, "model", "`source`", running.runs, after)
+    source_at = find(source, "model", "source", running)
     tokenizer_at = None
     if settings.tokenizer is not None:
-        tokenizer_at = find(settings.tokenizer, "model", "`tokenizer`", running.runs, after)
+        tokenizer_at = find(settings.tokenizer, "model", "tokenizer", running)
     student = None if settings.student is None else Student.parse(settings.student)
 
     def work(stage: Stage) -> Mapping[str, Any]:
@@ -45,31 +52,31 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
         from wellread_hf.models.load import check_fit, load_bert
         from wellread_hf.models.save import save_model
 
-        source, new, left_out = load_bert(source_at, settings.seed, "BertForMaskedLM")
-        words = _tokenizer(source_at, tokenizer_at, source.config)
-        words.model_max_length = min(words.model_max_length, source.config.max_position_embeddings)
-        check_fit(source, words)
+        bert, new, left_out = load_bert(source_at, settings.seed, "BertForMaskedLM")
+        words = _tokenizer(source_at, tokenizer_at, bert.config)
+        words.model_max_length = min(words.model_max_length, bert.config.max_position_embeddings)
+        check_fit(bert, words)
         numbers: Sequence[int] = ()
         if settings.keep == "embeddings":
             assert student is not None  # Init asks for one
-            model = with_word_embeddings(source, student, settings.seed)
+            model = with_word_embeddings(bert, student, settings.seed)
             new = [name for name in model.state_dict() if name not in WORDS]
         else:
             if student is not None:
-                check_width(source, student)
-            numbers = _numbers(settings, student, source)
-            check_layers(numbers, source.config.num_hidden_layers)
-            model = with_layers(source, numbers)
+                check_width(bert, student)
+            numbers = _numbers(settings, student, bert)
+            check_layers(numbers, bert.config.num_hidden_layers)
+            model = with_layers(bert, numbers)
         save_model(model, words, stage.folder)
         return {
             "layers": list(numbers),
-            "source_layers": source.config.num_hidden_layers,
+            "source_layers": bert.config.num_hidden_layers,
             "new": places(new),
             "left_out": left_out,
             "parameters": sum(values.numel() for values in model.parameters()),
         }
 
-    made = short_name(settings.source) if student is None else student.name
+    made = short_name(source) if student is None else student.name
     kept = "layers-" + "-".join(map(str, settings.layers)) if settings.layers else settings.keep
     return Stage(
         kind="init",
@@ -81,8 +88,7 @@ def initialise(settings: Init, running: Running, after: Sequence[Stage] = ()) ->
             "student": None if student is None else student.name,
             "tokenizer": None if tokenizer_at is None else tokenizer_at.fingerprint,
         },
-        after=after,
-        reads=[source_at, *([] if tokenizer_at is None else [tokenizer_at])],
+        inputs=[source_at, *([] if tokenizer_at is None else [tokenizer_at])],
         work=work,
         solo=True,
         shape=lambda: None if student is None else student.shape,

@@ -1,21 +1,50 @@
-"""What stages read: corpora, tasks and transfer sets, found and fingerprinted before anything runs."""
+"""What stages read: places, corpora, tasks and transfer sets, fingerprinted before anything runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, fields
+from dataclasses import MISSING, Field, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from wellread_hf.data.corpus import Source, check_rows, is_to_be_made
 from wellread_hf.settings import Running, Task, Transfer
-from wellread_hf.store.graph import Stage, find
-from wellread_hf.store.places import Location
+from wellread_hf.stages.toy import is_toy, toy_location, toy_source, toy_task
+from wellread_hf.store.graph import disk_errors_reported
+from wellread_hf.store.places import locate
 from wellread_hf.store.progress import bar
+from wellread_hf.store.records import MEMORY
+from wellread_hf.store.stage import Location, Place, RepoType, Stage
 
 TASK = "task"
 
 
+def find(
+    place: Place, repo_type: RepoType, field: str, running: Running, revision: str | None = None
+) -> Location:
+    """Finds an input: a path, a Hub id, a place of the toy world, or what a stage makes.
+
+    Args:
+        place: Where it lies.
+        repo_type: `model` or `dataset`.
+        field: The setting that named it, for errors.
+        running: Where stages lie.
+        revision: Branch, tag or commit on the Hub.
+
+    Raises:
+        SourceError: There is no such path, and no such repository on the Hub or no way to it.
+        UnknownNameError: The toy world has no such place.
+    """
+    if isinstance(place, Stage):
+        return place.at(field=field, repo_type=repo_type)
+    if isinstance(place, Location):
+        return replace(place, field=field)
+    if is_toy(place):
+        return replace(toy_location(place, running.runs), field=field, repo_type=repo_type)
+    with disk_errors_reported(running.runs):
+        return locate(place, repo_type, f"`{field}`", revision, memory=running.runs / MEMORY)
+
+
 def identity_of(settings: Any, later: Sequence[str]) -> dict[str, Any]:
-    """Says what of a stage's settings decides its result.
+    """Returns what of a stage's settings decides its result.
 
     Fields that came `later` are left out at their defaults, so that digests stay what they were before them.
     """
@@ -32,85 +61,111 @@ def _default(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
-def find_sources(
-    specs: Sequence[str], option: str, running: Running, after: Sequence[Stage]
-) -> list[tuple[Source, Location]]:
-    """Finds the sources of a corpus or transfer set."""
-    sources = [Source.parse(spec) for spec in specs]
-    return [
-        (source, find(source.name, "dataset", option, running.runs, after, source.revision))
-        for source in sources
-    ]
+class Sources:
+    """Text of several places, found: the sources of a corpus or of a transfer set.
 
-
-def texts_of(sources: Sequence[tuple[Source, Location]]) -> Iterator[tuple[str, ...]]:
-    """Streams the rows of all sources, one source after another."""
-    for source, location in sources:
-        yield from source.texts(location)
-
-
-def check_sources(sources: Sequence[tuple[Source, Location]]) -> None:
-    """Refuses sources whose first rows cannot be used; those of a stage that has yet to run pass.
-
-    Raises:
-        DataError: A column is missing, or a row is no text.
+    Args:
+        specs: Each a place with its options, as `Source.parse` reads it, or what a stage makes.
+        field: The setting that named them, for errors.
+        running: Where stages lie.
     """
-    for source, location in sources:
-        check_rows(source, location)
+
+    def __init__(self, specs: Sequence[str | Location], field: str, running: Running) -> None:
+        self.found: list[tuple[Source, Location]] = []
+        for spec in specs:
+            if isinstance(spec, Location):
+                source, place = Source(name=spec.name), spec
+            else:
+                source = toy_source(Source.parse(spec))
+                place = find(source.name, "dataset", field, running, source.revision)
+            self.found.append((source, place))
+
+    @property
+    def locations(self) -> list[Location]:
+        """Where the text lies."""
+        return [location for _, location in self.found]
+
+    @property
+    def identity(self) -> list[dict[str, Any]]:
+        """What decides the text: content and choice of rows, not where they lie."""
+        return [
+            identity_of(source, later=("rows",)) | {"name": at.fingerprint, "revision": at.revision}
+            for source, at in self.found
+        ]
+
+    def texts(self) -> Iterator[tuple[str, ...]]:
+        """Streams the rows of all sources, one source after another."""
+        for source, location in self.found:
+            yield from source.texts(location)
+
+    def check(self) -> None:
+        """Refuses sources whose first rows cannot be used; those of a stage that has yet to run pass.
+
+        Raises:
+            DataError: A column is missing, or a row is no text.
+        """
+        for source, location in self.found:
+            check_rows(source, location)
 
 
-def source_identity(sources: Sequence[tuple[Source, Location]]) -> list[dict[str, Any]]:
-    """Says what decides the text of sources: content and choice of rows, not where they lie."""
-    identities = []
-    for source, location in sources:
-        said = identity_of(source, later=("rows",))
-        identities.append(said | {"name": location.fingerprint, "revision": location.revision})
-    return identities
+class FoundTask:
+    """A task's data set, found.
 
-
-def find_task(task: Task, running: Running, after: Sequence[Stage]) -> list[Location]:
-    """Finds a task's data set, or its files in the order train, validation, test."""
-    from wellread_hf.data.rows import task_home
-
-    named = {"data": task_home(task), "validation": task.validation, "test": task.test}
-    return [
-        find(name, "dataset", f"`task.{field}`", running.runs, after, task.revision)
-        for field, name in named.items()
-        if name is not None
-    ]
-
-
-def check_task(task: Task, locations: Sequence[Location]) -> None:
-    """Refuses a task whose rows cannot be used; one that a stage has yet to make passes.
-
-    Raises:
-        DataError: A file, split or column is missing, a row is no text, or there are too few to draw from.
-        LabelError: A label is missing or none of the classes.
+    Attributes:
+        task: The task; a place of the toy world is replaced by its files, columns and classes.
+        locations: Of the data set, or of its files in the order train, validation, test.
     """
-    from wellread_hf.data.rows import draw_rows, facts_of, load_task
 
-    if any(map(is_to_be_made, locations)):
-        facts_of(task)
-        return
-    draw_rows(load_task(task, locations).train, task)
+    def __init__(self, task: Task, running: Running) -> None:
+        from wellread_hf.data.rows import task_home
 
+        self.task = task = toy_task(task)
+        named = {"data": task_home(task), "validation": task.validation, "test": task.test}
+        self.locations = [
+            find(name, "dataset", f"task.{field}", running, task.revision)
+            for field, name in named.items()
+            if name is not None
+        ]
 
-def task_identity(task: Task, locations: Sequence[Location]) -> Mapping[str, Any]:
-    """Says what decides a task's rows."""
-    places = {"data": None, "validation": task.validation is not None, "test": task.test is not None}
-    return (
-        identity_of(task, later=("multi_label",))
-        | places
-        | {"content": [location.fingerprint for location in locations]}
-    )
+    @property
+    def is_to_be_made(self) -> bool:
+        """Whether an earlier stage has yet to make its rows."""
+        return any(map(is_to_be_made, self.locations))
 
+    def load(self) -> Any:
+        """Reads the rows: a `LoadedTask`."""
+        from wellread_hf.data.rows import load_task
 
-def task_version(task: Task) -> int:
-    """Returns the version of a stage that trains for a task's classes, or labels with them."""
-    from wellread_hf.data.rows import finds_classes
+        return load_task(self.task, self.locations)
 
-    # In version 1 they were all numbers up to the largest one, and the numbers of those that have names.
-    return 2 if finds_classes(task) else 1
+    def check(self) -> None:
+        """Refuses a task whose rows cannot be used; one that a stage has yet to make passes.
+
+        Raises:
+            DataError: A file, split or column is missing, a row is no text, or there are too few to draw.
+            LabelError: A label is missing or none of the classes.
+        """
+        from wellread_hf.data.rows import draw_rows, facts_of
+
+        if self.is_to_be_made:
+            facts_of(self.task)
+            return
+        draw_rows(self.load().train, self.task)
+
+    def identity(self, uses_labels: bool = True) -> Mapping[str, Any]:
+        """Returns what decides the task's rows; without its labels it does not matter how many are drawn."""
+        task = self.task if uses_labels else replace(self.task, train_rows=None, train_seed=0)
+        places = {"data": None, "validation": task.validation is not None, "test": task.test is not None}
+        content = {"content": [location.fingerprint for location in self.locations]}
+        return identity_of(task, later=("multi_label",)) | places | content
+
+    @property
+    def version(self) -> int:
+        """The version of a stage that trains for the task's classes, or labels with them."""
+        from wellread_hf.data.rows import finds_classes
+
+        # In version 1 classes were all numbers up to the largest one, and the numbers of those with names.
+        return 2 if finds_classes(self.task) else 1
 
 
 def reading_version(*models: Location | None) -> int:
@@ -126,25 +181,21 @@ def reading_version(*models: Location | None) -> int:
 class TransferSet:
     """A transfer set that was found: its identity, its texts, and its labels where it has them."""
 
-    def __init__(self, transfer: Transfer, running: Running, after: Sequence[Stage]) -> None:
+    def __init__(self, transfer: Transfer, running: Running) -> None:
         self.transfer = transfer
         self.sources = {
-            spec: find_sources([spec], "`transfer.sources`", running, after)
-            for spec in transfer.sources
-            if spec != TASK
+            spec: Sources([spec], "transfer.sources", running) for spec in transfer.sources if spec != TASK
         }
 
     @property
     def locations(self) -> list[Location]:
         """Where its text lies, the task's own rows apart."""
-        return [location for found in self.sources.values() for _, location in found]
+        return [location for source in self.sources.values() for location in source.locations]
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Says what decides the transfer set, the task's own rows apart."""
-        sources = [
-            TASK if spec == TASK else source_identity(self.sources[spec]) for spec in self.transfer.sources
-        ]
+        """What decides the transfer set, the task's own rows apart."""
+        sources = [TASK if spec == TASK else self.sources[spec].identity for spec in self.transfer.sources]
         return asdict(self.transfer) | {"sources": sources}
 
     def rows(self, task: Any) -> Any:
@@ -163,31 +214,31 @@ class TransferSet:
             if spec == TASK:
                 texts.extend(task.train.texts)
                 continue
-            check_columns(self.sources[spec][0][0], task.facts.columns)
-            with bar(f"reading {Path(self.sources[spec][0][0].name).name}", "rows") as shown:
-                for row in texts_of(self.sources[spec]):
+            source = self.sources[spec].found[0][0]
+            check_columns(source, task.facts.columns)
+            with bar(f"reading {Path(source.name).name}", "rows") as shown:
+                for row in self.sources[spec].texts():
                     texts.append(row)
                     shown.update()
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
         return draw_rows(Rows(texts, labels), self.transfer)
 
-    def check(self, task: Task, task_at: Sequence[Location]) -> None:
+    def check(self, task: FoundTask) -> None:
         """Refuses sources that cannot be used with a task, before anything runs.
 
         Raises:
             DataError: A column or text is missing, a source has another number of text columns, or there are
                 too few rows to draw from.
         """
-        from wellread_hf.data.rows import check_columns, check_draw, facts_of, load_task
+        from wellread_hf.data.rows import check_columns, check_draw, facts_of
 
         counts: list[int | None] = []
         for spec in self.transfer.sources:
             if spec == TASK:
-                made = not any(map(is_to_be_made, task_at))
-                counts.append(len(load_task(task, task_at).train.texts) if made else None)
+                counts.append(None if task.is_to_be_made else len(task.load().train.texts))
                 continue
-            source, location = self.sources[spec][0]
-            check_columns(source, facts_of(task).columns)
+            source, location = self.sources[spec].found[0]
+            check_columns(source, facts_of(task.task).columns)
             counts.append(check_rows(source, location))
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):

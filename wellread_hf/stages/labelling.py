@@ -6,55 +6,38 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.data.corpus import is_to_be_made
 from wellread_hf.errors import LabelError, SettingsError, SourceError, StoreError, library_errors_as
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Label, Running, Task, Transfer
-from wellread_hf.stages.inputs import (
-    TransferSet,
-    check_task,
-    find_task,
-    identity_of,
-    reading_version,
-    task_identity,
-    task_version,
-)
+from wellread_hf.stages.inputs import FoundTask, TransferSet, find, identity_of, reading_version
 from wellread_hf.stages.objectives import config_of, shape_of
-from wellread_hf.store.graph import Stage, find
-from wellread_hf.store.places import Location
 from wellread_hf.store.records import StageRecord
+from wellread_hf.store.stage import Location, Place, Stage
 from wellread_hf.students import Shape
 from wellread_hf.tasks import TaskFacts
 
 
-def label(
-    teacher: str,
-    task: Task,
-    transfer: Transfer,
-    settings: Label,
-    running: Running,
-    after: Sequence[Stage] = (),
-) -> Stage:
+def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, running: Running) -> Stage:
     """Passes a teacher over a transfer set once; stores its logits, and [CLS] states if asked for."""
-    teacher_at = find(teacher, "model", "`teacher`", running.runs, after)
-    task_at = find_task(task, running, after)
-    transfer_set = TransferSet(transfer, running, after)
+    teacher_at = find(teacher, "model", "teacher", running)
+    found_task = FoundTask(task, running)
+    transfer_set = TransferSet(transfer, running)
 
     def shape() -> Shape | None:
-        return shape_of(teacher_at, after)
+        return shape_of(teacher_at)
 
     if settings.states and (expected := shape()) is not None:
         _check_depth(settings.states, expected.layers)
 
     def check() -> None:
-        check_task(replace(task, train_rows=None, train_seed=0), task_at)
-        transfer_set.check(task, task_at)
-        _check_teacher(teacher_at, task, task_at, settings)
+        FoundTask(replace(task, train_rows=None, train_seed=0), running).check()
+        transfer_set.check(found_task)
+        _check_teacher(teacher_at, found_task, settings)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
 
-        from wellread_hf.data.rows import load_task, report_classes
+        from wellread_hf.data.rows import report_classes
         from wellread_hf.metrics.scores import scores
         from wellread_hf.models.encode import encode, report_cut, row_encoder
         from wellread_hf.models.infer import check_reads, logits_in_order
@@ -68,7 +51,7 @@ def label(
         if settings.states:
             depth, width = model.config.num_hidden_layers, model.config.hidden_size
             _check_depth(settings.states, depth)
-        loaded = load_task(task, task_at)
+        loaded = found_task.load()
         texts = transfer_set.rows(loaded).texts
         facts = loaded.facts
         order = _order(model.config, facts, teacher_at, settings)
@@ -104,18 +87,31 @@ def label(
         identity={
             "teacher": teacher_at.fingerprint,
             # However many labelled rows a student gets, the transfer set is the same.
-            "task": task_identity(replace(task, train_rows=None, train_seed=0), task_at),
+            "task": found_task.identity(uses_labels=False),
             "transfer": transfer_set.identity,
             # What was stored before there was a choice keeps its digest.
             "settings": identity_of(settings, later=("states",)),
         },
-        after=after,
-        reads=[teacher_at, *task_at, *transfer_set.locations],
+        inputs=[teacher_at, *found_task.locations, *transfer_set.locations],
         work=work,
         check=check,
-        version=task_version(task) + reading_version(teacher_at),
+        version=found_task.version + reading_version(teacher_at),
         shape=shape,
     )
+
+
+def named_teacher(name: str | None) -> str:
+    """Returns the name of a teacher.
+
+    Raises:
+        SettingsError: None is named.
+    """
+    if name is None:
+        raise SettingsError(
+            "`teacher` is missing: expected a fine-tuned classifier, a folder (recipes/teacher.py makes one) "
+            "or a Hub id"
+        )
+    return name
 
 
 def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running) -> Stage:
@@ -171,14 +167,14 @@ def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running)
             "transfer": labels[0].identity["transfer"],
             "settings": {"max_length": max(stage.identity["settings"]["max_length"] for stage in labels)},
         },
-        after=labels,
+        inputs=labels,
         work=work,
         solo=True,
     )
 
 
 def label_by_all(
-    teachers: Sequence[tuple[str, Sequence[Stage]]],
+    teachers: Sequence[Place],
     weights: Sequence[float],
     task: Task,
     transfer: Transfer,
@@ -188,7 +184,7 @@ def label_by_all(
     """Labels with one teacher, or with several whose probabilities are averaged.
 
     Args:
-        teachers: Each one's name, and the stages that must come before it.
+        teachers: Where each lies.
         weights: One a teacher; none: all alike.
         task: The task that all were trained for.
         transfer: The transfer set.
@@ -205,7 +201,7 @@ def label_by_all(
             f"`label.states`: expected one teacher whose [CLS] states are stored, got {len(teachers)}, and "
             "states of several have no mean; name one teacher, or leave the states out"
         )
-    stages = [label(name, task, transfer, settings, running, after) for name, after in teachers]
+    stages = [label(teacher, task, transfer, settings, running) for teacher in teachers]
     return combine(stages, weights, running) if len(stages) > 1 else stages[0]
 
 
@@ -236,20 +232,18 @@ def stored_labels(folder: Path) -> Stage:
     return stage
 
 
-def _check_teacher(teacher_at: Location, task: Task, task_at: Sequence[Location], settings: Label) -> None:
+def _check_teacher(teacher_at: Location, task: FoundTask, settings: Label) -> None:
     """Refuses a teacher of another task, as far as its config and the rows are there already."""
     config = config_of(teacher_at)
     # Loading explains better what is no classifier.
     named = config.get("architectures")
-    if not str(named).endswith("ForSequenceClassification']") or any(map(is_to_be_made, task_at)):
+    if not str(named).endswith("ForSequenceClassification']") or task.is_to_be_made:
         return
     from transformers import PreTrainedConfig
 
-    from wellread_hf.data.rows import load_task
-
     with library_errors_as(SourceError, f"{teacher_at}: config.json cannot be read"):
         loaded = PreTrainedConfig.from_dict(config)
-    _order(loaded, load_task(task, task_at).facts, teacher_at, settings)
+    _order(loaded, task.load().facts, teacher_at, settings)
 
 
 def _order(config: Any, facts: TaskFacts, teacher_at: Location, settings: Label) -> list[int]:

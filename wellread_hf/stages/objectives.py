@@ -1,6 +1,6 @@
 """Objectives of distillation: what is refused before anything runs, and which layers are compared."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,20 +8,19 @@ from typing import Any
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.settings import Lora, Objective
 from wellread_hf.stages.inputs import identity_of
-from wellread_hf.store.graph import Stage
-from wellread_hf.store.places import Location, fetch
+from wellread_hf.store.places import fetch
 from wellread_hf.store.records import json_object
+from wellread_hf.store.stage import Location, Stage
 from wellread_hf.students import Shape
 from wellread_hf.training.methods import find_method
 from wellread_hf.training.methods.layers import check_widths, layer_pairs
 
 
-def shape_of(model: Location | None, after: Sequence[Stage] = ()) -> Shape | None:
+def shape_of(model: Location | None) -> Shape | None:
     """Returns a model's shape: by its config, or if a stage is still to make it, by what is known of that.
 
     Args:
         model: Where it lies, or will.
-        after: Stages that may make it.
 
     Returns:
         None where nothing tells it.
@@ -30,8 +29,7 @@ def shape_of(model: Location | None, after: Sequence[Stage] = ()) -> Shape | Non
         return None
     config = config_of(model)
     if not config:
-        makers = [stage for stage in after if str(stage.folder) == model.name]
-        return makers[0].shape() if makers else None
+        return None if model.stage is None else model.stage.shape()
     # DistilBERT has names of its own.
     layers = config.get("num_hidden_layers", config.get("n_layers"))
     width = config.get("hidden_size", config.get("dim"))

@@ -7,18 +7,16 @@ from typing import Any
 import numpy as np
 
 from wellread_hf.settings import Running, Task
-from wellread_hf.stages.inputs import find_task, task_identity
-from wellread_hf.store.graph import Stage, find
+from wellread_hf.stages.inputs import FoundTask
 from wellread_hf.store.records import digest, file_digest, write_atomically
+from wellread_hf.store.stage import Stage
 from wellread_hf.tasks import GLUE_SETS, sets_of
 
 # What the arithmetic of the metrics is done by.
 _SCORERS = ("evaluate", "scikit-learn", "scipy")
 
 
-def predict(
-    model: Stage, task: Task, max_length: int, running: Running, after: Sequence[Stage] = ()
-) -> Stage:
+def predict(model: Stage, task: Task, max_length: int, running: Running) -> Stage:
     """Lets a finished classifier predict all that GLUE asks of it, and scores what has labels.
 
     Writes `predictions-SET-dev.tsv` and `predictions-SET-test.tsv` for each set of the task (MNLI's are
@@ -30,11 +28,9 @@ def predict(
         task: One of GLUE's.
         max_length: Tokens a row, as in training.
         running: Where it goes.
-        after: Stages that the data comes from.
     """
-    needed = [*after, model]
-    model_at = find(str(model.folder), "model", "`weights`", running.runs, needed)
-    task_at = find_task(task, running, needed)
+    model_at = model.at(field="weights")
+    found_task = FoundTask(task, running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
@@ -55,7 +51,7 @@ def predict(
             for kind, split in (("dev", rows.dev), ("test", rows.test)):
                 if split is None:
                     continue
-                found = load_glue_rows(name, split, task_at[0])
+                found = load_glue_rows(name, split, found_task.locations[0])
                 logits = logits_in_order(classifier, encode_once(found.texts, encoder, running.runs))
                 values = predictions_from(logits)
                 if found.labels is None:
@@ -73,39 +69,37 @@ def predict(
         root=running.runs,
         identity={
             "model": model_at.fingerprint,
-            "task": task_identity(task, task_at),
+            "task": found_task.identity(),
             "max_length": max_length,
         },
-        after=needed,
-        reads=[model_at, *task_at],
+        inputs=[model_at, *found_task.locations],
         work=work,
         solo=True,
     )
 
 
-def check_glue(tasks: Sequence[Task], running: Running, after: Sequence[Stage] = ()) -> Stage:
+def check_glue(tasks: Sequence[Task], running: Running) -> Stage:
     """Looks at all that training will lean on when it is over: every row of every split, every metric.
 
     Put it before the training stages; a split without its column, or a metric that does not load,
     would else show after hours.
     """
-    places = [find_task(task, running, after) for task in tasks]
+    found_tasks = [FoundTask(task, running) for task in tasks]
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.glue_rows import load_glue_rows
-        from wellread_hf.data.rows import load_task
         from wellread_hf.metrics.scores import scores_of
 
         counts: dict[str, int] = {}
-        for task in tasks:
-            for rows in sets_of(task.name).values():
+        for found in found_tasks:
+            for rows in sets_of(found.task.name).values():
                 # Imports all that scoring needs.
                 scores_of(rows.metrics, np.array([0, 1]), np.array([0, 1]))
-        for task, place in zip(tasks, places, strict=True):
-            counts[f"{task.name} train"] = len(load_task(task, place).train.texts)
-            for name, rows in sets_of(task.name).items():
+        for found in found_tasks:
+            counts[f"{found.task.name} train"] = len(found.load().train.texts)
+            for name, rows in sets_of(found.task.name).items():
                 for split in filter(None, (rows.dev, rows.test)):
-                    counts[f"{name} {split}"] = len(load_glue_rows(name, split, place[0]).texts)
+                    counts[f"{name} {split}"] = len(load_glue_rows(name, split, found.locations[0]).texts)
         return {"rows": counts}
 
     return Stage(
@@ -113,12 +107,11 @@ def check_glue(tasks: Sequence[Task], running: Running, after: Sequence[Stage] =
         name="glue",
         root=running.runs,
         identity={
-            "tasks": [task_identity(task, place) for task, place in zip(tasks, places, strict=True)],
+            "tasks": [found.identity() for found in found_tasks],
             "sets": digest(GLUE_SETS),
             "versions": {name: version(name) for name in _SCORERS},
         },
-        after=after,
-        reads=[location for place in places for location in place],
+        inputs=[location for found in found_tasks for location in found.locations],
         work=work,
         solo=True,
     )

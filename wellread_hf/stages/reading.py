@@ -1,17 +1,16 @@
 """From plain text to a pre-trained student: tokenizer, packed blocks, masked LM."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.errors import TokenizerError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Corpus, Pretrain, Running
-from wellread_hf.stages.inputs import check_sources, find_sources, identity_of, source_identity, texts_of
+from wellread_hf.stages.inputs import Sources, find, identity_of
 from wellread_hf.stages.objectives import shape_of
-from wellread_hf.store.graph import Stage, find, short_name
-from wellread_hf.store.places import Location
+from wellread_hf.store.stage import Location, Place, Stage, short_name
 from wellread_hf.students import BERT_DROPOUT, Student
 
 if TYPE_CHECKING:
@@ -19,24 +18,23 @@ if TYPE_CHECKING:
     from wellread_hf.training.pretraining import Rows
 
 
-def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, after: Sequence[Stage] = ()) -> Stage:
+def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running) -> Stage:
     """Trains a lower-case WordPiece tokenizer on a corpus (`corpus.tokenizer` is not used)."""
-    sources = find_sources(corpus.sources, "`corpus.sources`", running, after)
+    sources = Sources(corpus.sources, "corpus.sources", running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.models.wordpiece import train_wordpiece
 
-        return train_wordpiece(texts_of(sources), vocabulary, stage.folder)
+        return train_wordpiece(sources.texts(), vocabulary, stage.folder)
 
     return Stage(
         kind="tokenizer",
         name=str(vocabulary),
         root=running.runs,
-        identity={"sources": source_identity(sources), "vocabulary": vocabulary},
-        after=after,
-        reads=[location for _, location in sources],
+        identity={"sources": sources.identity, "vocabulary": vocabulary},
+        inputs=sources.locations,
         work=work,
-        check=lambda: check_sources(sources),
+        check=sources.check,
         solo=True,
     )
 
@@ -46,12 +44,21 @@ def pack(
     block_length: int,
     mask_share: float,
     running: Running,
-    after: Sequence[Stage] = (),
     documents: bool = False,
+    text: Location | None = None,
 ) -> Stage:
-    """Packs a corpus into blocks of `block_length` tokens, or by `documents` for pairs of that length."""
-    sources = find_sources(corpus.sources, "`corpus.sources`", running, after)
-    tokenizer_at = find(corpus.tokenizer, "model", "`corpus.tokenizer`", running.runs, after)
+    """Packs text into blocks of `block_length` tokens, or by `documents` for pairs of that length.
+
+    Args:
+        corpus: The text, and the tokenizer that cuts it.
+        block_length: Tokens a block.
+        mask_share: Share of a block's tokens that will be predicted.
+        running: How it is carried out.
+        documents: Keep documents apart, for next-sentence prediction.
+        text: What a stage makes, in place of the corpus' sources.
+    """
+    sources = Sources(corpus.sources if text is None else [text], "corpus.sources", running)
+    tokenizer_at = find(corpus.tokenizer, "model", "corpus.tokenizer", running)
     masked = masked_positions_per_block(block_length, mask_share)
 
     def work(stage: Stage) -> Mapping[str, Any]:
@@ -62,7 +69,7 @@ def pack(
 
         tokenizer = load_tokenizer(tokenizer_at)
         check_tokenizer(tokenizer, corpus.tokenizer)
-        texts = (" ".join(row) for row in texts_of(sources))
+        texts = (" ".join(row) for row in sources.texts())
         packed = pack_documents if documents else pack_texts
         return asdict(packed(texts, tokenizer, block_length, masked, stage.folder))
 
@@ -71,32 +78,48 @@ def pack(
         name=f"{block_length}-pairs" if documents else str(block_length),
         root=running.runs,
         identity={
-            "sources": source_identity(sources),
+            "sources": sources.identity,
             "tokenizer": tokenizer_at.fingerprint,
             "block_length": block_length,
             "masked": masked,
             **({"documents": True} if documents else {}),
         },
-        after=after,
-        reads=[tokenizer_at, *(location for _, location in sources)],
+        inputs=[tokenizer_at, *sources.locations],
         work=work,
-        check=lambda: check_sources(sources),
+        check=sources.check,
         solo=True,
     )
 
 
-def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequence[Stage] = ()) -> Stage:
-    """Packs the corpus for every phase and pre-trains a masked LM on it."""
+def pretrain(
+    settings: Pretrain,
+    corpus: Corpus,
+    running: Running,
+    start: Place | None = None,
+    teacher: Place | None = None,
+    text: Location | None = None,
+) -> Stage:
+    """Packs the corpus for every phase and pre-trains a masked LM on it.
+
+    Args:
+        settings: What is trained, and for how long.
+        corpus: The text, and the tokenizer that cuts it.
+        running: How it is carried out.
+        start: An encoder to start from, in place of the one that the settings name.
+        teacher: A masked LM to learn from, in place of the one that the settings name.
+        text: What a stage makes, in place of the corpus' sources.
+    """
     packs = [
-        pack(corpus, length, settings.mask_share, running, after, settings.next_sentence)
+        pack(corpus, length, settings.mask_share, running, settings.next_sentence, text)
         for length in settings.block_lengths
     ]
-    tokenizer_at = find(corpus.tokenizer, "model", "`corpus.tokenizer`", running.runs, after)
-    start_at = teacher_at = None
-    if settings.start is not None:
-        start_at = find(settings.start, "model", "`start`", running.runs, after)
-    if settings.distil.teacher is not None:
-        teacher_at = find(settings.distil.teacher, "model", "`distil.teacher`", running.runs, after)
+    tokenizer_at = find(corpus.tokenizer, "model", "corpus.tokenizer", running)
+    start, teacher = start or settings.start, teacher or settings.distil.teacher
+    start_at = None if start is None else find(start, "model", "start", running)
+    teacher_at = None
+    if teacher is not None:
+        teacher_at = find(teacher, "model", "distil.teacher", running)
+        settings = replace(settings, distil=replace(settings.distil, teacher=teacher_at.name))
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.models.load import check_fit, load_tokenizer
@@ -118,7 +141,7 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
         return with_warnings(outcome)
 
     student = Student.parse(settings.student)
-    name = student.name if start_at is None else short_name(settings.start)
+    name = student.name if start is None else short_name(start)
     return Stage(
         kind="pretrain",
         name=f"{name}-seed{settings.seed}",
@@ -130,10 +153,9 @@ def pretrain(settings: Pretrain, corpus: Corpus, running: Running, after: Sequen
             "packs": [packed.digest for packed in packs],
             "tokenizer": tokenizer_at.fingerprint,
         },
-        after=[*after, *packs],
-        reads=[place for place in (tokenizer_at, start_at, teacher_at) if place is not None],
+        inputs=[*packs, *(place for place in (tokenizer_at, start_at, teacher_at) if place is not None)],
         work=work,
-        shape=lambda: student.shape if start_at is None else shape_of(start_at, after),
+        shape=lambda: student.shape if start_at is None else shape_of(start_at),
     )
 
 

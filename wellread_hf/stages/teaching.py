@@ -1,7 +1,7 @@
 """From a pre-trained student to one that knows a task: fine-tuning, distillation."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,94 +10,80 @@ from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
-from wellread_hf.stages.inputs import (
-    TASK,
-    TransferSet,
-    check_task,
-    find_task,
-    identity_of,
-    reading_version,
-    task_identity,
-    task_version,
-)
+from wellread_hf.stages.inputs import TASK, FoundTask, TransferSet, find, identity_of, reading_version
 from wellread_hf.stages.objectives import check_objective, objective_identity, resolve_layers, shape_of
-from wellread_hf.store.graph import Stage, find, on_main_process, short_name
-from wellread_hf.store.places import Location
+from wellread_hf.store.graph import on_main_process
 from wellread_hf.store.records import RECORD, StageRecord, digest
+from wellread_hf.store.stage import Location, Stage, short_name
 from wellread_hf.students import Shape, Student
 from wellread_hf.tasks import TaskFacts
 
 
 def finetune(
-    start: Start,
-    task: Task,
-    tuning: Tuning,
-    running: Running,
-    after: Sequence[Stage] = (),
-    lora: Lora | None = None,
+    start: Start | Stage, task: Task, tuning: Tuning, running: Running, lora: Lora | None = None
 ) -> Stage:
     """Trains a classifier on a task's labels: teachers, Basic, PF, the last step of PD-F."""
-    return _tuned("finetune", start, task, tuning, running, after, lora=lora)
+    return _tuned("finetune", start, task, tuning, running, lora=lora)
 
 
 def distill(
-    start: Start,
+    start: Start | Stage,
     task: Task,
     labels: Stage,
     transfer: Transfer,
     objective: Objective,
     tuning: Tuning,
     running: Running,
-    after: Sequence[Stage] = (),
     lora: Lora | None = None,
 ) -> Stage:
     """Trains a classifier on stored soft labels: Distillation, PD."""
-    return _tuned("distill", start, task, tuning, running, after, (labels, transfer, objective), lora)
+    return _tuned("distill", start, task, tuning, running, (labels, transfer, objective), lora)
 
 
 def _tuned(
     kind: str,
-    start: Start,
+    start: Start | Stage,
     task: Task,
     tuning: Tuning,
     running: Running,
-    after: Sequence[Stage],
     soft: tuple[Stage, Transfer, Objective] | None = None,
     lora: Lora | None = None,
 ) -> Stage:
     if lora is not None and lora.lora_rank is None:
         lora = None
+    maker, start = (start, Start(weights=str(start.folder))) if isinstance(start, Stage) else (None, start)
     if lora is not None:
         check_lora(lora, start)
-    task_at = find_task(task, running, after)
+    found_task = FoundTask(task, running)
+    task = found_task.task
     weights_at = None
     if start.weights is not None:
-        weights_at = find(start.weights, "model", "`start.weights`", running.runs, after)
+        weights_at = find(maker or start.weights, "model", "start.weights", running)
     tokenizer_at = weights_at
     if start.tokenizer is not None:
-        tokenizer_at = find(start.tokenizer, "model", "`start.tokenizer`", running.runs, after)
+        tokenizer_at = find(start.tokenizer, "model", "start.tokenizer", running)
     assert tokenizer_at is not None  # Start asks for a tokenizer where there are no weights
-    transfer_set = None if soft is None else TransferSet(soft[1], running, after)
+    transfer_set = None if soft is None else TransferSet(soft[1], running)
 
     def shape() -> Shape | None:
         if start.student is not None:
             return Student.parse(start.student).shape
-        return shape_of(weights_at, after)
+        return shape_of(weights_at)
 
     if soft is not None:
         check_objective(soft[2], soft[0], shape, lora)
 
     def check() -> None:
-        check_task(task, task_at)
+        found_task.check()
         if soft is not None and transfer_set is not None:
-            transfer_set.check(task, task_at)
+            transfer_set.check(found_task)
             if soft[2].hard_label_share:
                 _check_hard_labels(task, soft[1])
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from accelerate import PartialState
 
-        from wellread_hf.data.rows import draw_rows, load_task, report_classes
+        from wellread_hf.data.rows import draw_rows, report_classes
         from wellread_hf.metrics.scores import scores
         from wellread_hf.models.encode import encode_once, report_cut, row_encoder
         from wellread_hf.models.infer import check_reads, logits_in_order
@@ -107,7 +93,7 @@ def _tuned(
         from wellread_hf.training.soft_labels import SoftLabels
         from wellread_hf.training.tuning import tune
 
-        loaded = load_task(task, task_at)
+        loaded = found_task.load()
         class_counts = report_classes(loaded)
         classes, several = loaded.facts.labels, loaded.facts.multi_label
 
@@ -175,7 +161,6 @@ def _tuned(
 
     # Soft labels alone look at no label, however many there are.
     uses_labels = soft is None or soft[2].hard_label_share > 0
-    labelled = task if uses_labels else replace(task, train_rows=None, train_seed=0)
     name = Student.parse(str(start.student)).name if start.weights is None else short_name(start.weights)
     identity: dict[str, Any] = {
         "start": asdict(start)
@@ -184,7 +169,7 @@ def _tuned(
             "student": name if weights_at is None else None,
             "tokenizer": tokenizer_at.fingerprint,
         },
-        "task": task_identity(labelled, task_at),
+        "task": found_task.identity(uses_labels),
         "tuning": identity_of(tuning, later=()),
         **lora_identity(lora),
     }
@@ -198,15 +183,15 @@ def _tuned(
         name=f"{name}-{task.name}-seed{tuning.seed}",
         root=running.runs,
         identity=identity,
-        after=[*after, *([] if soft is None else [soft[0]])],
-        reads=[
-            *task_at,
-            *(place for place in {weights_at, tokenizer_at} if place is not None),
+        inputs=[
+            *found_task.locations,
+            *(place for place in (weights_at, tokenizer_at) if place is not None),
+            *([] if soft is None else [soft[0]]),
             *([] if transfer_set is None else transfer_set.locations),
         ],
         work=work,
         check=check,
-        version=task_version(task) + reading_version(weights_at, tokenizer_at),
+        version=found_task.version + reading_version(weights_at, tokenizer_at),
         shape=shape,
     )
 

@@ -1,12 +1,6 @@
-"""Stages as a graph of folders: what is done is skipped, what is half done goes on.
+"""Carries out stages: what is done is skipped, what is half done goes on from its last checkpoint."""
 
-A stage's folder is named by the digest of everything that decides its result; `stage.json` is
-written there last. So the plan of a whole chain is known before any of it has run.
-"""
-
-import fcntl
 import os
-import re
 import shlex
 import shutil
 import socket
@@ -15,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from wellread_hf import __version__
 from wellread_hf.errors import (
@@ -32,85 +26,15 @@ from wellread_hf.errors import (
     is_disk_full,
     library_errors_as,
 )
-from wellread_hf.store.places import Location, RepoType, check_unchanged, locate
+from wellread_hf.store.places import check_unchanged
 from wellread_hf.store.progress import is_main_process, say, tell
-from wellread_hf.store.records import MEMORY, RECORD, StageRecord, digest, outputs_of
+from wellread_hf.store.records import MEMORY, StageRecord, outputs_of
 from wellread_hf.store.signals import end_if_asked, signals_heard
-from wellread_hf.students import Shape
+from wellread_hf.store.stage import Stage as Stage
+from wellread_hf.store.stage import in_order as in_order
+from wellread_hf.store.stage import short_name as short_name
 
 _DISTRIBUTIONS = ("torch", "transformers", "datasets", "accelerate", "tokenizers")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One step: from settings and inputs to a finished folder.
-
-    Attributes:
-        kind: The verb, e.g. `pretrain`.
-        name: What a person calls the result, e.g. `bert-2-128`.
-        root: Folder of all stages.
-        identity: Everything that decides the result: settings and fingerprints of inputs.
-        after: Stages that must be finished first.
-        reads: Places that `work` reads, as they were found.
-        work: Does the job in the folder it is given, on every process; returns the outcome.
-        solo: The job is done by the main process alone while the others wait.
-        shape: Tells depth and width of the model that it makes, or of the teacher whose labels it stores;
-            None where they are not known before it has run.
-        version: Raised by a fix that changes what `work` computes, so that no older result is taken for it.
-        check: Raises what can be known of bad input before anything runs; reads, and writes nothing. Leaves
-            out what an earlier stage has yet to make.
-    """
-
-    kind: str
-    name: str
-    root: Path
-    identity: Mapping[str, Any]
-    after: Sequence["Stage"] = field(default=())
-    reads: Sequence[Location] = ()
-    work: Callable[["Stage"], Mapping[str, Any]]
-    solo: bool = False
-    shape: Callable[[], Shape | None] = lambda: None
-    version: int = 1
-    check: Callable[[], None] = lambda: None
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of kind, identity and version."""
-        # What was stored before there were versions keeps its digest.
-        version = {"version": self.version} if self.version > 1 else {}
-        return digest({"kind": self.kind, "identity": self.identity} | version)
-
-    @property
-    def folder(self) -> Path:
-        """Where the result lies, or will."""
-        return self.root / f"{self.kind}-{self.name}-{self.digest[:12]}"
-
-    @property
-    def state(self) -> str:
-        """`done`, `half done` or `to do`."""
-        # Unlike pathlib's, these raise nothing: a path that cannot be is not there.
-        if os.path.isfile(self.folder / RECORD):
-            return "done"
-        return "half done" if os.path.isdir(self.folder) else "to do"
-
-    @property
-    def record(self) -> StageRecord:
-        """The record of a finished stage; raises `StoreError` before that."""
-        return StageRecord.read(self.folder)
-
-
-def in_order(stages: Sequence[Stage]) -> list[Stage]:
-    """Returns the stages and all that they need, each once, needs first."""
-    ordered: dict[str, Stage] = {}
-
-    def add(stage: Stage) -> None:
-        for needed in stage.after:
-            add(needed)
-        ordered.setdefault(stage.digest, stage)
-
-    for stage in stages:
-        add(stage)
-    return list(ordered.values())
 
 
 def check(stages: Sequence[Stage]) -> Mapping[str, Any]:
@@ -169,7 +93,7 @@ def _carry_out(stages: Sequence[Stage]) -> None:
             _clean_up(stage)
             tell(f"{stage.kind} {stage.name}: done already in {stage.folder}")
             continue
-        with _disk_told(stage.folder):
+        with disk_errors_reported(stage.folder):
             if state.is_main_process:
                 stage.folder.mkdir(parents=True, exist_ok=True)
             with _locked(stage.folder, state.is_main_process):
@@ -275,65 +199,32 @@ def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
     ).write(stage.folder)
 
 
-def find(
-    name: str,
-    repo_type: RepoType,
-    option: str,
-    root: Path,
-    after: Sequence[Stage],
-    revision: str | None = None,
-) -> Location:
-    """Finds an input; a path inside a stage that has yet to run is known by that stage's digest."""
-    path = Path(name)
-    for stage in after:
-        if path.is_relative_to(stage.folder):
-            inside = path.relative_to(stage.folder)
-            return Location(
-                name=name,
-                revision=None,
-                fingerprint=f"stage:{stage.digest}:{inside}",
-                field=option.strip("`"),
-            )
-    with _disk_told(root):
-        return locate(name, repo_type, option, revision, memory=root / MEMORY)
-
-
-def short_name(start: str | None) -> str:
-    """Names a model in a folder's name: what a stage's folder is of, or the last part of a Hub id."""
-    name = Path(str(start).partition("@")[0]).name.lower()
-    ours = re.fullmatch(r"[a-z]+-(.+?)(-seed\d+)?-[0-9a-f]{12}", name)
-    return ours.group(1) if ours else name
-
-
 @contextmanager
 def _locked(folder: Path, holds: bool) -> Iterator[None]:
     """Keeps a second run out of a stage's folder; the lock goes with the process, even a killed one."""
     if not holds:
         yield
         return
-    with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise BusyError(
-                f"{folder} is being worked on by {file.read().strip() or 'another process'}; wait for it, "
-                "or end it, and run again"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        try:
-            yield
-        finally:
-            (folder / ".lock").unlink(missing_ok=True)
-            # What was refused before anything was written leaves no folder; others are not empty.
-            with suppress(OSError):
-                folder.rmdir()
+    holder, lock = folder / ".worker", FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        who = holder.read_text() if holder.is_file() else "another process"
+        raise BusyError(f"{folder} is in use by {who}; wait for it, or end it, and run again") from None
+    holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    try:
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        (folder / ".lock").unlink(missing_ok=True)
+        lock.release()
+        # What was refused before anything was written leaves no folder; others are not empty.
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager
-def _disk_told(folder: Path) -> Iterator[None]:
+def disk_errors_reported(folder: Path) -> Iterator[None]:
     """Turns what is raised on a full disk, or by files that cannot be read or written, into one sentence."""
     try:
         yield

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from wellread_hf.errors import DataError, SourceError, library_errors_as
 from wellread_hf.store.records import RECORD, StageRecord, digest, file_digests, json_object
-
-RepoType = Literal["model", "dataset"]
+from wellread_hf.store.stage import Location as Location
+from wellread_hf.store.stage import RepoType as RepoType
 
 # A folder with one of these is a model's or a tokenizer's.
 _ADAPTER = "adapter_config.json"
@@ -36,30 +36,6 @@ _NEVER_READ = (
 
 # What was found already, while somebody plans many runs over the same inputs.
 _FOUND: ContextVar[dict[tuple[str, ...], "Location"] | None] = ContextVar("_FOUND", default=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
-    """A model or data set that was found.
-
-    Attributes:
-        name: What to hand to `from_pretrained` or `load_dataset`: a folder, a file or a Hub id.
-        revision: The Hub commit it was resolved to; None for local ones.
-        fingerprint: Stands for the content: a Hub commit, a stage's digest or a SHA-256 of files; with `+`,
-            also for what the model's files name elsewhere, e.g. an adapter's base model.
-        repo_type: As what it was found.
-        field: The setting that named it, e.g. `start.weights`.
-    """
-
-    name: str
-    revision: str | None
-    fingerprint: str
-    repo_type: RepoType = "model"
-    field: str = field(default="", compare=False)
-
-    def __str__(self) -> str:
-        """The setting and the name, as errors show them."""
-        return f"`{self.field}` {self.name}" if self.field else self.name
 
 
 @contextmanager

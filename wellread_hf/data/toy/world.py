@@ -79,6 +79,12 @@ class ToyWorldSettings:
     """Nouns for people."""
 
 
+# Written and learnt in seconds; too small to teach anything.
+SMOKE_WORLD = ToyWorldSettings(
+    corpus_texts=2_000, train_rows=64, validation_rows=64, test_rows=64, pool_rows=128
+)
+
+
 def write_toy_world(folder: Path, settings: ToyWorldSettings | None = None) -> None:
     """Writes a toy world; the same settings give the same bytes.
 

@@ -28,7 +28,7 @@ def left_out(settings: StudySettings) -> dict[StudyName, str]:
 
 def _not_given(settings: StudySettings, weights: str) -> list[str]:
     """Returns the students of the study of depth and width that are not among those given."""
-    given = Given(option="`weights`", pattern=weights, runs=settings.running.runs)
+    given = Given(option="`weights`", pattern=weights, running=settings.running)
     missing = []
     for name in dict.fromkeys(arm.student for arm in STUDIES["depth-width"].arms if arm.student):
         try:

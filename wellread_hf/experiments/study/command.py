@@ -30,7 +30,7 @@ def plan(settings: StudySettings) -> list[Stage]:
     """Plans all studies: one stage carries them out, the last."""
     _plan.cache_clear()
     planned = _plan(settings)
-    return studies_stages(planned.studies, settings, planned.first)
+    return studies_stages(planned.studies, settings)
 
 
 def preview(settings: StudySettings, stages: Sequence[Stage]) -> None:

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.arms import Weights
-from wellread_hf.settings import Start
+from wellread_hf.settings import Running, Start
+from wellread_hf.stages.inputs import find
 from wellread_hf.stages.objectives import config_of, shape_of
-from wellread_hf.store.graph import find
-from wellread_hf.store.places import Location, fetch
+from wellread_hf.store.places import fetch
+from wellread_hf.store.stage import Location
 from wellread_hf.students import Shape, Student
 
 # The option that names models to start from, by where an arm's weights come from.
@@ -31,13 +31,13 @@ class Given:
     Attributes:
         option: The option that names it.
         pattern: Hub id or folder, filled in by `Student.fill_in`.
-        runs: Where stages are.
+        running: Where stages are.
         next_sentence: They have been pre-trained with next sentences, too.
     """
 
     option: str
     pattern: str
-    runs: Path
+    running: Running
     next_sentence: bool = False
 
     def like(self, student: Student) -> Start:
@@ -74,7 +74,7 @@ class Given:
 
     def _found(self, student: Student) -> tuple[str, Shape]:
         name = student.fill_in(self.pattern)
-        found = find(name, "model", self.option, self.runs, ())
+        found = find(name, "model", self.option.strip("`"), self.running)
         shape = shape_of(found)
         if shape is None:
             raise SettingsError(
@@ -95,19 +95,19 @@ class Given:
         return name, shape
 
 
-def check_teacher(name: str, runs: Path, own_code: bool) -> None:
+def check_teacher(name: str, running: Running, own_code: bool) -> None:
     """Refuses a teacher that is no classifier.
 
     Args:
         name: Hub id or folder.
-        runs: Where stages are.
+        running: Where stages are.
         own_code: It brings code of its own, whose classes have names of their own.
 
     Raises:
         SourceError: It is not there.
         SettingsError: It is no model, or one of another kind.
     """
-    found = find(name, "model", "`teacher`", runs, ())
+    found = find(name, "model", "teacher", running)
     heads = _heads(found)
     another = heads and not own_code and _CLASSIFIER not in heads
     if not config_of(found) or another:

@@ -7,8 +7,8 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from wellread_hf.settings import Running, Task, Transfer
-from wellread_hf.stages.inputs import TransferSet, find_task, task_identity
-from wellread_hf.store.graph import Stage
+from wellread_hf.stages.inputs import FoundTask, TransferSet
+from wellread_hf.store.stage import Stage
 
 
 def rank_correlation(first: Iterable[str], second: Iterable[str]) -> float:
@@ -27,15 +27,15 @@ def rank_correlation(first: Iterable[str], second: Iterable[str]) -> float:
     return float(spearmanr(first_counts, second_counts).statistic)
 
 
-def likeness(task: Task, transfer: Transfer, running: Running, after: list[Stage]) -> Stage:
+def likeness(task: Task, transfer: Transfer, running: Running) -> Stage:
     """Builds the stage that compares a transfer set with the labelled rows of a task."""
-    task_at = find_task(task, running, after)
-    transfer_set = TransferSet(transfer, running, after)
+    found_task = FoundTask(task, running)
+    transfer_set = TransferSet(transfer, running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.data.rows import draw_rows, load_task
+        from wellread_hf.data.rows import draw_rows
 
-        loaded = load_task(task, task_at)
+        loaded = found_task.load()
         labelled = draw_rows(loaded.train, task).texts
         texts = transfer_set.rows(loaded).texts
         found = rank_correlation(map(" ".join, labelled), map(" ".join, texts))
@@ -45,8 +45,8 @@ def likeness(task: Task, transfer: Transfer, running: Running, after: list[Stage
         kind="likeness",
         name=task.name,
         root=running.runs,
-        identity={"task": task_identity(task, task_at), "transfer": transfer_set.identity},
-        after=after,
+        identity={"task": found_task.identity(), "transfer": transfer_set.identity},
+        inputs=[*found_task.locations, *transfer_set.locations],
         work=work,
         solo=True,
     )

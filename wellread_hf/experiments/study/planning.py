@@ -13,9 +13,9 @@ from wellread_hf.experiments.study.spelling import SOURCES, errors_spelt_as_type
 from wellread_hf.experiments.study.starts import Starts
 from wellread_hf.experiments.study.transfer_text import transfer_text
 from wellread_hf.settings import Start, Task, Transfer, Tuning
-from wellread_hf.stages.chain import Chain
+from wellread_hf.stages import distill, finetune, label, pretrain
 from wellread_hf.stages.inputs import TASK
-from wellread_hf.stages.toy import TOY, Toy
+from wellread_hf.stages.toy import TOY
 from wellread_hf.store.graph import Stage
 from wellread_hf.store.places import each_found_once
 from wellread_hf.students import Student
@@ -80,7 +80,6 @@ class Plan:
     Attributes:
         studies: The studies.
         left_out: Those that were not named, and need what was not named either.
-        first: Stages that all of them need.
 
     Raises:
         SettingsError: The budget or a text that they need is not named.
@@ -94,7 +93,6 @@ class Plan:
             )
         with each_found_once():
             planner = _Planner(settings)
-            self.first = list(planner.toy.after)
             self.left_out = {} if settings.studies else left_out(settings)
             names = settings.studies or [name for name in ALL_STUDIES if name not in self.left_out]
             self.studies = tuple(planner.study(name) for name in names)
@@ -103,20 +101,17 @@ class Plan:
 class _Planner:
     def __init__(self, settings: StudySettings) -> None:
         self.settings, self.budget = settings, settings.budget
-        self.toy = Toy(settings.toy, settings.running)
-        labelled = replace(settings.task, train_rows=self.budget.named("labelled_rows"))
-        self.chain = Chain(labelled, settings.corpus, self.toy, settings.running)
         # A transfer set draws its own rows, of the task's text as well: the same ones, if they are as many.
-        self.soft = Chain(settings.task, settings.corpus, self.toy, settings.running)
+        self.labelled = replace(settings.task, train_rows=self.budget.named("labelled_rows"))
         self.made_teacher = self._teacher() if settings.teacher is None else None
         if settings.teacher is not None:
-            check_teacher(settings.teacher, settings.running.runs, settings.label.trust_remote_code)
+            check_teacher(settings.teacher, settings.running, settings.label.trust_remote_code)
 
     def study(self, name: StudyName) -> PlannedStudy:
         study, s = STUDIES[name], self.settings
         common = s.students[:1] if name in s.one_student else s.students
         runs = []
-        self.starts = Starts(s, self.chain, self.toy)
+        self.starts = Starts(s)
         for arm in study.arms:
             students = [arm.student] if arm.student is not None else common
             for student in map(Student.parse, students):
@@ -130,7 +125,7 @@ class _Planner:
         return PlannedStudy(
             name=name,
             study=study,
-            task=self.soft.task,
+            task=s.task,
             runs=tuple(runs),
             teacher=self.made_teacher,
             likenesses=likenesses,
@@ -138,8 +133,8 @@ class _Planner:
 
     def _teacher(self) -> Stage:
         s = self.settings
-        encoder = self.chain.pretrained(replace(s.teacher_pretrain, student=s.teacher_student))
-        return self.chain.fine_tuned(encoder, s.teacher_tuning)
+        encoder = pretrain(replace(s.teacher_pretrain, student=s.teacher_student), s.corpus, s.running)
+        return finetune(encoder, self.labelled, s.teacher_tuning, s.running)
 
     def _run(self, arm: Arm, student: Student, seed: int) -> PlannedRun:
         start = self.starts.of(arm, student, seed, self._transfer_text)
@@ -153,7 +148,8 @@ class _Planner:
         seen = self.budget.named("soft_labels_seen" if arm.even else "labels_seen")
         rows = self.budget.named("labelled_rows")
         _check_all_seen(arm, seen, rows)
-        return self.chain.fine_tuned(start, _tuning(self.settings.labels, seen, rows, seed))
+        tuning = _tuning(self.settings.labels, seen, rows, seed)
+        return finetune(start, self.labelled, tuning, self.settings.running)
 
     def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         s, transfer = self.settings, self._transfer(arm)
@@ -164,13 +160,13 @@ class _Planner:
                 f"`label.states` is missing: {arm.series} compares [CLS] states of the teacher's layers; "
                 "name those that its layer map speaks of, e.g. 2 4"
             )
-        label = s.label if states else replace(s.label, states=())
-        labels = self.soft.labelled(self.made_teacher or str(s.teacher), transfer, label)
+        how = s.label if states else replace(s.label, states=())
+        labels = label(self.made_teacher or str(s.teacher), s.task, transfer, how, s.running)
         seen = self.budget.named("soft_labels_seen")
         assert transfer.rows is not None  # always drawn, so that the budget is known
         _check_all_seen(arm, seen, transfer.rows)
         tuning = _tuning(s.soft_labels, seen, transfer.rows, seed)
-        return self.soft.distilled(start, labels, transfer, objective, tuning)
+        return distill(start, s.task, labels, transfer, objective, tuning, s.running)
 
     def _transfer(self, arm: Arm) -> Transfer:
         if arm.transfer == TASK:
@@ -196,14 +192,11 @@ class _Planner:
 
     def _transfer_text(self, arm: Arm) -> Stage:
         """Returns the text of the rows that the teacher labels."""
-        transfer = self.toy.transfer(self._transfer(arm))
-        return transfer_text(self.soft.task, transfer, self.settings.running, list(self.toy.after))
+        return transfer_text(self.settings.task, self._transfer(arm), self.settings.running)
 
     def _likeness(self, domain: Domain) -> Stage:
-        transfer = self.toy.transfer(
-            Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
-        )
-        return likeness(self.chain.task, transfer, self.settings.running, list(self.toy.after))
+        transfer = Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
+        return likeness(self.labelled, transfer, self.settings.running)
 
 
 def _check_all_seen(arm: Arm, seen: int, rows: int) -> None:

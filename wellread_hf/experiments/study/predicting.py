@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from wellread_hf.experiments.study.planning import PlannedStudy
 from wellread_hf.settings import Running
-from wellread_hf.stages.inputs import find_task
-from wellread_hf.store.graph import Stage, find
+from wellread_hf.stages.inputs import FoundTask
 from wellread_hf.store.progress import bar
 from wellread_hf.store.records import write_atomically
+from wellread_hf.store.stage import Stage
 
 Array = npt.NDArray[Any]
 _LABELS = "labels"
@@ -54,9 +54,7 @@ def split_of(planned: PlannedStudy) -> str:
 
 def predict(planned: PlannedStudy, running: Running) -> Predictions:
     """Lets the finished models of a study predict the rows that they are scored on."""
-    from wellread_hf.data.rows import load_task
-
-    loaded = load_task(planned.task, find_task(planned.task, running, ()))
+    loaded = FoundTask(planned.task, running).load()
     rows = loaded.test if split_of(planned) == "test" and loaded.test is not None else loaded.validation
     stages = {run.stage.folder.name: run.stage for run in planned.runs}
     models = {}
@@ -74,7 +72,7 @@ def _predictions(stage: Stage, texts: list[tuple[str, ...]], running: Running) -
     from wellread_hf.models.load import load_classifier, load_tokenizer
     from wellread_hf.store.graph import processes
 
-    at = find(str(stage.folder), "model", "`weights`", running.runs, ())
+    at = stage.at(field="weights")
     tokenizer = load_tokenizer(at)
     model = load_classifier(at).to(processes().device)
     encoder = row_encoder(model, tokenizer, stage.record.settings["tuning"]["max_length"])

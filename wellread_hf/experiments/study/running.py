@@ -55,7 +55,7 @@ def study_stage(planned: PlannedStudy, settings: StudySettings) -> Stage:
             "budget": asdict(settings.budget),
             "teacher": None if planned.teacher is None else planned.teacher.digest,
         },
-        after=planned.stages,
+        inputs=planned.stages,
         work=work,
         solo=True,
         # Version 1 drew its verdicts from scores alone.
@@ -63,9 +63,7 @@ def study_stage(planned: PlannedStudy, settings: StudySettings) -> Stage:
     )
 
 
-def studies_stages(
-    planned: Sequence[PlannedStudy], settings: StudySettings, after: Sequence[Stage]
-) -> list[Stage]:
+def studies_stages(planned: Sequence[PlannedStudy], settings: StudySettings) -> list[Stage]:
     """Builds the stage that carries out studies, one after another, and writes a table of all verdicts.
 
     It is the last; where it is done, and the folder of a study has been deleted since, that study comes
@@ -74,7 +72,6 @@ def studies_stages(
     Args:
         planned: The studies.
         settings: What they were planned from.
-        after: What all of them need first.
     """
     written = [study_stage(each, settings) for each in planned]
     together = Stage(
@@ -82,12 +79,17 @@ def studies_stages(
         name=settings.task.name,
         root=settings.running.runs,
         identity={"studies": [stage.digest for stage in written]},
-        after=after,
+        inputs=_worlds(written),
         work=lambda stage: _Sitting(planned, written, settings, stage).outcome(),
         solo=True,
     )
     deleted = [each for each in written if each.state != "done"] if together.state == "done" else []
     return [*deleted, together]
+
+
+def _worlds(written: Sequence[Stage]) -> list[Stage]:
+    """Returns the stages of the toy world that studies read: they are made before the engine starts."""
+    return [stage for stage in in_order(written) if stage.kind.startswith("toy")]
 
 
 class _Sitting:

@@ -8,17 +8,19 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import model_validator
 from tyro.conf import Positional, arg
 
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.catalogue import StudyName
 from wellread_hf.experiments.sweep.settings import Engine
 from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
 from wellread_hf.settings.fields import FEW, Count, Seed, StudentName, Students, checked, each_once
-from wellread_hf.stages.toy import (
-    SMOKE,
+from wellread_hf.stages.presets import (
+    SMOKE_CORPUS,
     SMOKE_PRETRAIN,
+    SMOKE_TASK,
     SMOKE_TUNING,
+    TOY_CORPUS,
     TOY_PRETRAIN,
+    TOY_TASK,
     TOY_TEACHER_PRETRAIN,
     TOY_TEACHER_STUDENT,
     TOY_TEACHER_TUNING,
@@ -140,8 +142,6 @@ class StudySettings:
     """What Patient KD minimises; it reads the task's own labelled rows."""
     engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
     """Who carries out the runs."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
 
@@ -159,18 +159,7 @@ class StudySettings:
         if self.engine.asha:
             raise SettingsError("`asha` stops poor runs early, but a study needs all of them; leave it out")
         self._check_left_to_the_study()
-        if self.scale == "toy":
-            self._check_rows_of_the_toy_world()
         return self
-
-    def _check_rows_of_the_toy_world(self) -> None:
-        for part, there in (("labelled_rows", "train_rows"), ("transfer_rows", "pool_rows")):
-            asked, most = getattr(self.budget, part), getattr(self.toy, there)
-            if asked is not None and asked > most:
-                raise SettingsError(
-                    f"{option(part)} {asked}: the toy world has {most} of them; give at most that many, or "
-                    f"more `toy.{there}`"
-                )
 
     def _check_left_to_the_study(self) -> None:
         given: dict[str, tuple[Any, Any, str]] = {
@@ -222,11 +211,11 @@ ON_TOY = StudySettings(
         transfer_rows=6_000,
         soft_labels_seen=12_000,
     ),
-    task=Task(name="toy"),
-    corpus=Corpus(sources=("toy",), tokenizer="toy"),
-    transfer=("toy",),
-    near=("toy-near",),
-    far=("toy-far",),
+    task=TOY_TASK,
+    corpus=TOY_CORPUS,
+    transfer=("toy:pool",),
+    near=("toy:near",),
+    far=("toy:far",),
     pretrain=TOY_PRETRAIN,
     labels=_TOY_LABELS,
     soft_labels=_TOY_LABELS,
@@ -260,6 +249,10 @@ def smoke_study(settings: StudySettings) -> StudySettings:
         teacher_pretrain=SMOKE_PRETRAIN,
         teacher_tuning=SMOKE_TUNING,
         engine=settings.engine,
-        toy=SMOKE,
+        task=SMOKE_TASK,
+        corpus=SMOKE_CORPUS,
+        transfer=("toy:pool@smoke",),
+        near=("toy:near@smoke",),
+        far=("toy:far@smoke",),
         running=settings.running,
     )

@@ -8,11 +8,10 @@ from wellread_hf.experiments.study.arms import Arm
 from wellread_hf.experiments.study.given import Given, check_words, words_of
 from wellread_hf.experiments.study.settings import StudySettings
 from wellread_hf.experiments.study.transfer_text import FILE
-from wellread_hf.settings import Distil, Init, Kept, Start
-from wellread_hf.stages import initialise
-from wellread_hf.stages.chain import Chain
-from wellread_hf.stages.toy import Toy
-from wellread_hf.store.graph import Stage, find
+from wellread_hf.settings import Init, Kept, Start
+from wellread_hf.stages import initialise, pretrain
+from wellread_hf.stages.inputs import find
+from wellread_hf.store.stage import Place, Stage
 from wellread_hf.students import Student
 
 
@@ -21,12 +20,10 @@ class Starts:
 
     Args:
         settings: What is given, and how students are pre-trained.
-        chain: Plans pre-training.
-        toy: The toy world.
     """
 
-    def __init__(self, settings: StudySettings, chain: Chain, toy: Toy) -> None:
-        self.settings, self.chain, self.toy = settings, chain, toy
+    def __init__(self, settings: StudySettings) -> None:
+        self.settings = settings
         self.words: dict[str, frozenset[str] | None] = {}
 
     def of(
@@ -65,7 +62,7 @@ class Starts:
         given = self._like("`weights`", self.settings.weights, student)
         if given is None:
             self._speaks_as_corpus()
-            return self.chain.random(student.name)
+            return Start(student=student.name, tokenizer=self.settings.corpus.tokenizer)
         return Start(student=student.name, tokenizer=given.weights)
 
     def _pretrained(self, student: Student, seed: int) -> Start | Stage:
@@ -79,8 +76,8 @@ class Starts:
         return start
 
     def _given(self, option: str, pattern: str) -> Given:
-        next_sentence, runs = option == "`mlm_plus`", self.settings.running.runs
-        return Given(option=option, pattern=pattern, runs=runs, next_sentence=next_sentence)
+        next_sentence, running = option == "`mlm_plus`", self.settings.running
+        return Given(option=option, pattern=pattern, running=running, next_sentence=next_sentence)
 
     def check_words(self) -> None:
         """Refuses a study whose students have different words."""
@@ -90,11 +87,11 @@ class Starts:
         """Notes the words of a model or tokenizer that the study uses."""
         named = f"{option} {name}"
         if named not in self.words:
-            found = find(name, "model", option, self.settings.running.runs, self.toy.after)
+            found = find(name, "model", option.strip("`"), self.settings.running)
             self.words[named] = words_of(found)
 
     def _speaks_as_corpus(self) -> None:
-        self._speaks("`corpus.tokenizer`", self.toy.corpus(self.settings.corpus).tokenizer)
+        self._speaks("`corpus.tokenizer`", self.settings.corpus.tokenizer)
 
     def _masked_lm(
         self,
@@ -108,9 +105,8 @@ class Starts:
         settings = replace(
             settings, steps=self.settings.budget.named("mlm_steps"), next_sentence=next_sentence
         )
-        if text is None:
-            return self.chain.pretrained(settings)
-        return self.chain.pretrained(settings, (str(text.folder / FILE),), [text])
+        at = None if text is None else text.at(FILE, repo_type="dataset")
+        return pretrain(settings, self.settings.corpus, self.settings.running, text=at)
 
     def _deep(self, student: Student, seed: int) -> Start | Stage:
         """Returns a deeper masked LM of the same width."""
@@ -128,28 +124,25 @@ class Starts:
         return self._masked_lm(deep, seed)
 
     def _init(self, source: Start | Stage, student: Student, keep: Kept, seed: int) -> Stage:
-        name, after = _place(source)
-        init = Init(source=name, student=student.name, keep=keep, seed=seed)
-        return initialise(init, self.settings.running, [*self.toy.after, *after])
+        init = Init(student=student.name, keep=keep, seed=seed)
+        return initialise(init, self.settings.running, _place(source))
 
     def _distilled_lm(self, student: Student, seed: int) -> Stage:
         self._speaks_as_corpus()
         deep = self._deep(student, seed)
         first = self._init(deep, student, "spread", seed)
-        name, after = _place(deep)
         settings = replace(
             self.settings.pretrain,
             student=student.name,
-            start=str(first.folder),
             # A start brings its own.
             dropout=None,
-            distil=Distil(teacher=name),
             seed=seed,
             steps=self.settings.budget.named("mlm_steps"),
         )
-        return self.chain.pretrained(settings, after=[*after, first])
+        return pretrain(
+            settings, self.settings.corpus, self.settings.running, start=first, teacher=_place(deep)
+        )
 
 
-def _place(source: Start | Stage) -> tuple[str, list[Stage]]:
-    """Returns where a model lies, or will, and the stage that makes it."""
-    return (str(source.folder), [source]) if isinstance(source, Stage) else (str(source.weights), [])
+def _place(source: Start | Stage) -> Place:
+    return source if isinstance(source, Stage) else str(source.weights)

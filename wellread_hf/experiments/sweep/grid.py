@@ -9,7 +9,6 @@ from wellread_hf.experiments.glue_runs import GlueRuns, Method
 from wellread_hf.experiments.sweep.settings import SweepSettings
 from wellread_hf.results.scoreboard import scoreboard
 from wellread_hf.results.trials import Point
-from wellread_hf.stages.toy import Toy
 from wellread_hf.store.graph import Stage, in_order
 from wellread_hf.store.places import each_found_once
 from wellread_hf.students import Student
@@ -39,7 +38,7 @@ class Grid:
 
     def __init__(self, settings: SweepSettings) -> None:
         self.settings = settings
-        self._runs = GlueRuns(settings.glue, Toy(settings.toy, settings.running), settings.running)
+        self._runs = GlueRuns(settings.glue, settings.running)
         tasks = parse_glue_tasks(settings.tasks)
         with each_found_once():
             self.trials = tuple(self._trials([Student.parse(name) for name in settings.students], tasks))

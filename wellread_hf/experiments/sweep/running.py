@@ -42,7 +42,7 @@ def sweep(grid: Grid) -> Stage:
             "trials": [trial.stage.digest for trial in grid.trials],
             "stopped_early": settings.engine.asha,
         },
-        after=[grid.checks],
+        inputs=[grid.checks],
         work=lambda stage: _Sitting(grid, stage).outcome(),
         solo=True,
     )

@@ -7,12 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from tyro.conf import arg
 
-from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.glue_runs import GlueSettings, Method, smoke_glue
 from wellread_hf.settings import Running
 from wellread_hf.settings.fields import FEW, Batch, Number, Rate, Several, Students, checked, each_once
-from wellread_hf.stages.toy import SMOKE
 from wellread_hf.tasks import parse_glue_tasks
 
 # Far above the largest sweep so far; it is planned in a minute.
@@ -81,8 +79,6 @@ class SweepSettings:
     """Who carries out the trials."""
     glue: Annotated[GlueSettings, arg(name="")] = field(default_factory=GlueSettings)
     """What the trials have in common; learning rate, batch size and seed are the grid's."""
-    toy: ToyWorldSettings = field(default_factory=ToyWorldSettings)
-    """Sizes of the embedded toy world, where it is used."""
     running: Running = field(default_factory=Running)
     """How the trials are carried out."""
 
@@ -132,5 +128,4 @@ def smoke_sweep(settings: SweepSettings) -> SweepSettings:
         batch_sizes=(8,),
         seeds=1,
         glue=replace(glue, from_mnli=False, tuning=replace(glue.tuning, optim=grids_own)),
-        toy=SMOKE,
     )

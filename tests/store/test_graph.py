@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launched import Recipes
 
 from wellread_hf import stages
 from wellread_hf.errors import DataError, StoreError
-from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Start, Task, Tuning
-from wellread_hf.store.graph import Stage, carry_out, find, in_order
+from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Task, Tuning
+from wellread_hf.stages.inputs import find
+from wellread_hf.store.graph import Stage, carry_out, in_order
 from wellread_hf.store.places import locate
 
 
@@ -25,7 +25,7 @@ def _stage(root: Path, name: str, after: list[Stage] | None = None, calls: list[
         (stage.folder / "result").write_text(name)
         return {"name": name}
 
-    return Stage(kind="test", name=name, root=root, identity={"name": name}, after=after or [], work=work)
+    return Stage(kind="test", name=name, root=root, identity={"name": name}, inputs=after or [], work=work)
 
 
 def test_needs_come_first_and_each_stage_once(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_stage_that_fails_leaves_no_record_and_what_was_done_before_stays(tmp_
         (stage.folder / "half").write_text("a half")
         raise StoreError("no")
 
-    second = Stage(kind="test", name="second", root=tmp_path, identity={}, after=[first], work=fail)
+    second = Stage(kind="test", name="second", root=tmp_path, identity={}, inputs=[first], work=fail)
     with pytest.raises(StoreError):
         carry_out([second])
     assert (first.state, second.state) == ("done", "half done")
@@ -152,13 +152,13 @@ def test_an_input_that_is_rewritten_while_a_stage_works_is_noticed(tmp_path: Pat
         return {}
 
     def stage() -> Stage:
-        found = find(str(data), "dataset", "--data", tmp_path / "runs", ())
+        found = find(str(data), "dataset", "data", Running(runs=tmp_path / "runs"))
         return Stage(
             kind="test",
             name="x",
             root=tmp_path / "runs",
             identity={"data": found.fingerprint},
-            reads=[found],
+            inputs=[found],
             work=work,
         )
 
@@ -222,9 +222,9 @@ def test_folders_and_files_that_cannot_be_used_end_in_one_sentence(tmp_path: Pat
 
 
 @pytest.fixture
-def corpus(world: Path, tmp_path: Path) -> Corpus:
-    shutil.copy(world / "corpus.txt", tmp_path / "corpus.txt")
-    return Corpus(sources=(str(tmp_path / "corpus.txt"),), tokenizer=str(world / "tokenizer"))
+def corpus(toy_folder: Path, tmp_path: Path) -> Corpus:
+    shutil.copy(toy_folder / "corpus.txt", tmp_path / "corpus.txt")
+    return Corpus(sources=(str(tmp_path / "corpus.txt"),), tokenizer=str(toy_folder / "tokenizer"))
 
 
 def test_a_digest_changes_with_settings_and_content_and_with_nothing_else(
@@ -257,35 +257,18 @@ def test_a_digest_changes_with_settings_and_content_and_with_nothing_else(
     assert len({before, *digests}) == len(changed) + 2
 
 
-def test_a_digest_follows_the_stages_before_it(world: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_a_digest_follows_the_stages_before_it(toy_folder: Path, corpus: Corpus, tmp_path: Path) -> None:
     running = Running(runs=tmp_path / "runs")
     task = Task(
         name="mine",
-        data=f"{world}/task/train.jsonl",
-        validation=f"{world}/task/validation.jsonl",
+        data=f"{toy_folder}/task/train.jsonl",
+        validation=f"{toy_folder}/task/validation.jsonl",
         columns=("sentence",),
     )
 
     def tuned(seed: int) -> Stage:
         encoder = stages.pretrain(Pretrain(steps=5, seed=seed), corpus, running)
-        return stages.finetune(Start(weights=str(encoder.folder)), task, Tuning(), running, [encoder])
+        return stages.finetune(encoder, task, Tuning(), running)
 
     assert tuned(0).digest == tuned(0).digest != tuned(1).digest
     assert tuned(0).folder.name.startswith("finetune-bert-2-128-mine-seed0-")
-
-
-@pytest.mark.slow
-def test_a_dry_run_prints_the_plan_and_writes_nothing(
-    recipes: Recipes, pretrain_options: list[object], undisturbed_pretraining: Path, tmp_path: Path
-) -> None:
-    output = recipes.run("pretrain", *pretrain_options, "--running.runs", tmp_path / "runs", "--dry-run")
-    assert not any(tmp_path.iterdir())
-    settings = json.loads(output[: output.rindex("}") + 1])
-    assert settings["pretrain"]["steps"] == 20
-    plan = [line.split()[:-1] for line in output[output.rindex("}") + 1 :].strip().splitlines()]
-    assert plan == [["to", "do", "pack"], ["to", "do", "pretrain"]]
-    runs = undisturbed_pretraining.parent
-    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
-    done = recipes.run("pretrain", *pretrain_options, "--running.runs", runs, "--dry-run")
-    assert done.splitlines()[-1].split() == ["done", "pretrain", str(undisturbed_pretraining)]
-    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
