@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from statistics import mean, stdev
 
 from wellread_hf.results.charts import Mark, draw_lines
 
@@ -11,28 +10,24 @@ STUDY = DOCS / "studies" / "methods-sst2" / "results.json"
 PICTURE = DOCS / "pictures" / "sst2-methods.png"
 
 
-def marks(study: Path = STUDY) -> dict[str, list[Mark]]:
+def marks() -> dict[str, list[Mark]]:
     """Returns each method's mean and spread over seeds, by student."""
     found: dict[tuple[str, str], list[float]] = {}
-    for run in json.loads(study.read_text())["scores"]:
-        found.setdefault((run["arm"], run["student"]), []).append(run["score"])
-    lines: dict[str, list[Mark]] = {}
-    for (arm, student), scores in found.items():
-        lines.setdefault(arm, []).append(Mark(place=student, mean=mean(scores), spread=stdev(scores)))
-    return lines
+    for run in json.loads(STUDY.read_text())["scores"]:
+        place = run["student"].removeprefix("bert-")
+        found.setdefault((run["arm"], place), []).append(run["score"])
+    return {
+        arm: [Mark.of(place, scores) for (other, place), scores in found.items() if other == arm]
+        for arm, _ in found
+    }
 
 
-def main() -> None:
+def main(picture: Path = PICTURE) -> None:
+    """Draws the picture, and prints where it is."""
     teacher = json.loads(STUDY.read_text())["teacher"]
-    draw_lines(
-        marks(),
-        (teacher, f"teacher {teacher:.1f}"),
-        "SST-2 with 8,000 labels or 40,000 soft labels",
-        ("student", "accuracy on dev (%)"),
-        PICTURE,
-        joined=False,
-    )
-    print(PICTURE)
+    title = "SST-2 with 8,000 labels or 40,000 soft labels"
+    draw_lines(marks(), teacher, title, ("student (layers-width)", "accuracy on dev rows (%)"), picture)
+    print(picture)
 
 
 if __name__ == "__main__":

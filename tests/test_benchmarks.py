@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import cohort, gpu, limits, mlm, report, vocabulary_head
+from benchmarks import cohort, gpu, limits, mlm, report, sst2_chart, vocabulary_head
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import Peak, in_own_process, in_turn
 from benchmarks.sst2 import classifier
@@ -170,6 +170,18 @@ def test_the_gpu_benchmark_takes_the_same_ways_without_a_gpu(tmp_path, capsys):
         assert len(row["tokens/s"]) == 3
         assert row["utilisation"] > 0
     assert "tokens/s" in capsys.readouterr().out
+
+
+def test_the_readmes_picture_is_drawn_from_the_stored_study(tmp_path):
+    means = {arm: [round(mark.mean, 1) for mark in marks] for arm, marks in sst2_chart.marks().items()}
+    assert means == {
+        "Basic": [74.0, 73.5],
+        "Distillation": [78.8, 79.4],
+        "PF": [76.9, 77.3],
+        "PD": [81.4, 82.2],
+    }
+    sst2_chart.main(tmp_path / "sst2.png")
+    assert (tmp_path / "sst2.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_benchmark_of_the_list_is_there():
