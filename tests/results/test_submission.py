@@ -95,7 +95,7 @@ def test_the_same_predictions_give_the_same_bytes(
 def test_a_missing_task_is_refused_unless_it_may_be_filled(all_tasks: list[Path], tmp_path: Path) -> None:
     some = [folder for folder in all_tasks if "wnli" in folder.name or "cola" in folder.name]
     out = tmp_path / "glue.zip"
-    with pytest.raises(SettingsError, match=r"SST-2, MRPC.*, AX are missing;.*--baseline-for-missing"):
+    with pytest.raises(SettingsError, match=r"SST-2, MRPC.*, AX are missing;.*`baseline_for_missing`"):
         submit(some, out)
     assert not out.exists()
     origins = submit(some, out, baseline_for_missing=True)

@@ -1,4 +1,4 @@
-"""What a run says at its end: scores beside the commonest class, and a next command that works."""
+"""What a run prints at its end: scores beside the commonest class, and a next command that works."""
 
 import runpy
 import shlex
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from recipe_runs import recipe, run_here
 
-from wellread_hf.metrics.baselines import doubts, with_warnings
 from wellread_hf.results.summary import options_of, show_result
 from wellread_hf.settings import Corpus, Init, Running, Start, Task, Transfer
 from wellread_hf.store.records import StageRecord
@@ -152,42 +151,3 @@ def test_it_names_a_student_that_was_pretrained_in_the_same_runs(
     monkeypatch.setattr("sys.argv", [recipe("label")])
     show_result(settings, [stage])
     assert "--start.weights runs/pretrain-x-0a1b" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("outcome", "figures"),
-    [
-        ({"held_out_loss": 6.95, "unigram_loss": 6.8}, ("6.95", "6.80")),
-        ({"held_out_loss": float("nan"), "unigram_loss": 6.8}, ("nan", "6.80")),
-        (TUNED | {"validation": {"accuracy": 0.75}}, ("75.0 %", "75.0 % 'bad'")),
-        (TUNED | {"metric": "f1", "validation": {"f1": 0.4, "accuracy": 0.7}}, ("70.0 %", "75.0 %")),
-        ({"metric": "matthews_correlation", "validation": {"matthews_correlation": 0.0}}, ("0.0 %", "0.0 %")),
-        ({"metric": "pearson", "validation": {"pearson": -0.02, "spearman": 0.3}}, ("-2.0 %", "0.0 %")),
-        ({"metric": "f1_micro", "validation": {"f1_micro": 0.0, "f1_macro": 0.0}}, ("0.0 %", "0.0 %")),
-        (OUTCOMES["label"] | {"teacher_validation": {"accuracy": 0.6}}, ("60.0 % of the teacher", "75.0 %")),
-    ],
-)
-def test_what_has_learnt_nothing_is_told_with_both_figures(
-    outcome: Mapping[str, Any], figures: tuple[str, str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    warned = with_warnings(outcome)
-    (sentence,) = warned["warnings"]
-    assert all(figure in sentence for figure in figures)
-    assert capfd.readouterr().err == f"warning: {sentence}\n"
-    assert {key: warned[key] for key in outcome} == outcome
-
-
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        *OUTCOMES.values(),
-        {},
-        # Without counts, and of several classes a row, there is nothing to compare with.
-        {"metric": "accuracy", "validation": {"accuracy": 0.5}},
-        {"metric": "f1_micro", "validation": {"f1_micro": 0.5}, "class_counts": COUNTS},
-        {"metric": "pearson", "validation": {"pearson": 0.8, "spearman": 0.8}, "class_counts": {}},
-    ],
-)
-def test_what_has_learnt_something_is_not_warned_about(outcome: Mapping[str, Any]) -> None:
-    assert not doubts(outcome)
-    assert with_warnings(outcome) is outcome

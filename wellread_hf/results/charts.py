@@ -73,15 +73,6 @@ class Mark:
 Series = Mapping[str, Sequence[Mark]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """Scores against parameters: ours, and the paper's."""
-
-    title: str
-    ours: Series
-    paper: Series
-
-
 def metric_in_words(name: str) -> str:
     """Returns a metric's name as people write it, e.g. `F1`."""
     return _METRICS.get(name, name)
@@ -246,11 +237,11 @@ def draw_family(this: tuple[int, str], ours: Series, release: Series, axis: str)
     return _png(figure)
 
 
-def draw_panels(panels: Sequence[Panel]) -> bytes:
+def draw_panels(panels: Mapping[str, tuple[Series, Series]]) -> bytes:
     """Draws scores against parameters, a panel a task; returns a PNG.
 
     Args:
-        panels: At least one.
+        panels: Our scores and the paper's by title; at least one panel.
     """
     from matplotlib.figure import Figure
 
@@ -258,9 +249,9 @@ def draw_panels(panels: Sequence[Panel]) -> bytes:
     lines = ceil(len(panels) / columns)
     figure = Figure(figsize=(4.0 * columns + 1.0, 3.0 * lines + 1.6), layout="constrained")
     every = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for panel, axes in zip(panels, every, strict=False):
-        _draw_sizes(axes, panel.ours, panel.paper)
-        axes.set_title(panel.title, fontsize="medium")
+    for (title, (ours, paper)), axes in zip(panels.items(), every, strict=False):
+        _draw_sizes(axes, ours, paper)
+        axes.set_title(title, fontsize="medium")
         axes.margins(y=0.1)
     for axes in every[len(panels) :]:
         axes.remove()

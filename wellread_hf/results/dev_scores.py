@@ -75,9 +75,9 @@ class Row(Result):
 
     @property
     def identity(self) -> object:
-        """What two rows of the same runs share; their digests agree where both are known."""
+        """What two rows of the same runs share."""
         values = tuple(round(value, _SAME) for value in self.values)
-        return replace(self, values=values, trainings=(), trials=None, source="")
+        return replace(self, values=values, trials=None, source="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def read_dev_scores(runs: Sequence[Path], tasks: Sequence[str]) -> DevScores:
     for folder in sorted(_folders(runs), key=lambda folder: folder.name.startswith(BOARD)):
         with library_errors_as(
             StoreError,
-            f"{folder}: expected scores as this version writes them, got something else",
+            f"{folder}: expected scores as this version writes them",
             "move it away and run the recipe again",
         ):
             read = _of_board if folder.name.startswith(BOARD) else _of_sweep
@@ -128,7 +128,8 @@ def read_dev_scores(runs: Sequence[Path], tasks: Sequence[str]) -> DevScores:
             f"expected dev scores of {', '.join(tasks)} in {', '.join(map(str, runs))}, found none"
             f"{''.join(f' ({note})' for note in found.notes)}; recipes/glue.py and `wellread sweep` make them"
         )
-    firsts = _firsts(found.rows)
+    known: dict[object, Row] = {}
+    firsts = {row: known.setdefault(row.identity, row) for row in found.rows}
     found.means = sorted(
         _means(firsts), key=lambda mean: (*_by_size_and_method(mean), mean.name, mean.source)
     )
@@ -168,12 +169,7 @@ def _folders(runs: Sequence[Path]) -> list[Path]:
 
 def _of_board(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]:
     StageRecord.read(folder)
-    try:
-        results: Mapping[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{folder / RESULTS} cannot be read ({error}); delete {RECORD} there and run the recipe again"
-        ) from error
+    results: Mapping[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     if results["split"] != "dev":
         raise StoreError(f"{folder}: expected scores on dev, got scores on {results['split']!r}")
     notes += _moved(folder, [task for task in results["from_mnli"] if task in tasks])
@@ -293,27 +289,13 @@ def _counted(trials: Iterable[Trial]) -> str:
     return "trials {} done, {} failed, {} stopped".format(*_states(trials))
 
 
-def _firsts(rows: Iterable[Row]) -> dict[Row, Row]:
-    """Finds for each row the first one of the same runs, which may be itself."""
-    firsts: dict[object, list[Row]] = {}
-    found = {}
-    # Those of known digests come first: one of unknown ones is the same as any that looks like it.
-    for row in sorted(rows, key=lambda row: not row.trainings):
-        alike = firsts.setdefault(row.identity, [])
-        same = (other for other in alike if not row.trainings or other.trainings == row.trainings)
-        found[row] = next(same, row)
-        if found[row] is row:
-            alike.append(row)
-    return found
-
-
 def _means(firsts: Mapping[Row, Row]) -> Iterable[Mean]:
     """Averages a folder's rows by student and method; not where another folder has these and more.
 
     A sweep that is over has the scores of its scoreboards, but for MNLI's mismatched set.
 
     Args:
-        firsts: As `_firsts` gives them.
+        firsts: For each row the first one of the same runs, which may be itself.
     """
     groups: dict[tuple[Student, str, str], list[Row]] = {}
     for row in firsts:

@@ -141,9 +141,9 @@ def draw_scores(rows: Sequence[Row]) -> bytes:
     The paper's are those of the release (PF), and PF and PD of Table 3.
     """
     # Only a picture needs matplotlib, which takes a second to load.
-    from wellread_hf.results.charts import Mark, Panel, draw_panels, metric_in_words
+    from wellread_hf.results.charts import Mark, draw_panels, metric_in_words
 
-    panels = []
+    panels = {}
     for name, of in GLUE_SETS.items():
         firsts = [row for row in rows if (row.set, row.metric) == (name, of.metrics[0])]
         ours: dict[str, list[Mark]] = {}
@@ -160,6 +160,5 @@ def draw_scores(rows: Sequence[Row]) -> bytes:
             if scores
         }
         if ours:
-            title = f"{of.title}: {metric_in_words(of.metrics[0])} (%)"
-            panels.append(Panel(title=title, ours=ours, paper=paper))
+            panels[f"{of.title}: {metric_in_words(of.metrics[0])} (%)"] = (ours, paper)
     return draw_panels(panels)

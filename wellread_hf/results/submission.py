@@ -51,7 +51,7 @@ class Scored:
 
 
 def submit(runs: Sequence[Path], out: Path, baseline_for_missing: bool = False) -> dict[str, str]:
-    """Packs stored test predictions for GLUE's server, and writes `OUT.json`, what each file came from.
+    """Packs stored test predictions for GLUE's server, and writes `OUT.json`: the source of each file.
 
     Args:
         runs: Folders of finished `predict` stages, or of `glue` stages, of which each task's seed with
@@ -82,11 +82,13 @@ def submit(runs: Sequence[Path], out: Path, baseline_for_missing: bool = False) 
     files: dict[str, str] = {}
     origins: dict[str, str] = {}
     for name, rows in GLUE_SETS.items():
-        folder = chosen.get(rows.task)
-        predictions = _baseline(name) if folder is None else _stored(folder, name)
-        check_test_rows(predictions, str(folder or BASELINE))
-        files[f"{rows.title}.tsv"] = predictions.text
-        origins[f"{rows.title}.tsv"] = BASELINE if folder is None else str(folder)
+        folder, file = chosen.get(rows.task), f"{rows.title}.tsv"
+        if folder is None:
+            predictions = Predictions(name, dict.fromkeys(range(rows.test_rows), rows.commonest))
+        else:
+            predictions = _stored(folder, name)
+            check_test_rows(predictions, str(folder))
+        files[file], origins[file] = predictions.text, str(folder or BASELINE)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, _packed(files))
@@ -101,8 +103,8 @@ def compare(submission: Path, labels: Sequence[Path]) -> Scored:
 
     Args:
         submission: A zip as `submit` writes it.
-        labels: Files named as in the zip, e.g. `SST-2.tsv`, with the header `index<TAB>label`, spelt as
-            in the zip; of all rows or of some.
+        labels: Files named as in the zip, e.g. `SST-2.tsv`, with the header `index<TAB>label` and
+            classes named as in the zip; of all rows or of some.
 
     Raises:
         DataError: A file is of another form, or has rows that the submission does not predict.
@@ -121,15 +123,15 @@ def compare(submission: Path, labels: Sequence[Path]) -> Scored:
             )
         name = titles[path.stem]
         true = parse(_read(path), name, str(path), LABEL).values
-        said = parse(_member(submission, path.name), name, f"{submission}: {path.name}").values
-        unsaid = [index for index in true if index not in said]
-        if unsaid or not true:
-            found = f"{len(unsaid)} others (the first is row {unsaid[0]})" if unsaid else "none"
+        predicted = parse(_member(submission, path.name), name, f"{submission}: {path.name}").values
+        missing = [index for index in true if index not in predicted]
+        if missing or not true:
+            found = f"{len(missing)} others (the first is row {missing[0]})" if missing else "none"
             raise DataError(f"{path}: expected labels of rows that {submission} predicts, got {found}")
         rows = sorted(true)
         scores[name] = scores_of(
             GLUE_SETS[name].metrics,
-            np.array([said[row] for row in rows]),
+            np.array([predicted[row] for row in rows]),
             np.array([true[row] for row in rows]),
         )
         counts[name] = len(rows)
@@ -182,11 +184,6 @@ def _stored(folder: Path, name: str) -> Predictions:
             "recipes/glue.py again"
         )
     return parse(_read(path), name, str(path))
-
-
-def _baseline(name: str) -> Predictions:
-    rows = GLUE_SETS[name]
-    return Predictions(name, dict.fromkeys(range(rows.test_rows), rows.commonest))
 
 
 def _packed(files: Mapping[str, str]) -> bytes:
