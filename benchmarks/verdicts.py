@@ -23,7 +23,7 @@ from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.results import tested
 from wellread_hf.experiments.study.settings import ON_TOY
 from wellread_hf.experiments.study.statistics import LEVEL, Array, scored
-from wellread_hf.experiments.study.writing import table
+from wellread_hf.results.tables import Table
 from wellread_hf.settings import Task
 from wellread_hf.store.graph import Stage
 from wellread_hf.students import Student
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
             shares = [f"{share:.1%}" for share in np.mean(found, axis=0)]
             rows.append([f"{seeds} x {students}", f"{noise:g}", *shares])
             print(*rows[-1], flush=True)
-    print(table(["seeds x students", "seed noise", *_COLUMNS], rows))
+    print(Table(["seeds x students", "seed noise", *_COLUMNS], rows).markdown, end="")
 
 
 class _Simulated:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from recipe_runs import Ran, run_here
-from wellread_hf.results.scores.gather import gather
 
 from wellread_hf.data.predictions import parse
 from wellread_hf.metrics.scores import scores_of
+from wellread_hf.results.dev_scores import read_dev_scores
 from wellread_hf.store.records import StageRecord
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS, parse_glue_tasks
 
@@ -71,7 +71,7 @@ def test_every_task_is_scored_and_predicted(
     assert "mrpc, stsb, rte started from the model of MNLI of the same seed" in table
 
     # `wellread scores` says what the scoreboard says, and finds the settings in the records behind it.
-    gathered = gather([tmp_path], tuple(GLUE_TASKS))
+    gathered = read_dev_scores([tmp_path], tuple(GLUE_TASKS))
     shown = {(row.set, row.metric): list(row.values) for row in gathered.rows}
     assert shown == {
         (name, metric): values

@@ -143,7 +143,7 @@ def test_a_damaged_file_is_reported_in_one_sentence(
 
 
 def test_a_folder_without_a_plan_is_reported(sweep: Path) -> None:
-    with pytest.raises(StoreError, match=r"found no .*trials.json; `wellread sweep` writes it"):
+    with pytest.raises(StoreError, match=r"found no .*trials.json; wellread sweep writes it"):
         read_trials(sweep)
 
 

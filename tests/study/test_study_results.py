@@ -15,15 +15,14 @@ import pytest
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.experiments.study.arms import Arm, Finding, Study
 from wellread_hf.experiments.study.catalogue import STUDIES
-from wellread_hf.experiments.study.collecting import BEGIN, END, collect, overview
-from wellread_hf.experiments.study.drawing import draw
+from wellread_hf.experiments.study.overview import BEGIN, END, collect, overview
+from wellread_hf.experiments.study.page import draw, page, verdict_table
 from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.predicting import Predictions
 from wellread_hf.experiments.study.results import code_versions, results
 from wellread_hf.experiments.study.running import studies_stages, study_stage
 from wellread_hf.experiments.study.settings import ON_TOY, StudySettings
 from wellread_hf.experiments.study.time_left import estimate
-from wellread_hf.experiments.study.writing import page, verdict_table
 from wellread_hf.settings import Task
 from wellread_hf.store.graph import Stage, carry_out
 from wellread_hf.store.records import StageRecord
@@ -209,17 +208,17 @@ def test_what_students_had_read_before_is_told(tmp_path: Path) -> None:
     assert _results(planned)["pre-training"] == "one a seed"
     given = replace(ON_TOY, weights="here", deep="deep")
     told = _results(planned, given)["pre-training"]
-    assert told == "one for all seeds, in students given by --weights; what these have read is not counted"
+    assert told == "one for all seeds, in students given by `weights`; what these have read is not counted"
     planned = _planned(tmp_path / "concurrent", STUDIES["concurrent"], lambda arm, student, seed: seed)
     told = _results(planned, given)["pre-training"]
     # DistilBERT's student reads, too.
-    assert "in students given by --deep, --weights; what these" in told
+    assert "in students given by `deep`, `weights`; what these" in told
     assert told.endswith("; what is read on top of it, or without it, is one a seed")
     planned = _planned(
         tmp_path / "initialisation", STUDIES["initialisation"], lambda arm, student, seed: seed
     )
     told = _results(planned, replace(given, mlm_plus="plus"))["pre-training"]
-    assert "in students given by --weights, --deep, --mlm-plus; what these" in told
+    assert "in students given by `weights`, `deep`, `mlm_plus`; what these" in told
     assert not told.endswith("is one a seed")
 
 
@@ -327,15 +326,15 @@ def test_labelling_that_is_left_is_told(tmp_path: Path) -> None:
 def test_a_deleted_study_is_written_again(tmp_path: Path) -> None:
     settings = replace(ON_TOY, running=replace(ON_TOY.running, runs=tmp_path))
     planned = [_planned(tmp_path, STUDIES["methods"], _noisy)]
-    (together,) = studies_stages(planned, settings, [])
+    (together,) = studies_stages(planned, settings)
     _predicted(planned[0], [study_stage(planned[0], settings)])
     carry_out([together])
     (study,) = (tmp_path / name for name in together.record.outcome["studies"])
     before = (study / "table.md").read_bytes()
-    assert studies_stages(planned, settings, [])[:-1] == []
+    assert studies_stages(planned, settings)[:-1] == []
     shutil.rmtree(study)
     _predicted(planned[0], [study_stage(planned[0], settings)])
-    carry_out(studies_stages(planned, settings, []))
+    carry_out(studies_stages(planned, settings))
     assert (study / "table.md").read_bytes() == before
 
 
@@ -348,7 +347,7 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
     _predicted(planned, [study])
     carry_out([study])
     place = _page(tmp_path)
-    with pytest.raises(StoreError, match=r"expected a finished study, .* got a stage 'distill'"):
+    with pytest.raises(StoreError, match=r"expected the folder of a finished study, .* got a stage 'distill'"):
         collect([other], place)
     with pytest.raises(SettingsError, match="got methods-toy twice"):
         collect([study.folder, study.folder], place)
@@ -374,7 +373,7 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
     del lacking["study"]
     for damaged in ("{bad", "{}", "[]", json.dumps(lacking)):
         (study.folder / "results.json").write_text(damaged)
-        with pytest.raises(StoreError, match=r"results.json as this version writes it, got a damaged"):
+        with pytest.raises(StoreError, match=r"expected a results.json as this version writes it: "):
             collect([study.folder], place)
     (study.folder / "results.json").write_text(kept)
     (study.folder / "chart.png").unlink()

@@ -82,7 +82,7 @@ def verdicts(studies: tyro.conf.Positional[tuple[Path, ...]], page: Path) -> Non
         studies: Folders of finished studies: runs/studies-..., runs/study-...
         page: Markdown file with the lines <!-- studies: begin --> and <!-- studies: end -->.
     """
-    from wellread_hf.experiments.study.collecting import collect
+    from wellread_hf.experiments.study.overview import collect
 
     collect(studies, page)
     print(page)

@@ -30,7 +30,7 @@ _OTHERS = (
     ("#332288", "o"), ("#882255", "s"), ("#44aa99", "D"),
     ("#999933", "v"), ("#aa4499", "^"), ("#88ccee", "P"),
 )  # fmt: skip
-# Lines of one method are told apart by stroke and by filled or hollow marks.
+# Lines of one method differ in stroke and in filled or hollow marks.
 _STROKES = ("-", "--", "-.", ":")
 _METRICS = {
     "f1": "F1",

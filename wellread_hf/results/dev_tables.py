@@ -59,7 +59,7 @@ def show_scores(
 
 
 def rows_table(found: DevScores) -> Table:
-    """Tables the rows, and what there is to say of them."""
+    """Tables the rows, with notes on them."""
     head = ["student", "parameters", "method", "task", "metric", "dev (%)", "seeds", "rate", "batch"]
     rows = [
         [

@@ -200,8 +200,8 @@ def _packed(files: Mapping[str, str]) -> bytes:
 def _member(submission: Path, name: str) -> str:
     _check_file(submission)
     subject = f"{submission}: expected a zip of predictions with {name}"
-    with library_errors_as(StoreError, subject, "`wellread submission` writes one"):
-        # Whatever the zip says of its sizes, no more than this is unpacked.
+    with library_errors_as(StoreError, subject, "wellread submission writes one"):
+        # A zip may claim any sizes; no more than this is unpacked.
         with zipfile.ZipFile(submission) as archive, archive.open(name) as member:
             content = member.read(_LARGEST + 1)
         if len(content) > _LARGEST:

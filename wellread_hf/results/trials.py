@@ -108,7 +108,7 @@ def read_trials(sweep: Path) -> list[Trial]:
     """
     plan = sweep / PLAN
     if not plan.is_file():
-        raise StoreError(f"expected the trials of a sweep, found no {plan}; `wellread sweep` writes it")
+        raise StoreError(f"expected the trials of a sweep, found no {plan}; wellread sweep writes it")
     remedy = "run the sweep again: it writes the plan anew, and finished trials are not repeated"
     with library_errors_as(StoreError, f"{plan}: expected the trials of a sweep", remedy):
         planned = [Trial(**each) for each in json.loads(plan.read_text())]

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 
+from wellread_hf.experiments.study.page import verdict_table
 from wellread_hf.experiments.study.planning import Plan
 from wellread_hf.experiments.study.running import RESULTS, TABLE, studies_stages
 from wellread_hf.experiments.study.settings import ON_TOY, StudySettings, real_text, smoke_study
 from wellread_hf.experiments.study.time_left import show_plan
-from wellread_hf.experiments.study.writing import verdict_table
 from wellread_hf.experiments.sweep.engine import check_engine
 from wellread_hf.store.graph import Stage
 

@@ -8,13 +8,12 @@ from typing import Any
 
 from wellread_hf.errors import SettingsError, TrialsFailedError
 from wellread_hf.experiments.study.arms import Arm
-from wellread_hf.experiments.study.drawing import draw
+from wellread_hf.experiments.study.page import draw, in_words, page, verdict_table
 from wellread_hf.experiments.study.planning import PlannedStudy
 from wellread_hf.experiments.study.predicting import Predictions, predict
 from wellread_hf.experiments.study.results import results
 from wellread_hf.experiments.study.settings import StudySettings
 from wellread_hf.experiments.study.spelling import spelt_as_typed
-from wellread_hf.experiments.study.writing import in_words, page, verdict_table
 from wellread_hf.experiments.sweep.engine import engine, in_this_process
 from wellread_hf.experiments.sweep.grid import levels
 from wellread_hf.experiments.sweep.jobs import Job, Result, Runs

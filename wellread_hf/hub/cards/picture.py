@@ -14,7 +14,7 @@ _RELEASE = "PF, the release (Google) on test"
 
 
 def draw(facts: Facts) -> bytes:
-    """Draws the scores that a card tells, against the release's on the same tasks.
+    """Draws the scores of a card, against the release's on the same tasks.
 
     Ours are means over the tasks that were scored, of each task's first metric on dev; the release's are
     means over the very same tasks and metrics on test. Where nothing of ours was scored, the release's

@@ -1,15 +1,25 @@
-"""A study's page: verdicts, a paragraph of what it shows, every arm's scores, and what they rest on."""
+"""A study's page: verdicts, a paragraph of what it shows, a picture, and every arm's scores with notes."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from wellread_hf.experiments.study.arms import Study
 from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.results.charts import Mark, draw_lines, score_axis, task_in_words
 from wellread_hf.results.tables import Table
 
 _CLAIMS = {"better": "above 0", "no worse": "not a point below 0", "alike": "within a point of 0"}
-# Parts of the budget, and what a run is said to have used of them.
+# Parts of the budget, and the names of what a run used of them.
 _SPENT_AS = {"mlm_steps": "MLM steps", "labels_seen": "labels seen", "soft_labels_seen": "soft labels seen"}
+
+_AXES = {
+    "student": "student",
+    "arm": "",
+    "transfer rows": "rows of the transfer set (logarithmic)",
+    "rank correlation": "rank correlation of word frequencies, transfer set and task",
+}
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -45,19 +55,15 @@ def verdict_table(studies: Sequence[Mapping[str, Any]]) -> Table:
 
 def paragraph(found: Mapping[str, Any]) -> str:
     """Says in sentences what a study shows."""
-    said = [
-        f"Over {len(found['seeds'])} seeds, {found['metric']} on {found['split']} rows in points:",
-        *(_sentence(each) for each in found["findings"]),
-    ]
-    return " ".join(said)
+    head = f"Over {len(found['seeds'])} seeds, {found['metric']} on {found['split']} rows in points:"
+    return " ".join([head, *map(_sentence, found["findings"])])
 
 
 def _sentence(each: Mapping[str, Any]) -> str:
-    sides = " and ".join(each["more"]), " and ".join(each["less"])
     return (
-        f"“{each['finding']}” is {each['verdict']}: {sides[0]} minus {sides[1]} is "
-        f"{_points(each['mean'])} ({_points(each['low'])} to {_points(each['high'])}), "
-        f"claimed to be {_CLAIMS[each['claim']]}."
+        f"“{each['finding']}” is {each['verdict']}: {' and '.join(each['more'])} minus "
+        f"{' and '.join(each['less'])} is {_points(each['mean'])} ({_points(each['low'])} to "
+        f"{_points(each['high'])}), claimed to be {_CLAIMS[each['claim']]}."
     )
 
 
@@ -66,7 +72,7 @@ def in_words(verdict: str, note: str) -> str:
     return f"{verdict}: {note}" if note else verdict
 
 
-def grouped(found: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+def _grouped(found: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     """Returns the runs of each arm and student, in order."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for score in found["scores"]:
@@ -78,7 +84,7 @@ def _score_table(found: Mapping[str, Any]) -> Table:
     used = list(dict.fromkeys(part for score in found["scores"] for part in score["budget"]))
     head = ["arm", "student", f"{found['metric']}, {found['split']} (%)", "each seed", *used, "training s"]
     rows = []
-    for (arm, student), runs in grouped(found).items():
+    for (arm, student), runs in _grouped(found).items():
         scores = [run["score"] for run in runs]
         spent = [mean(run["budget"].get(part, 0) for run in runs) for part in used]
         rows.append(
@@ -133,3 +139,36 @@ def _points(value: float) -> str:
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def draw(found: Mapping[str, Any], study: Study, path: Path) -> None:
+    """Draws every arm's mean score with its spread over seeds, along what the study varies.
+
+    Args:
+        found: What stands in `results.json`.
+        study: Its arms.
+        path: The PNG.
+    """
+    students = dict.fromkeys(score["student"] for score in found["scores"])
+    # Methods have no order, so they are lines over students.
+    axis = "student" if study.axis == "arm" and not any(arm.at for arm in study.arms) else study.axis
+    series: dict[str, list[Mark]] = {}
+    for (name, student), runs in _grouped(found).items():
+        arm, size = study.arm(name), student.removeprefix("bert-")
+        place: float | str = {
+            "student": size,
+            "arm": arm.at,
+            "transfer rows": arm.share * (found["budget"]["transfer_rows"] or 0),
+            "rank correlation": found["rank_correlations"].get(arm.domain, 0.0),
+        }[axis]
+        alone = axis == "student" or not study.every_student or len(students) == 1
+        label = arm.series if alone else f"{arm.series}, {size}"
+        series.setdefault(label, []).append(Mark.of(place, [run["score"] for run in runs]))
+    draw_lines(
+        series,
+        found["teacher"],
+        f"{found['title']}: {task_in_words(found['task'])}",
+        (_AXES[axis], score_axis(found["metric"], found["split"])),
+        path,
+        logarithmic=axis == "transfer rows",
+    )

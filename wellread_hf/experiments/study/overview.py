@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
+from wellread_hf.experiments.study.page import page as page_of
 from wellread_hf.experiments.study.running import CHART, PREDICTIONS, RESULTS, TABLE
-from wellread_hf.experiments.study.writing import page as written
 from wellread_hf.results.tables import Table
 from wellread_hf.store.records import RECORD, StageRecord, write_atomically
 
 # What stands between these two lines is replaced; the rest of the page is its author's.
 BEGIN, END = "<!-- studies: begin -->", "<!-- studies: end -->"
-_PICTURES_A_ROW = 4
+_FILES = (TABLE, CHART, RESULTS, PREDICTIONS)
+# Percent of a page's width that a picture takes: four in a row, and room between them.
+_WIDTH = 23
+_AGAIN = "delete the folder and run recipes/study.py again, nothing is trained twice"
 
 
 def collect(folders: Sequence[Path], page: Path) -> None:
@@ -38,17 +41,18 @@ def collect(folders: Sequence[Path], page: Path) -> None:
     page = page.resolve()
     try:
         before, after = _around(page)
-        found, files = _read(studies)
-        for name, contents in files.items():
+        found = _read(studies)
+        for name, (folder, _) in found.items():
             there = page.parent / "studies" / name
             there.mkdir(parents=True, exist_ok=True)
-            for file, content in contents.items():
-                write_atomically(there / file, content)
-        write_atomically(page, f"{before}{BEGIN}\n\n{overview(found)}\n\n{END}\n{after}")
+            for file in _FILES:
+                write_atomically(there / file, (folder / file).read_bytes())
+        shown = overview({name: numbers for name, (_, numbers) in found.items()})
+        write_atomically(page, f"{before}{BEGIN}\n\n{shown}\n\n{END}\n{after}")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"`page` {page}: expected a Markdown file that can be read and written, with room for a folder "
-            f"the folder studies beside it, but {error}; name another, or mend that"
+            f"studies beside it, got: {error}; name another page"
         ) from error
 
 
@@ -63,90 +67,66 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
     for name, title in {study["study"]: study["title"] for study in found.values()}.items():
         cells = [_verdicts(f"{name}-{task}", found.get(f"{name}-{task}")) for task in tasks]
         rows.append([title, *cells])
-    width = 95 // _PICTURES_A_ROW
-    shown = [
+    pictures = [
         f'<a href="studies/{name}/{TABLE}">'
-        f'<img src="studies/{name}/{CHART}" width="{width}%" alt="{study["title"]}: {study["task"]}"></a>'
+        f'<img src="studies/{name}/{CHART}" width="{_WIDTH}%" alt="{study["title"]}: {study["task"]}"></a>'
         for name, study in found.items()
     ]
-    return Table(["study", *tasks], rows).markdown + "\n" + "\n".join(shown)
+    return Table(["study", *tasks], rows).markdown + "\n" + "\n".join(pictures)
 
 
 def _verdicts(name: str, study: Mapping[str, Any] | None) -> str:
     if study is None:
         return "not run"
-    counts = [
-        f"{_confirmed(asked)} of {len(asked)} {what}confirmed"
-        for what, asked in (
-            ("", [each for each in study["findings"] if not each["ours"]]),
-            ("of our own questions ", [each for each in study["findings"] if each["ours"]]),
-        )
-        if asked
-    ]
-    said = [f"**[{', '.join(counts)}](studies/{name}/{TABLE})** ({len(study['seeds'])} seeds)"]
-    others: dict[str, list[str]] = {}
+    counts, others = [], dict[str, list[str]]()
+    for what, ours in (("", False), ("of our own questions ", True)):
+        verdicts = [each["verdict"] for each in study["findings"] if each["ours"] == ours]
+        if verdicts:
+            counts.append(f"{verdicts.count('confirmed')} of {len(verdicts)} {what}confirmed")
     for each in study["findings"]:
         if each["verdict"] != "confirmed":
             why = f" ({each['note']})" if each["note"] else ""
             others.setdefault(each["verdict"] + why, []).append(f"“{each['finding']}”")
-    said += [f"{other}: {', '.join(these)}" for other, these in others.items()]
-    return "; ".join(said)
-
-
-def _confirmed(findings: Sequence[Mapping[str, Any]]) -> int:
-    return sum(each["verdict"] == "confirmed" for each in findings)
+    parts = [f"**[{', '.join(counts)}](studies/{name}/{TABLE})** ({len(study['seeds'])} seeds)"]
+    return "; ".join(parts + [f"{verdict}: {', '.join(these)}" for verdict, these in others.items()])
 
 
 def _studies(folder: Path) -> list[Path]:
+    expected = f"{folder}: expected the folder of a finished study, study-... or studies-..., "
     if not folder.is_dir():
-        raise StoreError(
-            f"{folder}: expected the folder of a finished study, study-... or studies-..., found no folder; "
-            "check the name"
-        )
+        raise StoreError(f"{expected}found no folder; check the name")
     record = StageRecord.read(folder)
     if record.kind == "studies":
         return [folder.parent / name for name in record.outcome["studies"]]
     if record.kind != "study":
         raise StoreError(
-            f"{folder}: expected a finished study, study-... or studies-..., got a stage {record.kind!r} "
-            f"by its {RECORD}; run recipes/study.py and name what it wrote"
+            f"{expected}got a stage {record.kind!r} by its {RECORD}; run recipes/study.py and name what it "
+            "wrote"
         )
     return [folder]
 
 
-def _read(
-    studies: Sequence[Path],
-) -> tuple[dict[str, Mapping[str, Any]], dict[str, Mapping[str, bytes]]]:
-    """Returns each study's numbers and its files, by name and task."""
-    found: dict[str, Mapping[str, Any]] = {}
-    files: dict[str, Mapping[str, bytes]] = {}
+def _read(studies: Sequence[Path]) -> dict[str, tuple[Path, Mapping[str, Any]]]:
+    """Returns each study's folder and numbers, by name and task."""
+    found: dict[str, tuple[Path, Mapping[str, Any]]] = {}
     for folder in studies:
-        for file in (TABLE, CHART, RESULTS, PREDICTIONS):
+        for file in _FILES:
             if not (folder / file).is_file():
                 raise StoreError(
-                    f"{folder}: expected {file} in the folder of a finished study, found none; delete the "
-                    "folder and run recipes/study.py again, nothing is trained twice"
+                    f"{folder}: expected {file} in the folder of a finished study, found none; {_AGAIN}"
                 )
-        study = _numbers(folder)
+        with library_errors_as(
+            StoreError, f"{folder}: expected a {RESULTS} as this version writes it", _AGAIN
+        ):
+            study: Mapping[str, Any] = json.loads((folder / RESULTS).read_text())
+            # What this version cannot write down, it cannot show.
+            page_of(study)
+            overview({study["study"]: study})
         name = f"{study['study']}-{study['task']}"
         if name in found:
             raise SettingsError(f"{folder}: expected each study once a task, got {name} twice; leave one out")
-        found[name] = study
-        files[name] = {file: (folder / file).read_bytes() for file in (TABLE, CHART, RESULTS, PREDICTIONS)}
-    return found, files
-
-
-def _numbers(folder: Path) -> Mapping[str, Any]:
-    with library_errors_as(
-        StoreError,
-        f"{folder}: expected a {RESULTS} as this version writes it, got a damaged or another one",
-        "delete the folder and run recipes/study.py again, nothing is trained twice",
-    ):
-        study: Mapping[str, Any] = json.loads((folder / RESULTS).read_text())
-        # What this version cannot write down, it cannot show.
-        written(study)
-        overview({study["study"]: study})
-    return study
+        found[name] = (folder, study)
+    return found
 
 
 def _around(page: Path) -> tuple[str, str]:
@@ -158,6 +138,6 @@ def _around(page: Path) -> tuple[str, str]:
     if not (len(begins) == len(ends) == 1 and begins[0] < ends[0]):
         raise SettingsError(
             f"`page` {page}: expected a Markdown file with the lines {BEGIN} and {END}, once each in this "
-            "order, between which the studies go, got none of that kind; write them where the studies belong"
+            "order, got none of that kind; write them where the studies belong"
         )
     return "".join(lines[: begins[0]]), "".join(lines[ends[0] + 1 :])
