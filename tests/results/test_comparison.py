@@ -19,7 +19,7 @@ def _run(
         name=name,
         root=root,
         identity={"name": name, **identity},
-        after=after,
+        inputs=after,
         work=lambda stage: outcome,
     )
 

@@ -347,7 +347,7 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
     _predicted(planned, [study])
     carry_out([study])
     place = _page(tmp_path)
-    with pytest.raises(StoreError, match=r"expected the folder of a finished study, .* got a stage 'distill'"):
+    with pytest.raises(StoreError, match=r"folder of a finished study, .* got a stage 'distill'"):
         collect([other], place)
     with pytest.raises(SettingsError, match="got methods-toy twice"):
         collect([study.folder, study.folder], place)

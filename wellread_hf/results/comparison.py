@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
@@ -20,24 +19,8 @@ from wellread_hf.store.records import write_atomically
 RESULTS, TABLE, CHART = "results.json", "table.md", "chart.png"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodResult:
-    """One method over several seeds.
-
-    Attributes:
-        method: The paper's name, e.g. `PD`.
-        scores: The metric of each seed, in percent.
-        seconds: Training seconds of each seed's last step (pre-training, teacher and labelling apart).
-        start: Held-out masked-LM loss in nats of the encoders it started from (mean), `random weights`, or
-            `not known` for encoders from elsewhere.
-        folders: Where each seed's model lies.
-    """
-
-    method: str
-    scores: tuple[float, ...]
-    seconds: tuple[float, ...]
-    start: str
-    folders: tuple[str, ...]
+# What `results.json` has of each method; see `report`.
+MethodResult = dict[str, Any]
 
 
 def report(
@@ -48,6 +31,11 @@ def report(
     Scores are of the labelled test set where there is one, else of the validation set; the table says
     which, and names the differences that lie within the spread over seeds. A toy world's table also says how
     well word classes can be read off the word embeddings.
+
+    Writes `table.md`, `chart.png` and `results.json`, of each method: `method`, the paper's name; `scores`,
+    in percent, one a seed; `seconds` of training of each seed's last step; `start`, the held-out masked-LM
+    loss in nats of the encoders it started from (mean), `random weights`, or `not known` for encoders from
+    elsewhere; `folders`, where each seed's model lies.
 
     Args:
         task: The task's name.
@@ -61,21 +49,19 @@ def report(
     def work(stage: Stage) -> Mapping[str, Any]:
         outcome = runs[0].record.outcome
         split = "test" if "test" in outcome else "validation"
-        metric = outcome["metric"]
+        metric, counts = outcome["metric"], counts_of(outcome, split)
         results = [_result(method, stages, metric, split) for method, stages in methods.items()]
-        top = None if teacher is None else _result("Teacher", [teacher], metric, split)
-        counts = counts_of(outcome, split)
-        notes = [*_share(counts, split), *_undecided(results), *_notes(runs)]
+        top = [_result("Teacher", [teacher], metric, split)] if teacher else []
         draw_methods(
-            {result.method: result.scores for result in results},
-            None if top is None else top.scores[0],
+            {result["method"]: result["scores"] for result in results},
+            top[0]["scores"][0] if top else None,
             f"Methods on {task_in_words(task)}, student {student}",
             score_axis(metric, split),
             stage.folder / CHART,
         )
-        numbers = [asdict(result) for result in [*results, *([top] if top else [])]]
-        write_atomically(stage.folder / RESULTS, json.dumps(numbers, indent=1))
-        found = {"metric": metric, "split": split, "results": numbers, "notes": notes}
+        write_atomically(stage.folder / RESULTS, json.dumps(results + top, indent=1))
+        notes = [*_share(counts, split), *_undecided(results), *_notes(runs)]
+        found = {"metric": metric, "split": split, "results": results + top, "notes": notes}
         write_atomically(stage.folder / TABLE, _table(found).markdown)
         return found | _doubts(results, metric, counts, split)
 
@@ -107,35 +93,30 @@ def show_report(settings: Any, stages: Sequence[Stage]) -> None:
 
 def _share(counts: Mapping[str, int], split: str) -> list[str]:
     found = commonest(counts)
-    return (
-        []
-        if found is None
-        else [f"the commonest class on {split}, {found[0][:40]!r}: {100 * found[1]:.1f} %"]
-    )
+    return [f"the commonest class on {split}, {found[0][:40]!r}: {100 * found[1]:.1f} %"] if found else []
 
 
 def _doubts(
     results: Sequence[MethodResult], metric: str, counts: Mapping[str, int], split: str
 ) -> dict[str, list[str]]:
     """Warns in one sentence of the methods that are no better than one answer throughout."""
-    means = {result.method: mean(result.scores) / 100 for result in results}
+    means = {result["method"]: mean(result["scores"]) / 100 for result in results}
     poor = {name: score for name, score in means.items() if doubt({metric: score}, counts, "")}
     if not poor:
         return {}
-    who = (
-        f"of {', '.join(poor)} at best, on {split}," if len(poor) > 1 else f"of {next(iter(poor))} on {split}"
-    )
+    best = " at best," if len(poor) > 1 else ""
+    who = f"of {', '.join(poor)}{best} on {split}" + ("," if best else "")
     return {"warnings": [str(doubt({metric: max(poor.values())}, counts, who))]}
 
 
 def _undecided(results: Sequence[MethodResult]) -> list[str]:
     """Names the pairs of methods whose means lie no further apart than their two spreads reach."""
-    several = [result for result in results if len(result.scores) > 1]
+    several = [(result["method"], result["scores"]) for result in results if len(result["scores"]) > 1]
     return [
-        f"within the spread over seeds, so not decided: {one.method} {mean_and_spread(one.scores)} and "
-        f"{two.method} {mean_and_spread(two.scores)}"
-        for one, two in combinations(several, 2)
-        if abs(mean(one.scores) - mean(two.scores)) <= stdev(one.scores) + stdev(two.scores)
+        f"within the spread over seeds, so not decided: {one} {mean_and_spread(ones)} and {two} "
+        f"{mean_and_spread(twos)}"
+        for (one, ones), (two, twos) in combinations(several, 2)
+        if abs(mean(ones) - mean(twos)) <= stdev(ones) + stdev(twos)
     ]
 
 
@@ -186,13 +167,13 @@ def _result(method: str, stages: Sequence[Stage], metric: str, split: str) -> Me
     start = "not known" if None in losses else f"{mean(losses):.2f}"
     if all(stage.record.settings["start"]["weights"] is None for stage in stages):
         start = "random weights"
-    return MethodResult(
-        method=method,
-        scores=tuple(100 * outcome[split][metric] for outcome in outcomes),
-        seconds=tuple(outcome["seconds_training"] for outcome in outcomes),
-        start=start,
-        folders=tuple(str(stage.folder) for stage in stages),
-    )
+    return {
+        "method": method,
+        "scores": [100 * outcome[split][metric] for outcome in outcomes],
+        "seconds": [outcome["seconds_training"] for outcome in outcomes],
+        "start": start,
+        "folders": [str(stage.folder) for stage in stages],
+    }
 
 
 def _table(found: Mapping[str, Any]) -> Table:
