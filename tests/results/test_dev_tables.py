@@ -120,18 +120,3 @@ def test_it_loads_no_torch(runs: Path) -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-@pytest.mark.parametrize(("method", "title"), [("basic", "Basic"), ("distillation", "Distillation")])
-def test_a_sweep_from_random_weights_is_shown_beside_the_others(
-    method: str, title: str, tmp_path: Path
-) -> None:
-    trials = [trials_of("sst2", {(3e-4, 8): [0.7, 0.8]}, "bert-2-128", by) for by in ("pf", method)]
-    sweep(tmp_path, *(trial for of in trials for trial in of))
-    files = [tmp_path / f"scores.{end}" for end in ("csv", "md", "png")]
-    ran = run_command(
-        [*WELLREAD, "scores", tmp_path, "--csv", files[0], "--markdown", files[1], "--png", files[2]]
-    )
-    assert ran.status == 0, ran.err
-    assert f"| 4,433,468 | {title} | SST-2 |" in files[1].read_text()
-    assert set(pd.read_csv(files[0]).method) == {method, "pf"}

@@ -46,10 +46,11 @@ class Table:
     def show(self, title: str) -> "Console":
         """Prints the table and its notes; returns the console for what follows."""
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        shown = RichTable(title=title)
+        shown = RichTable(title=escape(title))
         for name in self.head:
             shown.add_column(Text(name))
         for row in self.rows:
