@@ -52,7 +52,8 @@ class Table:
 
         shown = RichTable(title=escape(title))
         for name in self.head:
-            shown.add_column(Text(name))
+            # What does not fit goes on below; a folder name that is cut short is of no use.
+            shown.add_column(Text(name), overflow="fold")
         for row in self.rows:
             # Bold is the only markup in cells.
             shown.add_row(*(Text(cell.replace("**", "")) for cell in _words(row)))
