@@ -40,9 +40,11 @@ FOR_RECIPES = {
     "wellread_hf.settings.fields",
     "wellread_hf.stages",
     "wellread_hf.students",
-    "wellread_hf.experiments.study.command",
+    "wellread_hf.experiments.study.settings",
+    "wellread_hf.experiments.study.studies",
     "wellread_hf.results.summary",
-    "wellread_hf.experiments.sweep.command",
+    "wellread_hf.experiments.sweep.settings",
+    "wellread_hf.experiments.sweep.sweep",
     "wellread_hf.tasks",
     "wellread_hf.stages.presets",
 }

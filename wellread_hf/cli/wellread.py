@@ -207,7 +207,8 @@ def sweep() -> None:
 
 
 def _sweep(words: Sequence[str]) -> None:
-    from wellread_hf.experiments.sweep.command import SweepSettings, plan, preview, ready, show, smoke_sweep
+    from wellread_hf.experiments.sweep.settings import SweepSettings, smoke_sweep
+    from wellread_hf.experiments.sweep.sweep import plan, preview, ready, show
 
     run_recipe(
         SweepSettings,

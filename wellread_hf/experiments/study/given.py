@@ -5,22 +5,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wellread_hf.errors import SettingsError
-from wellread_hf.experiments.study.arms import Weights
+from wellread_hf.experiments.study.arms import Arm, Domain, Weights
+from wellread_hf.experiments.study.settings import StudySettings
 from wellread_hf.settings import Running, Start
-from wellread_hf.stages.inputs import find
+from wellread_hf.stages.inputs import TASK, find
 from wellread_hf.stages.objectives import config_of, shape_of
 from wellread_hf.store.places import fetch
 from wellread_hf.store.stage import Location
 from wellread_hf.students import Shape, Student
 
-# The option that names models to start from, by where an arm's weights come from.
+# The setting that names models to start from, by where an arm's weights come from.
 GIVEN_BY: dict[Weights, str] = {
-    "pre-trained": "`weights`",
-    "word embeddings": "`weights`",
-    "truncated": "`deep`",
-    "distilled MLM": "`deep`",
-    "pre-trained, MLM+": "`mlm_plus`",
+    "pre-trained": "weights",
+    "word embeddings": "weights",
+    "truncated": "deep",
+    "distilled MLM": "deep",
+    "pre-trained, MLM+": "mlm_plus",
 }
+# The setting that names the sources of each domain.
+SOURCES: dict[Domain, str] = {"in": "transfer", "near": "near", "far": "far"}
 _CLASSIFIER, _WITH_SENTENCES = "ForSequenceClassification", "ForPreTraining"
 
 
@@ -158,3 +161,28 @@ def _heads(found: Location) -> str:
 
 def _told(shape: Shape) -> str:
     return f"{shape.layers} layers {shape.width} wide"
+
+
+def names_here(settings: StudySettings, arm: Arm | None) -> dict[str, str]:
+    """Returns what a study calls the settings of its stages, for `WellreadError.renamed`.
+
+    Args:
+        settings: The study's.
+        arm: What the stages are a part of; None: the teacher.
+    """
+    # Weights that are drawn have the words of given ones.
+    weights = "corpus.tokenizer" if settings.weights is None else "weights"
+    sources, rows = SOURCES["in"], "budget.transfer_rows"
+    if arm is not None:
+        weights, sources = GIVEN_BY.get(arm.weights, weights), SOURCES[arm.domain]
+        rows = "budget.labelled_rows" if arm.transfer == TASK else rows
+    return {
+        "objective": "patient",
+        "distil.teacher": "deep",
+        "source": weights,
+        "start.weights": weights,
+        "start.tokenizer": weights,
+        "task.train_rows": "budget.labelled_rows",
+        "transfer.rows": rows,
+        "transfer.sources": sources,
+    }

@@ -7,7 +7,7 @@ from typing import Any
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.experiments.study.page import page as page_of
-from wellread_hf.experiments.study.running import CHART, PREDICTIONS, RESULTS, TABLE
+from wellread_hf.experiments.study.studies import CHART, PREDICTIONS, RESULTS, TABLE
 from wellread_hf.results.tables import Table
 from wellread_hf.store.records import RECORD, StageRecord, write_atomically
 

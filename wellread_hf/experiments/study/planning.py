@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from wellread_hf.errors import SettingsError
+from wellread_hf.errors import SettingsError, WellreadError
 from wellread_hf.experiments.study.allowed import left_out
 from wellread_hf.experiments.study.arms import Arm, Domain, Study
 from wellread_hf.experiments.study.catalogue import STUDIES, StudyName
-from wellread_hf.experiments.study.given import check_teacher
+from wellread_hf.experiments.study.given import SOURCES, check_teacher, names_here
 from wellread_hf.experiments.study.likeness import likeness
 from wellread_hf.experiments.study.settings import ALL_STUDIES, StudySettings, option
-from wellread_hf.experiments.study.spelling import SOURCES, errors_spelt_as_typed
 from wellread_hf.experiments.study.starts import Starts
 from wellread_hf.experiments.study.transfer_text import transfer_text
 from wellread_hf.settings import Start, Task, Transfer, Tuning
@@ -115,8 +114,10 @@ class _Planner:
         for arm in study.arms:
             students = [arm.student] if arm.student is not None else common
             for student in map(Student.parse, students):
-                with errors_spelt_as_typed(s, arm):
+                try:
                     runs += [self._run(arm, student, seed) for seed in s.seeds]
+                except WellreadError as error:
+                    raise error.renamed(names_here(s, arm)) from error
         self.starts.check_words()
         domains = dict.fromkeys(arm.domain for arm in study.arms)
         likenesses = {}
@@ -185,7 +186,7 @@ class _Planner:
         sources = {"in": s.transfer, "near": s.near, "far": s.far}[domain]
         if not sources:
             raise SettingsError(
-                f"{SOURCES[domain]} is missing: expected sources of text for the teacher to label, e.g. "
+                f"`{SOURCES[domain]}` is missing: expected sources of text for the teacher to label, e.g. "
                 "MY-REVIEWS,column=text, got none"
             )
         return sources

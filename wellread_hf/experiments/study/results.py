@@ -174,7 +174,7 @@ def _given(finding: Finding, study: Study, settings: StudySettings) -> bool:
 
 
 def _options(settings: StudySettings) -> dict[str, str | None]:
-    return {"`weights`": settings.weights, "`deep`": settings.deep, "`mlm_plus`": settings.mlm_plus}
+    return {"weights": settings.weights, "deep": settings.deep, "mlm_plus": settings.mlm_plus}
 
 
 def code_versions(planned: PlannedStudy) -> list[tuple[str, int]]:
@@ -232,12 +232,12 @@ def _pretraining(planned: PlannedStudy, settings: StudySettings) -> str:
     given = _options(settings)
     arms = [arm.weights for arm in planned.study.arms if arm.weights != "random"]
     named = dict.fromkeys(GIVEN_BY[arm] for arm in arms if arm in GIVEN_BY)
-    told = [name for name in named if given[name] is not None]
-    if not told:
+    models = [f"`{name}`" for name in named if given[name] is not None]
+    if not models:
         return "one a seed"
-    made = len(told) < len(named) or any(arm not in GIVEN_BY or arm in _READ_ON for arm in arms)
+    made = len(models) < len(named) or any(arm not in GIVEN_BY or arm in _READ_ON for arm in arms)
     return (
-        f"one for all seeds, in students given by {', '.join(told)}; what these have read is not counted"
+        f"one for all seeds, in students given by {', '.join(models)}; what these have read is not counted"
         + ("; what is read on top of it, or without it, is one a seed" if made else "")
     )
 

@@ -16,10 +16,11 @@ from sweeps import boards, ended, options, results, rows, started, wait_for
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.glue_runs import GlueSettings
-from wellread_hf.experiments.sweep.grid import Grid, levels
+from wellread_hf.experiments.sweep.grid import Grid
 from wellread_hf.experiments.sweep.settings import Engine, SweepSettings, smoke_sweep
 from wellread_hf.results.trials import PLAN, read_trials
 from wellread_hf.settings import Lora, Running
+from wellread_hf.store.graph import in_order
 from wellread_hf.store.records import StageRecord
 
 
@@ -89,15 +90,13 @@ def test_a_wider_grid_takes_what_is_there_and_estimates_the_rest(
 ) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(undisturbed, runs)
-    seconds = [trial.seconds for trial in rows(runs)]
+    seconds = [StageRecord.read(runs / trial.folder).seconds for trial in rows(runs)]
     wider = options(encoder, runs, "--learning-rates", 1e-3, 1e-4, 3e-4)
     plan = _run(capfd, *wider, "--dry-run")
     assert "of these done: 8, to do: 4" in plan.out
-    told = re.search(
-        r"about (\d+) s for the 4 trials left, one after another, going by 8 measured ones;", plan.out
-    )
-    assert told, plan.out
-    assert 4 * min(seconds) - 1 <= float(told[1]) <= 4 * max(seconds) + 1
+    found = re.search(r"time: about (\d+) s for 4 stages left, one after another\n", plan.out)
+    assert found, plan.out
+    assert 4 * min(seconds) - 1 <= float(found[1]) <= 4 * max(seconds) + 1
     ran = _run(capfd, *wider)
     assert ran.status == 0, ran.err
     assert sorted(len(read_trials(path.parent)) for path in runs.glob(f"sweep-*/{PLAN}")) == [8, 12]
@@ -110,7 +109,7 @@ def test_another_method_is_estimated_by_what_was_measured_of_the_same_student(
     words = options(encoder, undisturbed, "--methods", "pf", "basic", "--dry-run")
     plan = _run(capfd, *words)
     assert "of these done: 8, to do: 8" in plan.out
-    assert "8 of them scaled from other students or tasks by size and rows" in plan.out
+    assert "8 of them scaled from others by size and rows" in plan.out
 
 
 @pytest.mark.slow
@@ -119,7 +118,7 @@ def test_before_the_first_trial_there_is_no_estimate(
 ) -> None:
     plan = _run(capfd, *options(encoder, tmp_path / "runs", "--dry-run"))
     assert "of these to do: 8" in plan.out
-    assert "time: not known until a trial has been measured" in plan.out
+    assert "time: not known until one of a kind is done (finetune 8)" in plan.out
     assert not (tmp_path / "runs").exists()
 
 
@@ -284,10 +283,6 @@ def test_a_trial_that_another_sweep_works_on_is_waited_for(encoder: Path, tmp_pa
 
 @pytest.mark.slow
 def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
-    from wellread_hf.experiments.sweep.running import _Sitting
-
     glue = replace(smoke_sweep(SweepSettings()).glue, weights=str(encoder), from_mnli=True)
     settings = SweepSettings(
         tasks="mnli,rte",
@@ -298,8 +293,7 @@ def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: 
         running=Running(runs=tmp_path),
     )
     grid = Grid(settings)
-    sitting = _Sitting(grid, SimpleNamespace(folder=tmp_path))  # type: ignore[arg-type]
-    compared = {trial.task: sitting._job(trial.stage).compared for trial in grid.trials}
+    compared = {trial.task: grid.job(grid.stages[digest]).compared for digest, trial in grid.trials.items()}
     assert compared == {"mnli": None, "rte": "bert-2-128 rte pf"}
 
 
@@ -307,7 +301,7 @@ def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: 
 def test_several_processes_are_refused(tmp_path: Path) -> None:
     ran = launch(2, recipe("sweep"), "--smoke", "--running.runs", tmp_path)
     assert ran.status != 0
-    assert ran.err.count("a sweep trains one trial a process: expected one process, got 2") == 1
+    assert ran.err.count("each run is trained in one process: expected one, got 2") == 1
     assert "take --engine ray" in ran.err
 
 
@@ -340,7 +334,7 @@ def test_settings_that_make_no_grid_are_refused() -> None:
         {"trial_cpus": 2.0},
         {"retries": 5},
     ):
-        with pytest.raises(SettingsError, match="add --engine ray"):
+        with pytest.raises(SettingsError, match="add `engine` ray"):
             Engine(**engine)
     for engine in ({"retries": -1}, {"trial_cpus": 0.0}, {"trial_gpus": 1.5}, {"trial_gpus": -1.0}):
         with pytest.raises(SettingsError, match=r"retries|trial"):
@@ -356,16 +350,10 @@ def test_two_names_of_one_student_are_one_run(tmp_path: Path, encoder: Path) -> 
         Grid(replace(settings, students=("2-128", "4-256"), methods=("pf",), glue=one_for_all))
 
 
-def test_levels_put_every_need_before_its_user() -> None:
+def test_what_trials_share_is_planned_once() -> None:
     settings = smoke_sweep(SweepSettings())
     grid = Grid(replace(settings, methods=("basic", "pf", "pd", "distillation")))
     assert len(grid.trials) == 16
-    seen: set[str] = set()
-    for level in levels([trial.stage for trial in grid.trials]):
-        for stage in level:
-            assert {needed.digest for needed in stage.after} <= seen
-        seen |= {stage.digest for stage in level}
-    assert {trial.stage.digest for trial in grid.trials} <= seen
+    kinds = [stage.kind for stage in in_order([*grid.stages.values()])]
     # One pre-training, one labelling a task, whatever the number of trials.
-    kinds = [stage.kind for level in levels([t.stage for t in grid.trials]) for stage in level]
     assert (kinds.count("pretrain"), kinds.count("label")) == (1, 2)

@@ -16,8 +16,8 @@ from recipe_runs import recipe, run_command, run_here
 from sweeps import boards, ended, options, results, rows, started, wait_for
 
 from wellread_hf.errors import SettingsError
-from wellread_hf.experiments.sweep.engine import check_engine
-from wellread_hf.experiments.sweep.jobs import Job
+from wellread_hf.experiments.engines import check_engine
+from wellread_hf.experiments.scheduler import Job
 from wellread_hf.experiments.sweep.settings import Engine
 from wellread_hf.results.trials import Trial
 from wellread_hf.students import STUDENTS, Student
@@ -125,7 +125,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_without_ray_the_one_command_is_told(
     encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("wellread_hf.experiments.sweep.on_ray")]:
+    for name in [name for name in sys.modules if name.startswith("wellread_hf.experiments.on_ray")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails
     ran = run_here(capfd, "sweep", *options(encoder, tmp_path, "--engine", "ray"))
@@ -134,7 +134,7 @@ def test_without_ray_the_one_command_is_told(
 
 
 def test_a_larger_student_takes_more() -> None:
-    from wellread_hf.experiments.sweep.on_ray import size_of
+    from wellread_hf.experiments.on_ray import size_of
 
     sizes = [size_of(student) for student in sorted(STUDENTS, key=Student.parameters)]
     assert sizes == sorted(sizes)
@@ -143,7 +143,7 @@ def test_a_larger_student_takes_more() -> None:
 
 
 def test_a_job_never_asks_for_more_than_a_machine_has() -> None:
-    from wellread_hf.experiments.sweep.on_ray import _share
+    from wellread_hf.experiments.on_ray import _share
     from wellread_hf.store.graph import Stage
 
     stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
@@ -163,13 +163,13 @@ def test_early_stopping_compares_only_likes() -> None:
     """Fed with results by hand: each kind's poorer trials stop, however good another kind's are."""
     from types import SimpleNamespace
 
-    from wellread_hf.experiments.sweep.asha import compare_likes
+    from wellread_hf.experiments.on_ray import AshaByKind
     from wellread_hf.store.graph import Stage
 
     stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
     kinds = ["a", "b", "a", "b", "a", None]
     jobs = [Job(stage=stage, student=STUDENTS[0], compared=kind, metric="accuracy") for kind in kinds]
-    scheduler = compare_likes(jobs)
+    scheduler = AshaByKind(jobs)
     trials = [SimpleNamespace(trial_id=str(job), config={"job": job}) for job in range(len(jobs))]
 
     def told(job: int, score: float, evaluation: int = 1) -> Any:

@@ -19,10 +19,10 @@ from transformers import AutoTokenizer
 from wellread_hf.data.toy.world import LABEL_NAMES
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.catalogue import STUDIES
+from wellread_hf.experiments.study.given import names_here
 from wellread_hf.experiments.study.known import PATIENT, PD
 from wellread_hf.experiments.study.planning import Plan
 from wellread_hf.experiments.study.settings import ON_TOY
-from wellread_hf.experiments.study.spelling import spelt_as_typed
 from wellread_hf.experiments.study.transfer_text import FILE, transfer_text
 from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
@@ -64,8 +64,6 @@ SMALL = (
             ),
             "6000: expected at least the 7000 of --budget.labelled-rows, which TF sees as often",
         ),
-        ((), "--budget.labelled-rows 500: the toy world has 499 of them"),
-        ((), "--budget.transfer-rows 6000: the toy world has 100 of them"),
         (("--labels.patience", 1), "--labels.patience: the study decides it"),
         (("--soft-labels.patience", 1), "--soft-labels.patience: the study decides it"),
         (
@@ -78,7 +76,7 @@ SMALL = (
         (("--task.train-rows", 100), "--task.train-rows: the study decides it"),
         (("--labels.epochs", 9), "expected --budget.labels-seen instead, got 9"),
         (("--pretrain.steps", 9), "expected --budget.mlm-steps instead, got 9"),
-        (("--patient.method", "soft-labels"), "expected `patient` instead, got soft-labels"),
+        (("--patient.method", "soft-labels"), "expected --patient instead, got soft-labels"),
         (("--pretrain.next-sentence",), "--pretrain.next-sentence: the study decides it"),
         (("--engine", "ray", "--asha"), "a study needs all of them"),
         (("--budget.labelled-rows", "None"), "expected --budget.labelled-rows and a number, got none"),
@@ -161,11 +159,11 @@ def test_real_text_has_no_budget_unless_it_is_named(
     # Students are given, and so are the same for all seeds.
     assert "  not decidable, with one pre-training for all seeds" in planned.out
     assert re.findall(r"^left out: (.*)", planned.out, re.MULTILINE) == [
-        "initialisation, which needs --budget.mlm-steps, or --deep and --mlm-plus",
-        "depth-width, which needs --weights of 2-256 and 8-128",
-        "domain, which needs --near and --far",
-        "compound, which needs --budget.mlm-steps",
-        "concurrent, which needs --budget.mlm-steps and --label.states",
+        "initialisation, which needs `budget.mlm_steps`, or `deep` and `mlm_plus`",
+        "depth-width, which needs `weights` of 2-256 and 8-128",
+        "domain, which needs `near` and `far`",
+        "compound, which needs `budget.mlm_steps`",
+        "concurrent, which needs `budget.mlm_steps` and `label.states`",
     ]
     given = ("--deep", tmp_path / "bert-4-128", "--mlm-plus", tmp_path / "plus")
     planned = run_here(capfd, "study", *TEXT, *task, *one, *given)
@@ -225,27 +223,27 @@ def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None
     [
         (
             {"weights": "bert-4-128"},
-            "--weights {}/bert-4-128: expected bert-2-128, 2 layers 128 wide, got 4 layers 128 wide; put",
+            "`weights` {}/bert-4-128: expected bert-2-128, 2 layers 128 wide, got 4 layers 128 wide; put",
         ),
         (
             {"mlm_plus": "plus"},
-            "--mlm-plus {}/plus: expected bert-2-128, 2 layers 128 wide, got 2 layers 256 wide",
+            "`mlm_plus` {}/plus: expected bert-2-128, 2 layers 128 wide, got 2 layers 256 wide",
         ),
         (
             {"weights": "classifier"},
-            "--weights {}/classifier: expected a pre-trained model, got a classifier (BertForSequence",
+            "`weights` {}/classifier: expected a pre-trained model, got a classifier (BertForSequence",
         ),
         (
             {"mlm_plus": "bert-2-128"},
-            "--mlm-plus {}/bert-2-128: expected a model with a next-sentence head (BertForPreTraining), got",
+            "`mlm_plus` {}/bert-2-128: expected a model with a next-sentence head (BertForPreTraining), got",
         ),
         (
             {"deep": "bert-2-128"},
-            "--deep {}/bert-2-128: expected more layers than bert-2-128 has and its width",
+            "`deep` {}/bert-2-128: expected more layers than bert-2-128 has and its width",
         ),
         (
             {"deep": "bert-2-256"},
-            "--deep {}/bert-2-256: expected more layers than bert-2-128 has and its width",
+            "`deep` {}/bert-2-256: expected more layers than bert-2-128 has and its width",
         ),
     ],
 )
@@ -276,7 +274,7 @@ def test_students_of_other_words_are_refused(tmp_path: Path, toy_folder: Path) -
         weights=f"{tmp_path}/bert-2-128",
         deep=f"{tmp_path}/bert-4-128",
     )
-    with pytest.raises(SettingsError, match=r"^--deep .* and --weights .*: expected the same words"):
+    with pytest.raises(SettingsError, match=r"^`deep` .* and `weights` .*: expected the same words"):
         Plan(settings)
     # What cannot be read is told by whoever loads it.
     for damaged in ("{", "{}", '{"model": {"vocab": [["a", 0]]}}'):
@@ -287,7 +285,7 @@ def test_students_of_other_words_are_refused(tmp_path: Path, toy_folder: Path) -
 def test_a_teacher_that_is_no_classifier_is_refused(tmp_path: Path) -> None:
     _given(tmp_path, Student(2, 128))
     with pytest.raises(
-        SettingsError, match=r"--teacher .*: expected a fine-tuned classifier.*, got BertForM"
+        SettingsError, match=r"`teacher` .*: expected a fine-tuned classifier.*, got BertForM"
     ):
         Plan(replace(ON_TOY, teacher=f"{tmp_path}/bert-2-128"))
     # Code of its own has names of its own; and a config may say anything.
@@ -298,20 +296,16 @@ def test_a_teacher_that_is_no_classifier_is_refused(tmp_path: Path) -> None:
         assert Plan(replace(ON_TOY, teacher=f"{tmp_path}/bert-2-128", label=label)).studies
 
 
-def test_errors_of_stages_are_spelt_as_typed(tmp_path: Path) -> None:
+def test_settings_of_stages_have_the_names_of_the_study() -> None:
     arms = {arm.weights: arm for study in STUDIES.values() for arm in study.arms}
-    told = "--start.weights X: no; --start.weights-only; --transfer.rows 9"
     given = replace(ON_TOY, weights="W")
-    assert spelt_as_typed(told, given, arms["pre-trained, MLM+"]).startswith(
-        "--mlm-plus X: no; --start.weights-o"
-    )
-    assert spelt_as_typed("--source X", given, arms["truncated"]) == "--deep X"
-    assert spelt_as_typed("--start.tokenizer X", given, arms["random"]) == "--weights X"
-    assert spelt_as_typed("--start.tokenizer X", ON_TOY, arms["random"]) == "--corpus.tokenizer X"
-    assert spelt_as_typed(told, given, replace(PATIENT)).endswith("; --budget.labelled-rows 9")
-    assert spelt_as_typed(told, given, replace(PD, domain="far")).endswith(
-        "; --budget.transfer-rows (of --far) 9"
-    )
+    assert names_here(given, arms["pre-trained, MLM+"])["start.weights"] == "mlm_plus"
+    assert names_here(given, arms["truncated"])["source"] == "deep"
+    assert names_here(given, arms["random"])["start.tokenizer"] == "weights"
+    assert names_here(ON_TOY, arms["random"])["start.tokenizer"] == "corpus.tokenizer"
+    assert names_here(given, PATIENT)["transfer.rows"] == "budget.labelled_rows"
+    far = names_here(given, replace(PD, domain="far"))
+    assert (far["transfer.rows"], far["transfer.sources"]) == ("budget.transfer_rows", "far")
 
 
 def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_folder: Path) -> None:
@@ -319,7 +313,7 @@ def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_
     task = Task(name="mine", data=train, validation=validation, columns=("sentence",))
     transfer = Transfer(sources=(f"{toy_folder}/pool.jsonl,column=sentence", "task"), rows=40)
     running = Running(runs=tmp_path)
-    stage = transfer_text(task, transfer, running, [])
+    stage = transfer_text(task, transfer, running)
     carry_out([stage])
     written = [json.loads(line)["text"] for line in (stage.folder / FILE).read_text().splitlines()]
     loaded = FoundTask(task, running).load()
@@ -330,7 +324,7 @@ def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_
     rows = [{"first": f"a{i}", "second": f"b{i}", "label": i % 2} for i in range(4)]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     two = Task(name="two", data=str(pairs), validation=str(pairs), columns=("first", "second"))
-    stage = transfer_text(two, Transfer(sources=("task",), rows=4), running, [])
+    stage = transfer_text(two, Transfer(sources=("task",), rows=4), running)
     carry_out([stage])
     told = [json.loads(line)["text"] for line in (stage.folder / FILE).read_text().splitlines()]
     assert told == ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"]

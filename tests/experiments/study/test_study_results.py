@@ -20,9 +20,8 @@ from wellread_hf.experiments.study.page import draw, page, verdict_table
 from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.predicting import Predictions
 from wellread_hf.experiments.study.results import code_versions, results
-from wellread_hf.experiments.study.running import studies_stages, study_stage
 from wellread_hf.experiments.study.settings import ON_TOY, StudySettings
-from wellread_hf.experiments.study.time_left import estimate
+from wellread_hf.experiments.study.studies import studies_stages, study_stage
 from wellread_hf.settings import Task
 from wellread_hf.store.graph import Stage, carry_out
 from wellread_hf.store.records import StageRecord
@@ -318,11 +317,6 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
             assert (docs / "studies" / name / file).read_bytes() == (stage.folder / file).read_bytes()
 
 
-def test_labelling_that_is_left_is_told(tmp_path: Path) -> None:
-    left = Stage(kind="label", name="toy", root=tmp_path, identity={}, work=lambda stage: {})
-    assert estimate([left]) == "nothing is left to train; transfer sets to label: 1"
-
-
 def test_a_deleted_study_is_written_again(tmp_path: Path) -> None:
     settings = replace(ON_TOY, running=replace(ON_TOY.running, runs=tmp_path))
     planned = [_planned(tmp_path, STUDIES["methods"], _noisy)]
@@ -383,7 +377,7 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
 
 
 def test_what_the_documentation_shows_is_what_its_numbers_say() -> None:
-    docs = Path(__file__).parents[2] / "docs"
+    docs = Path(__file__).parents[3] / "docs"
     text = (docs / "reproduction.md").read_text()
     shown = text.partition(BEGIN)[2].partition(END)[0].strip()
     names = dict.fromkeys(re.findall(r'href="studies/([a-z0-9-]+)/table.md"', shown))
