@@ -21,7 +21,6 @@ from wellread_hf.results.trials import (
     Trial,
     best_points,
     ended_trials,
-    points,
     read_trials,
     write_plan,
     write_trial,
@@ -193,13 +192,6 @@ def test_the_best_points_are_those_that_pandas_finds(rows: list[Trial], seeds: l
     assert found == expected
     for point in best.values():
         assert [run.seed for run in point.trials] == seeds
-
-
-@settings(derandomize=True, deadline=None)
-@given(trials)
-def test_every_trial_is_in_one_point(rows: list[Trial]) -> None:
-    found = points(rows)
-    assert sorted(run.digest for point in found for run in point.trials) == sorted(r.digest for r in rows)
 
 
 def test_without_seeds_nothing_is_chosen() -> None:

@@ -156,42 +156,26 @@ def _unfinished(sweep: Path, trial: Trial) -> Path:
     return sweep / _UNFINISHED / f"{trial.folder}.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Point:
-    """A point of a sweep's grid: trials that differ in their seeds alone, one a seed, by seed."""
+    """A point of a sweep's grid: finished trials that differ in their seeds alone, by seed."""
 
-    student: str
-    task: str
-    method: str
-    learning_rate: float
-    batch_size: int
     trials: tuple[Trial, ...]
 
     @property
+    def learning_rate(self) -> float:
+        """Peak learning rate of all of them."""
+        return self.trials[0].learning_rate
+
+    @property
+    def batch_size(self) -> int:
+        """Rows a step of all of them."""
+        return self.trials[0].batch_size
+
+    @property
     def scores(self) -> tuple[float, ...]:
-        """Dev scores of the trials that are done, 0 to 1, by seed."""
-        return tuple(
-            trial.score for trial in self.trials if trial.state == "done" and trial.score is not None
-        )
-
-
-def points(trials: Iterable[Trial]) -> list[Point]:
-    """Groups trials over their seeds, in order of first appearance."""
-    groups: dict[tuple[str, str, str, float, int], list[Trial]] = {}
-    for trial in trials:
-        key = (trial.student, trial.task, trial.method, trial.learning_rate, trial.batch_size)
-        groups.setdefault(key, []).append(trial)
-    return [
-        Point(
-            student=student,
-            task=task,
-            method=method,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            trials=tuple(sorted(group, key=lambda trial: trial.seed)),
-        )
-        for (student, task, method, learning_rate, batch_size), group in groups.items()
-    ]
+        """Their dev scores, 0 to 1."""
+        return tuple(trial.score for trial in self.trials if trial.score is not None)
 
 
 def best_points(trials: Iterable[Trial], seeds: Sequence[int]) -> dict[tuple[str, str, str], Point]:
@@ -205,15 +189,18 @@ def best_points(trials: Iterable[Trial], seeds: Sequence[int]) -> dict[tuple[str
         By student, method and task the best point, with the trials of these seeds alone. Of equal
         ones the lowest learning rate is taken, then the smallest batch.
     """
-    best: dict[tuple[str, str, str], Point] = {}
-    for point in points(trial for trial in trials if trial.seed in seeds):
-        if not seeds or len(point.scores) < len(set(seeds)):
-            continue
-        key = (point.student, point.method, point.task)
-        if key not in best or _rank(point) < _rank(best[key]):
-            best[key] = point
+    groups: dict[tuple[str, str, str], dict[tuple[float, int], list[Trial]]] = {}
+    for trial in trials:
+        if trial.state == "done" and trial.seed in seeds:
+            points = groups.setdefault((trial.student, trial.method, trial.task), {})
+            points.setdefault((trial.learning_rate, trial.batch_size), []).append(trial)
+    best = {}
+    for key, points in groups.items():
+        whole = [
+            Point(tuple(sorted(point, key=lambda trial: trial.seed)))
+            for point in points.values()
+            if len(point) == len(set(seeds))
+        ]
+        if whole:
+            best[key] = min(whole, key=lambda p: (-mean(p.scores), p.learning_rate, p.batch_size))
     return best
-
-
-def _rank(point: Point) -> tuple[float, float, int]:
-    return (-mean(point.scores), point.learning_rate, point.batch_size)
