@@ -22,10 +22,10 @@ import numpy as np
 
 from wellread_hf.experiments.study.arms import Finding
 from wellread_hf.experiments.study.catalogue import STUDIES
+from wellread_hf.experiments.study.findings import decided, numbers
 from wellread_hf.experiments.study.page import page
-from wellread_hf.experiments.study.results import decided, numbers
-from wellread_hf.experiments.study.settings import ON_TOY
 from wellread_hf.experiments.study.statistics import Difference, difference
+from wellread_hf.experiments.study.study_settings import ON_TOY
 from wellread_hf.store.records import write_atomically
 
 _ROWS = {"toy": 2_000, "sst2": 872}

@@ -6,7 +6,7 @@ Each simulated study is that of methods: four arms, five findings, 1,000 rows on
 A row is as hard for every model, but for a fifth of the rows that is drawn for each arm anew, which gives a
 difference of two arms a standard error of 0.8 points from row to row, and for 5 % drawn for each run. A seed
 moves an arm by a normal number of points, and so does a pre-training, PF and PD of a student alike. Verdicts
-come from `wellread_hf.experiments.study.results.tested`, which studies use.
+come from `wellread_hf.experiments.study.findings.tested`, which studies use.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from scipy.stats import ttest_1samp
 
 from wellread_hf.experiments.study.arms import Finding
 from wellread_hf.experiments.study.catalogue import STUDIES
+from wellread_hf.experiments.study.findings import tested
 from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
-from wellread_hf.experiments.study.results import tested
-from wellread_hf.experiments.study.settings import ON_TOY
 from wellread_hf.experiments.study.statistics import LEVEL, Array, scored
+from wellread_hf.experiments.study.study_settings import ON_TOY
 from wellread_hf.results.tables import Table
 from wellread_hf.settings import Task
 from wellread_hf.store.graph import Stage

@@ -15,9 +15,9 @@ stages, runs/study-...: table.md, chart.png, results.json. What is done is skipp
 import sys
 
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.experiments.study.settings import ON_TOY, real_text, smoke_study
-from wellread_hf.experiments.study.settings import StudySettings as Settings
 from wellread_hf.experiments.study.studies import plan, preview, ready, show
+from wellread_hf.experiments.study.study_settings import ON_TOY, real_text, smoke_study
+from wellread_hf.experiments.study.study_settings import StudySettings as Settings
 
 if __name__ == "__main__":
     default = Settings(scale="text") if real_text(sys.argv) else ON_TOY

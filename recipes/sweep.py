@@ -10,9 +10,9 @@ runs/glue-..., one a student and method. It can be ended and started again at wi
 """
 
 from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.experiments.sweep.settings import SweepSettings as Settings
-from wellread_hf.experiments.sweep.settings import smoke_sweep
-from wellread_hf.experiments.sweep.sweep import plan, preview, ready, show
+from wellread_hf.experiments.sweep import plan, preview, ready, show
+from wellread_hf.experiments.sweep_settings import SweepSettings as Settings
+from wellread_hf.experiments.sweep_settings import smoke_sweep
 
 if __name__ == "__main__":
     run_recipe(Settings, plan, smoke_sweep, show, __doc__, preview=preview, ready=ready)

@@ -14,7 +14,7 @@ from recipe_runs import ROOT, run_here
 from wellread_hf.experiments.study.arms import Arm, Finding
 from wellread_hf.experiments.study.catalogue import STUDIES
 from wellread_hf.experiments.study.planning import Plan
-from wellread_hf.experiments.study.settings import ON_TOY
+from wellread_hf.experiments.study.study_settings import ON_TOY
 from wellread_hf.settings import Objective, Running
 from wellread_hf.training import methods
 from wellread_hf.training.methods import METHODS, Method

@@ -10,8 +10,8 @@ import pytest
 
 from wellread_hf.data.toy.world import ToyWorldSettings
 from wellread_hf.errors import SettingsError, UnknownNameError
-from wellread_hf.experiments.study.settings import Budget, StudySettings
-from wellread_hf.experiments.sweep.settings import Engine, SweepSettings
+from wellread_hf.experiments.study.study_settings import Budget, StudySettings
+from wellread_hf.experiments.sweep_settings import Engine, SweepSettings
 from wellread_hf.settings import (
     Corpus,
     Distil,

@@ -18,7 +18,7 @@ from sweeps import boards, ended, options, results, rows, started, wait_for
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.engines import check_engine
 from wellread_hf.experiments.scheduler import Job
-from wellread_hf.experiments.sweep.settings import Engine
+from wellread_hf.experiments.sweep_settings import Engine
 from wellread_hf.results.trials import Trial
 from wellread_hf.students import STUDENTS, Student
 

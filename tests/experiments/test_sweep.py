@@ -16,8 +16,8 @@ from sweeps import boards, ended, options, results, rows, started, wait_for
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.glue_runs import GlueSettings
-from wellread_hf.experiments.sweep.grid import Grid
-from wellread_hf.experiments.sweep.settings import Engine, SweepSettings, smoke_sweep
+from wellread_hf.experiments.grid import Grid
+from wellread_hf.experiments.sweep_settings import Engine, SweepSettings, smoke_sweep
 from wellread_hf.results.trials import PLAN, read_trials
 from wellread_hf.settings import Lora, Running
 from wellread_hf.store.graph import in_order

@@ -207,8 +207,8 @@ def sweep() -> None:
 
 
 def _sweep(words: Sequence[str]) -> None:
-    from wellread_hf.experiments.sweep.settings import SweepSettings, smoke_sweep
-    from wellread_hf.experiments.sweep.sweep import plan, preview, ready, show
+    from wellread_hf.experiments.sweep import plan, preview, ready, show
+    from wellread_hf.experiments.sweep_settings import SweepSettings, smoke_sweep
 
     run_recipe(
         SweepSettings,

@@ -8,7 +8,7 @@ from pathlib import Path
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments import scheduler
 from wellread_hf.experiments.ray_address import check_address
-from wellread_hf.experiments.sweep.settings import Engine
+from wellread_hf.experiments.sweep_settings import Engine
 from wellread_hf.store.graph import processes
 
 

@@ -20,7 +20,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from wellread_hf.errors import DiskFullError, SettingsError, Terminated
 from wellread_hf.experiments.ray_address import no_cluster
 from wellread_hf.experiments.scheduler import Engine, Job, OnEnd, Result, attempt
-from wellread_hf.experiments.sweep.settings import Engine as EngineSettings
+from wellread_hf.experiments.sweep_settings import Engine as EngineSettings
 from wellread_hf.students import Student
 from wellread_hf.training.callbacks import ON_EVALUATION
 

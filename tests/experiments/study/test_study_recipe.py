@@ -22,7 +22,7 @@ from wellread_hf.experiments.study.catalogue import STUDIES
 from wellread_hf.experiments.study.given import names_here
 from wellread_hf.experiments.study.known import PATIENT, PD
 from wellread_hf.experiments.study.planning import Plan
-from wellread_hf.experiments.study.settings import ON_TOY
+from wellread_hf.experiments.study.study_settings import ON_TOY
 from wellread_hf.experiments.study.transfer_text import FILE, transfer_text
 from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm

@@ -15,13 +15,13 @@ import pytest
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.experiments.study.arms import Arm, Finding, Study
 from wellread_hf.experiments.study.catalogue import STUDIES
+from wellread_hf.experiments.study.findings import code_versions, results
 from wellread_hf.experiments.study.overview import BEGIN, END, collect, overview
 from wellread_hf.experiments.study.page import draw, page, verdict_table
 from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.predicting import Predictions
-from wellread_hf.experiments.study.results import code_versions, results
-from wellread_hf.experiments.study.settings import ON_TOY, StudySettings
 from wellread_hf.experiments.study.studies import studies_stages, study_stage
+from wellread_hf.experiments.study.study_settings import ON_TOY, StudySettings
 from wellread_hf.settings import Task
 from wellread_hf.store.graph import Stage, carry_out
 from wellread_hf.store.records import StageRecord

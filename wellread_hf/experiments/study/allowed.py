@@ -3,7 +3,7 @@
 from wellread_hf.errors import WellreadError
 from wellread_hf.experiments.study.catalogue import STUDIES, StudyName
 from wellread_hf.experiments.study.given import Given
-from wellread_hf.experiments.study.settings import StudySettings, option
+from wellread_hf.experiments.study.study_settings import StudySettings, option
 from wellread_hf.students import Student
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.arms import Arm, Domain, Weights
-from wellread_hf.experiments.study.settings import StudySettings
+from wellread_hf.experiments.study.study_settings import StudySettings
 from wellread_hf.settings import Running, Start
 from wellread_hf.stages.inputs import TASK, find
 from wellread_hf.stages.objectives import config_of, shape_of

@@ -8,8 +8,8 @@ from wellread_hf.experiments.study.arms import Arm, Domain, Study
 from wellread_hf.experiments.study.catalogue import STUDIES, StudyName
 from wellread_hf.experiments.study.given import SOURCES, check_teacher, names_here
 from wellread_hf.experiments.study.likeness import likeness
-from wellread_hf.experiments.study.settings import ALL_STUDIES, StudySettings, option
 from wellread_hf.experiments.study.starts import Starts
+from wellread_hf.experiments.study.study_settings import ALL_STUDIES, StudySettings, option
 from wellread_hf.experiments.study.transfer_text import transfer_text
 from wellread_hf.settings import Start, Task, Transfer, Tuning
 from wellread_hf.stages import distill, finetune, label, pretrain

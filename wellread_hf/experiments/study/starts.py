@@ -6,7 +6,7 @@ from dataclasses import replace
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.arms import Arm
 from wellread_hf.experiments.study.given import Given, check_words, words_of
-from wellread_hf.experiments.study.settings import StudySettings
+from wellread_hf.experiments.study.study_settings import StudySettings
 from wellread_hf.experiments.study.transfer_text import FILE
 from wellread_hf.settings import Init, Kept, Start
 from wellread_hf.stages import initialise, pretrain

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from wellread_hf.errors import TrialsFailedError
 from wellread_hf.experiments.engines import check_engine, opened
+from wellread_hf.experiments.grid import LARGE, Grid
 from wellread_hf.experiments.scheduler import Engine, Job, Result, in_this_process, run, time_left
-from wellread_hf.experiments.sweep.grid import LARGE, Grid
-from wellread_hf.experiments.sweep.settings import SweepSettings
+from wellread_hf.experiments.sweep_settings import SweepSettings
 from wellread_hf.metrics.average import mean_and_spread
 from wellread_hf.results.tables import Table
 from wellread_hf.results.trials import Trial, best_points, ended_trials, write_plan, write_trial

@@ -11,7 +11,6 @@ from wellread_hf.experiments.study.arms import Finding, Study, Weights
 from wellread_hf.experiments.study.given import GIVEN_BY
 from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.predicting import Predictions, split_of
-from wellread_hf.experiments.study.settings import StudySettings
 from wellread_hf.experiments.study.statistics import (
     FEWEST_SEEDS,
     Array,
@@ -23,6 +22,7 @@ from wellread_hf.experiments.study.statistics import (
     scored,
     verdict,
 )
+from wellread_hf.experiments.study.study_settings import StudySettings
 from wellread_hf.store.graph import Stage, in_order
 
 # These are pre-trained after it, too.

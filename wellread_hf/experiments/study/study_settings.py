@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.catalogue import StudyName
-from wellread_hf.experiments.sweep.settings import Engine
+from wellread_hf.experiments.sweep_settings import Engine
 from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
 from wellread_hf.settings.fields import FEW, Count, Seed, StudentName, Students, checked, each_once
 from wellread_hf.stages.presets import (

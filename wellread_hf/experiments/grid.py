@@ -9,7 +9,7 @@ from typing import Any
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.glue_runs import GlueRuns
 from wellread_hf.experiments.scheduler import Job
-from wellread_hf.experiments.sweep.settings import SweepSettings
+from wellread_hf.experiments.sweep_settings import SweepSettings
 from wellread_hf.results.scoreboard import scoreboard
 from wellread_hf.results.trials import Point, Trial
 from wellread_hf.store.places import each_found_once
