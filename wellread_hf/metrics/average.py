@@ -61,6 +61,7 @@ def average(scores: Mapping[str, Mapping[str, float]]) -> Average:
                 f"expected scores of {', '.join(GLUE_SETS)}, got {name!r}; the nearest is "
                 f"{nearest(name, GLUE_SETS, 1)}"
             )
+    # Sets are averaged within their task first: MNLI's two count as one of the nine.
     tasks = {task: [name for name in _averaged(task) if name in scores] for task in GLUE_TASKS}
     values = [mean(set_score(name, scores[name]) for name in names) for names in tasks.values() if names]
     if not values:

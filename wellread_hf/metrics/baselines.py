@@ -5,6 +5,8 @@ from typing import Any
 
 # Up to which a score may be of one answer throughout: correlations by chance, on a few hundred rows.
 _NOTHING = {"matthews_correlation": 0.05, "pearson": 0.05, "spearman": 0.05, "f1_micro": 0.0}
+# Characters of a class in a sentence: a column of texts taken for labels has classes of any length.
+_LONGEST_NAME = 40
 # Metrics of tasks whose rows have one class each.
 _OF_ONE_CLASS = ("accuracy", "f1", "matthews_correlation")
 _REMEDY = "nothing was learnt from the texts; train longer or at another learning rate, and look at the rows"
@@ -15,7 +17,7 @@ def commonest(counts: Mapping[str, int]) -> tuple[str, float] | None:
     if not sum(counts.values()):
         return None
     name = max(counts, key=lambda name: counts[name])
-    return name, counts[name] / sum(counts.values())
+    return name[:_LONGEST_NAME], counts[name] / sum(counts.values())
 
 
 def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> str | None:
@@ -32,7 +34,7 @@ def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> 
         if scores["accuracy"] <= share:
             return (
                 f"accuracy {100 * scores['accuracy']:.1f} % {what} is no better than the share of the "
-                f"commonest class, {100 * share:.1f} % {name[:40]!r}: {_REMEDY}"
+                f"commonest class, {100 * share:.1f} % {name!r}: {_REMEDY}"
             )
     for metric, nothing in _NOTHING.items():
         if metric in scores and scores[metric] <= nothing:
@@ -53,6 +55,7 @@ def doubts(outcome: Mapping[str, Any]) -> Sequence[str]:
             f"{unigram:.2f}: the student has learnt nothing of context; train longer, or at a lower "
             "learning rate"
         )
+    # Not of test rows: the remedy is another choice of settings, which is made on validation rows.
     counts = counts_of(outcome, "validation")
     found.append(doubt(outcome.get("validation", {}), counts, "on validation"))
     found.append(doubt(outcome.get("teacher_validation", {}), counts, "of the teacher on validation"))

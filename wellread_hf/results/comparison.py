@@ -48,6 +48,7 @@ def report(
 
     def work(stage: Stage) -> Mapping[str, Any]:
         outcome = runs[0].record.outcome
+        # Validation rows have chosen the checkpoints, so their scores are too high.
         split = "test" if "test" in outcome else "validation"
         metric, counts = outcome["metric"], counts_of(outcome, split)
         results = [_result(method, stages, metric, split) for method, stages in methods.items()]
@@ -93,7 +94,7 @@ def show_report(settings: Any, stages: Sequence[Stage]) -> None:
 
 def _share(counts: Mapping[str, int], split: str) -> list[str]:
     found = commonest(counts)
-    return [f"the commonest class on {split}, {found[0][:40]!r}: {100 * found[1]:.1f} %"] if found else []
+    return [f"the commonest class on {split}, {found[0]!r}: {100 * found[1]:.1f} %"] if found else []
 
 
 def _doubts(
@@ -104,6 +105,7 @@ def _doubts(
     poor = {name: score for name, score in means.items() if doubt({metric: score}, counts, "")}
     if not poor:
         return {}
+    # One sentence for all of them, with the highest of their scores.
     best = " at best," if len(poor) > 1 else ""
     who = f"of {', '.join(poor)}{best} on {split}" + ("," if best else "")
     return {"warnings": [str(doubt({metric: max(poor.values())}, counts, who))]}
@@ -111,6 +113,7 @@ def _doubts(
 
 def _undecided(results: Sequence[MethodResult]) -> list[str]:
     """Names the pairs of methods whose means lie no further apart than their two spreads reach."""
+    # A glance, not a test, for which a handful of seeds is too few; studies test.
     several = [(result["method"], result["scores"]) for result in results if len(result["scores"]) > 1]
     return [
         f"within the spread over seeds, so not decided: {one} {mean_and_spread(ones)} and {two} "
@@ -163,6 +166,7 @@ def _probe(model: Path, world: Path) -> float | None:
 
 def _result(method: str, stages: Sequence[Stage], metric: str, split: str) -> MethodResult:
     outcomes = [stage.record.outcome for stage in stages]
+    # Encoders that were not pre-trained here have no held-out text.
     losses = [outcome["mlm_loss_at_start"] for outcome in outcomes]
     start = "not known" if None in losses else f"{mean(losses):.2f}"
     if all(stage.record.settings["start"]["weights"] is None for stage in stages):

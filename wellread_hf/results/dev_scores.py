@@ -16,7 +16,8 @@ from wellread_hf.students import METHOD_TITLES, METHODS, Student
 from wellread_hf.tasks import GLUE_SETS
 
 BOARD, SWEEP = "glue-", "sweep-"
-# Decimals of a percentage to which one result is the same in a sweep and on its scoreboard.
+# Decimals of a percentage to which one result is the same in a sweep and on its scoreboard: the one scores
+# with the trainer, the other again from stored predictions.
 _SAME = 3
 
 
@@ -199,6 +200,7 @@ def _trainings(predicted: Sequence[Path]) -> dict[Path, str]:
     """Finds what trained the models that predicted: digests by folder; none where a record is gone."""
     trainings: dict[Path, str] = {}
     for run in predicted:
+        # Scoreboards are kept where the runs, which are large, were deleted.
         if not (run / RECORD).is_file():
             return {}
         record = StageRecord.read(run)
@@ -211,6 +213,7 @@ def _trainings(predicted: Sequence[Path]) -> dict[Path, str]:
 
 def _setting(trainings: Iterable[Path]) -> dict[str, Any]:
     """Reads learning rate, batch size and LoRA's rank of the first training; None without its record."""
+    # Seeds of one result share all other settings.
     first = next(iter(trainings), None)
     if first is None or not (first / RECORD).is_file():
         return dict.fromkeys(("learning_rate", "batch_size", "lora_rank"))
@@ -230,6 +233,7 @@ def _lora_rank(settings: Mapping[str, Any]) -> int | None:
 def _of_sweep(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]:
     trials = [trial for trial in read_trials(folder) if trial.task in tasks]
     seeds = sorted({trial.seed for trial in trials})
+    # A sweep of days is looked at before it is over.
     over = (folder / RECORD).is_file()
     notes.append(
         f"{folder.name} {'is over' if over else 'is not over yet'}, {_counted(trials)}; selected by the "

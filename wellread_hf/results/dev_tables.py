@@ -124,6 +124,7 @@ def _scored(of: Result, task: str, metric: str) -> list[object]:
     return [
         of.student.name,
         of.student.parameters(),
+        # As settings name it, since programs read this.
         of.method,
         task,
         metric,
@@ -145,6 +146,7 @@ def draw_scores(rows: Sequence[Row]) -> bytes:
 
     panels = {}
     for name, of in GLUE_SETS.items():
+        # One number a set: of two metrics the first, which has chosen the checkpoint.
         firsts = [row for row in rows if (row.set, row.metric) == (name, of.metrics[0])]
         ours: dict[str, list[Mark]] = {}
         for row in sorted(firsts, key=lambda row: row.student.parameters()):

@@ -44,6 +44,7 @@ def scoreboard(
         averages = [average(seed) for seed in seeds]
         results = {
             **about,
+            # GLUE's test labels are not published.
             "split": "dev",
             "scores": scores,
             "commonest": {name: 100 * found[1] for name, of in counts.items() if (found := commonest(of))},
@@ -52,6 +53,7 @@ def scoreboard(
                 "complete": averages[0].complete,
                 "values": [100 * found.value for found in averages],
             },
+            # Names alone, so that the folder of all runs can be moved.
             "runs": {task: [run.folder.name for run in of] for task, of in runs.items()},
         }
         write_atomically(stage.folder / TABLE, _table(results).markdown)

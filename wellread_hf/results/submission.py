@@ -161,6 +161,7 @@ def _predicted(run: Path) -> dict[str, Path]:
         return {str(record.outcome["task"]): run}
     if record.kind == "glue":
         names = json.loads(_read(run / RESULTS))["runs"]
+        # The server takes one run a task, and the choice may not look at test scores.
         return {task: max((run.parent / name for name in of), key=_dev) for task, of in names.items()}
     raise StoreError(
         f"{run} is the folder of a stage {record.kind!r}: expected predictions, runs/glue-... or "
@@ -178,6 +179,7 @@ def _stored(folder: Path, name: str) -> Predictions:
     path = folder / file_name(name, "test")
     with library_errors_as(StoreError, f"{folder}: {_EXPECTED}", _AGAIN):
         known: Any = StageRecord.read(folder).outcome["files"].get(path.name)
+    # An edited file would be sent under the name of the run.
     if known is None or not path.is_file() or file_digest(path) != known["sha256"]:
         raise StoreError(
             f"{path} is missing, or is not what its stage wrote; delete {folder / 'stage.json'} and run "
@@ -192,6 +194,7 @@ def _packed(files: Mapping[str, str]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, text in files.items():
             entry = zipfile.ZipInfo(name, _NO_TIME)
+            # As on Unix, whatever system packs it.
             entry.create_system, entry.external_attr = 3, 0o644 << 16
             archive.writestr(entry, text)
     return buffer.getvalue()

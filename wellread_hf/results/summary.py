@@ -51,7 +51,7 @@ def score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
         line = f"{whose}{metric_at(metric)} {100 * outcome[key][metric]:.1f} % on {split}"
         line += f", {rows:,} rows" if rows else ""
         if found := commonest(counts):
-            line += f"; the commonest class, {found[0][:40]!r}, has {100 * found[1]:.1f} %"
+            line += f"; the commonest class, {found[0]!r}, has {100 * found[1]:.1f} %"
         yield line
 
 

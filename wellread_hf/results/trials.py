@@ -93,6 +93,7 @@ def write_trial(sweep: Path, trial: Trial) -> None:
     """Records how a trial ended: a file for one that failed or was stopped, none for one that is done."""
     path = _unfinished(sweep, trial)
     if trial.state == "done":
+        # One of an earlier try.
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(exist_ok=True)
@@ -121,6 +122,7 @@ def ended_trials(sweep: Path, planned: Iterable[Trial]) -> list[Trial]:
     Raises:
         StoreError: A trial's file or record is damaged.
     """
+    # The record counts more than a file of an earlier try, or of a stop that another sweep did not make.
     found = (_done(sweep, trial) or _failed_or_stopped(sweep, trial) for trial in planned)
     return [trial for trial in found if trial is not None]
 
@@ -202,5 +204,6 @@ def best_points(trials: Iterable[Trial], seeds: Sequence[int]) -> dict[tuple[str
             if len(point) == len(set(seeds))
         ]
         if whole:
+            # Ties, frequent on small dev sets, must not depend on the order of the grid.
             best[key] = min(whole, key=lambda p: (-mean(p.scores), p.learning_rate, p.batch_size))
     return best

@@ -81,6 +81,7 @@ def _grouped(found: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str
 
 
 def _score_table(found: Mapping[str, Any]) -> Table:
+    # Only what some arm used: a study without pre-training has no column of MLM steps.
     used = list(dict.fromkeys(part for score in found["scores"] for part in score["budget"]))
     head = ["arm", "student", f"{found['metric']}, {found['split']} (%)", "each seed", *used, "training s"]
     rows = []
@@ -125,6 +126,7 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
             f"domain {domain}: rank correlation S = {correlation:.2f} with the task's word frequencies"
         )
     versions = found["code_versions"]
+    # A change of the code between runs may be what differs between arms.
     if len(versions) > 1:
         made = "; ".join(f"{count} stages by {version}" for version, count in versions)
         notes.append(f"**the runs were made with different code versions**: {made}")
