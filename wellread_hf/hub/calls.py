@@ -46,14 +46,7 @@ _NO_XET = re.compile(r"\(404 .*xet-\w+-token")
 
 
 class CallError(Exception):
-    """A call that failed.
-
-    Attributes:
-        message: One line.
-        retry: Whether another try may help.
-        code: HTTP status, if there was an answer.
-        wait: Seconds that the Hub asks to wait.
-    """
+    """A call that failed: whether to retry, the HTTP status, and the seconds that the Hub asks to wait."""
 
     def __init__(self, message: str, retry: bool, code: int | None = None, wait: float | None = None) -> None:
         self.message, self.retry, self.code, self.wait = (
@@ -71,17 +64,11 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long to go on, in seconds.
+    """How long to go on, in seconds."""
 
-    Attributes:
-        deadline: For one repository.
-        silence: Until a Hub that has never answered counts as unreachable.
-        max_wait: Longest single wait that the Hub may ask for; above it the run ends.
-    """
-
-    deadline: float = 3600.0
-    silence: float = 60.0
-    max_wait: float = 300.0
+    deadline: float = 3600.0  # for one repository
+    silence: float = 60.0  # until a Hub that has never answered counts as unreachable
+    max_wait: float = 300.0  # longest single wait that the Hub may ask for; above it the run ends
 
 
 @dataclass(slots=True)
@@ -108,12 +95,7 @@ class Pause:
 
 
 class Calls:
-    """The calls on behalf of one repository.
-
-    Args:
-        limits: How long to go on.
-        pause: Shared by all workers.
-    """
+    """The calls on behalf of one repository; the pause is shared by all workers."""
 
     def __init__(self, limits: Limits, pause: Pause) -> None:
         self.limits, self.pause = limits, pause
@@ -140,11 +122,7 @@ class Calls:
         raise AssertionError("count() has no end")
 
     def once(self, call: Callable[[], Answer]) -> Answer:
-        """Calls a single time.
-
-        Raises:
-            CallError: It did not work.
-        """
+        """Calls a single time; raises a `CallError` where that did not work."""
         self.pause.wait()
         self.tries += 1
         try:
@@ -163,12 +141,7 @@ class Calls:
         return answer
 
     def wait_or_raise(self, what: str, error: CallError, failed: int) -> None:
-        """Waits for the next try, or ends it.
-
-        Args:
-            what: What was tried.
-            error: What came of it.
-            failed: How often it has failed; unless the Hub names a wait, it doubles each time.
+        """Waits for the next try: as long as the Hub asks, or twice as long after each failure.
 
         Raises:
             HubError: There is no next try.
@@ -241,11 +214,7 @@ def _diagnose(error: BaseException) -> CallError | None:
 
 @contextmanager
 def bounded_client(longest: float = inf) -> Iterator[None]:
-    """Gives the client the time-outs that it lacks, and takes retries of answers out of its hands.
-
-    Args:
-        longest: Seconds that no time-out exceeds.
-    """
+    """Gives the client time-outs of at most `longest` seconds, and takes retries out of its hands."""
 
     def factory() -> Any:
         client = default_client_factory()

@@ -33,12 +33,7 @@ _CHUNK = 1 << 20
 
 
 class LocalFile:
-    """A file to upload, hashed once however often it is tried.
-
-    Args:
-        path: Its path in the repository.
-        content: A file here, or bytes.
-    """
+    """A file here, or bytes, and its path in the repository; hashed once however often it is tried."""
 
     def __init__(self, path: str, content: Path | bytes) -> None:
         self.path, self.content = path, content
@@ -83,19 +78,12 @@ class LocalFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """All files of one repository.
+    """All files of one repository."""
 
-    Attributes:
-        name: Name of the repository, without the namespace.
-        files: By path in the repository.
-        repo_type: `model` or `dataset`.
-        note: What a collection says about it.
-    """
-
-    name: str
-    files: Mapping[str, LocalFile]
+    name: str  # of the repository, without the namespace
+    files: Mapping[str, LocalFile]  # by path in the repository
     repo_type: RepoType = "model"
-    note: str = ""
+    note: str = ""  # what a collection says about it
 
     @property
     def size(self) -> int:
@@ -193,7 +181,7 @@ def model_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str 
             f"{found['config.json']}: expected architectures, got none, so pipelines would not know what "
             "to load; save the model again, or take it over with recipes/adopt.py"
         )
-    _check_weights(found["model.safetensors"])
+    _check_tensors(found["model.safetensors"])
     return _upload(name, found, added, "model", note)
 
 
@@ -207,7 +195,7 @@ def soft_labels_upload(folder: Path, name: str, added: Mapping[str, bytes], note
     if not found:
         raise PublishError(f"{folder}: expected shards of soft labels, found none; run recipes/label.py")
     for shard in found.values():
-        _check_weights(shard)
+        _check_tensors(shard)
     return _upload(name, found, added, "dataset", note)
 
 
@@ -292,7 +280,7 @@ def _allowed_files(
     return found
 
 
-def _check_weights(path: Path) -> None:
+def _check_tensors(path: Path) -> None:
     try:
         with safe_open(path, framework="numpy") as file:
             empty = not list(file.keys())

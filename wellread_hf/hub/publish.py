@@ -24,6 +24,7 @@ from wellread_hf.errors import (
     TryLaterError,
     WellreadError,
     cause,
+    library_errors_as,
 )
 from wellread_hf.hub.calls import Calls, Limits, Pause, Stopped, bounded_client
 from wellread_hf.hub.collection import complete_collection
@@ -52,26 +53,20 @@ def publish_runs(
     report: Path = Path("push-report.json"),
 ) -> int:
     """Pushes finished stages, prints a table (or JSON) and writes the report; returns the exit status."""
-    made = publish(
-        uploads_of_runs(runs, settings.namespace, name, eval_results), settings, __version__, dry_run
-    )
-    unwritten: OSError | None = None
-    if not dry_run:
-        try:
-            made.write(report)
-        except OSError as error:
-            unwritten = error
-    if json:
-        print(made.text)
-    else:
-        made.show(dry_run)
-        if not dry_run and unwritten is None:
-            print(f"report: {report}")
-    if unwritten is not None:
-        raise StoreError(
-            f"the report cannot be written to {report} ({unwritten}), what was pushed is pushed; give "
-            "another place with `report`"
-        )
+    uploads = uploads_of_runs(runs, settings.namespace, name, eval_results)
+    made = publish(uploads, settings, __version__, dry_run)
+    unwritten = f"what was pushed is pushed, but the report cannot be written to {report}"
+    try:
+        if not dry_run:
+            with library_errors_as(StoreError, unwritten, "give another place with `report`"):
+                made.write(report)
+    finally:
+        if json:
+            print(made.text)
+        else:
+            made.show(dry_run)
+    if not dry_run and not json:
+        print(f"report: {report}")
     return made.status
 
 
@@ -102,10 +97,23 @@ def publish(
         AuthenticationError: Nobody is logged in, or may not write to the namespace.
         HubError: The Hub could not be asked who is logged in.
     """
-    _check_namespace(settings.namespace)
+    if not settings.namespace:
+        raise PublishError(
+            "`namespace` is missing: expected the user or organisation that gets the repositories"
+        )
+    if "/" in settings.namespace or not is_repo_id(settings.namespace):
+        raise PublishError(
+            f"`namespace` {settings.namespace!r} is no name of a user or organisation: expected letters, "
+            "digits, . _ -"
+        )
     api = api or HfApi(token=get_token())
     check_uploads(uploads, api.token if isinstance(api.token, str) else None)
-    _check_endpoint(api.endpoint)
+    endpoint = urlparse(api.endpoint)
+    if endpoint.scheme != "https" and endpoint.hostname not in _LOOPBACK:
+        raise PublishError(
+            f"HF_ENDPOINT {api.endpoint}: expected https (http is for this machine alone), a token would "
+            "travel unencrypted"
+        )
     disable_progress_bars()
     with bounded_client(60 * settings.deadline):
         return _Push(api, uploads, settings, version).run(dry_run)
@@ -288,23 +296,3 @@ def _user_of(api: HfApi, calls: Calls, namespace: str) -> str:
             "or log in as somebody else"
         )
     return str(user["name"])
-
-
-def _check_namespace(namespace: str) -> None:
-    if not namespace:
-        raise PublishError(
-            "`namespace` is missing: expected the user or organisation that gets the repositories"
-        )
-    if "/" in namespace or not is_repo_id(namespace):
-        raise PublishError(
-            f"`namespace` {namespace!r} is no name of a user or organisation: expected letters, digits, . _ -"
-        )
-
-
-def _check_endpoint(endpoint: str) -> None:
-    parts = urlparse(endpoint)
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-        raise PublishError(
-            f"HF_ENDPOINT {endpoint}: expected https (http is for this machine alone), a token would travel "
-            "unencrypted"
-        )

@@ -17,43 +17,32 @@ _LONGEST_MESSAGE = 2_000
 
 @dataclass(slots=True)
 class RepoResult:
-    """What became of one repository; `foreign` are files there that are not of the push, and stay."""
+    """What became of one repository."""
 
     repo: str
     state: str
-    old: str | None = None
-    new: str | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
+    old: str | None = None  # commit before
+    new: str | None = None  # commit after
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of what changed, by path
     bytes: int = 0
     seconds: float = 0.0
     tries: int = 0
     error: str = ""
-    foreign: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)  # files there that are not of the push, and stay
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a push did, or a dry run would do.
-
-    Attributes:
-        endpoint: Address of the Hub.
-        user: Who was logged in.
-        visibility: `private` or `public`.
-        tag: The version's tag.
-        repositories: One entry each, in the order given.
-        collection: Address of the collection.
-        problem: What ended the run early, in one line.
-        status: Exit status of the command.
-    """
+    """What a push did, or a dry run would do."""
 
     endpoint: str
     user: str
-    visibility: str
+    visibility: str  # `private` or `public`
     tag: str
     repositories: list[RepoResult]
-    collection: str | None = None
-    problem: str = ""
-    status: int = DONE
+    collection: str | None = None  # its address
+    problem: str = ""  # what ended the run early
+    status: int = DONE  # of the command
 
     @property
     def text(self) -> str:

@@ -24,27 +24,16 @@ _THREADS_PER_COMMIT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done with one repository.
+    """What is to be done with one repository."""
 
-    Attributes:
-        repo: Its id, namespace included.
-        upload: What is to be in it.
-        state: `create`, `update`, `unchanged` or `blocked`.
-        head: Commit at the head of main; None where there is no repository.
-        changed: Paths that are missing there or differ.
-        tag: The version's tag, if it is still to be set.
-        why: What blocks it.
-        foreign: Files there that are not of this push; they stay as they are.
-    """
-
-    repo: str
+    repo: str  # its id, namespace included
     upload: Upload
     state: State = "blocked"
-    head: str | None = None
-    changed: tuple[str, ...] = ()
-    tag: str | None = None
-    why: str = ""
-    foreign: tuple[str, ...] = ()
+    head: str | None = None  # commit at the head of main; None where there is no repository
+    changed: tuple[str, ...] = ()  # paths that are missing there or differ
+    tag: str | None = None  # the version's, if it is still to be set
+    why: str = ""  # what blocks it
+    foreign: tuple[str, ...] = ()  # files there that are not of this push; they stay as they are
 
     @property
     def size(self) -> int:
@@ -53,14 +42,7 @@ class Plan:
 
 
 class Repository:
-    """A repository on the Hub, and the files that are to be in it.
-
-    Args:
-        api: The client.
-        calls: Retries.
-        repo: Its id.
-        upload: The files.
-    """
+    """A repository on the Hub, by its id, and the files that are to be in it."""
 
     def __init__(self, api: HfApi, calls: Calls, repo: str, upload: Upload) -> None:
         self.api, self.calls, self.repo, self.upload = api, calls, repo, upload
@@ -201,12 +183,11 @@ class Repository:
         Raises:
             HubError: The tag exists and points elsewhere.
         """
-        self.calls(
-            f"tagging {self.repo}",
-            lambda: self.api.create_tag(
-                self.repo, tag=tag, revision=revision, repo_type=self.kind, exist_ok=True
-            ),
-        )
+
+        def create() -> None:
+            self.api.create_tag(self.repo, tag=tag, revision=revision, repo_type=self.kind, exist_ok=True)
+
+        self.calls(f"tagging {self.repo}", create)
         # exist_ok says nothing about a tag that points elsewhere.
         at = self._tags().get(tag)
         if at != revision:

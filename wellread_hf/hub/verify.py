@@ -32,14 +32,7 @@ _METRICS = {on_the_hub: ours for ours, on_the_hub in METRIC_IDS.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A score on a card, and what was found.
-
-    Attributes:
-        task: GLUE's name of the task.
-        metric: Name of the metric.
-        claimed: What the card says, in percent.
-        found: What this machine computed, in percent.
-    """
+    """A score on a card, and what was found, both in percent."""
 
     task: str
     metric: str
@@ -54,25 +47,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was checked.
-
-    Attributes:
-        repo: The repository.
-        revision: The commit.
-        files: Number of files whose hashes are right.
-        bytes: Their size.
-        model: The class that it loaded as.
-        claims: The recomputed scores.
-        left_out: Scores on the card that cannot be recomputed from this repository, and why.
-    """
+    """What was checked."""
 
     repo: str
-    revision: str
-    files: int
+    revision: str  # the commit
+    files: int  # whose hashes are right
     bytes: int
-    model: str
-    claims: tuple[Claim, ...] = ()
-    left_out: tuple[str, ...] = ()
+    model: str  # the class that it loaded as
+    claims: tuple[Claim, ...] = ()  # recomputed
+    left_out: tuple[str, ...] = ()  # scores that cannot be recomputed from this repository, and why
 
     @property
     def status(self) -> int:
@@ -124,22 +107,17 @@ def verify(
     if "config.json" not in files:
         raise HubError(f"{repo}: expected a model, found no config.json among {one_line(', '.join(files))}")
     model, tokenizer = _load(files["config.json"].parent)
-    claims: list[Claim] = []
-    left_out: list[str] = []
+    found: list[Claim | str] = []
     if with_scores and "README.md" in files:
-        for found in _claims(files["README.md"], model, tokenizer, data, max_length):
-            if isinstance(found, Claim):
-                claims.append(found)
-            else:
-                left_out.append(found)
+        found = list(_claims(files["README.md"], model, tokenizer, data, max_length))
     return Verified(
         repo=repo,
         revision=commit,
         files=len(files),
         bytes=sum(path.stat().st_size for path in files.values()),
         model=type(model).__name__,
-        claims=tuple(claims),
-        left_out=tuple(left_out),
+        claims=tuple(claim for claim in found if isinstance(claim, Claim)),
+        left_out=tuple(reason for reason in found if isinstance(reason, str)),
     )
 
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from statistics import mean, stdev
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, Len
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from wellread_hf.hub.names import is_repo_id
@@ -70,7 +69,7 @@ class Score:
 
     split: Split  # `dev` rows chose the checkpoint as well, `test` rows chose nothing
     metric: str  # of `metrics.scores.METRICS`
-    values: Annotated[tuple[Annotated[float, Ge(-1), Le(1)], ...], Len(1)]  # a seed each: 0.91, not 91
+    values: tuple[Annotated[float, Field(ge=-1, le=1)], ...]  # a seed each: 0.91, not 91
 
     @property
     def mean(self) -> float:
@@ -126,7 +125,7 @@ class Result:
     method: str  # as the paper names it
     task: TaskData
     seeds: tuple[int, ...]
-    scores: Annotated[tuple[Score, ...], Len(1)]
+    scores: Annotated[tuple[Score, ...], Field(min_length=1)]
     train_rows: int  # labelled ones, or those with soft labels
     epochs: float
     max_length: int  # tokens a row
