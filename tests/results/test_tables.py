@@ -31,8 +31,8 @@ def test_csv_comes_back_as_it_went_in() -> None:
 
 
 def test_the_terminal_shows_brackets_as_they_are_and_no_asterisks(capsys: pytest.CaptureFixture[str]) -> None:
-    TABLE.show("title [x]").print("after")
+    TABLE.show("title [x]")
     shown = capsys.readouterr().out
-    for words in ("title [x]", "score [95 % interval]", "a|b", "80.0 [79, 81]", "- [note]", "after"):
+    for words in ("title [x]", "score [95 % interval]", "a|b", "80.0 [79, 81]", "- [note]"):
         assert words in shown
     assert "*" not in shown

@@ -8,8 +8,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from wellread_hf.errors import TrialsFailedError
 from wellread_hf.experiments.engines import check_engine, opened
 from wellread_hf.experiments.grid import LARGE, Grid
@@ -66,9 +64,7 @@ def preview(settings: SweepSettings, stages: Sequence[Stage]) -> None:
         "of these " + ", ".join(f"{name}: {count:,}" for name, count in states.items()),
         f"time: {time_left(jobs, stopped)}",
     ]
-    console = Console()
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+    print("\n".join(lines))
 
 
 def show(settings: SweepSettings, stages: Sequence[Stage]) -> None:
@@ -80,11 +76,10 @@ def show(settings: SweepSettings, stages: Sequence[Stage]) -> None:
 
 
 def _show(folder: Path, table: Table, boards: Iterable[str]) -> None:
-    console = table.show(folder.name)
+    table.show(folder.name)
     for board in boards:
-        line = f"submission: wellread submission {folder.parent / board} -o glue.zip"
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"scores: wellread scores {folder}", highlight=False, soft_wrap=True)
+        print(f"submission: wellread submission {folder.parent / board} -o glue.zip")
+    print(f"scores: wellread scores {folder}")
 
 
 def sweep(grid: Grid) -> Stage:

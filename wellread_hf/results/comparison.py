@@ -84,12 +84,12 @@ def show_report(settings: Any, stages: Sequence[Stage]) -> None:
     """Prints a finished report's table and where everything lies."""
     folder = stages[0].folder
     found = stages[0].record.outcome
-    console = _table(found).show(stages[0].name)
-    console.print("\nready for from_pretrained:", highlight=False)
+    _table(found).show(stages[0].name)
+    print("\nready for from_pretrained:")
     for result in found["results"]:
         for model in result["folders"]:
-            console.print(f"  {result['method']:12} {model}", highlight=False, soft_wrap=True)
-    console.print(f"\nchart: {folder / CHART}\ntable: {folder / TABLE}", highlight=False, soft_wrap=True)
+            print(f"  {result['method']:12} {model}")
+    print(f"\nchart: {folder / CHART}\ntable: {folder / TABLE}")
 
 
 def _share(counts: Mapping[str, int], split: str) -> list[str]:

@@ -40,7 +40,7 @@ def show_scores(
     """
     found = read_dev_scores(runs, parse_glue_tasks(tasks))
     rows_table(found).show("dev scores")
-    console = means_table(found.means).show("averages over tasks")
+    means_table(found.means).show("averages over tasks")
     contents: tuple[tuple[str, Path | None, Callable[[], bytes]], ...] = (
         ("csv", csv, lambda: csv_table(found).csv.encode()),
         ("markdown", markdown_file, lambda: markdown(found).encode()),
@@ -55,7 +55,7 @@ def show_scores(
             raise StoreError(
                 f"{path} cannot be written ({error}); give another place with `{setting}`"
             ) from error
-        console.print(str(path), highlight=False, soft_wrap=True)
+        print(path)
 
 
 def rows_table(found: DevScores) -> Table:

@@ -84,13 +84,12 @@ def show_scoreboard(settings: Any, stages: Sequence[Stage]) -> None:
     folder = stages[0].folder
     # Not from the record, whose keys are sorted.
     results = json.loads((folder / RESULTS).read_text())
-    console = _table(results).show(stages[0].name)
-    console.print("\npredictions of dev and test:", highlight=False)
+    _table(results).show(stages[0].name)
+    print("\npredictions of dev and test:")
     for names in results["runs"].values():
         for name in names:
-            console.print(f"  {folder.parent / name}", highlight=False, soft_wrap=True)
-    console.print(f"\ntable: {folder / TABLE}", highlight=False, soft_wrap=True)
-    console.print(f"next: {_next(folder, results)}", highlight=False, soft_wrap=True)
+            print(f"  {folder.parent / name}")
+    print(f"\ntable: {folder / TABLE}\nnext: {_next(folder, results)}")
 
 
 def _next(folder: Path, results: Mapping[str, Any]) -> str:

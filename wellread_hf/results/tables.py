@@ -4,10 +4,6 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # Characters a line where the output is no terminal: the widest table fits.
 _WIDTH = 140
@@ -43,8 +39,8 @@ class Table:
         csv.writer(text, lineterminator="\n").writerows([self.head, *self.rows])
         return text.getvalue()
 
-    def show(self, title: str) -> "Console":
-        """Prints the table and its notes; returns the console for what follows."""
+    def show(self, title: str) -> None:
+        """Prints the table and its notes."""
         from rich.console import Console
         from rich.markup import escape
         from rich.table import Table as RichTable
@@ -60,8 +56,7 @@ class Table:
         console = Console(width=None if Console().is_terminal else _WIDTH)
         console.print(shown)
         for note in self.notes:
-            console.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
-        return console
+            print(f"- {note}")
 
 
 def _words(row: Sequence[object]) -> list[str]:

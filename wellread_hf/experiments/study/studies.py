@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from wellread_hf.errors import TrialsFailedError
 from wellread_hf.experiments.engines import check_engine, opened
 from wellread_hf.experiments.scheduler import Engine, Job, Result, in_this_process, run, time_left
@@ -64,18 +62,16 @@ def preview(settings: StudySettings, stages: Sequence[Stage]) -> None:
     jobs = _Jobs(plan.studies, settings)
     lines.append(f"time: {time_left([jobs.of(stage) for stage in every if stage.kind in _TRAINED])}")
     lines += [f"left out: {name}, which needs {lacking}" for name, lacking in plan.left_out.items()]
-    console = Console()
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+    print("\n".join(lines))
 
 
 def show(settings: StudySettings, stages: Sequence[Stage]) -> None:
     """Prints the verdicts of finished studies, and where their pages and pictures lie."""
     stage = stages[-1]
     folders = [stage.folder.parent / name for name in stage.record.outcome["studies"]]
-    console = verdict_table(_numbers(folders)).show(stage.name)
+    verdict_table(_numbers(folders)).show(stage.name)
     for folder in folders:
-        console.print(f"study: {folder / TABLE}", highlight=False, soft_wrap=True)
+        print(f"study: {folder / TABLE}")
 
 
 def _numbers(folders: Sequence[Path]) -> list[dict[str, Any]]:
