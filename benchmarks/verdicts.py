@@ -89,7 +89,7 @@ class _Simulated:
             for seed in range(seeds)
         ]
         self.planned = PlannedStudy(
-            name="methods", study=_STUDY, task=Task(), runs=tuple(runs), teacher=None, likenesses={}
+            name="methods", study=_STUDY, task=Task(), runs=tuple(runs), teacher=None, similarities={}
         )
 
     def confirmed(self) -> list[bool]:

@@ -19,11 +19,11 @@ from transformers import AutoTokenizer
 from wellread_hf.data.toy.world import LABEL_NAMES
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.study.catalogue import STUDIES
-from wellread_hf.experiments.study.given import names_here
 from wellread_hf.experiments.study.known import PATIENT, PD
-from wellread_hf.experiments.study.planning import Plan
+from wellread_hf.experiments.study.planning import Plan, names_here
 from wellread_hf.experiments.study.study_settings import ON_TOY
-from wellread_hf.experiments.study.transfer_text import FILE, transfer_text
+from wellread_hf.experiments.study.texts import TEXT as FILE
+from wellread_hf.experiments.study.texts import transfer_text
 from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.settings import Running, Task, Transfer
@@ -71,8 +71,8 @@ SMALL = (
             "--budget.transfer-rows 10: Distillation, 2 % has 2% of them, which is not one row",
         ),
         (("--teacher", "no/such/place"), "--teacher no/such/place: there is no such file"),
-        (("--teacher", Path(__file__).parent), ": expected a fine-tuned classifier, with a config.json"),
-        (("--weights", Path(__file__).parent), ": expected a pre-trained model, whose config.json tells"),
+        (("--teacher", Path(__file__).parent), ": expected a fine-tuned classifier whose config.json"),
+        (("--weights", Path(__file__).parent), ": expected a pre-trained model, with depth and width"),
         (("--task.train-rows", 100), "--task.train-rows: the study decides it"),
         (("--labels.epochs", 9), "expected --budget.labels-seen instead, got 9"),
         (("--pretrain.steps", 9), "expected --budget.mlm-steps instead, got 9"),

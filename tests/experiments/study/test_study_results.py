@@ -67,7 +67,7 @@ def _planned(
                 runs.append(PlannedRun(arm=arm, student=student, seed=seed, steps=(step,)))
     teacher = _finished(root, "finetune", "teacher", {"test": {"accuracy": 0.9}}, "abc")
     return PlannedStudy(
-        name="methods", study=study, task=Task(), runs=tuple(runs), teacher=teacher, likenesses={}
+        name="methods", study=study, task=Task(), runs=tuple(runs), teacher=teacher, similarities={}
     )
 
 

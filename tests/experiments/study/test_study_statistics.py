@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wellread_hf.experiments.study.likeness import rank_correlation
 from wellread_hf.experiments.study.statistics import (
     MARGIN,
     Claim,
@@ -17,6 +16,7 @@ from wellread_hf.experiments.study.statistics import (
     scored,
     verdict,
 )
+from wellread_hf.experiments.study.texts import rank_correlation
 
 NO_ROWS = (0.0, inf)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from wellread_hf.experiments.study.arms import Finding, Study, Weights
-from wellread_hf.experiments.study.given import GIVEN_BY
 from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.predicting import Predictions, split_of
+from wellread_hf.experiments.study.starts import GIVEN_BY
 from wellread_hf.experiments.study.statistics import (
     FEWEST_SEEDS,
     Array,
@@ -210,7 +210,7 @@ def results(planned: PlannedStudy, settings: StudySettings, predictions: Predict
         "teacher": _teacher(planned, metric, split),
         "teacher_given": planned.teacher is None,
         "rank_correlations": {
-            domain: stage.record.outcome["rank_correlation"] for domain, stage in planned.likenesses.items()
+            domain: stage.record.outcome["rank_correlation"] for domain, stage in planned.similarities.items()
         },
         "scores": [asdict(score) for score in scores_of(planned, by_folder)],
         "findings": [numbers(each) for each in tested(planned, settings, by_folder)],

@@ -1,24 +1,24 @@
-"""From arms, students and seeds to stages; what two runs share is planned alike, and so carried out once."""
+"""From arms, students and seeds to stages; what two runs share is one stage, carried out once."""
 
 from dataclasses import dataclass, replace
 
 from wellread_hf.errors import SettingsError, WellreadError
-from wellread_hf.experiments.study.allowed import left_out
 from wellread_hf.experiments.study.arms import Arm, Domain, Study
 from wellread_hf.experiments.study.catalogue import STUDIES, StudyName
-from wellread_hf.experiments.study.given import SOURCES, check_teacher, names_here
-from wellread_hf.experiments.study.likeness import likeness
-from wellread_hf.experiments.study.starts import Starts
-from wellread_hf.experiments.study.study_settings import ALL_STUDIES, StudySettings, option
-from wellread_hf.experiments.study.transfer_text import transfer_text
+from wellread_hf.experiments.study.starts import GIVEN_BY, Starts, check_teacher, given_like
+from wellread_hf.experiments.study.study_settings import ALL_STUDIES, StudySettings
+from wellread_hf.experiments.study.texts import similarity, transfer_text
 from wellread_hf.settings import Start, Task, Transfer, Tuning
 from wellread_hf.stages import distill, finetune, label, pretrain
 from wellread_hf.stages.inputs import TASK
 from wellread_hf.stages.toy import TOY
-from wellread_hf.store.graph import Stage
 from wellread_hf.store.places import each_found_once
+from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student
 from wellread_hf.training.methods import find_method
+
+# The setting that names the sources of each domain.
+_SOURCES: dict[Domain, str] = {"in": "transfer", "near": "near", "far": "far"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class PlannedStudy:
         task: What is learnt, with all of its rows.
         runs: In the order of arms, students, seeds.
         teacher: The stage that made the teacher; None where one was given.
-        likenesses: Of each domain that the arms use, how like the task it is, where the study asks for it.
+        similarities: The comparison of each domain with the task, where the study asks for it.
     """
 
     name: StudyName
@@ -61,14 +61,14 @@ class PlannedStudy:
     task: Task
     runs: tuple[PlannedRun, ...]
     teacher: Stage | None
-    likenesses: dict[Domain, Stage]
+    similarities: dict[Domain, Stage]
 
     @property
     def stages(self) -> list[Stage]:
         """All that has to be finished before its table can be written, needs of needs left out."""
         return [
             *([] if self.teacher is None else [self.teacher]),
-            *self.likenesses.values(),
+            *self.similarities.values(),
             *(run.stage for run in self.runs),
         ]
 
@@ -99,46 +99,45 @@ class Plan:
 
 class _Planner:
     def __init__(self, settings: StudySettings) -> None:
-        self.settings, self.budget = settings, settings.budget
+        self.settings = s = settings
         # A transfer set draws its own rows, of the task's text as well: the same ones, if they are as many.
-        self.labelled = replace(settings.task, train_rows=self.budget.named("labelled_rows"))
-        self.made_teacher = self._teacher() if settings.teacher is None else None
-        if settings.teacher is not None:
-            check_teacher(settings.teacher, settings.running, settings.label.trust_remote_code)
+        self.labelled = replace(s.task, train_rows=s.budget.named("labelled_rows"))
+        self.made_teacher: Stage | None = None
+        if s.teacher is None:
+            encoder = pretrain(replace(s.teacher_pretrain, student=s.teacher_student), s.corpus, s.running)
+            self.made_teacher = finetune(encoder, self.labelled, s.teacher_tuning, s.running)
+        else:
+            check_teacher(s, s.teacher)
 
     def study(self, name: StudyName) -> PlannedStudy:
         study, s = STUDIES[name], self.settings
         common = s.students[:1] if name in s.one_student else s.students
+        starts = Starts(s)
         runs = []
-        self.starts = Starts(s)
         for arm in study.arms:
             students = [arm.student] if arm.student is not None else common
-            for student in map(Student.parse, students):
-                try:
-                    runs += [self._run(arm, student, seed) for seed in s.seeds]
-                except WellreadError as error:
-                    raise error.renamed(names_here(s, arm)) from error
-        self.starts.check_words()
-        domains = dict.fromkeys(arm.domain for arm in study.arms)
-        likenesses = {}
+            try:
+                for student in map(Student.parse, students):
+                    runs += [self._run(arm, starts, student, seed) for seed in s.seeds]
+            except WellreadError as error:
+                raise error.renamed(names_here(s, arm)) from error
+        starts.check_words()
+        similarities = {}
         if study.axis == "rank correlation":
-            likenesses = {domain: self._likeness(domain) for domain in domains}
+            for domain in dict.fromkeys(arm.domain for arm in study.arms):
+                transfer = Transfer(sources=self._sources(domain), rows=s.budget.named("transfer_rows"))
+                similarities[domain] = similarity(self.labelled, transfer, s.running)
         return PlannedStudy(
             name=name,
             study=study,
             task=s.task,
             runs=tuple(runs),
             teacher=self.made_teacher,
-            likenesses=likenesses,
+            similarities=similarities,
         )
 
-    def _teacher(self) -> Stage:
-        s = self.settings
-        encoder = pretrain(replace(s.teacher_pretrain, student=s.teacher_student), s.corpus, s.running)
-        return finetune(encoder, self.labelled, s.teacher_tuning, s.running)
-
-    def _run(self, arm: Arm, student: Student, seed: int) -> PlannedRun:
-        start = self.starts.of(arm, student, seed, self._transfer_text)
+    def _run(self, arm: Arm, starts: Starts, student: Student, seed: int) -> PlannedRun:
+        start = starts.of(arm, student, seed, self._transfer_text)
         steps = [start] if isinstance(start, Stage) else []
         for lesson in arm.lessons:
             start = self._labels(arm, start, seed) if lesson == "labels" else self._soft(arm, start, seed)
@@ -146,11 +145,10 @@ class _Planner:
         return PlannedRun(arm=arm, student=student, seed=seed, steps=tuple(steps))
 
     def _labels(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
-        seen = self.budget.named("soft_labels_seen" if arm.even else "labels_seen")
-        rows = self.budget.named("labelled_rows")
-        _check_all_seen(arm, seen, rows)
-        tuning = _tuning(self.settings.labels, seen, rows, seed)
-        return finetune(start, self.labelled, tuning, self.settings.running)
+        s = self.settings
+        rows = s.budget.named("labelled_rows")
+        tuning = self._tuning(arm, s.labels, "soft_labels_seen" if arm.even else "labels_seen", rows, seed)
+        return finetune(start, self.labelled, tuning, s.running)
 
     def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
         s, transfer = self.settings, self._transfer(arm)
@@ -163,52 +161,98 @@ class _Planner:
             )
         how = s.label if states else replace(s.label, states=())
         labels = label(self.made_teacher or str(s.teacher), s.task, transfer, how, s.running)
-        seen = self.budget.named("soft_labels_seen")
         assert transfer.rows is not None  # always drawn, so that the budget is known
-        _check_all_seen(arm, seen, transfer.rows)
-        tuning = _tuning(s.soft_labels, seen, transfer.rows, seed)
+        tuning = self._tuning(arm, s.soft_labels, "soft_labels_seen", transfer.rows, seed)
         return distill(start, s.task, labels, transfer, objective, tuning, s.running)
 
+    def _tuning(self, arm: Arm, tuning: Tuning, part: str, rows: int, seed: int) -> Tuning:
+        """Returns settings that see a part of the budget in as many passes over the rows as that takes."""
+        seen = self.settings.budget.named(part)
+        # The budget's own parts fit each other; these arms see labelled rows as often as others soft labels.
+        if seen < rows:
+            raise SettingsError(
+                f"`budget.soft_labels_seen` {seen}: expected at least the {rows} of `budget.labelled_rows`, "
+                f"which {arm.name} sees as often; give more of the one or less of the other"
+            )
+        return replace(tuning, epochs=seen / rows, seed=seed)
+
     def _transfer(self, arm: Arm) -> Transfer:
+        budget = self.settings.budget
         if arm.transfer == TASK:
-            rows, seed = self.budget.named("labelled_rows"), self.settings.task.train_seed
+            rows, seed = budget.named("labelled_rows"), self.settings.task.train_seed
             return Transfer(sources=(TASK,), rows=rows, seed=seed)
-        rows = round(arm.share * self.budget.named("transfer_rows"))
+        rows = round(arm.share * budget.named("transfer_rows"))
         if rows < 1:
             raise SettingsError(
-                f"`budget.transfer_rows` {self.budget.transfer_rows}: {arm.name} has {arm.share:.0%} of "
-                "them, which is not one row; give more"
+                f"`budget.transfer_rows` {budget.transfer_rows}: {arm.name} has {arm.share:.0%} of them, "
+                "which is not one row; give more"
             )
         return Transfer(sources=self._sources(arm.domain), rows=rows)
 
     def _sources(self, domain: Domain) -> tuple[str, ...]:
-        s = self.settings
-        sources = {"in": s.transfer, "near": s.near, "far": s.far}[domain]
+        sources: tuple[str, ...] = getattr(self.settings, _SOURCES[domain])
         if not sources:
             raise SettingsError(
-                f"`{SOURCES[domain]}` is missing: expected sources of text for the teacher to label, e.g. "
+                f"`{_SOURCES[domain]}` is missing: expected sources of text for the teacher to label, e.g. "
                 "MY-REVIEWS,column=text, got none"
             )
         return sources
 
     def _transfer_text(self, arm: Arm) -> Stage:
-        """Returns the text of the rows that the teacher labels."""
+        """Plans the text of the rows that the teacher labels."""
         return transfer_text(self.settings.task, self._transfer(arm), self.settings.running)
 
-    def _likeness(self, domain: Domain) -> Stage:
-        transfer = Transfer(sources=self._sources(domain), rows=self.budget.named("transfer_rows"))
-        return likeness(self.labelled, transfer, self.settings.running)
+
+def names_here(settings: StudySettings, arm: Arm | None) -> dict[str, str]:
+    """Returns what a study calls the settings of its stages, for `WellreadError.renamed`.
+
+    Args:
+        settings: The study's.
+        arm: What the stages are a part of; None: the teacher.
+    """
+    # Weights that are drawn have the words of given ones.
+    weights = "corpus.tokenizer" if settings.weights is None else "weights"
+    sources, rows = _SOURCES["in"], "budget.transfer_rows"
+    if arm is not None:
+        weights, sources = GIVEN_BY.get(arm.weights, weights), _SOURCES[arm.domain]
+        rows = "budget.labelled_rows" if arm.transfer == TASK else rows
+    return {
+        "objective": "patient",
+        "distil.teacher": "deep",
+        "source": weights,
+        "start.weights": weights,
+        "start.tokenizer": weights,
+        "task.train_rows": "budget.labelled_rows",
+        "transfer.rows": rows,
+        "transfer.sources": sources,
+    }
 
 
-def _check_all_seen(arm: Arm, seen: int, rows: int) -> None:
-    # The budget's own parts fit each other; these arms read labelled rows as often as others soft labels.
-    if seen < rows:
-        raise SettingsError(
-            f"{option('soft_labels_seen')} {seen}: expected at least the {rows} of "
-            f"{option('labelled_rows')}, which {arm.name} sees as often; give more of the one or less of "
-            "the other"
-        )
+def left_out(settings: StudySettings) -> dict[StudyName, str]:
+    """Returns the studies that settings do not allow, each with what it lacks."""
+    lacking: dict[StudyName, str] = {}
+    steps = [] if settings.budget.mlm_steps is not None else ["`budget.mlm_steps`"]
+    domains = [f"`{name}`" for name in ("near", "far") if not getattr(settings, name)]
+    states = [] if settings.label.states else ["`label.states`"]
+    if steps and not (settings.deep and settings.mlm_plus):
+        lacking["initialisation"] = f"{steps[0]}, or `deep` and `mlm_plus`"
+    if settings.weights is not None and (students := _not_given(settings)):
+        lacking["depth-width"] = f"`weights` of {' and '.join(students)}"
+    if domains:
+        lacking["domain"] = " and ".join(domains)
+    if steps:
+        lacking["compound"] = steps[0]
+    if steps or states:
+        lacking["concurrent"] = " and ".join([*steps, *states])
+    return lacking
 
 
-def _tuning(tuning: Tuning, seen: int, rows: int, seed: int) -> Tuning:
-    return replace(tuning, epochs=seen / rows, seed=seed)
+def _not_given(settings: StudySettings) -> list[str]:
+    """Returns the students of the study of depth and width that are not among those given."""
+    missing = []
+    for name in dict.fromkeys(arm.student for arm in STUDIES["depth-width"].arms if arm.student):
+        try:
+            given_like(settings, "weights", Student.parse(name))
+        except WellreadError:
+            missing.append(name)
+    return missing

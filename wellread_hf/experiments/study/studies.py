@@ -12,9 +12,8 @@ from wellread_hf.errors import TrialsFailedError
 from wellread_hf.experiments.engines import check_engine, opened
 from wellread_hf.experiments.scheduler import Engine, Job, Result, in_this_process, run, time_left
 from wellread_hf.experiments.study.findings import lacking_for, results
-from wellread_hf.experiments.study.given import names_here
 from wellread_hf.experiments.study.page import draw, in_words, page, verdict_table
-from wellread_hf.experiments.study.planning import Plan, PlannedStudy
+from wellread_hf.experiments.study.planning import Plan, PlannedStudy, names_here
 from wellread_hf.experiments.study.predicting import Predictions, predict
 from wellread_hf.experiments.study.study_settings import StudySettings
 from wellread_hf.store.progress import say
