@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ def sweep(tmp_path: Path) -> Path:
 
 def test_trials_come_back_as_they_ended_in_the_plans_order(sweep: Path) -> None:
     ended = [numbered(FAILED, 2), numbered(DONE, 0), numbered(STOPPED, 3)]
-    write_plan(sweep, [*ended, numbered(PLANNED, 1)])
+    write_plan(sweep, [numbered(PLANNED, number) for number in (2, 0, 3, 1)])
     assert read_trials(sweep) == []
     for trial in ended:
         if trial.state == "done":
@@ -68,6 +69,15 @@ def test_trials_come_back_as_they_ended_in_the_plans_order(sweep: Path) -> None:
     write_trial(sweep, numbered(DONE, 2))
     assert read_trials(sweep) == [numbered(DONE, 2), *ended[1:]]
     assert [path.name for path in (sweep / "trials").iterdir()] == ["finetune-3.json"]
+
+
+def test_a_sweep_that_is_over_knows_its_trials_without_their_folders(sweep: Path) -> None:
+    done(sweep.parent, DONE)
+    write_plan(sweep, ended_trials(sweep, [PLANNED]))
+    shutil.rmtree(sweep.parent / DONE.folder)
+    assert read_trials(sweep) == [DONE]
+    # One that goes on trains what is gone.
+    assert ended_trials(sweep, [PLANNED]) == []
 
 
 @pytest.mark.parametrize("score", [None, float("nan"), float("inf")])
@@ -83,10 +93,10 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_trials import FAILED, numbered
+from test_trials import FAILED, PLANNED, numbered
 from wellread_hf.results.trials import write_plan, write_trial
 sweep, first = Path(sys.argv[1]), int(sys.argv[3])
-write_plan(sweep, [numbered(FAILED, number) for number in range(1000)])
+write_plan(sweep, [numbered(PLANNED, number) for number in range(1000)])
 for number in range(first, 1000):
     write_trial(sweep, numbered(FAILED, number, error=f"{number} " * 2_000))
     print(number, flush=True)
@@ -130,7 +140,7 @@ def test_a_damaged_file_is_reported_in_one_sentence(
 ) -> None:
     trials = [numbered(FAILED, 0), numbered(DONE, 1)]
     done(sweep.parent, trials[1])
-    write_plan(sweep, trials)
+    write_plan(sweep, [numbered(PLANNED, 0), numbered(PLANNED, 1)])
     write_trial(sweep, trials[0])
     path = sweep / file
     if text is None:

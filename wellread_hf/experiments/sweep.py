@@ -15,7 +15,7 @@ from wellread_hf.experiments.scheduler import Engine, Job, Result, in_this_proce
 from wellread_hf.experiments.sweep_settings import SweepSettings
 from wellread_hf.metrics.average import mean_and_spread
 from wellread_hf.results.tables import Table
-from wellread_hf.results.trials import Trial, best_points, ended_trials, write_plan, write_trial
+from wellread_hf.results.trials import Trial, best_points, ended_trials, read_trials, write_plan, write_trial
 from wellread_hf.store.records import write_atomically
 from wellread_hf.store.stage import Stage, in_order
 from wellread_hf.tasks import GLUE_SETS
@@ -71,7 +71,7 @@ def show(settings: SweepSettings, stages: Sequence[Stage]) -> None:
     """Prints the chosen points of a finished sweep."""
     (stage,) = stages
     grid = _grid(settings)
-    table = best_table(grid, _over(grid, stage.folder).values())
+    table = best_table(grid, read_trials(stage.folder))
     _show(stage.folder, table, stage.record.outcome["scoreboards"])
 
 
@@ -135,6 +135,7 @@ def _work(grid: Grid, folder: Path) -> Mapping[str, Any]:
             f"the first of all that failed is {next(iter(failed.values()))}. "
             f"The others are finished ({folder / BEST}); what failed is tried again by the same command"
         )
+    write_plan(folder, [ended[digest] for digest in grid.trials])
     return {
         "trials": len(ended),
         "stopped": sum(trial.state == "stopped" for trial in ended.values()),

@@ -2,7 +2,8 @@
 
 A sweep's folder holds its plan, and a small file for each trial that failed or was stopped early. A trial
 that is done needs none: the record of its training stage has the scores. So a kill at any moment loses
-nothing, and a reader beside a writer sees whole files.
+nothing, and a reader beside a writer sees whole files. A sweep that is over writes the plan once more, with
+how each trial ended, since the folders of trials are large and may be deleted.
 """
 
 import json
@@ -20,7 +21,6 @@ from wellread_hf.tasks import GLUE_TASKS
 PLAN = "trials.json"
 # Folder of the files of trials that failed or were stopped.
 _UNFINISHED = "trials"
-_PLANNED = ("digest", "folder", "student", "task", "method", "learning_rate", "batch_size", "seed")
 _ENDED = ("state", "scores", "seconds", "error")
 
 State = Literal["done", "failed", "stopped"]
@@ -85,8 +85,8 @@ class Trial:
 
 def write_plan(sweep: Path, trials: Iterable[Trial]) -> None:
     """Writes the plan into a sweep's folder; it follows from the grid, so a damaged one is replaced."""
-    plan = [{name: getattr(trial, name) for name in _PLANNED} for trial in trials]
-    write_atomically(sweep / PLAN, json.dumps(plan, indent=0))
+    lines = ",\n".join(json.dumps(asdict(trial)) for trial in trials)
+    write_atomically(sweep / PLAN, f"[\n{lines}\n]\n")
 
 
 def write_trial(sweep: Path, trial: Trial) -> None:
@@ -123,8 +123,8 @@ def ended_trials(sweep: Path, planned: Iterable[Trial]) -> list[Trial]:
         StoreError: A trial's file or record is damaged.
     """
     # The record counts more than a file of an earlier try, or of a stop that another sweep did not make.
-    found = (_done(sweep, trial) or _failed_or_stopped(sweep, trial) for trial in planned)
-    return [trial for trial in found if trial is not None]
+    found = (_done(sweep, trial) or _failed_or_stopped(sweep, trial) or trial for trial in planned)
+    return [trial for trial in found if trial.state is not None]
 
 
 def _done(sweep: Path, trial: Trial) -> Trial | None:
