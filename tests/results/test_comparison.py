@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from wellread_hf.results.comparison import CHART, RESULTS, TABLE, report, show_report
+from wellread_hf.results.comparison import report, show_report
+from wellread_hf.results.tables import CHART, RESULTS, TABLE
 from wellread_hf.store.graph import Stage, carry_out
 
 

@@ -14,13 +14,11 @@ from wellread_hf.experiments.grid import LARGE, Grid
 from wellread_hf.experiments.scheduler import Engine, Job, Result, in_this_process, run, time_left
 from wellread_hf.experiments.sweep_settings import SweepSettings
 from wellread_hf.metrics.average import mean_and_spread
-from wellread_hf.results.tables import Table
+from wellread_hf.results.tables import TABLE, Table
 from wellread_hf.results.trials import Trial, best_points, ended_trials, read_trials, write_plan, write_trial
 from wellread_hf.store.records import write_atomically
 from wellread_hf.store.stage import Stage, in_order
 from wellread_hf.tasks import GLUE_SETS
-
-BEST = "table.md"
 
 
 # A grid of thousands takes seconds to plan, and what is shown of it needs it again.
@@ -127,13 +125,13 @@ def _work(grid: Grid, folder: Path) -> Mapping[str, Any]:
         # No more than a look at records.
         carry_out(boards, in_this_process, "scoreboards")
     table = best_table(grid, ended.values())
-    write_atomically(folder / BEST, table.markdown)
+    write_atomically(folder / TABLE, table.markdown)
     if failed:
         _show(folder, table, [board.folder.name for board in boards if board.state == "done"])
         raise TrialsFailedError(
             f"{len(failed.keys() & grid.trials.keys())} of {len(grid.trials)} trials failed, "
             f"the first of all that failed is {next(iter(failed.values()))}. "
-            f"The others are finished ({folder / BEST}); what failed is tried again by the same command"
+            f"The others are finished ({folder / TABLE}); what failed is tried again by the same command"
         )
     write_plan(folder, [ended[digest] for digest in grid.trials])
     return {

@@ -9,7 +9,7 @@ from typing import Any
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.metrics.average import average
-from wellread_hf.results.comparison import RESULTS
+from wellread_hf.results.tables import RESULTS
 from wellread_hf.results.trials import PLAN, Trial, best_points, read_trials
 from wellread_hf.store.records import RECORD, StageRecord
 from wellread_hf.students import METHOD_TITLES, METHODS, Student

@@ -14,7 +14,7 @@ from wellread_hf.data.predictions import LABEL, Predictions, check_test_rows, fi
 from wellread_hf.errors import DataError, SettingsError, StoreError, library_errors_as, nearest
 from wellread_hf.metrics.average import Average, average, set_score
 from wellread_hf.metrics.scores import scores_of
-from wellread_hf.results.comparison import RESULTS
+from wellread_hf.results.tables import RESULTS
 from wellread_hf.store.records import StageRecord, file_digest, write_atomically
 from wellread_hf.tasks import GLUE_SETS
 

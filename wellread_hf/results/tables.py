@@ -5,6 +5,8 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Files of a stage that shows results: for people, for programs, and a chart of `results.charts`.
+TABLE, RESULTS, CHART = "table.md", "results.json", "chart.png"
 # Characters a line where the output is no terminal: the widest table fits.
 _WIDTH = 140
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.experiments.study.page import page as page_of
-from wellread_hf.experiments.study.studies import CHART, PREDICTIONS, RESULTS, TABLE
-from wellread_hf.results.tables import Table
+from wellread_hf.experiments.study.studies import PREDICTIONS
+from wellread_hf.results.tables import CHART, RESULTS, TABLE, Table
 from wellread_hf.store.records import RECORD, StageRecord, write_atomically
 
 # What stands between these two lines is replaced; the rest of the page is its author's.

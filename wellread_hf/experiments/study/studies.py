@@ -16,12 +16,13 @@ from wellread_hf.experiments.study.page import draw, in_words, page, verdict_tab
 from wellread_hf.experiments.study.planning import Plan, PlannedStudy, names_here
 from wellread_hf.experiments.study.predicting import Predictions, predict
 from wellread_hf.experiments.study.study_settings import StudySettings
+from wellread_hf.results.tables import CHART, RESULTS, TABLE
 from wellread_hf.store.progress import say
 from wellread_hf.store.records import write_atomically
 from wellread_hf.store.stage import Stage, in_order
 from wellread_hf.students import STUDENTS, Student
 
-TABLE, CHART, RESULTS, PREDICTIONS = "table.md", "chart.png", "results.json", "predictions.npz"
+PREDICTIONS = "predictions.npz"
 # What holds a student, and takes long; the rest packs, gathers or counts.
 _TRAINED = ("pretrain", "finetune", "distill", "label")
 
