@@ -151,7 +151,7 @@ def test_ctrl_c_ends_with_one_line_and_a_second_sweep_is_refused_before(
         with started(*words) as second:
             _, err = second.communicate(timeout=120)
             assert second.returncode == 2
-            assert f"is being worked on by process {process.pid} on {os.uname().nodename}" in err
+            assert f"is in use by process {process.pid} on {os.uname().nodename}" in err
             assert "Traceback" not in err
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -274,7 +274,7 @@ def test_a_trial_that_another_sweep_works_on_is_waited_for(encoder: Path, tmp_pa
             _, err = second.communicate(timeout=300)
             assert second.returncode == 0, err
             assert f"waits: {tmp_path}/finetune-" in err
-            assert f"is being worked on by process {first.pid}" in err
+            assert f"is in use by process {first.pid}" in err
         assert first.wait(60) == 0
     tables = [read_trials(path.parent) for path in tmp_path.glob(f"sweep-*/{PLAN}")]
     assert sorted(map(len, tables)) == [1, 2]

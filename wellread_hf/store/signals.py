@@ -16,15 +16,19 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class _Ending:
-    """The number of the signal that came, and whether it waits for a checkpoint."""
+    """The number of the signal that came, whether Ctrl-C did, and whether a signal waits for a checkpoint."""
 
     number: int | None = None
+    interrupted = False
     waits = False
 
 
 @contextmanager
 def signals_heard() -> Iterator[None]:
-    """Lets the two signals raise `Terminated` inside, unless the program was started to ignore them."""
+    """Lets the two signals raise `Terminated` inside, unless the program was started to ignore them.
+
+    Ctrl-C raises `KeyboardInterrupt` as ever, and is remembered.
+    """
     # Only the main thread can handle signals. `nohup` starts a program that ignores one.
     heard = [
         number
@@ -33,9 +37,12 @@ def signals_heard() -> Iterator[None]:
         and signal.getsignal(number) == signal.SIG_DFL
     ]
     if heard:
-        _Ending.number = None
+        _Ending.number, _Ending.interrupted = None, False
     for number in heard:
         signal.signal(number, _hear)
+    interrupts = bool(heard) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interrupts:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     except Terminated:
@@ -47,6 +54,8 @@ def signals_heard() -> Iterator[None]:
     finally:
         for number in heard:
             signal.signal(number, signal.SIG_DFL)
+        if interrupts:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
@@ -66,12 +75,22 @@ def signal_heard() -> int | None:
 
 
 def end_if_asked() -> None:
-    """Raises `Terminated` if a signal came: Python drops what is raised within a finalizer."""
+    """Raises `Terminated` or `KeyboardInterrupt` if a signal came.
+
+    Python drops what a handler raises within a finalizer, where a small training spends much of its time.
+    """
     if _Ending.number is not None:
         raise Terminated(_Ending.number)
+    if _Ending.interrupted:
+        raise KeyboardInterrupt
 
 
 def _hear(number: int, frame: FrameType | None) -> None:
     _Ending.number = number
     if not _Ending.waits:
         raise Terminated(number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _Ending.interrupted = True
+    raise KeyboardInterrupt
