@@ -65,6 +65,11 @@ def looks(figure: Figure) -> dict[str, set[tuple[str, str]]]:
 def test_a_method_has_one_look_in_all_charts(tmp_path: Path, figures: list[Figure]) -> None:
     titles = list(METHOD_TITLES.values())
     own = {look.title: {(look.colour, look.mark)} for look in LOOKS.values()}
+    assert (
+        len({look.colour for look in LOOKS.values()})
+        == len({look.mark for look in LOOKS.values()})
+        == len(own)
+    )
     draw_lines({title: MARKS for title in titles}, 90.0, "t", ("x", "y"), tmp_path / "lines.png")
     draw_family((4_000_000, "m"), {f"{title}, ours": MARKS for title in titles}, {}, "y")
     assert [looks(figure) for figure in figures] == [own, own]

@@ -96,12 +96,25 @@ def test_differences_within_the_spread_over_seeds_are_named(
     assert ("not decided" in (stage.folder / TABLE).read_text()) is undecided
 
 
-def test_a_start_from_elsewhere_has_no_known_mlm_loss(tmp_path: Path) -> None:
-    stage = report(
-        "sst2", "pf", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.8, weights="hub:x")]}, None, tmp_path
-    )
+@pytest.mark.parametrize(
+    ("changed", "row"),
+    [
+        # Encoders from elsewhere have no held-out loss of ours.
+        ({"weights": "hub:x"}, "| PF | 50.0 | 1 | 50.0 | not known |"),
+        ({"test": {"accuracy": 0.75}}, "| PF | 75.0 | 1 | 75.0 |"),
+        # Records sort their keys, so "accuracy" comes before MRPC's first metric, F1.
+        ({"metric": "f1", "validation": {"accuracy": 0.7, "f1": 0.8}}, "| PF | 80.0 |"),
+    ],
+    ids=["start from elsewhere", "labelled test set", "metric that chose the checkpoint"],
+)
+def test_what_a_table_says_of_one_run(changed: dict[str, Any], row: str, tmp_path: Path) -> None:
+    run = _tuned(tmp_path, "finetune", "pf", 0.5, **changed)
+    stage = report("mrpc", "2-128", {"PF": [run]}, None, tmp_path)
     carry_out([stage])
-    assert "| not known |" in (stage.folder / TABLE).read_text()
+    lines = (stage.folder / TABLE).read_text().splitlines()
+    assert lines[2].startswith(row)
+    split = "test" if "test" in changed else "validation"
+    assert f"| {changed.get('metric', 'accuracy')}, {split} (%) |" in lines[0]
 
 
 def test_the_numbers_and_the_chart_are_beside_it(compared: Stage) -> None:
@@ -125,26 +138,6 @@ def test_it_is_printed_with_folders_ready_to_load(
     for result in json.loads((compared.folder / RESULTS).read_text()):
         for folder in result["folders"]:
             assert folder in shown
-
-
-def test_a_labelled_test_set_is_preferred(tmp_path: Path) -> None:
-    run = _tuned(tmp_path, "finetune", "one", 0.5, test={"accuracy": 0.75})
-    stage = report("sst2", "tested", {"Basic": [run]}, None, tmp_path)
-    carry_out([stage])
-    lines = (stage.folder / TABLE).read_text().splitlines()
-    assert "accuracy, test (%)" in lines[0]
-    assert "| 75.0 |" in lines[2]
-    assert "±" not in lines[2]
-
-
-def test_the_metric_is_the_one_that_chose_the_checkpoint(tmp_path: Path) -> None:
-    # Records sort their keys, so "accuracy" comes before MRPC's first metric, F1.
-    scores = {"metric": "f1", "validation": {"accuracy": 0.7, "f1": 0.8}}
-    stage = report(
-        "mrpc", "2-128", {"PF": [_tuned(tmp_path, "finetune", "pf", 0.7, **scores)]}, None, tmp_path
-    )
-    carry_out([stage])
-    assert "| PF | 80.0 |" in (stage.folder / TABLE).read_text()
 
 
 def test_methods_at_the_share_of_the_commonest_class_are_warned_about(
