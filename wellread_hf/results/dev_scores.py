@@ -179,21 +179,24 @@ def _of_board(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]
         if GLUE_SETS[name].task not in tasks:
             continue
         trained = _trainings([folder.parent / run for run in results["runs"][GLUE_SETS[name].task]])
-        setting = _setting(trained)
-        for metric, values in metrics.items():
-            row = Row(
-                student=Student.parse(results["student"]),
-                method=results["method"],
-                set=name,
-                metric=metric,
-                values=tuple(map(float, values)),
-                seeds=tuple(map(int, results["seeds"])),
-                trainings=tuple(trained.values()),
-                source=folder.name,
-                **setting,
-            )
-            rows.append(row)
+        rows += _rows(
+            metrics,
+            set=name,
+            student=Student.parse(results["student"]),
+            method=results["method"],
+            seeds=tuple(map(int, results["seeds"])),
+            trainings=tuple(trained.values()),
+            source=folder.name,
+            **_setting(trained),
+        )
     return rows
+
+
+def _rows(scores: Mapping[str, Iterable[float]], **shared: Any) -> list[Row]:
+    """Makes a row of each metric's scores in percent; the rest they share."""
+    return [
+        Row(metric=metric, values=tuple(map(float, values)), **shared) for metric, values in scores.items()
+    ]
 
 
 def _trainings(predicted: Sequence[Path]) -> dict[Path, str]:
@@ -217,17 +220,17 @@ def _setting(trainings: Iterable[Path]) -> dict[str, Any]:
     first = next(iter(trainings), None)
     if first is None or not (first / RECORD).is_file():
         return dict.fromkeys(("learning_rate", "batch_size", "lora_rank"))
-    settings = StageRecord.read(first).settings
+    return _tuned(StageRecord.read(first).settings)
+
+
+def _tuned(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a row has of a training's settings."""
     optim = settings["tuning"]["optim"]
     return {
         "learning_rate": float(optim["learning_rate"]),
         "batch_size": int(optim["batch_size"]),
-        "lora_rank": _lora_rank(settings),
+        "lora_rank": int(settings["lora"]["rank"]) if "lora" in settings else None,
     }
-
-
-def _lora_rank(settings: Mapping[str, Any]) -> int | None:
-    return int(settings["lora"]["rank"]) if "lora" in settings else None
 
 
 def _of_sweep(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]:
@@ -254,22 +257,18 @@ def _of_sweep(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]
                 f"selected, since no point of the grid is done in all seeds ({_counted(group)})"
             )
             continue
-        for metric in GLUE_SETS[task].metrics:
-            row = Row(
-                student=Student.parse(student),
-                method=method,
-                set=task,
-                metric=metric,
-                values=tuple(100 * trial.scores[metric] for trial in point.trials),
-                seeds=tuple(seeds),
-                learning_rate=point.learning_rate,
-                batch_size=point.batch_size,
-                lora_rank=_lora_rank(point.trials[0].settings),
-                trainings=tuple(trial.digest for trial in point.trials),
-                trials=_states(group),
-                source=folder.name,
-            )
-            rows.append(row)
+        metrics = GLUE_SETS[task].metrics
+        rows += _rows(
+            {metric: [100 * trial.scores[metric] for trial in point.trials] for metric in metrics},
+            set=task,
+            student=Student.parse(student),
+            method=method,
+            seeds=tuple(seeds),
+            trainings=tuple(trial.digest for trial in point.trials),
+            trials=_states(group),
+            source=folder.name,
+            **_tuned(point.trials[0].settings),
+        )
     return rows
 
 
