@@ -22,14 +22,13 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.limits import flops, products
 from benchmarks.report import circumstances
 from benchmarks.sides import LENGTH, random_blocks, tokenizer
 from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
+from wellread_hf.results.tables import Table
 from wellread_hf.store.records import write_atomically
 from wellread_hf.students import BERT_DROPOUT, STUDENTS, VOCABULARY, Student
 from wellread_hf.training.masking import MlmCollator
@@ -205,28 +204,20 @@ def matrix_rate(device: torch.device) -> float:
 
 def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Prints a line a way."""
-    table = Table(title=title)
-    for column in (
-        "student",
-        "way",
-        "tokens/s",
-        "over stock: median (min to max)",
-        "memory, MB",
-        "utilisation",
-    ):
-        table.add_column(column, justify="left" if column in ("student", "way") else "right")
+    lines = []
     for row in rows:
         over = row["over stock"]
-        table.add_row(
+        cells = [
             row["student"],
             row["way"],
             f"{median(row['tokens/s']):,.0f}",
             f"{median(over):.2f} ({min(over):.2f} to {max(over):.2f})",
             f"{row['memory, MB']:,.0f}" if row["memory, MB"] else "-",
             f"{row['utilisation']:.1%}",
-        )
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
+        ]
+        lines.append(cells)
+    head = ["student", "way", "tokens/s", "over stock: median (min to max)", "memory, MB", "utilisation"]
+    Table(head, lines).show(title)
 
 
 def _loss(model: Any, batch: Batch, ours: bool) -> Tensor:

@@ -9,10 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.figures import Figure
+from wellread_hf.results.tables import Table
 from wellread_hf.store.records import commit, write_atomically
 
 RESULTS = "results.json"
@@ -50,29 +48,23 @@ def kept_figures(folder: Path) -> list[Figure]:
 
 def print_table(figures: Sequence[Figure]) -> None:
     """Prints a line a figure."""
-    # Not narrower than its contents where the output is a file.
-    console = Console()
-    table = Table(title="how many times better ours is: median (minimum to maximum)")
-    for column in ("benchmark", "case", "ours", "theirs", "unit", "ratio", "target", "same"):
-        table.add_column(column, overflow="fold")
+    rows = []
     for figure in figures:
-        verdict = "" if figure.reached is None else (" [green]✓[/]" if figure.reached else " [red]✗[/]")
-        table.add_row(
+        verdict = {None: "", True: " ✓", False: " ✗"}[figure.reached]
+        cells = [
             figure.benchmark,
             figure.case,
             f"{figure.ours}: {_middle(figure.ours_values)}",
             f"{figure.theirs}: {_middle(figure.theirs_values)}",
             figure.unit,
             f"{_spread(figure)}{verdict}",
-            "" if figure.target is None else f"{figure.target:g}",
+            None if figure.target is None else f"{figure.target:g}",
             figure.same,
-        )
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
-    for figure in figures:
-        if figure.note:
-            console.print(f"{figure.benchmark}, {figure.case}: {figure.note}", markup=False)
+        ]
+        rows.append(cells)
+    notes = [f"{figure.benchmark}, {figure.case}: {figure.note}" for figure in figures if figure.note]
+    head = ["benchmark", "case", "ours", "theirs", "unit", "ratio", "target", "same"]
+    Table(head, rows, notes).show("how many times better ours is: median (minimum to maximum)")
 
 
 def draw(figures: Sequence[Figure], path: Path) -> None:

@@ -75,7 +75,7 @@ def test_the_table_marks_what_reached_its_target(capsys):
     assert ["✓" in line for line in lines] == [True, False, False, False]
     assert ["✗" in line for line in lines] == [False, True, False, False]
     assert "3 (2 to 5)" in lines[0]
-    assert lines[-1] == "mlm, 2-128: beside it"
+    assert lines[-1] == "- mlm, 2-128: beside it"
 
 
 def test_a_peak_is_what_was_needed_meanwhile_and_not_what_is_left():

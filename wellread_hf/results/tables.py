@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 # Files of a stage that shows results: for people, for programs, and a chart of `results.charts`.
 TABLE, RESULTS, CHART = "table.md", "results.json", "chart.png"
-# Characters a line where the output is no terminal: the widest table fits.
-_WIDTH = 140
+# Characters a line where the output is no terminal: every table fits, and takes no more than it needs.
+_WIDTH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
