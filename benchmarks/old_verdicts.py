@@ -22,7 +22,7 @@ import numpy as np
 
 from wellread_hf.experiments.study.arms import Finding
 from wellread_hf.experiments.study.catalogue import STUDIES
-from wellread_hf.experiments.study.findings import decided, numbers
+from wellread_hf.experiments.study.findings import decided
 from wellread_hf.experiments.study.page import page
 from wellread_hf.experiments.study.statistics import Difference, difference
 from wellread_hf.experiments.study.study_settings import ON_TOY
@@ -55,8 +55,7 @@ def _redone(found: Mapping[str, Any]) -> dict[str, Any]:
     settings = replace(ON_TOY, seeds=tuple(found["seeds"]), weights=given, deep=given, mlm_plus=given)
     apart = [_difference(finding, found["scores"], rows) for finding in study.findings]
     remarks = [*study.remarks, _REMARK]
-    findings = [numbers(each) for each in decided(study, settings, apart)]
-    return {"rows": rows, "remarks": remarks, "findings": findings}
+    return {"rows": rows, "remarks": remarks, "findings": decided(study, settings, apart)}
 
 
 def _difference(finding: Finding, scores: list[Mapping[str, Any]], rows: int) -> Difference:

@@ -129,7 +129,7 @@ class _Simulated:
 
     def _by_seeds_and_rows(self, scores: Mapping[str, Array], findings: tuple[Finding, ...]) -> bool:
         planned = replace(self.planned, study=replace(_STUDY, findings=findings))
-        return any(each.verdict == "confirmed" for each in tested(planned, self.settings, scores))
+        return any(each["verdict"] == "confirmed" for each in tested(planned, self.settings, scores))
 
     def _by_pairs(self, scores: Mapping[str, Array]) -> bool:
         """Tests as studies did before: every student and seed is a pair, and rows are not drawn."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -25,83 +25,13 @@ from wellread_hf.experiments.study.statistics import (
 from wellread_hf.experiments.study.study_settings import StudySettings
 from wellread_hf.store.graph import Stage, in_order
 
+# As they go into `results.json`.
+Numbers = dict[str, Any]
 # These are pre-trained after it, too.
 _READ_ON: tuple[Weights, ...] = ("distilled MLM",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """One run's score in percent.
-
-    Attributes:
-        arm: The arm's name.
-        student: One of the 24.
-        seed: Its seed.
-        score: The task's first metric, in percent.
-        budget: What the run used: `MLM steps`, `MLM tokens`, `labels seen`, `soft labels seen`.
-        seconds: Training seconds of all its steps, pre-training included.
-        folder: Name of the folder of the model.
-    """
-
-    arm: str
-    student: str
-    seed: int
-    score: float
-    budget: Mapping[str, int]
-    seconds: float
-    folder: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
-    """A finding of the paper beside ours.
-
-    Attributes:
-        finding: The paper's.
-        difference: Ours.
-        corrected: Its p-value, corrected over the findings of the study.
-        verdict: What follows.
-        note: Why it cannot be decided, or what it is limited to; else empty.
-    """
-
-    finding: Finding
-    difference: Difference
-    corrected: float | None
-    verdict: Verdict
-    note: str
-
-
-def scores_of(planned: PlannedStudy, by_folder: Mapping[str, Array]) -> list[Score]:
-    """Lists the scores of a study's finished runs."""
-    return [
-        Score(
-            arm=run.arm.name,
-            student=run.student.name,
-            seed=run.seed,
-            score=float(by_folder[run.stage.folder.name][0]),
-            budget=_used(run),
-            seconds=sum(step.record.outcome.get("seconds_training", 0.0) for step in run.steps),
-            folder=run.stage.folder.name,
-        )
-        for run in planned.runs
-    ]
-
-
-def _used(run: PlannedRun) -> dict[str, int]:
-    used: Counter[str] = Counter()
-    seen = {"finetune": "labels seen", "distill": "soft labels seen"}
-    for step in run.steps:
-        outcome = step.record.outcome
-        if step.kind == "pretrain":
-            used["MLM steps"] += outcome["steps"]
-            used["MLM tokens"] += outcome["tokens"]
-        elif step.kind in seen:
-            batch = step.record.settings["tuning"]["optim"]["batch_size"]
-            used[seen[step.kind]] += outcome["steps"] * batch
-    return dict(used)
-
-
-def tested(planned: PlannedStudy, settings: StudySettings, by_folder: Mapping[str, Array]) -> list[Tested]:
+def tested(planned: PlannedStudy, settings: StudySettings, by_folder: Mapping[str, Array]) -> list[Numbers]:
     """Tests a study's findings on its models' scores [1 + groups] by folder, as `scored` gives them."""
     found = []
     for finding in planned.study.findings:
@@ -110,21 +40,39 @@ def tested(planned: PlannedStudy, settings: StudySettings, by_folder: Mapping[st
     return decided(planned.study, settings, found)
 
 
-def decided(study: Study, settings: StudySettings, found: Sequence[Difference]) -> list[Tested]:
-    """Decides on a study's findings, all of them together, as far as its seeds and pre-trainings allow it."""
+def decided(study: Study, settings: StudySettings, found: Sequence[Difference]) -> list[Numbers]:
+    """Decides on a study's findings, all of them together, as far as its seeds and pre-trainings allow it.
+
+    Args:
+        study: Its findings.
+        settings: Seeds and pre-trainings.
+        found: The difference of each finding.
+
+    Returns:
+        The findings as they are written down: the paper's, ours, the p-value corrected over all of them, the
+        verdict, and a note: why it cannot be decided, or what it is limited to.
+    """
     lacking = [lacking_for(finding, study, settings) for finding in study.findings]
     found = [replace(each, p=None) if why else each for each, why in zip(found, lacking, strict=True)]
-    every = zip(study.findings, found, holm([each.p for each in found]), lacking, strict=True)
-    return [
-        Tested(
-            finding=finding,
-            difference=each,
-            corrected=p,
-            verdict=(said := verdict(each, p, finding.claim)),
-            note=why or _note(said, each, _given(finding, study, settings)),
+    decisions = []
+    corrected = holm([each.p for each in found])
+    for finding, each, p, why in zip(study.findings, found, corrected, lacking, strict=True):
+        outcome = verdict(each, p, finding.claim)
+        decisions.append(
+            {
+                "finding": finding.text,
+                "paper": finding.paper,
+                "ours": finding.ours,
+                "claim": finding.claim,
+                "more": list(finding.more),
+                "less": list(finding.less),
+                "verdict": outcome,
+                "note": why or _note(outcome, each, _given(finding, study, settings)),
+                **asdict(each),
+                "p_holm": p,
+            }
         )
-        for finding, each, p, why in every
-    ]
+    return decisions
 
 
 def differences(finding: Finding, planned: PlannedStudy, by_folder: Mapping[str, Array]) -> Array:
@@ -144,7 +92,7 @@ def differences(finding: Finding, planned: PlannedStudy, by_folder: Mapping[str,
 
 
 def lacking_for(finding: Finding, study: Study, settings: StudySettings) -> str:
-    """Says what a study lacks to decide on a finding, whatever its scores; empty: nothing."""
+    """States what a study lacks to decide on a finding, whatever its scores; empty: nothing."""
     reasons = []
     if len(settings.seeds) < FEWEST_SEEDS:
         reasons.append(f"{len(settings.seeds)} seeds, and a spread over seeds takes {FEWEST_SEEDS}")
@@ -153,10 +101,10 @@ def lacking_for(finding: Finding, study: Study, settings: StudySettings) -> str:
     return "; ".join(reasons)
 
 
-def _note(said: Verdict, found: Difference, given: bool) -> str:
+def _note(outcome: Verdict, found: Difference, given: bool) -> str:
     if found.p is None:
         return "all seeds differ alike, which tells no spread"
-    if said == "not decidable":
+    if outcome == "not decidable":
         return "the interval leaves it open"
     return "for the one pre-training given" if given else ""
 
@@ -167,14 +115,9 @@ def _starts(arms: Sequence[str], study: Study) -> Counter[tuple[Weights, str | N
 
 
 def _given(finding: Finding, study: Study, settings: StudySettings) -> bool:
-    """Tells whether an arm of a finding starts for all seeds from one model that was given."""
-    given = _options(settings)
+    """Returns whether an arm of a finding starts for all seeds from one model that was given."""
     weights = {study.arm(name).weights for name in (*finding.more, *finding.less)}
-    return any(given[GIVEN_BY[each]] is not None for each in weights if each in GIVEN_BY)
-
-
-def _options(settings: StudySettings) -> dict[str, str | None]:
-    return {"weights": settings.weights, "deep": settings.deep, "mlm_plus": settings.mlm_plus}
+    return any(getattr(settings, GIVEN_BY[each]) is not None for each in weights if each in GIVEN_BY)
 
 
 def code_versions(planned: PlannedStudy) -> list[tuple[str, int]]:
@@ -190,7 +133,7 @@ def _version(stage: Stage) -> str:
     return ", ".join([ours, *(f"{name} {version}" for name, version in sorted(versions.items()))])
 
 
-def results(planned: PlannedStudy, settings: StudySettings, predictions: Predictions) -> dict[str, Any]:
+def results(planned: PlannedStudy, settings: StudySettings, predictions: Predictions) -> Numbers:
     """Gathers all numbers of a finished study, as they go into its `results.json`."""
     metric, split = planned.runs[0].stage.record.outcome["metric"], split_of(planned)
     by_folder = {
@@ -212,9 +155,34 @@ def results(planned: PlannedStudy, settings: StudySettings, predictions: Predict
         "rank_correlations": {
             domain: stage.record.outcome["rank_correlation"] for domain, stage in planned.similarities.items()
         },
-        "scores": [asdict(score) for score in scores_of(planned, by_folder)],
-        "findings": [numbers(each) for each in tested(planned, settings, by_folder)],
+        "scores": [_score(run, by_folder) for run in planned.runs],
+        "findings": tested(planned, settings, by_folder),
         "code_versions": code_versions(planned),
+    }
+
+
+def _score(run: PlannedRun, by_folder: Mapping[str, Array]) -> Numbers:
+    """Returns a run's score in percent, and what the run used of the budget."""
+    used: Counter[str] = Counter()
+    seen = {"finetune": "labels seen", "distill": "soft labels seen"}
+    for step in run.steps:
+        outcome = step.record.outcome
+        if step.kind == "pretrain":
+            used["MLM steps"] += outcome["steps"]
+            used["MLM tokens"] += outcome["tokens"]
+        elif step.kind in seen:
+            batch = step.record.settings["tuning"]["optim"]["batch_size"]
+            used[seen[step.kind]] += outcome["steps"] * batch
+    folder = run.stage.folder.name
+    return {
+        "arm": run.arm.name,
+        "student": run.student.name,
+        "seed": run.seed,
+        "score": float(by_folder[folder][0]),
+        "budget": dict(used),
+        # Of all its steps, pre-training included.
+        "seconds": sum(step.record.outcome.get("seconds_training", 0.0) for step in run.steps),
+        "folder": folder,
     }
 
 
@@ -228,11 +196,10 @@ def _budget(planned: PlannedStudy, settings: StudySettings) -> dict[str, int | N
 
 
 def _pretraining(planned: PlannedStudy, settings: StudySettings) -> str:
-    """Says which students came pre-trained."""
-    given = _options(settings)
+    """States which students came pre-trained."""
     arms = [arm.weights for arm in planned.study.arms if arm.weights != "random"]
     named = dict.fromkeys(GIVEN_BY[arm] for arm in arms if arm in GIVEN_BY)
-    models = [f"`{name}`" for name in named if given[name] is not None]
+    models = [f"`{name}`" for name in named if getattr(settings, name) is not None]
     if not models:
         return "one a seed"
     made = len(models) < len(named) or any(arm not in GIVEN_BY or arm in _READ_ON for arm in arms)
@@ -250,19 +217,3 @@ def _teacher(planned: PlannedStudy, metric: str, split: str) -> float | None:
     if split == "validation" and passes:
         return 100 * float(passes[0].record.outcome["teacher_validation"][metric])
     return None
-
-
-def numbers(each: Tested) -> dict[str, Any]:
-    """Writes a finding down."""
-    return {
-        "finding": each.finding.text,
-        "paper": each.finding.paper,
-        "ours": each.finding.ours,
-        "claim": each.finding.claim,
-        "more": list(each.finding.more),
-        "less": list(each.finding.less),
-        "verdict": each.verdict,
-        "note": each.note,
-        **asdict(each.difference),
-        "p_holm": each.corrected,
-    }
