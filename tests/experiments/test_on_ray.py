@@ -93,7 +93,7 @@ def test_the_driver_is_killed_and_the_table_is_the_same(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["closed", "silent", "unroutable", "auto"])
-def test_an_address_without_a_cluster_is_told_within_ten_seconds(
+def test_an_address_without_a_cluster_is_reported_within_ten_seconds(
     kind: str, silent_port: int, encoder: Path, tmp_path: Path
 ) -> None:
     address = {
@@ -122,7 +122,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_without_ray_the_one_command_is_told(
+def test_without_ray_the_install_line_is_shown(
     encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("wellread_hf.experiments.on_ray")]:
@@ -153,10 +153,10 @@ def test_a_job_never_asks_for_more_than_a_machine_has() -> None:
     assert _share(job, default, [(1, 0), (64, 8)]) == {"CPU": 4, "GPU": 1}
     # What two machines have together, none of them has.
     assert _share(job, default, [(64, 0), (2, 1)]) == {"CPU": 2, "GPU": 1}
-    told = Engine(engine="ray", trial_cpus=3, trial_gpus=0.25)
-    assert _share(job, told, [(64, 8)]) == {"CPU": 3, "GPU": 0.25}
+    given = Engine(engine="ray", trial_cpus=3, trial_gpus=0.25)
+    assert _share(job, given, [(64, 8)]) == {"CPU": 3, "GPU": 0.25}
     with pytest.raises(SettingsError, match=r"CPUs and GPUs: 2 and 1, 64 and 0\), got 3 and 0.25; give less"):
-        _share(job, told, [(64, 0), (2, 1)])
+        _share(job, given, [(64, 0), (2, 1)])
 
 
 def test_early_stopping_compares_only_likes() -> None:
@@ -172,19 +172,19 @@ def test_early_stopping_compares_only_likes() -> None:
     scheduler = AshaByKind(jobs)
     trials = [SimpleNamespace(trial_id=str(job), config={"job": job}) for job in range(len(jobs))]
 
-    def told(job: int, score: float, evaluation: int = 1) -> Any:
+    def decision(job: int, score: float, evaluation: int = 1) -> Any:
         return scheduler.on_trial_result(None, trials[job], {"evaluation": evaluation, "score": score})
 
-    assert told(0, 0.9) == "CONTINUE"
-    assert told(1, 0.2) == "CONTINUE"
-    assert told(2, 0.5) == "STOP"
-    assert told(3, 0.3) == "CONTINUE"
-    assert told(4, 0.95) == "CONTINUE"
-    assert told(5, 0.0) == "CONTINUE"
+    assert decision(0, 0.9) == "CONTINUE"
+    assert decision(1, 0.2) == "CONTINUE"
+    assert decision(2, 0.5) == "STOP"
+    assert decision(3, 0.3) == "CONTINUE"
+    assert decision(4, 0.95) == "CONTINUE"
+    assert decision(5, 0.0) == "CONTINUE"
     assert scheduler.on_trial_result(None, trials[0], {"result": {}}) == "CONTINUE"
     # Between the rungs 2 and 4 nothing is decided.
-    assert told(0, 0.9, 2) == "CONTINUE"
-    assert told(4, 0.1, 3) == "STOP"
+    assert decision(0, 0.9, 2) == "CONTINUE"
+    assert decision(4, 0.1, 3) == "STOP"
 
 
 @pytest.mark.slow

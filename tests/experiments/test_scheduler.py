@@ -68,9 +68,9 @@ def test_a_failure_is_a_result_and_what_needs_it_fails_with_it(tmp_path: Path) -
         assert failed[refused.digest] == f"{refused.folder.name}: `deep` X: no"
     # A fault leaves its traceback, which a later success removes.
     assert (broken.folder / "error.txt").read_text().startswith("Traceback")
-    mended = _stage(tmp_path, "broken")
-    assert run([Job(stage=mended)], in_this_process, on_end) == {}
-    assert not (mended.folder / "error.txt").exists()
+    repaired = _stage(tmp_path, "broken")
+    assert run([Job(stage=repaired)], in_this_process, on_end) == {}
+    assert not (repaired.folder / "error.txt").exists()
 
 
 def test_a_full_disk_ends_all(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_finished_sweep_does_nothing_and_a_dry_run_says_so(
 
 
 @pytest.mark.slow
-def test_a_wider_grid_takes_what_is_there_and_estimates_the_rest(
+def test_a_wider_grid_reuses_what_is_done_and_estimates_the_rest(
     undisturbed: Path, encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     runs = tmp_path / "runs"

@@ -108,7 +108,7 @@ class GlueRuns:
         return check_glue(read, self.running)
 
     def starts_from_mnli(self, task: str) -> bool:
-        """Tells whether runs of a task start from the model of MNLI."""
+        """Returns whether runs of a task start from the model of MNLI."""
         return self.settings.from_mnli and task in AFTER_MNLI
 
     def _task(self, name: str) -> Task:

@@ -1,4 +1,4 @@
-"""What a sweep goes over, and by what engine; its options on the command line."""
+"""What a sweep goes over, and where its trials are carried out."""
 
 from dataclasses import field, replace
 from math import prod
@@ -15,11 +15,12 @@ from wellread_hf.tasks import parse_glue_tasks
 
 # Far above the largest sweep so far; it is planned in a minute.
 _MOST_TRIALS = 100_000
+_FOR_RAY = ("address", "asha", "retries", "trial_cpus", "trial_gpus")
 
 
 @checked()
 class Engine:
-    """Who carries out the trials."""
+    """Where trials are carried out."""
 
     engine: Literal["process", "ray"] = "process"
     """`process`: one after another in this process; `ray`: side by side on Ray (`wellread-hf[cluster]`)."""
@@ -28,7 +29,7 @@ class Engine:
     asha: bool = False
     """Stop poor trials early, by asynchronous successive halving (ASHA) over the evaluations. With `ray`."""
     retries: Annotated[int, Field(ge=0, le=1_000)] | None = None
-    """Times that a trial whose machine was lost is begun again, from its checkpoint; default: 2. With
+    """Times that a trial whose machine was lost is started again, from its checkpoint; default: 2. With
     `ray`."""
     trial_cpus: Annotated[Number, Field(gt=0, le=10_000)] | None = None
     """CPUs of a trial; default: 1, 2 or 4 by the student's size. With `ray`."""
@@ -38,17 +39,11 @@ class Engine:
 
     @model_validator(mode="after")
     def _options_fit_the_engine(self) -> "Engine":
-        for_ray = {
-            "`address`": self.address is not None,
-            "`asha`": self.asha,
-            "`retries`": self.retries is not None,
-            "`trial_cpus`": self.trial_cpus is not None,
-            "`trial_gpus`": self.trial_gpus is not None,
-        }
-        if self.engine != "ray" and any(for_ray.values()):
-            given = ", ".join(option for option, is_given in for_ray.items() if is_given)
+        for_ray = {name: getattr(self, name) for name in _FOR_RAY}
+        given = [f"`{name}`" for name, value in for_ray.items() if value is not None and value is not False]
+        if self.engine != "ray" and given:
             raise SettingsError(
-                f"{given}: expected with `engine` ray, got `engine` process; add `engine` ray"
+                f"{', '.join(given)}: expected with `engine` ray, got `engine` process; add `engine` ray"
             )
         if self.trial_gpus is not None and self.trial_gpus > 1 and not float(self.trial_gpus).is_integer():
             raise SettingsError(
@@ -76,7 +71,7 @@ class SweepSettings:
     seeds: Several = 3
     """Number of runs of every point: seeds 0, 1, ...; the point with the best mean on dev is chosen."""
     engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
-    """Who carries out the trials."""
+    """Where the trials are carried out."""
     glue: Annotated[GlueSettings, arg(name="")] = field(default_factory=GlueSettings)
     """What the trials have in common; learning rate, batch size and seed are the grid's."""
     running: Running = field(default_factory=Running)

@@ -47,7 +47,7 @@ SMALL = (
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error"),
     [
         (("--seeds", 3), "--seeds: expected two or more, got 3; a single run has no error bar"),
         (("--seeds", 0, -1), "--seeds must be at least 0, got -1"),
@@ -117,11 +117,11 @@ SMALL = (
     ],
 )
 def test_what_is_refused(
-    options: tuple[object, ...], told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    options: tuple[object, ...], error: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ran = run_here(capfd, "study", *options, "--dry-run", "--running.runs", tmp_path / "runs")
     assert ran.status == 2, ran.out
-    assert told in ran.err, ran.err
+    assert error in ran.err, ran.err
     assert "Traceback" not in ran.err
     assert not (tmp_path / "runs").exists()
 
@@ -219,7 +219,7 @@ def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error"),
     [
         (
             {"weights": "bert-4-128"},
@@ -247,7 +247,7 @@ def test_students_that_are_given_are_pre_trained_no_more(tmp_path: Path) -> None
         ),
     ],
 )
-def test_students_of_another_kind_are_refused(tmp_path: Path, options: dict[str, str], told: str) -> None:
+def test_students_of_another_kind_are_refused(tmp_path: Path, options: dict[str, str], error: str) -> None:
     _given(tmp_path, Student(2, 128), Student(4, 128), Student(2, 256))
     _given_plus(tmp_path / "plus", Student(2, 256))
     new_classifier(Student(2, 128), 100, LABEL_NAMES, seed=1).save_pretrained(tmp_path / "classifier")
@@ -258,7 +258,7 @@ def test_students_of_another_kind_are_refused(tmp_path: Path, options: dict[str,
         running=replace(ON_TOY.running, runs=tmp_path),
         **{name: f"{tmp_path}/{student}" for name, student in options.items()},
     )
-    with pytest.raises(SettingsError, match="^" + re.escape(told.format(tmp_path))):
+    with pytest.raises(SettingsError, match="^" + re.escape(error.format(tmp_path))):
         Plan(settings)
 
 
@@ -276,7 +276,7 @@ def test_students_of_other_words_are_refused(tmp_path: Path, toy_folder: Path) -
     )
     with pytest.raises(SettingsError, match=r"^`deep` .* and `weights` .*: expected the same words"):
         Plan(settings)
-    # What cannot be read is told by whoever loads it.
+    # What cannot be read is reported when it is loaded.
     for damaged in ("{", "{}", '{"model": {"vocab": [["a", 0]]}}'):
         (tmp_path / "bert-2-128/tokenizer.json").write_text(damaged)
         assert Plan(settings).studies
@@ -326,8 +326,8 @@ def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_
     two = Task(name="two", data=str(pairs), validation=str(pairs), columns=("first", "second"))
     stage = transfer_text(two, Transfer(sources=("task",), rows=4), running)
     carry_out([stage])
-    told = [json.loads(line)["text"] for line in (stage.folder / FILE).read_text().splitlines()]
-    assert told == ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"]
+    texts = [json.loads(line)["text"] for line in (stage.folder / FILE).read_text().splitlines()]
+    assert texts == ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"]
     # Students read what they are taught by.
     (compound,) = Plan(replace(ON_TOY, studies=("compound",), running=running)).studies
     stages = in_order(compound.stages)
@@ -395,7 +395,7 @@ def test_a_given_teacher_labels_whatever_its_size(
 
 
 @pytest.mark.long
-def test_a_failed_stage_leaves_the_others_going_and_is_told(
+def test_a_failed_stage_leaves_the_others_going_and_is_reported(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     runs, far = tmp_path / "runs", tmp_path / "far.jsonl"

@@ -85,7 +85,7 @@ def _results(planned: PlannedStudy, settings: StudySettings = ON_TOY) -> dict[st
 
 
 def _predicted(planned: PlannedStudy, stages: Sequence[Stage]) -> None:
-    """Puts predictions where an earlier sitting would have left them: these models have no weights."""
+    """Puts predictions where an earlier run would have left them: these models have no weights."""
     for stage in stages:
         stage.folder.mkdir(exist_ok=True)
         _predictions(planned).write(stage.folder / "predictions.npz")
@@ -140,7 +140,7 @@ def test_arms_with_students_of_their_own_are_paired_by_seed(tmp_path: Path) -> N
     # Without any spread seeds test nothing.
     assert deeper["p_holm"] is None
     assert deeper["verdict"] == flat["verdict"] == "not decidable"
-    assert "tells no spread" in deeper["note"]
+    assert "there is no spread" in deeper["note"]
 
 
 def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
@@ -156,12 +156,14 @@ def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
 def test_one_pre_training_for_all_seeds_decides_nothing_about_pre_training(tmp_path: Path) -> None:
     planned = _planned(tmp_path, STUDIES["methods"], _noisy)
     found = _results(planned, replace(ON_TOY, weights="{student}"))
-    told = {(each["more"][0], each["less"][0]): (each["verdict"], each["note"]) for each in found["findings"]}
+    shown = {
+        (each["more"][0], each["less"][0]): (each["verdict"], each["note"]) for each in found["findings"]
+    }
     shared = ("not decidable", "one pre-training for all seeds, and pre-training is part of what differs")
-    assert told["PF", "Basic"] == told["PD", "Distillation"] == told["PF", "Distillation"] == shared
+    assert shown["PF", "Basic"] == shown["PD", "Distillation"] == shown["PF", "Distillation"] == shared
     # These start alike, from the one that is given, or from none.
-    assert told["PD", "PF"] == ("confirmed", "for the one pre-training given")
-    assert told["Distillation", "Basic"] == ("confirmed", "")
+    assert shown["PD", "PF"] == ("confirmed", "for the one pre-training given")
+    assert shown["Distillation", "Basic"] == ("confirmed", "")
 
 
 def test_what_the_rows_may_have_brought_about_is_not_confirmed(tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ def test_a_finding_of_four_arms_is_a_difference_of_differences(tmp_path: Path) -
     assert found["mean"] == pytest.approx(85 + 75 - 82 - 81.8, abs=0.5)
 
 
-def test_runs_of_different_code_are_told_in_the_table(tmp_path: Path) -> None:
+def test_runs_of_different_code_are_shown_in_the_table(tmp_path: Path) -> None:
     one = _planned(tmp_path / "one", STUDIES["methods"], _noisy)
     assert len(code_versions(one)) == 1
     assert "different code versions" not in page(_results(one))
@@ -197,31 +199,33 @@ def test_runs_of_different_code_are_told_in_the_table(tmp_path: Path) -> None:
     )
     counted = code_versions(two)
     assert [count for _, count in counted] == [33, 8]
-    told = page(_results(two))
-    assert "**the runs were made with different code versions**: 33 stages by wellread_hf 0.1.0 (abc)" in told
-    assert "8 stages by wellread_hf 0.1.0 (def-dirty)" in told
+    shown = page(_results(two))
+    assert (
+        "**the runs were made with different code versions**: 33 stages by wellread_hf 0.1.0 (abc)" in shown
+    )
+    assert "8 stages by wellread_hf 0.1.0 (def-dirty)" in shown
 
 
-def test_what_students_had_read_before_is_told(tmp_path: Path) -> None:
+def test_what_students_had_read_before_is_shown(tmp_path: Path) -> None:
     planned = _planned(tmp_path / "methods", STUDIES["methods"], _noisy)
     assert _results(planned)["pre-training"] == "one a seed"
     given = replace(ON_TOY, weights="here", deep="deep")
-    told = _results(planned, given)["pre-training"]
-    assert told == "one for all seeds, in students given by `weights`; what these have read is not counted"
+    shown = _results(planned, given)["pre-training"]
+    assert shown == "one for all seeds, in students given by `weights`; what these have read is not counted"
     planned = _planned(tmp_path / "concurrent", STUDIES["concurrent"], lambda arm, student, seed: seed)
-    told = _results(planned, given)["pre-training"]
+    shown = _results(planned, given)["pre-training"]
     # DistilBERT's student reads, too.
-    assert "in students given by `deep`, `weights`; what these" in told
-    assert told.endswith("; what is read on top of it, or without it, is one a seed")
+    assert "in students given by `deep`, `weights`; what these" in shown
+    assert shown.endswith("; what is read on top of it, or without it, is one a seed")
     planned = _planned(
         tmp_path / "initialisation", STUDIES["initialisation"], lambda arm, student, seed: seed
     )
-    told = _results(planned, replace(given, mlm_plus="plus"))["pre-training"]
-    assert "in students given by `weights`, `deep`, `mlm_plus`; what these" in told
-    assert not told.endswith("is one a seed")
+    shown = _results(planned, replace(given, mlm_plus="plus"))["pre-training"]
+    assert "in students given by `weights`, `deep`, `mlm_plus`; what these" in shown
+    assert not shown.endswith("is one a seed")
 
 
-def test_what_no_arm_used_of_the_budget_is_not_told(tmp_path: Path) -> None:
+def test_what_no_arm_used_of_the_budget_is_left_out(tmp_path: Path) -> None:
     found = _results(_planned(tmp_path, STUDIES["methods"], _noisy))
     text = page(found)
     assert "budget of every arm: labelled rows 500, transfer rows 6,000, soft labels seen 12,000;" in text
@@ -229,7 +233,7 @@ def test_what_no_arm_used_of_the_budget_is_not_told(tmp_path: Path) -> None:
     assert "budget of every arm: MLM steps 1,500, labelled rows 500," in page(found)
 
 
-def test_labels_seen_as_often_as_soft_labels_are_told(tmp_path: Path) -> None:
+def test_labels_seen_as_often_as_soft_labels_are_shown(tmp_path: Path) -> None:
     planned = _planned(tmp_path, STUDIES["concurrent"], lambda arm, student, seed: seed)
     found = _results(planned)
     assert found["budget"]["labels_seen"] == found["budget"]["soft_labels_seen"] == 12_000
@@ -237,7 +241,7 @@ def test_labels_seen_as_often_as_soft_labels_are_told(tmp_path: Path) -> None:
     assert _results(other)["budget"]["labels_seen"] == 7_500
 
 
-def test_a_teacher_that_was_given_is_told(tmp_path: Path) -> None:
+def test_a_teacher_that_was_given_is_shown(tmp_path: Path) -> None:
     planned = _planned(tmp_path, STUDIES["methods"], _noisy)
     assert "teacher: 90.0; taught by the same labelled rows" in page(_results(planned))
     given = page(_results(replace(planned, teacher=None)))

@@ -70,7 +70,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     found = scored(predictions, labels, "accuracy")
     assert found[0] == 100 * (predictions == 0).mean()
     error, freedom = row_error(found[1:])
-    # 50 groups tell a standard deviation to a tenth.
+    # 50 groups estimate a standard deviation to a tenth.
     assert error == pytest.approx(100 * sqrt(0.2 * 0.8 / 1_000), rel=0.2)
     assert freedom == 49
     # As many groups as rows: exactly s / sqrt(n).

@@ -19,7 +19,7 @@ Weights = Literal[
     "distilled MLM",
 ]
 # What it is trained on, one after the other.
-Lesson = Literal["labels", "soft labels"]
+Labels = Literal["labels", "soft labels"]
 Domain = Literal["in", "near", "far"]
 # What stands along the picture's axis.
 Axis = Literal["student", "arm", "transfer rows", "rank correlation"]
@@ -45,7 +45,7 @@ class Arm:
     series: str
     at: str = ""
     weights: Weights = "pre-trained"
-    lessons: tuple[Lesson, ...] = ("soft labels",)
+    lessons: tuple[Labels, ...] = ("soft labels",)
     student: str | None = None
     transfer: Literal["pool", "task"] = "pool"
     domain: Domain = "in"

@@ -103,7 +103,7 @@ def lacking_for(finding: Finding, study: Study, settings: StudySettings) -> str:
 
 def _note(outcome: Verdict, found: Difference, given: bool) -> str:
     if found.p is None:
-        return "all seeds differ alike, which tells no spread"
+        return "all seeds differ alike, so there is no spread"
     if outcome == "not decidable":
         return "the interval leaves it open"
     return "for the one pre-training given" if given else ""

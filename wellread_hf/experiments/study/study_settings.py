@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import field, replace
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args
+from operator import attrgetter
+from typing import Annotated, Literal, get_args
 
 from pydantic import model_validator
 from tyro.conf import Positional, arg
@@ -54,7 +55,7 @@ class Budget:
             most, there = getattr(self, seen), getattr(self, rows)
             if most is not None and there is not None and most < there:
                 raise SettingsError(
-                    f"{option(seen)} {most}: expected at least the {there} of {option(rows)}, or some rows "
+                    f"`budget.{seen}` {most}: expected at least the {there} of `budget.{rows}`, or some rows "
                     "are never seen; give more of the one or less of the other"
                 )
         return self
@@ -68,15 +69,40 @@ class Budget:
         value: int | None = getattr(self, name)
         if value is None:
             raise SettingsError(
-                f"a study compares arms under one budget, which has to be named: expected {option(name)} "
+                f"a study compares arms under one budget, which has to be named: expected `budget.{name}` "
                 "and a number, got none"
             )
         return value
 
 
-def option(name: str) -> str:
-    """Spells a part of the budget as the command line does."""
-    return f"`budget.{name}`"
+# What a study sets for each of its runs, and where it takes that from.
+_LEFT_TO_THE_STUDY = {
+    "task.train_rows": "`budget.labelled_rows`",
+    "pretrain.student": "`students`",
+    "pretrain.seed": "`seeds`",
+    "pretrain.steps": "`budget.mlm_steps`",
+    "pretrain.minutes": "`budget.mlm_steps`",
+    "pretrain.epochs": "`budget.mlm_steps`",
+    "pretrain.next_sentence": "the study initialisation",
+    "pretrain.start": "`weights`",
+    "pretrain.distil.teacher": "the study concurrent",
+    "teacher_pretrain.student": "`teacher_student`",
+    "patient.method": "`patient`",
+    "labels.patience": "`budget.labels_seen`",
+    "labels.seed": "`seeds`",
+    "labels.epochs": "`budget.labels_seen`",
+    "soft_labels.patience": "`budget.soft_labels_seen`",
+    "soft_labels.seed": "`seeds`",
+    "soft_labels.epochs": "`budget.soft_labels_seen`",
+}
+_UNSET = {
+    "task": Task(),
+    "pretrain": Pretrain(),
+    "teacher_pretrain": Pretrain(),
+    "patient": Objective(method="patient"),
+    "labels": Tuning(),
+    "soft_labels": Tuning(),
+}
 
 
 @checked()
@@ -141,7 +167,7 @@ class StudySettings:
     patient: Objective = field(default_factory=lambda: Objective(method="patient", hard_label_share=0.5))
     """What Patient KD minimises; it reads the task's own labelled rows."""
     engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
-    """Who carries out the runs."""
+    """Where the runs are carried out."""
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
 
@@ -162,39 +188,18 @@ class StudySettings:
         return self
 
     def _check_left_to_the_study(self) -> None:
-        given: dict[str, tuple[Any, Any, str]] = {
-            "task.train_rows": (self.task.train_rows, None, option("labelled_rows")),
-            "pretrain.student": (self.pretrain.student, Pretrain().student, "`students`"),
-            "pretrain.seed": (self.pretrain.seed, 0, "`seeds`"),
-            "pretrain.steps": (self.pretrain.steps, None, option("mlm_steps")),
-            "pretrain.minutes": (self.pretrain.minutes, None, option("mlm_steps")),
-            "pretrain.epochs": (self.pretrain.epochs, Pretrain().epochs, option("mlm_steps")),
-            "pretrain.next_sentence": (self.pretrain.next_sentence, False, "the study initialisation"),
-            "pretrain.start": (self.pretrain.start, None, "`weights`"),
-            "pretrain.distil.teacher": (self.pretrain.distil.teacher, None, "the study concurrent"),
-            "teacher_pretrain.student": (
-                self.teacher_pretrain.student,
-                Pretrain().student,
-                "`teacher_student`",
-            ),
-            "patient.method": (self.patient.method, "patient", "`patient`"),
-            "labels.patience": (self.labels.patience, None, option("labels_seen")),
-            "soft_labels.patience": (self.soft_labels.patience, None, option("soft_labels_seen")),
-            "labels.seed": (self.labels.seed, 0, "`seeds`"),
-            "labels.epochs": (self.labels.epochs, Tuning().epochs, option("labels_seen")),
-            "soft_labels.seed": (self.soft_labels.seed, 0, "`seeds`"),
-            "soft_labels.epochs": (self.soft_labels.epochs, Tuning().epochs, option("soft_labels_seen")),
-        }
-        for name, (value, unset, instead) in given.items():
-            if value != unset:
+        for path, instead in _LEFT_TO_THE_STUDY.items():
+            part, _, name = path.partition(".")
+            value = attrgetter(path)(self)
+            if value != attrgetter(name)(_UNSET[part]):
                 raise SettingsError(
-                    f"`{name}`: the study decides it for all arms alike, so expected {instead} instead, got "
+                    f"`{path}`: the study decides it for all arms alike, so expected {instead} instead, got "
                     f"{value}; leave it out"
                 )
 
 
 def real_text(words: Sequence[str]) -> bool:
-    """Tells whether a command line asks for real text, whose defaults are other ones than the toy world's."""
+    """Returns whether a command line asks for real text, whose defaults differ from the toy world's."""
     return "--scale=text" in words or any(pair == ("--scale", "text") for pair in pairwise(words))
 
 
