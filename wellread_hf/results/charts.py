@@ -133,7 +133,7 @@ def draw_lines(
         path: The PNG.
         logarithmic: The horizontal axis is.
     """
-    figure, axes = _chart(f"{title}\nmarks: mean, lines: ± 1 standard deviation over seeds")
+    figure, axes = _chart(f"{title}\nmarks: means over seeds, bars: ± 1 standard deviation")
     names = list(dict.fromkeys(str(mark.place) for marks in series.values() for mark in marks))
     named = any(isinstance(mark.place, str) for marks in series.values() for mark in marks)
     for number, (label, style) in enumerate(_styles(series).items()):
@@ -151,6 +151,7 @@ def draw_lines(
         axes.set_xlim(-0.5, len(names) - 0.5)
     if logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(axes_names[0])
     axes.set_ylabel(axes_names[1])
     _save(figure, path)

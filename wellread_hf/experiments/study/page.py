@@ -15,7 +15,7 @@ _CLAIMS = {"better": "above 0", "no worse": "not a point below 0", "alike": "wit
 _SPENT_AS = {"mlm_steps": "MLM steps", "labels_seen": "labels seen", "soft_labels_seen": "soft labels seen"}
 
 _AXES = {
-    "student": "student",
+    "student": "student (layers-width)",
     "arm": "",
     "transfer rows": "rows of the transfer set (logarithmic)",
     "rank correlation": "rank correlation of word frequencies, transfer set and task",
