@@ -19,17 +19,11 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class Look(NamedTuple):
-    """How tables and charts show a method.
+    """How tables and charts show a method."""
 
-    Attributes:
-        title: Its name in the paper.
-        colour: As matplotlib takes it.
-        mark: A marker of matplotlib.
-    """
-
-    title: str
-    colour: str
-    mark: str
+    title: str  # its name in the paper
+    colour: str  # as matplotlib takes it
+    mark: str  # a marker of matplotlib
 
 
 # One look in all charts. Okabe and Ito's colours, which colour-blind readers tell apart; marks do it in grey.

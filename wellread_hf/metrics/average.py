@@ -18,15 +18,10 @@ Split = Literal["dev", "test"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Average:
-    """A mean of scores over tasks, which knows what it is the mean of.
+    """A mean of scores over tasks, which knows what it is the mean of."""
 
-    Attributes:
-        value: The mean, in the unit of the scores.
-        sets: Names among `GLUE_SETS` that went in.
-    """
-
-    value: float
-    sets: tuple[str, ...]
+    value: float  # in the unit of the scores
+    sets: tuple[str, ...]  # names among `GLUE_SETS` that went in
 
     @property
     def complete(self) -> bool:

@@ -49,19 +49,12 @@ _LONGEST_NAME = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A mean score in percent.
+    """A mean score in percent."""
 
-    Attributes:
-        place: Where it lies along the axis: a number, or a name.
-        mean: The score.
-        spread: Its standard deviation over seeds; None where there is one seed.
-        name: What is written beside it.
-    """
-
-    place: float | str
+    place: float | str  # along the axis
     mean: float
-    spread: float | None = None
-    name: str = ""
+    spread: float | None = None  # standard deviation over seeds; None where there is one seed
+    name: str = ""  # what is written beside it
 
     @classmethod
     def of(cls, place: float | str, values: Sequence[float]) -> "Mark":

@@ -23,23 +23,14 @@ _SAME = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Scores of one student by one method over seeds.
-
-    Attributes:
-        student: Which of the 24.
-        method: One of `METHODS`.
-        lora_rank: Rank of LoRA; None where all weights were trained, or the training's record is gone.
-        values: Percent, one a seed.
-        seeds: The seeds.
-        source: Name of the folder that it comes from.
-    """
+    """Scores of one student by one method over seeds."""
 
     student: Student
-    method: str
-    lora_rank: int | None = None
-    values: tuple[float, ...]
+    method: str  # one of `METHODS`
+    lora_rank: int | None = None  # None where all weights were trained, or the training's record is gone
+    values: tuple[float, ...]  # percent, one a seed
     seeds: tuple[int, ...]
-    source: str
+    source: str  # name of the folder that it comes from
 
     @property
     def title(self) -> str:
@@ -50,22 +41,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row(Result):
-    """Dev scores of one metric.
+    """Dev scores of one metric."""
 
-    Attributes:
-        set: Name among `GLUE_SETS`.
-        metric: One of the set's metrics.
-        learning_rate: Peak learning rate; None where the training's record is gone.
-        batch_size: Rows a step; None likewise.
-        trainings: Digests of the training stages, one a seed; empty where they are not known.
-        trials: In a sweep, how many trials of this student, method and task are done, failed, stopped.
-    """
-
-    set: str
-    metric: str
-    learning_rate: float | None
+    set: str  # one of `GLUE_SETS`
+    metric: str  # one of the set's
+    learning_rate: float | None  # None where the training's record is gone
     batch_size: int | None
-    trainings: tuple[str, ...] = ()
+    trainings: tuple[str, ...] = ()  # digests of the training stages, one a seed; empty: not known
+    # In a sweep, how many trials of this student, method and task are done, failed, stopped.
     trials: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -90,17 +73,11 @@ class Mean(Result):
 
 @dataclass(slots=True)
 class DevScores:
-    """All that was found.
+    """All that was found, by student, method, set and metric."""
 
-    Attributes:
-        rows: By student, method, set and metric; each result once.
-        means: By student and method.
-        notes: Sentences on sweeps: their trials, and what has no selection yet.
-    """
-
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)  # each result once
     means: list[Mean] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # on sweeps: their trials, and what has no selection yet
 
 
 def read_dev_scores(runs: Sequence[Path], tasks: Sequence[str]) -> DevScores:

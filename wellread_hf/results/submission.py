@@ -29,17 +29,11 @@ _AGAIN = "run recipes/glue.py again"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A submission's scores on the labels that there are.
+    """A submission's scores on the labels that there are."""
 
-    Attributes:
-        scores: Metrics by set, 0 to 1.
-        rows: Labelled rows by set.
-        average: Over the tasks among them; None where AX is alone.
-    """
-
-    scores: Mapping[str, Mapping[str, float]]
-    rows: Mapping[str, int]
-    average: Average | None
+    scores: Mapping[str, Mapping[str, float]]  # metrics by set, 0 to 1
+    rows: Mapping[str, int]  # labelled rows by set
+    average: Average | None  # over the tasks among them; None where AX is alone
 
     @property
     def name(self) -> str:

@@ -13,16 +13,10 @@ _WIDTH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a head, and sentences about them.
-
-    Attributes:
-        head: Names of the columns.
-        rows: As many cells each; None is an empty one.
-        notes: What a reader has to know.
-    """
+    """Rows under a head, and sentences about them."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[object]]
+    rows: Sequence[Sequence[object]]  # as many cells as the head has; None is an empty one
     notes: Sequence[str] = ()
 
     @property

@@ -28,40 +28,25 @@ State = Literal["done", "failed", "stopped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One training of a sweep.
-
-    Attributes:
-        digest: Digest of the training stage.
-        folder: Name of the training stage's folder below the folder of all stages.
-        student: The student, e.g. `bert-2-128`.
-        task: One of GLUE's tasks, e.g. `sst2`.
-        method: One of `students.METHODS`.
-        learning_rate: Peak learning rate.
-        batch_size: Rows a step.
-        seed: Seed of the training.
-        state: `done`, `failed`, or `stopped`: stopped early as a poor one; None: it has not ended.
-        scores: Dev metrics by name, 0 to 1 (correlations from -1).
-        seconds: Wall time of the training in seconds.
-        error: Why it failed, in one line.
-        settings: The training's resolved settings, once it is done.
+    """One training of a sweep: its place in the grid, and how it ended.
 
     Raises:
         NotFiniteError: A score is NaN or infinite, or it is done and has none.
     """
 
-    digest: str
-    folder: str
-    student: str
-    task: str
-    method: str
+    digest: str  # of the training stage
+    folder: str  # the stage's name below the folder of all stages
+    student: str  # e.g. bert-2-128
+    task: str  # one of GLUE's, e.g. sst2
+    method: str  # one of `students.METHODS`
     learning_rate: float
     batch_size: int
     seed: int
-    state: State | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    error: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    state: State | None = None  # stopped: early, as a poor one; None: it has not ended
+    scores: Mapping[str, float] = field(default_factory=dict)  # on dev, 0 to 1 (correlations from -1)
+    seconds: float = 0.0  # wall time of the training
+    error: str | None = None  # why it failed, in one line
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the training's, once it is done
 
     def __post_init__(self) -> None:
         missing = self.state == "done" and self.score is None
