@@ -26,7 +26,7 @@ class Look(NamedTuple):
     mark: str  # a marker of matplotlib
 
 
-# One look in all charts. Okabe and Ito's colours, which colour-blind readers tell apart; marks do it in grey.
+# One look in all charts. Okabe and Ito's colours differ for colour-blind readers too, marks in grey print.
 LOOKS: dict[str, Look] = {
     "basic": Look("Basic", "#009e73", "v"),
     "distillation": Look("Distillation", "#e69f00", "^"),

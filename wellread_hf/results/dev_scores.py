@@ -250,7 +250,7 @@ def _of_sweep(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]
 
 
 def _from_mnli(trial: Trial) -> bool:
-    """Whether a finished trial's folder names MNLI as its start, and the start is a stage of ours."""
+    """Whether a finished trial's folder names MNLI as its start, and one of our stages made the start."""
     named = f"-mnli-{trial.task}-seed" in trial.folder and trial.state == "done"
     return named and str(trial.settings["start"]["weights"]).startswith("stage:")
 

@@ -17,7 +17,7 @@ def draw(facts: Facts) -> bytes:
     """Draws the scores of a card, against the release's on the same tasks.
 
     Ours are means over the tasks that were scored, of each task's first metric on dev; the release's are
-    means over the very same tasks and metrics on test. Where nothing of ours was scored, the release's
+    means over the very same tasks and metrics on test. Where none of our models was scored, the release's
     GLUE score is drawn alone, and this size is a line.
     """
     this = facts.student.parameters(facts.vocabulary), facts.name
