@@ -21,10 +21,7 @@ def options(encoder: Path, runs: Path, *more: object) -> list[str]:
     small = (
         *("--data", "toy:glue@smoke", "--weights", encoder, "--tasks", "sst2,stsb", "--seeds", 2),
         *("--learning-rates", 1e-3, 1e-4, "--batch-sizes", 8, "--tuning.epochs", 4),
-        *(
-            "--tuning.max-length",
-            32,
-        ),
+        *("--tuning.max-length", 32),
     )
     return [str(word) for word in (*small, *more, "--running.runs", runs)]
 
