@@ -24,7 +24,6 @@ from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.statistics import LEVEL, Array, scored
 from wellread_hf.experiments.study.study_settings import ON_TOY
 from wellread_hf.results.tables import Table
-from wellread_hf.settings import Task
 from wellread_hf.store.graph import Stage
 from wellread_hf.students import Student
 
@@ -89,7 +88,12 @@ class _Simulated:
             for seed in range(seeds)
         ]
         self.planned = PlannedStudy(
-            name="methods", study=_STUDY, task=Task(), runs=tuple(runs), teacher=None, similarities={}
+            name="methods",
+            study=_STUDY,
+            settings=self.settings,
+            runs=tuple(runs),
+            teacher=None,
+            similarities={},
         )
 
     def confirmed(self) -> list[bool]:
@@ -129,7 +133,7 @@ class _Simulated:
 
     def _by_seeds_and_rows(self, scores: Mapping[str, Array], findings: tuple[Finding, ...]) -> bool:
         planned = replace(self.planned, study=replace(_STUDY, findings=findings))
-        return any(each["verdict"] == "confirmed" for each in tested(planned, self.settings, scores))
+        return any(each["verdict"] == "confirmed" for each in tested(planned, scores))
 
     def _by_pairs(self, scores: Mapping[str, Array]) -> bool:
         """Tests as studies did before: every student and seed is a pair, and rows are not drawn."""

@@ -22,7 +22,6 @@ from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.predicting import Predictions
 from wellread_hf.experiments.study.studies import studies_stages, study_stage
 from wellread_hf.experiments.study.study_settings import ON_TOY, StudySettings
-from wellread_hf.settings import Task
 from wellread_hf.store.graph import Stage, carry_out
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
@@ -67,7 +66,7 @@ def _planned(
                 runs.append(PlannedRun(arm=arm, student=student, seed=seed, steps=(step,)))
     teacher = _finished(root, "finetune", "teacher", {"test": {"accuracy": 0.9}}, "abc")
     return PlannedStudy(
-        name="methods", study=study, task=Task(), runs=tuple(runs), teacher=teacher, similarities={}
+        name="methods", study=study, settings=ON_TOY, runs=tuple(runs), teacher=teacher, similarities={}
     )
 
 
@@ -81,7 +80,7 @@ def _predictions(planned: PlannedStudy) -> Predictions:
 
 
 def _results(planned: PlannedStudy, settings: StudySettings = ON_TOY) -> dict[str, Any]:
-    return results(planned, settings, _predictions(planned))
+    return results(replace(planned, settings=settings), _predictions(planned))
 
 
 def _predicted(planned: PlannedStudy, stages: Sequence[Stage]) -> None:
@@ -174,7 +173,7 @@ def test_what_the_rows_may_have_brought_about_is_not_confirmed(tmp_path: Path) -
     for run in planned.runs:
         rows = [*wrong.get(run.arm.series, ()), *([100] if run.arm.series == "PD" and run.seed % 2 else [])]
         models[run.stage.folder.name] = np.isin(np.arange(200), rows).astype(np.int64)
-    (found, *_) = results(planned, ON_TOY, Predictions(np.zeros(200, dtype=np.int64), models))["findings"]
+    (found, *_) = results(planned, Predictions(np.zeros(200, dtype=np.int64), models))["findings"]
     assert found["mean"] == pytest.approx(3.0, abs=0.5)
     assert found["seed_error"] < 0.3
     assert found["row_error"] == pytest.approx(100 * (46 / 200 / 200) ** 0.5, rel=0.2)
@@ -296,10 +295,11 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
     runs, docs = tmp_path / "runs", tmp_path / "docs"
     planned, running = _planned(runs, STUDIES["methods"], _noisy), replace(ON_TOY.running, runs=runs)
     settings = replace(ON_TOY, running=running)
-    toy = study_stage(planned, settings)
+    toy = study_stage(replace(planned, settings=settings))
     # Of another task, and so of another budget.
     mine, budget = replace(ON_TOY.task, name="mine"), replace(ON_TOY.budget, mlm_steps=7)
-    text = study_stage(planned, replace(settings, task=mine, budget=budget))
+    of_text = replace(settings, task=mine, budget=budget)
+    text = study_stage(replace(planned, settings=of_text))
     _predicted(planned, [toy, text])
     carry_out([toy, text])
     several = _finished(runs, "studies", "toy", {"studies": [toy.folder.name]}, "abc")
@@ -323,15 +323,15 @@ def test_studies_are_shown_in_a_page(tmp_path: Path) -> None:
 
 def test_a_deleted_study_is_written_again(tmp_path: Path) -> None:
     settings = replace(ON_TOY, running=replace(ON_TOY.running, runs=tmp_path))
-    planned = [_planned(tmp_path, STUDIES["methods"], _noisy)]
+    planned = [replace(_planned(tmp_path, STUDIES["methods"], _noisy), settings=settings)]
     (together,) = studies_stages(planned, settings)
-    _predicted(planned[0], [study_stage(planned[0], settings)])
+    _predicted(planned[0], [study_stage(planned[0])])
     carry_out([together])
     (study,) = (tmp_path / name for name in together.record.outcome["studies"])
     before = (study / "table.md").read_bytes()
     assert studies_stages(planned, settings)[:-1] == []
     shutil.rmtree(study)
-    _predicted(planned[0], [study_stage(planned[0], settings)])
+    _predicted(planned[0], [study_stage(planned[0])])
     carry_out(studies_stages(planned, settings))
     assert (study / "table.md").read_bytes() == before
 
@@ -341,7 +341,7 @@ def test_what_is_no_study_and_a_page_without_a_place_are_refused(tmp_path: Path)
     other = _finished(runs, "distill", "one", {}, "abc").folder
     running = replace(ON_TOY.running, runs=runs)
     planned = _planned(runs, STUDIES["methods"], _noisy)
-    study = study_stage(planned, replace(ON_TOY, running=running))
+    study = study_stage(replace(planned, settings=replace(ON_TOY, running=running)))
     _predicted(planned, [study])
     carry_out([study])
     place = _page(tmp_path)

@@ -31,13 +31,13 @@ Numbers = dict[str, Any]
 _READ_ON: tuple[Weights, ...] = ("distilled MLM",)
 
 
-def tested(planned: PlannedStudy, settings: StudySettings, by_folder: Mapping[str, Array]) -> list[Numbers]:
+def tested(planned: PlannedStudy, by_folder: Mapping[str, Array]) -> list[Numbers]:
     """Tests a study's findings on its models' scores [1 + groups] by folder, as `scored` gives them."""
     found = []
     for finding in planned.study.findings:
         apart = differences(finding, planned, by_folder)
         found.append(difference(apart[:, 0], row_error(apart[:, 1:].mean(axis=0)), finding.claim))
-    return decided(planned.study, settings, found)
+    return decided(planned.study, planned.settings, found)
 
 
 def decided(study: Study, settings: StudySettings, found: Sequence[Difference]) -> list[Numbers]:
@@ -133,7 +133,7 @@ def _version(stage: Stage) -> str:
     return ", ".join([ours, *(f"{name} {version}" for name, version in sorted(versions.items()))])
 
 
-def results(planned: PlannedStudy, settings: StudySettings, predictions: Predictions) -> Numbers:
+def results(planned: PlannedStudy, predictions: Predictions) -> Numbers:
     """Gathers all numbers of a finished study, as they go into its `results.json`."""
     metric, split = planned.runs[0].stage.record.outcome["metric"], split_of(planned)
     by_folder = {
@@ -142,21 +142,21 @@ def results(planned: PlannedStudy, settings: StudySettings, predictions: Predict
     return {
         "study": planned.name,
         "title": planned.study.title,
-        "task": settings.task.name,
+        "task": planned.settings.task.name,
         "metric": metric,
         "split": split,
         "rows": len(predictions.labels),
-        "seeds": list(settings.seeds),
-        "budget": _budget(planned, settings),
+        "seeds": list(planned.settings.seeds),
+        "budget": _budget(planned),
         "remarks": list(planned.study.remarks),
-        "pre-training": _pretraining(planned, settings),
+        "pre-training": _pretraining(planned),
         "teacher": _teacher(planned, metric, split),
         "teacher_given": planned.teacher is None,
         "rank_correlations": {
             domain: stage.record.outcome["rank_correlation"] for domain, stage in planned.similarities.items()
         },
         "scores": [_score(run, by_folder) for run in planned.runs],
-        "findings": tested(planned, settings, by_folder),
+        "findings": tested(planned, by_folder),
         "code_versions": code_versions(planned),
     }
 
@@ -186,20 +186,20 @@ def _score(run: PlannedRun, by_folder: Mapping[str, Array]) -> Numbers:
     }
 
 
-def _budget(planned: PlannedStudy, settings: StudySettings) -> dict[str, int | None]:
+def _budget(planned: PlannedStudy) -> dict[str, int | None]:
     """Returns what each arm may use; where labels are seen as often as soft labels, it says so."""
-    budget = asdict(settings.budget)
+    budget = asdict(planned.settings.budget)
     learning = [arm for arm in planned.study.arms if "labels" in arm.lessons]
     if learning and all(arm.even for arm in learning):
         budget["labels_seen"] = budget["soft_labels_seen"]
     return budget
 
 
-def _pretraining(planned: PlannedStudy, settings: StudySettings) -> str:
+def _pretraining(planned: PlannedStudy) -> str:
     """States which students came pre-trained."""
     arms = [arm.weights for arm in planned.study.arms if arm.weights != "random"]
     named = dict.fromkeys(GIVEN_BY[arm] for arm in arms if arm in GIVEN_BY)
-    models = [f"`{name}`" for name in named if getattr(settings, name) is not None]
+    models = [f"`{name}`" for name in named if getattr(planned.settings, name) is not None]
     if not models:
         return "one a seed"
     made = len(models) < len(named) or any(arm not in GIVEN_BY or arm in _READ_ON for arm in arms)

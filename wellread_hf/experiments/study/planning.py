@@ -8,7 +8,7 @@ from wellread_hf.experiments.study.catalogue import STUDIES, StudyName
 from wellread_hf.experiments.study.starts import GIVEN_BY, Starts, check_teacher, given_like
 from wellread_hf.experiments.study.study_settings import ALL_STUDIES, StudySettings
 from wellread_hf.experiments.study.texts import similarity, transfer_text
-from wellread_hf.settings import Start, Task, Transfer, Tuning
+from wellread_hf.settings import Start, Transfer, Tuning
 from wellread_hf.stages import distill, finetune, label, pretrain
 from wellread_hf.stages.inputs import TASK
 from wellread_hf.stages.toy import TOY
@@ -50,7 +50,7 @@ class PlannedStudy:
     Attributes:
         name: What the command line calls it.
         study: Its arms and findings.
-        task: What is learnt, with all of its rows.
+        settings: What it was planned from.
         runs: In the order of arms, students, seeds.
         teacher: The stage that made the teacher; None where one was given.
         similarities: The comparison of each domain with the task, where the study asks for it.
@@ -58,7 +58,7 @@ class PlannedStudy:
 
     name: StudyName
     study: Study
-    task: Task
+    settings: StudySettings
     runs: tuple[PlannedRun, ...]
     teacher: Stage | None
     similarities: dict[Domain, Stage]
@@ -130,7 +130,7 @@ class _Planner:
         return PlannedStudy(
             name=name,
             study=study,
-            task=s.task,
+            settings=s,
             runs=tuple(runs),
             teacher=self.made_teacher,
             similarities=similarities,

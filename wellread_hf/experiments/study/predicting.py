@@ -52,9 +52,10 @@ def split_of(planned: PlannedStudy) -> str:
     return "test" if "test" in planned.runs[0].stage.record.outcome else "validation"
 
 
-def predict(planned: PlannedStudy, running: Running) -> Predictions:
+def predict(planned: PlannedStudy) -> Predictions:
     """Lets the finished models of a study predict the rows that they are scored on."""
-    loaded = FoundTask(planned.task, running).load()
+    running = planned.settings.running
+    loaded = FoundTask(planned.settings.task, running).load()
     rows = loaded.test if split_of(planned) == "test" and loaded.test is not None else loaded.validation
     stages = {run.stage.folder.name: run.stage for run in planned.runs}
     models = {}

@@ -78,7 +78,7 @@ def _numbers(folders: Sequence[Path]) -> list[dict[str, Any]]:
     return [json.loads((folder / RESULTS).read_text()) for folder in folders]
 
 
-def study_stage(planned: PlannedStudy, settings: StudySettings) -> Stage:
+def study_stage(planned: PlannedStudy) -> Stage:
     """Builds the stage that writes down one study: a table, a picture, all numbers, all predictions.
 
     Predictions that an interrupted run left there are used again.
@@ -87,13 +87,14 @@ def study_stage(planned: PlannedStudy, settings: StudySettings) -> Stage:
     def work(stage: Stage) -> Mapping[str, Any]:
         path = stage.folder / PREDICTIONS
         if not path.is_file():
-            predict(planned, settings.running).write(path)
-        found = results(planned, settings, Predictions.read(path))
+            predict(planned).write(path)
+        found = results(planned, Predictions.read(path))
         write_atomically(stage.folder / RESULTS, json.dumps(found, indent=1))
         draw(found, planned.study, stage.folder / CHART)
         write_atomically(stage.folder / TABLE, page(found))
         return {"verdicts": [[each["finding"], each["verdict"], each["note"]] for each in found["findings"]]}
 
+    settings = planned.settings
     return Stage(
         kind="study",
         name=f"{planned.name}-{settings.task.name}",
@@ -123,7 +124,7 @@ def studies_stages(planned: Sequence[PlannedStudy], settings: StudySettings) -> 
         planned: The studies.
         settings: What they were planned from.
     """
-    written = [study_stage(each, settings) for each in planned]
+    written = [study_stage(each) for each in planned]
     together = Stage(
         kind="studies",
         name=settings.task.name,
