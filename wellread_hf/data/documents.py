@@ -1,9 +1,6 @@
 """Packing by documents: windows of consecutive tokens, each within one document, for pairs of segments."""
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +11,14 @@ import numpy.typing as npt
 from wellread_hf.data.packing import (
     BLOCKS,
     Blocks,
+    Counts,
     Packing,
-    check_known,
     encoded,
     id_dtype,
     mapped,
-    unknown_in,
+    write_rows,
 )
 from wellread_hf.errors import DataError
-from wellread_hf.store.records import commit, removed_if_failed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -56,10 +52,7 @@ class Windows(Blocks):
 
 
 @dataclass(slots=True)
-class _Counts:
-    texts: int = 0
-    tokens: int = 0
-    unknown: int = 0
+class _Counts(Counts):
     used: int = 0
     documents: int = 0
     short: int = 0
@@ -92,43 +85,25 @@ def pack_documents(
     window = block_length - SPECIAL_TOKENS
     # With so few others in each of two windows, both halves of a pair have enough to mask.
     most_special = (window - masked) // 2
-    dtype = id_dtype(tokenizer)
-    count = _Counts()
-    checksum = hashlib.sha256()
-    written = left_out = 0
-    beside = [folder / f"{name}.part" for name in (BLOCKS, DOCUMENTS)]
-    with removed_if_failed(*beside):
-        with ExitStack() as stack:
-            files = [stack.enter_context(path.open("wb")) for path in beside]
-            for rows, numbers in _windows(texts, tokenizer, window, dtype, count):
-                kept = np.isin(rows, tokenizer.all_special_ids).sum(axis=1) <= most_special
-                left_out += int((~kept).sum())
-                written += int(kept.sum())
-                for file, values in zip(files, (rows[kept], numbers[kept]), strict=True):
-                    raw = np.ascontiguousarray(values).tobytes()
-                    checksum.update(raw)
-                    file.write(raw)
-            for file in files:
-                file.flush()
-                os.fsync(file.fileno())
-        check_known(count.unknown, count.tokens, tokenizer)
-        if not written:
+    dtype, count = id_dtype(tokenizer), _Counts()
+
+    def kept() -> Iterator[tuple[npt.NDArray[Any], ...]]:
+        for rows, numbers in _windows(texts, tokenizer, window, dtype, count):
+            special = np.isin(rows, tokenizer.all_special_ids).sum(axis=1)
+            enough = count.chosen(special <= most_special)
+            yield rows[enough], numbers[enough]
+        count.check_known(tokenizer)
+        if not count.rows:
             raise DataError(
                 f"next-sentence prediction needs documents of at least {window} tokens for blocks of "
                 f"{block_length}, got {count.texts} texts, the longest of {count.longest} tokens "
-                f"({left_out} windows were mostly unknown words); give a source with a document a row, or "
-                "smaller `block_lengths`"
+                f"({count.left_out} windows were mostly unknown words); give a source with a document a "
+                "row, or smaller `block_lengths`"
             )
-    for path, name in zip(beside, (BLOCKS, DOCUMENTS), strict=True):
-        commit(path, folder / name)
+
     return DocumentPacking(
-        blocks=written,
-        block_length=block_length,
-        dtype=dtype.name,
-        tokens=count.tokens,
-        texts=count.texts,
-        left_out=left_out,
-        sha256=checksum.hexdigest(),
+        sha256=write_rows(folder, [BLOCKS, DOCUMENTS], kept()),
+        **count.packing(block_length, dtype),
         documents=count.documents,
         short=count.short,
         tokens_left_out=count.tokens - count.used,
@@ -160,8 +135,7 @@ def _windows(
         found, numbers = [], []
         for number, ids in enumerate(batch, start=count.texts):
             whole = len(ids) // window
-            count.tokens += len(ids)
-            count.unknown += unknown_in(np.array(ids), tokenizer)
+            count.add(np.array(ids), len(ids), tokenizer)
             count.longest = max(count.longest, len(ids))
             if not whole:
                 count.short += 1

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -90,40 +91,45 @@ def pack(
         DataError: The corpus is empty or fills less than two blocks (one is held out), or nearly all of its
             words are unknown to the tokenizer.
     """
-    dtype = id_dtype(tokenizer)
-    beside = folder / f"{BLOCKS}.part"
-    checksum = hashlib.sha256()
-    count = Counts()
-    written = left_out = 0
-    with removed_if_failed(beside):
-        with beside.open("wb") as file:
-            stream = _id_stream(texts, tokenizer, dtype, count)
-            for blocks in _blocks(stream, block_length, tokenizer.cls_token_id, tokenizer.sep_token_id):
-                ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
-                kept = blocks[ordinary >= masked]
-                left_out += len(blocks) - len(kept)
-                written += len(kept)
-                raw = np.ascontiguousarray(kept).tobytes()
-                checksum.update(raw)
-                file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        check_known(count.unknown, count.words, tokenizer)
-        if written < 2:
+    dtype, count = id_dtype(tokenizer), Counts()
+
+    def kept() -> Iterator[tuple[npt.NDArray[Any]]]:
+        stream = _id_stream(texts, tokenizer, dtype, count)
+        for blocks in _blocks(stream, block_length, tokenizer.cls_token_id, tokenizer.sep_token_id):
+            ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
+            yield (blocks[count.chosen(ordinary >= masked)],)
+        count.check_known(tokenizer)
+        if count.rows < 2:
             raise DataError(
                 f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
                 f"{count.texts} texts with {count.tokens} tokens; give more text or a smaller `block_lengths`"
             )
-    commit(beside, folder / BLOCKS)
-    return Packing(
-        blocks=written,
-        block_length=block_length,
-        dtype=dtype.name,
-        tokens=count.tokens,
-        texts=count.texts,
-        left_out=left_out,
-        sha256=checksum.hexdigest(),
-    )
+
+    sha256 = write_rows(folder, [BLOCKS], kept())
+    return Packing(**count.packing(block_length, dtype), sha256=sha256)
+
+
+def write_rows(folder: Path, names: Sequence[str], batches: Iterable[tuple[npt.NDArray[Any], ...]]) -> str:
+    """Writes arrays to files, batch after batch, one file an array; each is whole or not there.
+
+    Returns:
+        The SHA-256 of all that was written.
+    """
+    beside = [folder / f"{name}.part" for name in names]
+    checksum = hashlib.sha256()
+    with removed_if_failed(*beside), ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb")) for path in beside]
+        for arrays in batches:
+            for file, values in zip(files, arrays, strict=True):
+                raw = np.ascontiguousarray(values).tobytes()
+                checksum.update(raw)
+                file.write(raw)
+        for file in files:
+            file.flush()
+            os.fsync(file.fileno())
+    for path, name in zip(beside, names, strict=True):
+        commit(path, folder / name)
+    return checksum.hexdigest()
 
 
 def id_dtype(tokenizer: Any) -> np.dtype[Any]:
@@ -133,47 +139,56 @@ def id_dtype(tokenizer: Any) -> np.dtype[Any]:
 
 @dataclass(slots=True)
 class Counts:
-    """What has gone through the packer so far."""
+    """What has gone through the packer so far: `tokens` with separators, `words` without."""
 
     texts: int = 0
     tokens: int = 0
     words: int = 0
     unknown: int = 0
+    rows: int = 0
+    left_out: int = 0
 
+    def add(self, ids: npt.NDArray[Any], words: int, tokenizer: Any) -> None:
+        """Counts the ids of one batch, `words` of them without separators."""
+        self.tokens += len(ids)
+        self.words += words
+        if tokenizer.unk_token_id is not None:
+            self.unknown += int((ids == tokenizer.unk_token_id).sum())
 
-def unknown_in(ids: npt.NDArray[Any], tokenizer: Any) -> int:
-    """Counts the tokens that stand for an unknown word."""
-    return 0 if tokenizer.unk_token_id is None else int((ids == tokenizer.unk_token_id).sum())
+    def chosen(self, enough: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Counts rows that have enough ordinary tokens, and those that are left out."""
+        self.rows += int(enough.sum())
+        self.left_out += int((~enough).sum())
+        return enough
 
+    def check_known(self, tokenizer: Any) -> None:
+        """Refuses a corpus in a language or script that the tokenizer does not know.
 
-def check_known(unknown: int, tokens: int, tokenizer: Any) -> None:
-    """Refuses a corpus in a language or script that the tokenizer does not know.
+        Raises:
+            DataError: More than three quarters of its tokens are unknown words: there is little to predict.
+        """
+        if self.unknown > _MOST_UNKNOWN * self.words:
+            raise DataError(
+                f"the corpus does not fit the tokenizer: expected known words, got {self.unknown:,} unknown "
+                f"ones ({tokenizer.unk_token}) among {self.words:,} tokens; take a tokenizer for its "
+                "language and script, or train one (recipes/tokenizer.py)"
+            )
 
-    Raises:
-        DataError: More than three quarters of its tokens are unknown words: there is little to predict.
-    """
-    if unknown > _MOST_UNKNOWN * tokens:
-        raise DataError(
-            f"the corpus does not fit the tokenizer: expected known words, got {unknown:,} unknown ones "
-            f"({tokenizer.unk_token}) among {tokens:,} tokens; take a tokenizer for its language and script, "
-            "or train one (recipes/tokenizer.py)"
-        )
+    def packing(self, block_length: int, dtype: np.dtype[Any]) -> dict[str, Any]:
+        """Returns what a `Packing` says of the rows."""
+        counts = {"blocks": self.rows, "tokens": self.tokens, "texts": self.texts, "left_out": self.left_out}
+        return {**counts, "block_length": block_length, "dtype": dtype.name}
 
 
 def _id_stream(
-    texts: Iterable[str],
-    tokenizer: "PreTrainedTokenizerFast",
-    dtype: np.dtype[Any],
-    count: Counts,
+    texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast", dtype: np.dtype[Any], count: Counts
 ) -> Iterator[npt.NDArray[Any]]:
     """Yields the ids of one batch of texts at a time, every text followed by the separator."""
     separator = [tokenizer.sep_token_id]
     for rows in encoded(texts, tokenizer):
         ids = np.fromiter(chain.from_iterable(row + separator for row in rows if row), dtype=dtype)
         count.texts += len(rows)
-        count.tokens += len(ids)
-        count.words += sum(map(len, rows))
-        count.unknown += unknown_in(ids, tokenizer)
+        count.add(ids, sum(map(len, rows)), tokenizer)
         yield ids
 
 
