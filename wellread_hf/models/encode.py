@@ -1,6 +1,5 @@
 """Texts as ids, as a model needs them, kept flat: one array for all rows, cut by offsets."""
 
-import fcntl
 import hashlib
 import inspect
 import io
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from wellread_hf.errors import DataError, TokenizerError
@@ -207,15 +207,12 @@ def encode_once(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, runs: Pat
         DataError: As from `encode`.
     """
     if not encoder.words.tokenizer.is_fast:
-        # Its rules are code, which has no name to know them by.
+        # Its rules are code, which has no digest.
         return encode(texts, encoder)
-    folder = runs / ROWS
-    folder.mkdir(parents=True, exist_ok=True)
-    name = _name(texts, encoder)
-    path = folder / f"{name}.npz"
-    # Whoever comes first tokenises, the others wait; the lock goes with the process, even a killed one.
-    with (folder / f"{name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = runs / ROWS / f"{_name(texts, encoder)}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The first process tokenises, the others wait; the lock goes with its process, even a killed one.
+    with FileLock(path.with_suffix(".lock")):
         found = _read(path, texts, encoder)
         if found is None:
             found = encode(texts, encoder)
@@ -224,16 +221,16 @@ def encode_once(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, runs: Pat
 
 
 def _name(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> str:
-    seen = hashlib.sha256()
+    content = hashlib.sha256()
     for row in texts:
         for text in row:
             part = text.encode()
             # With its length, no two rows run into each other.
-            seen.update(len(part).to_bytes(8, "little"))
-            seen.update(part)
+            content.update(len(part).to_bytes(8, "little"))
+            content.update(part)
     return digest(
         {
-            "texts": seen.hexdigest(),
+            "texts": content.hexdigest(),
             "columns": len(texts[0]) if texts else 0,
             "tokenizer": encoder.words.rules,
             "segments": encoder.segments_from,
@@ -244,9 +241,9 @@ def _name(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> str:
 
 
 def _read(path: Path, texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows | None:
-    """Reads a file of rows; None where there is none, or a damaged one."""
+    """Reads a file of rows; None where there is none, or a damaged one, which is made again."""
     try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             rows = EncodedRows(
                 arrays["ids"],
                 arrays["segments"] if encoder.gives_segments(texts) else None,
@@ -255,24 +252,10 @@ def _read(path: Path, texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> 
                 encoder.pad_left,
                 *map(int, arrays["uncut"]),
             )
-            return rows if _fits(rows, len(texts)) else None
-    except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        # It is a cache: where it is missing or damaged, it is made again.
+        whole = rows.offsets.shape == (len(texts) + 1,) and rows.ids.shape == (rows.offsets[-1],)
+        return rows if whole else None
+    except (OSError, AttributeError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _fits(rows: EncodedRows, count: int) -> bool:
-    """Tells whether the arrays are those of `count` rows: a foreign file may hold arrays of any form."""
-    arrays = [rows.ids, rows.offsets] + ([] if rows.segments is None else [rows.segments])
-    return (
-        # What is no array in the archive comes as its bytes.
-        all(isinstance(array, np.ndarray) and array.dtype.kind == "i" for array in arrays)
-        and rows.offsets.shape == (count + 1,)
-        and rows.offsets[0] == 0
-        and rows.ids.shape == (rows.offsets[-1],)
-        and bool((rows.lengths >= 0).all())
-        and (rows.segments is None or rows.segments.shape == rows.ids.shape)
-    )
 
 
 def _write(path: Path, rows: EncodedRows) -> None:

@@ -26,7 +26,7 @@ def batches_by_length(
     """Cuts `rows`, longest first, into batches of at most `batch_tokens` tokens, few of them padding."""
     start = 0
     while start < len(rows):
-        # The rows come longest first, so the first one tells the padded width.
+        # The rows come longest first, so the first one decides the padded width.
         width = int(lengths[rows[start]])
         count = max(1, batch_tokens // width)
         padding = np.cumsum(width - lengths[rows[start : start + count]])
@@ -66,7 +66,7 @@ def logits_and_states_of(
         encoded: All rows, tokenised for this model.
         rows: Which of them, longest first.
         batch_tokens: Tokens a batch, padding included; on a CPU no more than 2,048.
-        shown: A progress bar that is told of rows done.
+        shown: A progress bar that counts rows.
         layers: Layers whose [CLS] states are wanted, counted from 1.
 
     Returns:
@@ -77,7 +77,7 @@ def logits_and_states_of(
     collate = PadCollator(encoded.pad_id, encoded.pad_left)
     if model.device.type == "cpu":
         batch_tokens = min(batch_tokens, _CPU_BATCH_TOKENS)
-    # Said only where it is wanted: not every classifier knows the argument.
+    # Only where it is wanted: not every classifier takes the argument.
     more = {"output_hidden_states": True} if layers else {}
     logits, states = [], []
     for batch in batches_by_length(rows, encoded.lengths, batch_tokens):
@@ -88,13 +88,6 @@ def logits_and_states_of(
             states.append(cls_states(outputs, layers).half().cpu().numpy())
         shown.update(len(batch))
     return np.concatenate(logits), np.concatenate(states) if layers else None
-
-
-def logits_of(
-    model: Any, encoded: EncodedRows, rows: npt.NDArray[np.int64], batch_tokens: int, shown: Any
-) -> npt.NDArray[np.float32]:
-    """Returns the logits [len(rows), classes] of some rows, as `logits_and_states_of` does."""
-    return logits_and_states_of(model, encoded, rows, batch_tokens, shown)[0]
 
 
 def check_reads(model: Any, texts: Sequence[tuple[str, ...]], encoder: RowEncoder, at: Location) -> None:
@@ -122,7 +115,7 @@ def logits_in_order(model: Any, encoded: EncodedRows) -> npt.NDArray[np.float32]
     """Returns the logits [rows, classes] of all rows in their own order."""
     order = longest_first(encoded.lengths)
     with bar("scoring", "rows", len(order)) as shown:
-        found = logits_of(model, encoded, order, _BATCH_TOKENS, shown)
+        found, _ = logits_and_states_of(model, encoded, order, _BATCH_TOKENS, shown)
     logits = np.empty_like(found)
     logits[order] = found
     return logits
