@@ -20,7 +20,7 @@ TEXTS = ["A first text.", "Ein zweiter, mit Umlaut: ü.", "三番目", "emoji �
 
 def read(spec):
     source = Source.parse(str(spec))
-    return list(source.texts(locate(source.name, "dataset", "`corpus.sources`")))
+    return list(source.texts(locate(source.name, "dataset", "corpus.sources")))
 
 
 def refusal_of(spec):
@@ -99,7 +99,7 @@ def test_a_file_is_read_as_a_stream(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"good\n" * 3 + b"bad \xff\n")
     source = Source.parse(str(path))
-    texts = source.texts(locate(source.name, "dataset", "`corpus.sources`"))
+    texts = source.texts(locate(source.name, "dataset", "corpus.sources"))
     assert [next(texts) for _ in range(3)] == [("good",)] * 3
 
 
@@ -262,7 +262,7 @@ def test_a_data_set_that_is_not_in_the_cache_is_refused_offline_in_one_sentence(
         "from wellread_hf.errors import DataError\n"
         "from wellread_hf.store.places import locate\n"
         "source = Source.parse('wikimedia/wikipedia,config=20231101.en')\n"
-        "try: next(source.texts(locate(source.name, 'dataset', '`corpus.sources`')))\n"
+        "try: next(source.texts(locate(source.name, 'dataset', 'corpus.sources')))\n"
         "except DataError as error: print(error)"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -275,7 +275,7 @@ def test_a_hub_data_set_without_a_network_names_the_option_that_takes_a_folder()
     code = (
         "from wellread_hf.errors import SourceError\n"
         "from wellread_hf.store.places import locate\n"
-        "try: locate('wikimedia/wikipedia', 'dataset', '`corpus.sources`')\n"
+        "try: locate('wikimedia/wikipedia', 'dataset', 'corpus.sources')\n"
         "except SourceError as error: print(error)"
     )
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}

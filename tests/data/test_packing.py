@@ -286,7 +286,7 @@ from wellread_hf.store.places import locate
 corpus, tokenizer, folder = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(tokenizer)
 source = Source.parse(corpus)
-texts = (text for text, in source.texts(locate(source.name, "dataset", "`corpus.sources`")))
+texts = (text for text, in source.texts(locate(source.name, "dataset", "corpus.sources")))
 packing = pack(texts, tokenizer, 32, 5, Path(folder))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, packing.texts)
 """

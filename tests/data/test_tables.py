@@ -71,7 +71,7 @@ def write(path, rows):
 
 def texts_of(spec):
     source = Source.parse(str(spec))
-    return [text for (text,) in source.texts(locate(source.name, "dataset", "`corpus.sources`"))]
+    return [text for (text,) in source.texts(locate(source.name, "dataset", "corpus.sources"))]
 
 
 def task_of(tmp_path, written, ending, place="files", **changes):

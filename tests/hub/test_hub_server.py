@@ -665,7 +665,7 @@ def test_a_task_on_the_hub_is_read_as_one_that_lies_here(hub, api, tmp_path):
         "from wellread_hf.store.places import locate\n"
         "from wellread_hf.settings import Task\n"
         "task = Task(name='mine', data='alice/d', columns=('text',))\n"
-        "loaded = load_task(task, [locate('alice/d', 'dataset', '--task.data')])\n"
+        "loaded = load_task(task, [locate('alice/d', 'dataset', 'task.data')])\n"
         "print(loaded.facts.labels, loaded.train.texts, loaded.train.labels.tolist())\n",
     )
     assert said == "('NA', 'null') [('01',), ('nan',)] [0, 1]\n"

@@ -104,7 +104,7 @@ def test_what_a_stage_wrote_is_not_used_once_it_was_changed(tmp_path: Path, chan
         # As an input, as a result that is asked for, and by its place.
         lambda: carry_out([_stage(tmp_path, "second", [first], calls)]),
         lambda: carry_out([first]),
-        lambda: locate(str(first.folder), "model", "--start.weights"),
+        lambda: locate(str(first.folder), "model", "start.weights"),
     ):
         with pytest.raises(StoreError, match=told):
             use()

@@ -13,7 +13,7 @@ from wellread_hf.store.records import StageRecord
 
 
 def fingerprint(path, repo_type="dataset"):
-    return locate(str(path), repo_type, "--x").fingerprint
+    return locate(str(path), repo_type, "x").fingerprint
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def data(tmp_path):
 
 
 def test_a_local_path_is_found_as_it_is(model):
-    found = locate(str(model), "model", "--start")
+    found = locate(str(model), "model", "start")
     assert (found.name, found.revision) == (str(model), None)
     assert found.fingerprint.startswith("sha256:")
 
@@ -189,14 +189,14 @@ def test_data_below_a_link_is_looked_at_and_a_link_in_a_circle_is_not_followed(d
 
 def test_the_folder_of_all_stages_is_no_part_of_the_data_around_it(data):
     memory = data / "runs" / ".digests.json"
-    first = locate(str(data), "dataset", "--x", memory=memory)
+    first = locate(str(data), "dataset", "x", memory=memory)
     folder_of(data / "runs", ["pack-1/blocks.bin"])
-    assert locate(str(data), "dataset", "--x", memory=memory) == first
+    assert locate(str(data), "dataset", "x", memory=memory) == first
     check_unchanged(first, memory)
     # Where they are one folder, all of it counts.
-    own = locate(str(data), "dataset", "--x", memory=data / ".digests.json")
+    own = locate(str(data), "dataset", "x", memory=data / ".digests.json")
     folder_of(data, ["pack-2/blocks.bin"])
-    assert locate(str(data), "dataset", "--x", memory=data / ".digests.json") != own
+    assert locate(str(data), "dataset", "x", memory=data / ".digests.json") != own
     check_unchanged(own, data / ".digests.json")
 
 
@@ -204,7 +204,7 @@ def test_the_folder_of_all_stages_is_no_part_of_the_data_around_it(data):
 def test_what_is_neither_file_nor_folder_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("fifo")
-    with pytest.raises(SourceError, match=rf"--x {name}: expected a file or folder, got neither"):
+    with pytest.raises(SourceError, match=rf"`x` {name}: expected a file or folder, got neither"):
         fingerprint(name)
 
 
@@ -216,7 +216,7 @@ def test_a_pipe_in_a_model_folder_is_refused_before_anything_opens_it(tmp_path):
 
 def test_what_was_changed_since_it_was_found_is_told(data, tmp_path):
     memory = tmp_path / "memory.json"
-    found = locate(str(data), "dataset", "--x", memory=memory)
+    found = locate(str(data), "dataset", "x", memory=memory)
     check_unchanged(found, memory)
     file = data / "default" / "train.jsonl"
     (data / "default" / "more.jsonl").write_text("")
@@ -260,7 +260,7 @@ def test_one_file_is_known_by_its_content(tmp_path):
 
 def test_the_memory_is_used_and_agrees(tmp_path, data):
     memory = tmp_path / "memory.json"
-    found = [locate(str(data), "dataset", "--x", memory=memory).fingerprint for _ in range(2)]
+    found = [locate(str(data), "dataset", "x", memory=memory).fingerprint for _ in range(2)]
     assert found == [fingerprint(data)] * 2
     assert memory.is_file()
 
@@ -286,11 +286,11 @@ def test_a_stages_folder_and_files_in_it_are_known_by_its_digest(tmp_path, model
 
 
 @pytest.mark.parametrize("name", ["no/such/folder", "two words", "a" * 300, "~no-such-user/x", "-a", "a..b"])
-def test_what_is_neither_path_nor_hub_id_is_refused_with_the_option(name):
+def test_what_is_neither_path_nor_hub_id_is_refused_with_the_setting(name):
     with pytest.raises(SourceError) as refusal:
-        locate(name, "model", "--start.weights")
+        locate(name, "model", "start.weights")
     message = str(refusal.value)
-    assert message.startswith(f"--start.weights {name}")
+    assert message.startswith(f"`start.weights` {name}")
     assert "no such file or folder" in message
     assert "not a Hub id (NAME or NAMESPACE/NAME)" in message
     assert "check the path" in message
@@ -307,19 +307,19 @@ LOCATE = """
 from wellread_hf.errors import SourceError
 from wellread_hf.store.places import locate
 try:
-    found = locate("google/bert_uncased_L-2_H-128_A-2@abc", "model", "--start")
+    found = locate("google/bert_uncased_L-2_H-128_A-2@abc", "model", "start")
     print(found.name, found.revision, found.fingerprint)
 except SourceError as error:
     print(error)
 """
 
 
-def test_without_a_network_the_message_names_the_option_that_takes_a_folder():
+def test_without_a_network_the_message_names_the_setting_that_takes_a_folder():
     # Nothing listens on port 9 (discard) of this machine: the same refusal with and without a network.
-    told = run(LOCATE, HF_ENDPOINT="http://127.0.0.1:9", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
-    assert told.startswith("--start google/bert_uncased_L-2_H-128_A-2: there is no such file or folder here")
-    assert "the Hub cannot be reached" in told
-    assert "give --start a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached" in told
+    shown = run(LOCATE, HF_ENDPOINT="http://127.0.0.1:9", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
+    assert shown.startswith("`start` google/bert_uncased_L-2_H-128_A-2: there is no such file or folder here")
+    assert "the Hub cannot be reached" in shown
+    assert "give `start` a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached" in shown
 
 
 def test_offline_a_hub_id_is_taken_from_the_cache_at_the_revision_asked_for():
@@ -329,8 +329,8 @@ def test_offline_a_hub_id_is_taken_from_the_cache_at_the_revision_asked_for():
 
 def test_offline_a_path_that_is_not_there_is_refused_too():
     program = LOCATE.replace("google/bert_uncased_L-2_H-128_A-2@abc", "/no/such/folder")
-    told = run(program, HF_HUB_OFFLINE="1")
-    assert told.startswith("--start /no/such/folder: there is no such file or folder, and it is not a Hub id")
+    shown = run(program, HF_HUB_OFFLINE="1")
+    assert shown.startswith("`start` /no/such/folder: there is no such file or folder, and it is not a Hub id")
 
 
 def test_offline_the_cached_commit_is_pinned(tmp_path):
@@ -341,5 +341,5 @@ def test_offline_the_cached_commit_is_pinned(tmp_path):
     (cached / "snapshots" / commit).mkdir(parents=True)
     (cached / "snapshots" / commit / "config.json").write_text("{}")
     name = "google/bert_uncased_L-2_H-128_A-2"
-    told = run(LOCATE, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
-    assert told.split() == [name, commit, f"hub:{name}@{commit}"]
+    shown = run(LOCATE, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    assert shown.split() == [name, commit, f"hub:{name}@{commit}"]

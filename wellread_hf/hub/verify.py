@@ -145,7 +145,7 @@ def _claims(card: Path, model: Any, tokenizer: Any, data: str, max_length: int) 
     # Several metrics of a task share one pass over its rows.
     @cache
     def logits_and_labels(task: str) -> tuple[Any, Any]:
-        loaded = load_task(Task(name=task, data=data), [locate(data, "dataset", "`data`")])
+        loaded = load_task(Task(name=task, data=data), [locate(data, "dataset", "data")])
         # A model of fewer positions was trained on shorter rows than the default.
         length = min(max_length, positions_of(model) or max_length)
         encoder = row_encoder(model, tokenizer, length)

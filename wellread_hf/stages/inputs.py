@@ -40,7 +40,7 @@ def find(
     if is_toy(place):
         return replace(toy_location(place, running.runs), field=field, repo_type=repo_type)
     with disk_errors_reported(running.runs):
-        return locate(place, repo_type, f"`{field}`", revision, memory=running.runs / MEMORY)
+        return locate(place, repo_type, field, revision, memory=running.runs / MEMORY)
 
 
 def identity_of(settings: Any, later: Sequence[str]) -> dict[str, Any]:

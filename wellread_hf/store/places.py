@@ -34,13 +34,13 @@ _NEVER_READ = (
 )
 
 
-# What was found already, while somebody plans many runs over the same inputs.
-_FOUND: ContextVar[dict[tuple[str, ...], "Location"] | None] = ContextVar("_FOUND", default=None)
+# What was found so far inside `each_found_once`; None outside, where files may change between two calls.
+_FOUND: ContextVar[dict[tuple[str, ...], Location] | None] = ContextVar("_FOUND", default=None)
 
 
 @contextmanager
 def each_found_once() -> Iterator[None]:
-    """Asks disk and Hub once about each name that is located inside, however often it is named."""
+    """Asks disk and Hub once about each name that is located inside: a sweep names one 12,960 times."""
     before = _FOUND.set({})
     try:
         yield
@@ -49,14 +49,14 @@ def each_found_once() -> Iterator[None]:
 
 
 def locate(
-    name: str, repo_type: RepoType, option: str, revision: str | None = None, memory: Path | None = None
+    name: str, repo_type: RepoType, field: str, revision: str | None = None, memory: Path | None = None
 ) -> Location:
     """Finds a model or data set by name and pins what was found.
 
     Args:
         name: A path here, or a Hub id; a model's may carry `@REVISION`.
         repo_type: `model` or `dataset`.
-        option: The command-line option that the name came from; errors name it.
+        field: The setting that the name came from; errors name it.
         revision: Branch, tag or commit on the Hub.
         memory: File that remembers file digests, see `records.file_digest`.
 
@@ -64,37 +64,37 @@ def locate(
         SourceError: There is no such path, and no such repository on the Hub or no way to it.
     """
     found, key = _FOUND.get(), (name, repo_type, revision or "")
-    if found is None:
-        at = _locate(name, repo_type, option, revision, memory)
-    else:
-        at = found[key] = found.get(key) or _locate(name, repo_type, option, revision, memory)
-    return replace(at, field=option.strip("`"))
+    if found is not None and key in found:
+        return replace(found[key], field=field)
+    at = _locate(name, repo_type, field, revision, memory)
+    if found is not None:
+        found[key] = at
+    return at
 
 
 def _locate(
-    name: str, repo_type: RepoType, option: str, revision: str | None, memory: Path | None
+    name: str, repo_type: RepoType, field: str, revision: str | None, memory: Path | None
 ) -> Location:
+    what = f"`{field}` {name}"
     if not name:
         # As a path it would be this folder.
-        raise SourceError(f"{option}: expected a path or a Hub id, got nothing; give one")
+        raise SourceError(f"`{field}`: expected a path or a Hub id, got nothing; give one")
     try:
         path = Path(name).expanduser()
         here = path.exists()
     except PermissionError as error:
-        raise SourceError(f"{option} {name}: cannot be read ({error.strerror}); check its rights") from error
+        raise SourceError(f"{what}: cannot be read ({error.strerror}); check its rights") from error
     except (OSError, RuntimeError):
-        # Too long for a file's name, or the home of a user who is none: no path at all.
+        # Too long for a file's name, or the home of an unknown user: no path at all.
         here = False
-    if here:
-        with library_errors_as(
-            SourceError, f"{option} {name}: cannot be read", "check the path and its rights"
-        ):
-            if not (path.is_dir() or path.is_file()):
-                raise SourceError(f"{option} {name}: expected a file or folder, got neither; give one")
-            found = _fingerprint(path, repo_type, memory)
-        return Location(name=str(path), revision=None, fingerprint=found, repo_type=repo_type)
-    repo_id, _, tag = name.partition("@")
-    return _on_the_hub(repo_id, repo_type, option, revision or tag or None)
+    if not here:
+        repo_id, _, tag = name.partition("@")
+        return _on_the_hub(repo_id, repo_type, field, revision or tag or None)
+    with library_errors_as(SourceError, f"{what}: cannot be read", "check the path and its rights"):
+        if not (path.is_dir() or path.is_file()):
+            raise SourceError(f"{what}: expected a file or folder, got neither; give one")
+        found = _fingerprint(path, repo_type, memory)
+    return Location(name=str(path), revision=None, fingerprint=found, repo_type=repo_type, field=field)
 
 
 def check_unchanged(location: Location, memory: Path | None = None) -> None:
@@ -119,10 +119,11 @@ def check_unchanged(location: Location, memory: Path | None = None) -> None:
         )
 
 
-def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | None) -> Location:
+def _on_the_hub(repo_id: str, repo_type: RepoType, field: str, revision: str | None) -> Location:
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    missing = f"`{field}` {repo_id}: there is no such file or folder"
     try:
         adapted = repo_type == "model"
         if constants.HF_HUB_OFFLINE:
@@ -133,15 +134,13 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
             adapted = adapted and any(file.rfilename == _ADAPTER for file in info.siblings or ())
     except HFValidationError:
         raise SourceError(
-            f"{option} {repo_id}: there is no such file or folder, and it is not a Hub id (NAME or "
-            "NAMESPACE/NAME) either; check the path"
+            f"{missing}, and it is not a Hub id (NAME or NAMESPACE/NAME) either; check the path"
         ) from None
     except HfHubHTTPError as error:
         where = f" at revision {revision}" if revision else ""
         raise SourceError(
-            f"{option} {repo_id}: there is no such file or folder here, and the Hub refused the "
-            f"{repo_type}{where} ({str(error).splitlines()[0]}); check the name, or log in with "
-            "`hf auth login`"
+            f"{missing} here, and the Hub refused the {repo_type}{where} ({str(error).splitlines()[0]}); "
+            "check the name, or log in with `hf auth login`"
         ) from error
     except Exception as error:
         # The client's transport errors come from the HTTP library it is built on, which changes with
@@ -149,15 +148,15 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, option: str, revision: str | 
         if not is_transport_error(error):
             raise
         raise SourceError(
-            f"{option} {repo_id}: there is no such file or folder here, and the Hub cannot be reached "
-            f"({error}); give {option} a local file or folder, or set HF_HUB_OFFLINE=1 if it is cached"
+            f"{missing} here, and the Hub cannot be reached ({error}); give `{field}` a local file or "
+            "folder, or set HF_HUB_OFFLINE=1 if it is cached"
         ) from error
     found = Location(
         name=repo_id,
         revision=commit,
         fingerprint=f"hub:{repo_id}@{commit or 'cached'}",
         repo_type=repo_type,
-        field=option.strip("`"),
+        field=field,
     )
     path = fetch(found, _ADAPTER) if adapted else None
     # The commit is that of the adapter, and its base model has one of its own.
@@ -213,13 +212,13 @@ def _cached_commit(repo_id: str, repo_type: RepoType, revision: str | None) -> s
             repo_id, repo_type=repo_type, revision=revision, local_files_only=True, allow_patterns=[]
         )
     except LocalEntryNotFoundError:
-        # What is missing is told by whoever loads it, with the same words as ever.
+        # Loading reports what is missing.
         return None
     return Path(folder).name
 
 
 def is_transport_error(error: BaseException) -> bool:
-    """Tells whether an error is of network or system, whatever HTTP library the Hub's client is built on."""
+    """Returns whether an error is of network or system, whatever HTTP library the Hub's client uses."""
     return isinstance(error, OSError) or any(
         base.__name__ in ("TransportError", "HTTPError") for base in type(error).__mro__
     )
@@ -305,7 +304,7 @@ def _named_elsewhere(folder: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def _elsewhere(name: str, revision: str | None, memory: Path | None, above: tuple[Path, ...]) -> str:
-    """Returns the fingerprint of another model; its name alone where nothing tells it.
+    """Returns the fingerprint of another model; its name alone where it is not known.
 
     Loading it reports what is wrong with it, and a tokenizer may not need it.
     """
