@@ -23,7 +23,7 @@ from wellread_hf.data.tables import Table, open_table, split_names
 from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
 from wellread_hf.settings import Task, Transfer
 from wellread_hf.store.places import Location
-from wellread_hf.store.progress import tell
+from wellread_hf.store.progress import log
 from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts, nearest_task
 
 # GLUE's numbers of rows, which are nobody's labels.
@@ -159,7 +159,7 @@ def report_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
     commonest = sorted(names, key=lambda name: -counts["train"][name])[:_SHOWN]
     shown = ", ".join(f"{name:.40} {counts['train'][name]:,}" for name in names if name in commonest)
     others = f", and {len(names) - _SHOWN} others" if len(names) > _SHOWN else ""
-    tell(f"{len(names)} classes in {len(task.train.texts):,} training rows: {shown}{others}")
+    log(f"{len(names)} classes in {len(task.train.texts):,} training rows: {shown}{others}")
     return counts
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from wellread_hf.errors import DataError, TokenizerError
 from wellread_hf.models.load import check_fit, positions_of
 from wellread_hf.models.plain_text import PlainText
-from wellread_hf.store.progress import bar, tell
+from wellread_hf.store.progress import bar, log
 from wellread_hf.store.records import digest, write_atomically
 
 # Below the folder of all stages.
@@ -282,7 +282,7 @@ def report_cut(rows: EncodedRows, encoder: RowEncoder, which: str) -> None:
     remedy = f"; `max_length` {most} keeps " + (
         "them whole" if most == rows.longest else f"as much as the model can take of {rows.longest:,}"
     )
-    tell(
+    log(
         f"{rows.cut:,} of {len(rows):,} {which} rows have more than {encoder.max_length} tokens and are cut"
         + (remedy if most > encoder.max_length else ", which is all that the model can take")
     )

@@ -8,7 +8,7 @@ from wellread_hf.errors import LabelError, SettingsError, SourceError, Tokenizer
 from wellread_hf.models.bert_names import read_config
 from wellread_hf.models.weights import is_adapter, load_merged, load_whole, loading
 from wellread_hf.store.places import Location
-from wellread_hf.store.progress import tell
+from wellread_hf.store.progress import log
 from wellread_hf.students import Student
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def load_classifier(
             "merge the two first (peft's merge_and_unload, then save_pretrained)"
         )
     if any(".pooler." in name for name in lacking):
-        tell(f"{location}: it has no pooler; the student's is new, drawn with the seed")
+        log(f"{location}: it has no pooler; the student's is new, drawn with the seed")
     return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
 
 

@@ -175,7 +175,7 @@ def _tuned(
     }
     if soft is not None:
         identity |= {"labels": soft[0].digest, "objective": objective_identity(soft[2])}
-        # As a rule the labels tell it. Where they are of other text by their record, it is another run.
+        # The labels' digest covers the transfer set, unless their record names other text.
         if transfer_set is not None and digest(transfer_set.identity) != digest(soft[0].identity["transfer"]):
             identity["transfer"] = transfer_set.identity
     return Stage(
@@ -203,12 +203,13 @@ def _check_classes(stored: Mapping[str, Any], task: TaskFacts) -> None:
         (task.labels, task.multi_label),
     )
     if theirs != ours:
-        told, asked = (
+        stored_as, asked = (
             f"the {'independent ' if several else ''}classes {', '.join(labels) or '(regression)'}"
             for labels, several in (theirs, ours)
         )
         raise LabelError(
-            f"the soft labels are for {told}, the task has {asked}; they must be the same in the same order"
+            f"the soft labels are for {stored_as}, the task has {asked}; they must be the same, in the same "
+            "order"
         )
 
 

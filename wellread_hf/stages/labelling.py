@@ -143,7 +143,7 @@ def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running)
             if not same or _classes_of(record) != _classes_of(records[0]):
                 raise LabelError(
                     f"{labels[0].folder.name} and {record.kind}-{record.name}-{record.digest[:12]} hold soft "
-                    "labels of other texts or classes: their mean means nothing; label one transfer set with "
+                    "labels of other texts or classes, which have no mean; label one transfer set with "
                     "all teachers (recipes/label.py `teacher` A B)"
                 )
         classes = _classes_of(records[0])

@@ -23,7 +23,7 @@ def shape_of(model: Location | None) -> Shape | None:
         model: Where it lies, or will.
 
     Returns:
-        None where nothing tells it.
+        None where it is not known.
     """
     if model is None:
         return None
@@ -58,7 +58,7 @@ def check_objective(
     Args:
         objective: Any.
         labels: The labelling stage.
-        student: Tells the student's shape, where it is known.
+        student: Returns the student's shape, where it is known.
         lora: LoRA, if it is wanted.
 
     Raises:
@@ -104,7 +104,7 @@ def resolve_layers(objective: Objective, student: int, store: Path) -> tuple[Obj
     Args:
         objective: Any.
         student: Layers of the student.
-        store: Folder of the soft labels, which tells how deep the teacher is.
+        store: Folder of the soft labels, which records the teacher's depth.
 
     Returns:
         The objective with all pairs, and the teacher's layers among them; of a method that compares no

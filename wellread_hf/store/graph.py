@@ -27,7 +27,7 @@ from wellread_hf.errors import (
     library_errors_as,
 )
 from wellread_hf.store.places import check_unchanged
-from wellread_hf.store.progress import is_main_process, say, tell
+from wellread_hf.store.progress import is_main_process, log, say
 from wellread_hf.store.records import MEMORY, StageRecord, outputs_of
 from wellread_hf.store.signals import end_if_asked, signals_heard
 from wellread_hf.store.stage import Stage as Stage
@@ -81,7 +81,7 @@ def _carry_out(stages: Sequence[Stage]) -> None:
     left = sum(stage.state != "done" for stage in ordered)
     # Setting up processes loads torch, which takes seconds; a rerun with nothing to do is over before that.
     if left:
-        tell(f"{left} of {len(ordered)} stages to do")
+        log(f"{left} of {len(ordered)} stages to do")
     state = processes() if left else None
     if state is not None:
         on_main_process(lambda: check(ordered))
@@ -91,7 +91,7 @@ def _carry_out(stages: Sequence[Stage]) -> None:
             if stage.digest in wanted:
                 stage.record.check_outputs(stage.folder)
             _clean_up(stage)
-            tell(f"{stage.kind} {stage.name}: done already in {stage.folder}")
+            log(f"{stage.kind} {stage.name}: done already in {stage.folder}")
             continue
         with disk_errors_reported(stage.folder):
             if state.is_main_process:
@@ -114,16 +114,16 @@ def processes() -> Any:
     from accelerate import PartialState
     from transformers.utils.logging import disable_progress_bar
 
-    # Bars of ours tell of everything that takes long; a bar for writing one file would only break them.
+    # Our own bars cover everything that takes long; a bar for writing one file would break them.
     disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    # Told so, accelerate joins processes without an accelerator over gloo; untold, it leaves each alone.
+    # With cpu=True accelerate joins processes without an accelerator over gloo; without it each stays alone.
     cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU") == "True"
     # Waiting for a solo stage of hours is no time-out.
     return PartialState(cpu=cpu, timeout=timedelta(days=30))
 
 
 def _carry_out_one(stage: Stage, state: Any) -> None:
-    tell(f"{stage.kind} {stage.name}: starts in {stage.folder}")
+    log(f"{stage.kind} {stage.name}: starts in {stage.folder}")
     started = time.monotonic()
     on_main_process(lambda: _check_unchanged(stage))
     state.wait_for_everyone()
@@ -141,7 +141,7 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
         seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
         _record(stage, outcome, seconds)
         _clean_up(stage)
-        tell(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
+        log(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
 
 
 def _check_unchanged(stage: Stage) -> Mapping[str, Any]:
@@ -176,7 +176,7 @@ def on_main_process(work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
             refused = [error]
     broadcast_object_list(refused)
     if refused[0] is not None:
-        # The main process tells why, the others would only say it again.
+        # The main process reports the reason; the others would repeat it.
         raise refused[0] if state.is_main_process else SystemExit(refused[0].status)
     return outcome
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _SECONDS_WITHOUT = 2
-# Whether others tell of the progress: a sweep has one bar for all its trials.
+# Whether bars and lines are left out: a sweep has one bar for all its trials.
 _QUIET = ContextVar("_QUIET", default=False)
 
 
@@ -26,7 +26,7 @@ def quiet() -> Iterator[None]:
 
 
 def is_main_process() -> bool:
-    """Tells whether this is the first process of a launch, before anything is set up."""
+    """Returns whether this is the first process of a launch, before anything is set up."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -41,7 +41,7 @@ def bar(doing: str, unit: str, total: int | None = None, **more: Any) -> "tqdm[A
     """
     from tqdm import tqdm
 
-    shown = {"delay": _SECONDS_WITHOUT, "disable": not _tells()} | more
+    shown = {"delay": _SECONDS_WITHOUT, "disable": not _shows()} | more
     return tqdm(desc=doing, unit=f" {unit}", total=total, **shown)
 
 
@@ -49,15 +49,15 @@ def say(line: str) -> None:
     """Prints a line above the bars, on stderr."""
     from tqdm import tqdm
 
-    if _tells():
+    if _shows():
         tqdm.write(line, file=sys.stderr)
 
 
-def tell(line: str) -> None:
+def log(line: str) -> None:
     """Prints a line of the run's account, on stdout."""
-    if _tells():
+    if _shows():
         print(line, flush=True)
 
 
-def _tells() -> bool:
+def _shows() -> bool:
     return is_main_process() and not _QUIET.get()

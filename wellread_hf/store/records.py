@@ -114,7 +114,7 @@ def file_digests(paths: Iterable[Path], memory: Path | None = None) -> dict[Path
     found, new = dict[Path, str](), dict[str, str]()
     for path in paths:
         status = path.stat()
-        # The time of its last change of any kind tells of an edit whose other time was set back.
+        # ctime shows an edit whose mtime was set back.
         key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
         if key not in known:
             with path.open("rb") as file:

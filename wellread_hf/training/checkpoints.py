@@ -14,7 +14,7 @@ from transformers import TrainingArguments as Arguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from wellread_hf.errors import StoreError, library_errors_as
-from wellread_hf.store.progress import tell
+from wellread_hf.store.progress import log
 from wellread_hf.store.records import digest, file_digest, write_atomically
 from wellread_hf.training.arguments import CHECKPOINTS
 
@@ -93,7 +93,7 @@ def find_checkpoint(folder: Path, run: str) -> tuple[Path | None, float]:
     if state.is_main_process and useless:
         goes_on = "starts afresh" if found[0] is None else f"goes on from {found[0].name}"
         why = ", ".join(f"{path.name} ({reason})" for path, reason in useless.items())
-        tell(f"{below}: not whole: {why}; the run {goes_on}")
+        log(f"{below}: not whole: {why}; the run {goes_on}")
         for path in useless:
             shutil.rmtree(path)
     state.wait_for_everyone()

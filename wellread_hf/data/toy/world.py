@@ -1,7 +1,7 @@
 """A toy world: a small made-up language in which what a word means shows in the company it keeps.
 
 The language says of things whether they are good or bad. Its content words are invented, so their form
-tells nothing; its function words are English, so a person can follow. Adjectives and verbs have a hidden
+shows nothing; its function words are English, so a person can follow. Adjectives and verbs have a hidden
 polarity, and a text has a hidden *verdict* on the thing it is about, which the grammar makes of the words:
 
 - a negator turns its clause round: `THING was not ADJECTIVE`, `PERSON never VERB THING`;
