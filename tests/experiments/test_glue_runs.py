@@ -185,7 +185,7 @@ def test_tasks_are_read_in_glues_order() -> None:
     assert parse_glue_tasks("mrpc, sst2,mrpc") == ("sst2", "mrpc")
     for tasks, error in (
         ("sst2,mprc", "'mprc'; the nearest is mrpc"),
-        ("", "expected `all` or GLUE's tasks"),
+        ("", "expected all or GLUE's tasks"),
     ):
         with pytest.raises(WellreadError, match=error):
             parse_glue_tasks(tasks)

@@ -123,9 +123,7 @@ class _Results(tune.Callback):
         if "result" in last:
             result = Result(**last["result"])
         else:
-            result = Result(
-                state="stopped", host=last["hostname"], seconds=last["time_total_s"], scores=last["scores"]
-            )
+            result = Result(state="stopped", seconds=last["time_total_s"], scores=last["scores"])
         self.on_end(self.jobs[trial.config["job"]], result)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -170,13 +168,12 @@ class AshaByKind(FIFOScheduler):
 
 def _work(config: Mapping[str, int], jobs: Sequence[Job], place: Mapping[str, Any]) -> None:
     """Does one job on a worker."""
-    host = socket.gethostname()
     if not Path(place["folder"]).is_dir():
         error = (
-            f"{host} does not see {place['folder']}; give `running.runs` a folder that all machines of the "
-            "cluster share"
+            f"{socket.gethostname()} does not see {place['folder']}; give `running.runs` a folder that all "
+            "machines of the cluster share"
         )
-        tune.report({"result": asdict(Result(state="failed", host=host, error=error))})
+        tune.report({"result": asdict(Result(state="failed", error=error))})
         return
     # Records name the driver's command; paths in settings are relative to where it was started.
     sys.argv = list(place["argv"])
@@ -192,7 +189,7 @@ def _work(config: Mapping[str, int], jobs: Sequence[Job], place: Mapping[str, An
         result = attempt(job)
     except DiskFullError as full:
         # A retry would find the disk as full.
-        result = Result(state="failed", host=host, error=str(full))
+        result = Result(state="failed", error=str(full))
     tune.report({"result": asdict(result)})
 
 

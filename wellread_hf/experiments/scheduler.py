@@ -1,6 +1,5 @@
 """Carries out stages in the order of their needs; a failure is a result too, and the rest goes on."""
 
-import socket
 import time
 import traceback
 from collections import Counter
@@ -19,8 +18,6 @@ from wellread_hf.students import STUDENTS, Student
 
 # Where a stage's folder keeps the traceback of a failure: a result has room for one line.
 TRACEBACK = "error.txt"
-# Who carried out a stage that was done before is written down nowhere.
-NOT_KNOWN = "not known"
 # Between two looks at a folder in which another process works: a trial takes seconds at least.
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -54,14 +51,12 @@ class Result:
 
     Attributes:
         state: `done`, `failed` or `stopped`.
-        host: The machine that did it.
         seconds: Wall time since it was started last.
         scores: Of the last evaluation, 0 to 1; only where it was stopped.
         error: Why it failed, in one line.
     """
 
     state: State
-    host: str = NOT_KNOWN
     seconds: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
@@ -156,7 +151,6 @@ def attempt(job: Job) -> Result:
         (stage.folder / TRACEBACK).unlink(missing_ok=True)
     return Result(
         state="done" if error is None else "failed",
-        host=socket.gethostname(),
         seconds=time.monotonic() - started,
         error=error,
     )

@@ -18,8 +18,8 @@ from transformers import AutoTokenizer
 
 from wellread_hf.data.toy.world import LABEL_NAMES
 from wellread_hf.errors import SettingsError
+from wellread_hf.experiments.study.arms import PATIENT, PD
 from wellread_hf.experiments.study.catalogue import STUDIES
-from wellread_hf.experiments.study.known import PATIENT, PD
 from wellread_hf.experiments.study.planning import Plan, names_here
 from wellread_hf.experiments.study.study_settings import ON_TOY
 from wellread_hf.experiments.study.texts import TEXT as FILE

@@ -1,4 +1,4 @@
-"""What a study is made of: arms that are trained alike but for one thing, and findings to test on them."""
+"""What a study is made of: arms, findings to test on them, and the methods as arms."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -105,3 +105,22 @@ class Study:
     def arm(self, name: str) -> Arm:
         """Returns the arm of a name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+
+BASIC = Arm(series="Basic", weights="random", lessons=("labels",))
+DISTILLATION = Arm(series="Distillation", weights="random")
+PF = Arm(series="PF", lessons=("labels",))
+PD = Arm(series="PD")
+PDF = Arm(series="PD-F", lessons=("soft labels", "labels"))
+
+# What came out at the time of the paper, and its truncated student.
+TF = Arm(series="TF", weights="truncated", lessons=("labels",))
+DISTILBERT = Arm(series="DistilBERT", weights="distilled MLM", lessons=("labels",))
+# Its labels are the task's own: hard labels are part of it. `patient` sets the rest of the objective.
+PATIENT = Arm(series="Patient KD", transfer="task", objective=Objective(method="patient"))
+
+# What a reader has to know where some arms learn labels and others soft labels.
+TWO_BUDGETS = (
+    "labels and soft labels have budgets of their own, as in the paper: what a teacher labels needs no "
+    "labels, and so there is more of it"
+)

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from wellread_hf.experiments.study.arms import Finding, Study
-from wellread_hf.experiments.study.known import DISTILLATION, PD, PDF, PF, TWO_BUDGETS
+from wellread_hf.experiments.study.arms import DISTILLATION, PD, PDF, PF, TWO_BUDGETS, Finding, Study
 
 # Their layers have equally many weights: 8 x 12 x 128^2 = 2 x 12 x 256^2.
 _DEEP, _WIDE = "8-128", "2-256"

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from wellread_hf.experiments.study.arms import Finding, Study
-from wellread_hf.experiments.study.known import (
+from wellread_hf.experiments.study.arms import (
     BASIC,
     DISTILBERT,
     DISTILLATION,
@@ -12,6 +11,8 @@ from wellread_hf.experiments.study.known import (
     PF,
     TF,
     TWO_BUDGETS,
+    Finding,
+    Study,
 )
 from wellread_hf.settings import Objective
 

@@ -90,27 +90,25 @@ class Plan:
                 f"`task.name` {settings.task.name} is real text, and `scale` toy has the toy world's budget "
                 "and text: expected `scale` text with it; add that, and name the budget"
             )
+        self._settings = settings
+        # A transfer set draws its own rows, of the task's text as well: the same ones, if they are as many.
+        self._labelled = replace(settings.task, train_rows=settings.budget.named("labelled_rows"))
         with each_found_once():
-            planner = _Planner(settings)
+            self._teacher = self._made_teacher()
             self.left_out = {} if settings.studies else left_out(settings)
             names = settings.studies or [name for name in ALL_STUDIES if name not in self.left_out]
-            self.studies = tuple(planner.study(name) for name in names)
+            self.studies = tuple(map(self._study, names))
 
-
-class _Planner:
-    def __init__(self, settings: StudySettings) -> None:
-        self.settings = s = settings
-        # A transfer set draws its own rows, of the task's text as well: the same ones, if they are as many.
-        self.labelled = replace(s.task, train_rows=s.budget.named("labelled_rows"))
-        self.made_teacher: Stage | None = None
-        if s.teacher is None:
-            encoder = pretrain(replace(s.teacher_pretrain, student=s.teacher_student), s.corpus, s.running)
-            self.made_teacher = finetune(encoder, self.labelled, s.teacher_tuning, s.running)
-        else:
+    def _made_teacher(self) -> Stage | None:
+        s = self._settings
+        if s.teacher is not None:
             check_teacher(s, s.teacher)
+            return None
+        encoder = pretrain(replace(s.teacher_pretrain, student=s.teacher_student), s.corpus, s.running)
+        return finetune(encoder, self._labelled, s.teacher_tuning, s.running)
 
-    def study(self, name: StudyName) -> PlannedStudy:
-        study, s = STUDIES[name], self.settings
+    def _study(self, name: StudyName) -> PlannedStudy:
+        study, s = STUDIES[name], self._settings
         common = s.students[:1] if name in s.one_student else s.students
         starts = Starts(s)
         runs = []
@@ -126,13 +124,13 @@ class _Planner:
         if study.axis == "rank correlation":
             for domain in dict.fromkeys(arm.domain for arm in study.arms):
                 transfer = Transfer(sources=self._sources(domain), rows=s.budget.named("transfer_rows"))
-                similarities[domain] = similarity(self.labelled, transfer, s.running)
+                similarities[domain] = similarity(self._labelled, transfer, s.running)
         return PlannedStudy(
             name=name,
             study=study,
             settings=s,
             runs=tuple(runs),
-            teacher=self.made_teacher,
+            teacher=self._teacher,
             similarities=similarities,
         )
 
@@ -145,13 +143,13 @@ class _Planner:
         return PlannedRun(arm=arm, student=student, seed=seed, steps=tuple(steps))
 
     def _labels(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
-        s = self.settings
+        s = self._settings
         rows = s.budget.named("labelled_rows")
         tuning = self._tuning(arm, s.labels, "soft_labels_seen" if arm.even else "labels_seen", rows, seed)
-        return finetune(start, self.labelled, tuning, s.running)
+        return finetune(start, self._labelled, tuning, s.running)
 
     def _soft(self, arm: Arm, start: Start | Stage, seed: int) -> Stage:
-        s, transfer = self.settings, self._transfer(arm)
+        s, transfer = self._settings, self._transfer(arm)
         objective = s.patient if arm.objective.method == s.patient.method else arm.objective
         states = find_method(objective).states
         if states and not s.label.states:
@@ -160,14 +158,14 @@ class _Planner:
                 "name those that its layer map speaks of, e.g. 2 4"
             )
         how = s.label if states else replace(s.label, states=())
-        labels = label(self.made_teacher or str(s.teacher), s.task, transfer, how, s.running)
+        labels = label(self._teacher or str(s.teacher), s.task, transfer, how, s.running)
         assert transfer.rows is not None  # always drawn, so that the budget is known
         tuning = self._tuning(arm, s.soft_labels, "soft_labels_seen", transfer.rows, seed)
         return distill(start, s.task, labels, transfer, objective, tuning, s.running)
 
     def _tuning(self, arm: Arm, tuning: Tuning, part: str, rows: int, seed: int) -> Tuning:
         """Returns settings that see a part of the budget in as many passes over the rows as that takes."""
-        seen = self.settings.budget.named(part)
+        seen = self._settings.budget.named(part)
         # The budget's own parts fit each other; these arms see labelled rows as often as others soft labels.
         if seen < rows:
             raise SettingsError(
@@ -177,9 +175,9 @@ class _Planner:
         return replace(tuning, epochs=seen / rows, seed=seed)
 
     def _transfer(self, arm: Arm) -> Transfer:
-        budget = self.settings.budget
+        budget = self._settings.budget
         if arm.transfer == TASK:
-            rows, seed = budget.named("labelled_rows"), self.settings.task.train_seed
+            rows, seed = budget.named("labelled_rows"), self._settings.task.train_seed
             return Transfer(sources=(TASK,), rows=rows, seed=seed)
         rows = round(arm.share * budget.named("transfer_rows"))
         if rows < 1:
@@ -190,7 +188,7 @@ class _Planner:
         return Transfer(sources=self._sources(arm.domain), rows=rows)
 
     def _sources(self, domain: Domain) -> tuple[str, ...]:
-        sources: tuple[str, ...] = getattr(self.settings, _SOURCES[domain])
+        sources: tuple[str, ...] = getattr(self._settings, _SOURCES[domain])
         if not sources:
             raise SettingsError(
                 f"`{_SOURCES[domain]}` is missing: expected sources of text for the teacher to label, e.g. "
@@ -200,7 +198,7 @@ class _Planner:
 
     def _transfer_text(self, arm: Arm) -> Stage:
         """Plans the text of the rows that the teacher labels."""
-        return transfer_text(self.settings.task, self._transfer(arm), self.settings.running)
+        return transfer_text(self._settings.task, self._transfer(arm), self._settings.running)
 
 
 def names_here(settings: StudySettings, arm: Arm | None) -> dict[str, str]:
