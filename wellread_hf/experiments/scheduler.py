@@ -84,14 +84,16 @@ def run(
         Why jobs failed, by the digest of the stage.
     """
     failed: dict[str, str] = {}
+    # Shown at once: the first job may take hours.
     with bar(title, "stages", len(jobs), delay=0) as shown:
 
         def ended(job: Job, result: Result) -> None:
             if result.error is not None:
                 failed[job.stage.digest] = f"{job.stage.folder.name}: {result.error}"
-            if (beside := on_end(job, result)) is not None:
-                shown.set_postfix_str(beside, refresh=False)
+            beside = on_end(job, result)
             shown.update()
+            if beside is not None:
+                shown.set_postfix_str(beside)
 
         for level in levels(jobs):
             ready = []

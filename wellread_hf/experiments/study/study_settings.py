@@ -114,10 +114,12 @@ class StudySettings:
     scale: Scale = "toy"
     """`toy` is the embedded toy world with a budget of its own; `text` is real text: SST-2 unless another
     task is named, with transfer set and budget to be named."""
+    # The fastest two: a study trains every arm with each, several times.
     students: Students = ("2-128", "4-128")
     """Which of the 24, every arm with each; depth against width names its own."""
     one_student: tuple[StudyName, ...] = ()
     """Studies over the first of `students` alone, for the sake of time."""
+    # As few as decide.
     seeds: Annotated[tuple[Seed, ...], FEW, each_once()] = (0, 1, 2)
     """One run of every arm and student a seed; two at least, for an error bar, and three for a verdict."""
     budget: Budget = field(default_factory=Budget)
@@ -144,6 +146,7 @@ class StudySettings:
     """Students pre-trained with next sentences too (MLM+), for the study of initialisation: a pattern as in
     `weights`, whose students should then have seen none (Google's have); default: they are pre-trained here,
     one a seed."""
+    # BERT-base's.
     deep_layers: int = 12
     """Layers of the deeper ones."""
     labels: Tuning = field(
@@ -156,10 +159,12 @@ class StudySettings:
     """Training on soft labels (`epochs` and `seed` are the study's)."""
     teacher: str | None = None
     """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
+    # BERT-base, the largest that is pre-trained here.
     teacher_student: StudentName = "12-768"
     """Size of the teacher made here."""
     teacher_pretrain: Pretrain = field(default_factory=Pretrain)
     """Its pre-training."""
+    # The middle of the grid that BERT's authors give for fine-tuning.
     teacher_tuning: Tuning = field(default_factory=lambda: Tuning(epochs=3, optim=Optim(learning_rate=3e-5)))
     """Its fine-tuning, on the same labelled rows."""
     label: Label = field(default_factory=Label)
