@@ -29,12 +29,12 @@ class Average:
         return set(self.sets) == {name for task in GLUE_TASKS for name in _averaged(task)}
 
     def name(self, split: Split) -> str:
-        """What it may be called: a GLUE score if it is of all tasks, else by the tasks that are in it."""
+        """What it may be called: a GLUE score if it is of all tasks, else the mean of the sets in it."""
         return ("GLUE score" if self.complete else self.listing) + (", dev" if split == "dev" else "")
 
     @property
     def listing(self) -> str:
-        """Says what is in it."""
+        """Names the sets in it."""
         tasks = {GLUE_SETS[name].task for name in self.sets}
         titles = ", ".join(GLUE_SETS[name].title for name in self.sets)
         return f"mean of {titles} ({len(tasks)} of GLUE's {len(GLUE_TASKS)} tasks)"
@@ -61,8 +61,8 @@ def average(scores: Mapping[str, Mapping[str, float]]) -> Average:
     values = [mean(set_score(name, scores[name]) for name in names) for names in tasks.values() if names]
     if not values:
         raise DataError("expected scores of at least one of GLUE's tasks to average, got none")
-    in_it = {name for names in tasks.values() for name in names}
-    return Average(value=mean(values), sets=tuple(name for name in GLUE_SETS if name in in_it))
+    averaged = {name for names in tasks.values() for name in names}
+    return Average(value=mean(values), sets=tuple(name for name in GLUE_SETS if name in averaged))
 
 
 def set_score(name: str, scores: Mapping[str, float]) -> float:

@@ -1,9 +1,9 @@
-"""What a score is worth: what one answer throughout would get, and a warning where that is as good."""
+"""Warnings where a score is no better than that of one answer throughout."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Up to which a score may be of one answer throughout: correlations by chance, on a few hundred rows.
+# A score up to this may come of one answer throughout: correlations by chance, on a few hundred rows.
 _NOTHING = {"matthews_correlation": 0.05, "pearson": 0.05, "spearman": 0.05, "f1_micro": 0.0}
 # Characters of a class in a sentence: a column of texts taken for labels has classes of any length.
 _LONGEST_NAME = 40
@@ -46,7 +46,7 @@ def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> 
 
 
 def doubts(outcome: Mapping[str, Any]) -> Sequence[str]:
-    """Returns the warnings that a finished stage's outcome gives rise to, a sentence each."""
+    """Returns the warnings for a finished stage's outcome, a sentence each."""
     found: list[str | None] = []
     reached, unigram = outcome.get("held_out_loss"), outcome.get("unigram_loss")
     if reached is not None and unigram is not None and not reached < unigram:
@@ -63,7 +63,7 @@ def doubts(outcome: Mapping[str, Any]) -> Sequence[str]:
 
 
 def counts_of(outcome: Mapping[str, Any], split: str) -> Mapping[str, int]:
-    """Returns the rows of each class of a split, as far as an outcome has them; none of several a row."""
+    """Returns the rows of each class of a split; none where they are not known, or have several classes."""
     if outcome.get("metric") not in _OF_ONE_CLASS:
         return {}
     counts: Mapping[str, int] = (outcome.get("class_counts") or {}).get(split, {})
@@ -71,6 +71,6 @@ def counts_of(outcome: Mapping[str, Any], split: str) -> Mapping[str, int]:
 
 
 def with_warnings(outcome: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns an outcome with the warnings that it gives rise to, after those that are in it."""
+    """Returns an outcome with its warnings, new ones after those that it has."""
     found = [*outcome.get("warnings", ()), *doubts(outcome)]
     return {**outcome, "warnings": found} if found else outcome
