@@ -29,7 +29,6 @@ IDIOMS = {
     r"\bmeans? nothing without\b": "needs",
     r"\bby the words of\b": "as named in",
     r"\bend it whenever you like\b": "it can be stopped at any time",
-    r"\bof ours\b": "our",
 }
 
 
