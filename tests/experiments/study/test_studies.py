@@ -161,13 +161,7 @@ def test_real_text_has_no_budget_unless_it_is_named(
     assert "left out" not in named.out
 
 
-def test_a_study_of_one_student_is_over_the_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ("--students", "4-128", "2-128", "--one-student", "compound", *BUDGET)
-    ran = run_here(capfd, "study", "methods", "compound", *words, "--dry-run", "--running.runs", tmp_path)
-    assert ran.status == 0, ran.err
-    # Five seeds on the toy world.
-    assert "\nmethods: 4 arms, 40 runs" in ran.out
-    assert "\ncompound: 3 arms, 15 runs" in ran.out
+def test_a_study_of_one_student_is_over_the_first() -> None:
     settings = replace(ON_TOY, students=("4-128", "2-128"), one_student=("compound",))
     methods, compound, *_ = Plan(replace(settings, studies=("methods", "compound"))).studies
     assert {run.student.name for run in methods.runs} == {"bert-2-128", "bert-4-128"}
