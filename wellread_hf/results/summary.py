@@ -1,4 +1,4 @@
-"""What a run says last: its score beside the commonest class, where it lies, and what to type next."""
+"""What a run prints last: scores beside the commonest class, the folders, and the next command."""
 
 import shlex
 import shutil
@@ -26,12 +26,7 @@ _SCORED = (
 
 
 def show_result(settings: Any, stages: Sequence[Stage]) -> None:
-    """Prints what finished stages came to, where they lie, and the command that goes on from the last.
-
-    Args:
-        settings: The recipe's.
-        stages: What it planned.
-    """
+    """Prints the scores and folders of a recipe's finished stages, and the command that follows the last."""
     for stage in stages:
         for line in _lines(stage.record.outcome):
             print(line)
@@ -40,7 +35,7 @@ def show_result(settings: Any, stages: Sequence[Stage]) -> None:
     print(f"next: {_NEXT[last.kind](settings, last)}")
 
 
-def score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
+def _score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
     """Yields a line a split: the first metric's score, the rows, and the share of the commonest class."""
     metric = outcome.get("metric", "")
     for key, split, whose in _SCORED:
@@ -56,7 +51,7 @@ def score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
-    yield from score_lines(outcome)
+    yield from _score_lines(outcome)
     if "unigram_loss" in outcome:
         yield (
             f"held-out MLM loss {outcome['held_out_loss']:.2f} nats after {outcome['tokens']:,} tokens; word "
@@ -101,16 +96,13 @@ def options_of(settings: Any, default: Any, prefix: str = "") -> list[str]:
 
 
 def _shared(settings: Any) -> list[str]:
-    """Returns the options that every recipe has: task, toy world, and how it is run."""
+    """Returns the options that every recipe has: the task, and how it is run."""
     task = options_of(settings.task, Task(), "task.") if hasattr(settings, "task") else []
-    return [
-        *task,
-        *options_of(settings.running, Running(), "running."),
-    ]
+    return [*task, *options_of(settings.running, Running(), "running.")]
 
 
 def _teach(settings: Any, stage: Stage) -> str:
-    """A pre-trained or distilled student is fine-tuned: on its task, or on one of the world it has read."""
+    """A pre-trained or distilled student is fine-tuned: on its task, or on one whose words it has read."""
     task = [] if hasattr(settings, "task") else ["--task.name", _TOY if _of_toy(settings) else Task().name]
     return typed("pf", "--weights", str(stage.folder), *task, *_shared(settings))
 
@@ -122,7 +114,7 @@ def _of_toy(settings: Any) -> bool:
 
 
 def _tuned(settings: Any, stage: Stage) -> str:
-    """A teacher labels; of a student another seed shows the spread."""
+    """A teacher labels; a student is trained with another seed, which shows the spread."""
     if not hasattr(settings, "pretrain"):
         return typed("label", "--teacher", str(stage.folder), *_shared(settings))
     again = replace(settings, tuning=replace(settings.tuning, seed=settings.tuning.seed + 1))
@@ -130,7 +122,7 @@ def _tuned(settings: Any, stage: Stage) -> str:
 
 
 def _distil(settings: Any, stage: Stage) -> str:
-    """Soft labels teach a student: one that was pre-trained in the same folder of runs, if there is one."""
+    """Soft labels teach a student: the last one that was pre-trained in the same folder of runs."""
     transfer = options_of(settings.transfer, Transfer(), "transfer.")
     weights = _pretrained(settings.running.runs)
     start = [] if weights is None else ["--start.weights", weights]
@@ -150,7 +142,7 @@ def _pretrained(runs: Path) -> str | None:
 
 
 def _read(settings: Any, stage: Stage) -> str:
-    """A tokenizer is there to pre-train with, on the text that it was made of."""
+    """A tokenizer serves pre-training on the text that it was made of."""
     corpus = replace(settings.corpus, tokenizer=str(stage.folder))
     return typed("pretrain", *options_of(corpus, Corpus(), "corpus."), *_shared(settings))
 
