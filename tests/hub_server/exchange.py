@@ -8,10 +8,11 @@ from email.message import Message
 from http import HTTPStatus
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from .access import User
+if TYPE_CHECKING:
+    from .state import User
 
 CHUNK = 1 << 20
 

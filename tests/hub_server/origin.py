@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from .access import User
 from .exchange import Refusal, Reply, Request
 from .faults import Fault, Faults
+from .state import User
 
 
 @dataclass

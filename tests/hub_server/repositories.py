@@ -1,20 +1,20 @@
-"""Repositories: commits, branches and tags over stored contents."""
+"""Repositories: commits, branches and tags over contents on disk, named by their SHA-256."""
 
 import base64
 import fnmatch
 import hashlib
-import itertools
 import json
+import os
 import re
+import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .exchange import Refusal
-from .objects import Objects
+from .exchange import CHUNK, Refusal
 
 LARGE = 10 << 20
 _BINARY = (
@@ -55,11 +55,6 @@ def large_entry(sha256: str, size: int) -> Entry:
     return Entry(sha256, size, blob_id(pointer), len(pointer))
 
 
-def timestamp() -> str:
-    """Returns the time as the Hub writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 @dataclass(frozen=True)
 class Commit:
     """A state of all files, and how it came about."""
@@ -68,7 +63,6 @@ class Commit:
     parent: str | None
     files: Mapping[str, Entry]
     title: str
-    description: str
     author: str
     date: str
 
@@ -77,10 +71,12 @@ class Repository:
     """A model or dataset repository; a new one has one commit."""
 
     def __init__(self, kind: str, name: str, private: bool, folder: Path, lock: threading.RLock) -> None:
-        self.kind, self.name, self.private, self.gated = kind, name, private, False
-        self.created = timestamp()
+        self.kind, self.name, self.private = kind, name, private
+        self.namespace = name.split("/")[0]
+        self.address = name if kind == "models" else f"{kind}/{name}"
         self.key = uuid.uuid4().hex
-        self.objects = Objects(folder / self.key)
+        self.folder, self.incoming = folder / self.key, folder / self.key / "incoming"
+        self.incoming.mkdir(parents=True)
         self.branches: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self._all: dict[str, Commit] = {}
@@ -88,15 +84,72 @@ class Repository:
         attributes = {".gitattributes": self.regular_entry(ATTRIBUTES.encode())}
         self.add_commit("main", attributes, "initial commit", author=self.namespace)
 
-    @property
-    def namespace(self) -> str:
-        """The user or organization it belongs to."""
-        return self.name.split("/")[0]
+    # Contents
 
-    @property
-    def address(self) -> str:
-        """The path of its page below the endpoint."""
-        return self.name if self.kind == "models" else f"{self.kind}/{self.name}"
+    def path(self, sha256: str) -> Path:
+        """Where a content lies, or would lie."""
+        return self.folder / sha256
+
+    def has(self, sha256: str, size: int | None = None) -> bool:
+        """Whether the content is there, with this size if one is given."""
+        path = self.path(sha256)
+        return path.is_file() and size in (None, path.stat().st_size)
+
+    def receive(self, chunks: Iterable[bytes], sha256: str | None, place: str = "") -> str | None:
+        """Stores a content chunk by chunk; returns its SHA-256. Keeps nothing if another was expected."""
+        waiting = self.incoming / uuid.uuid4().hex
+        digest = hashlib.sha256()
+        try:
+            with waiting.open("wb") as file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    file.write(chunk)
+            if sha256 not in (None, digest.hexdigest()):
+                return None
+            # Whole or not at all, also for two clients that send the same content.
+            os.replace(waiting, self.path(place + digest.hexdigest()))
+            return digest.hexdigest()
+        finally:
+            waiting.unlink(missing_ok=True)
+
+    def receive_part(self, upload: str, number: int, chunks: Iterable[bytes]) -> str:
+        """Stores a part of a content; returns its entity tag."""
+        (self.incoming / upload).mkdir(exist_ok=True)
+        return str(self.receive(chunks, None, f"incoming/{upload}/{number}-"))
+
+    def join_parts(self, upload: str, parts: list[tuple[int, str]], sha256: str) -> bool:
+        """Makes one content of its parts; returns False if a part is missing or the whole is another one."""
+        folder = self.incoming / upload
+        paths = [folder / f"{number}-{tag}" for number, tag in sorted(parts)]
+        if not all(path.is_file() for path in paths):
+            return False
+
+        def chunks() -> Iterable[bytes]:
+            for path in paths:
+                with path.open("rb") as file:
+                    while chunk := file.read(CHUNK):
+                        yield chunk
+
+        joined = self.receive(chunks(), sha256)
+        shutil.rmtree(folder)
+        return joined is not None
+
+    def regular_entry(self, content: bytes) -> Entry:
+        """Stores a content that git keeps itself."""
+        return Entry(str(self.receive([content], None)), len(content), blob_id(content))
+
+    def is_large(self, path: str, size: int, sample: bytes, files: Mapping[str, Entry]) -> bool:
+        """Whether a file goes to the large ones: by its size, by .gitattributes, or because it is no text."""
+        rules = files.get(".gitattributes")
+        lines = self.path(rules.sha256).read_text().splitlines() if rules else []
+        patterns = [line.split()[0] for line in lines if "filter=lfs" in line]
+        return (
+            size > LARGE
+            or any(fnmatch.fnmatch(path.rsplit("/", 1)[-1], pattern) for pattern in patterns)
+            or not _is_text(sample)
+        )
+
+    # Commits
 
     @property
     def head(self) -> str:
@@ -106,33 +159,22 @@ class Repository:
     @property
     def commits(self) -> list[Commit]:
         """The history of the branch main, the newest first."""
-        return list(self.history(self.commit("main")))
+        return list(self._history(self.commit("main")))
 
     def commit(self, revision: str) -> Commit:
         """Returns the commit of a branch, a tag or a hash (also an unambiguous short one)."""
-        found = self.branches.get(revision.removeprefix("refs/heads/"))
-        found = found or self.tags.get(revision.removeprefix("refs/tags/"))
-        if found:
+        if found := self.branches.get(revision) or self.tags.get(revision):
             return self._all[found]
         ids = [id for id in self._all if id.startswith(revision)] if len(revision) >= 5 else []
         if len(ids) != 1:
             raise Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return self._all[ids[0]]
 
-    def history(self, commit: Commit) -> Iterator[Commit]:
-        """Yields a commit and its ancestors."""
+    def _history(self, commit: Commit) -> Iterator[Commit]:
         yield commit
         while commit.parent:
             commit = self._all[commit.parent]
             yield commit
-
-    def last_change(self, commit: Commit, path: str) -> Commit:
-        """Returns the commit that gave a file its content."""
-        for newer, older in itertools.pairwise(self.history(commit)):
-            if older.files.get(path) != newer.files[path]:
-                return newer
-            commit = older
-        return commit
 
     def files(self, revision: str = "main") -> dict[str, Entry]:
         """Returns the files of a revision."""
@@ -140,33 +182,17 @@ class Repository:
 
     def read(self, path: str, revision: str = "main") -> bytes:
         """Returns what a file holds."""
-        return self.objects.path(self.commit(revision).files[path].sha256).read_bytes()
+        return self.path(self.commit(revision).files[path].sha256).read_bytes()
 
-    def regular_entry(self, content: bytes) -> Entry:
-        """Stores a content that git keeps itself."""
-        return Entry(self.objects.add(content), len(content), blob_id(content))
-
-    def is_large(self, path: str, size: int, sample: bytes, files: Mapping[str, Entry]) -> bool:
-        """Whether a file goes to the large ones: by its size, by .gitattributes, or because it is no text."""
-        rules = files.get(".gitattributes")
-        lines = self.objects.path(rules.sha256).read_text().splitlines() if rules else []
-        patterns = [line.split()[0] for line in lines if "filter=lfs" in line]
-        return (
-            size > LARGE
-            or any(fnmatch.fnmatch(path.rsplit("/", 1)[-1], pattern) for pattern in patterns)
-            or not _is_text(sample)
-        )
-
-    def add_commit(
-        self, branch: str, files: Mapping[str, Entry], title: str, description: str = "", author: str = "test"
-    ) -> Commit:
+    def add_commit(self, branch: str, files: Mapping[str, Entry], title: str, author: str = "test") -> Commit:
         """Puts a commit on a branch, which it makes if there is none."""
         with self._lock:
-            date, parent = timestamp(), self.branches.get(branch)
+            date = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            parent = self.branches.get(branch)
             # Two commits of the same files in the same millisecond still are two.
-            story = [parent, date, title, len(self._all), sorted((path, e.oid) for path, e in files.items())]
-            id = hashlib.sha1(json.dumps([self.key, *story]).encode(), usedforsecurity=False).hexdigest()
-            self._all[id] = Commit(id, parent, dict(files), title, description, author, date)
+            story = [self.key, parent, date, title, len(self._all), sorted(files)]
+            id = hashlib.sha1(json.dumps(story).encode(), usedforsecurity=False).hexdigest()
+            self._all[id] = Commit(id, parent, dict(files), title, author, date)
             self.branches[branch] = id
             return self._all[id]
 
@@ -180,14 +206,17 @@ class Repository:
                 if content is None:
                     del now[path]
                 elif self.is_large(path, len(content), content[:512], now):
-                    now[path] = large_entry(self.objects.add(content), len(content))
+                    now[path] = large_entry(str(self.receive([content], None)), len(content))
                 else:
                     now[path] = self.regular_entry(content)
             return self.add_commit(branch, now, title).id
 
     def corrupt(self, path: str, revision: str = "main") -> None:
-        """Flips one bit of a stored file; its hashes and its size are told as before."""
-        self.objects.flip_a_bit(self.commit(revision).files[path].sha256)
+        """Flips one bit of a stored file; its hashes and its size are reported as before."""
+        stored = self.path(self.commit(revision).files[path].sha256)
+        content = bytearray(stored.read_bytes())
+        content[len(content) // 2] ^= 1
+        stored.write_bytes(content)
 
 
 def _is_text(sample: bytes) -> bool:

@@ -9,14 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from . import api, storage
-from .access import User
+from . import api, collection_routes, storage
 from .exchange import Request
 from .faults import Fault, Faults
 from .origin import Origin, Record
 from .repositories import Repository
-from .routes_accounts import HARNESSES
-from .state import State
+from .state import State, User
 
 # What would send a client elsewhere, or as somebody else.
 _FOREIGN = re.compile(r"HF_.*|HUGGING_?FACE.*|.*_PROXY|TRANSFORMERS_(CACHE|OFFLINE)", re.IGNORECASE)
@@ -39,7 +37,8 @@ class HubServer:
         self.failures: list[str] = []
         self._faults, self._log = Faults(), list[Record]()
         shared = (self._faults, self._log, self.failures)
-        self._api = Origin("api", api.answer(self.state), self.state.user_of, *shared, buffered=True)
+        answer = api.answer(self.state, (collection_routes.routes, api.routes))
+        self._api = Origin("api", answer, self.state.user_of, *shared, buffered=True)
         # Its clients are known by the signature of the URL.
         self._storage = Origin("storage", storage.answer(self.state), lambda _: None, *shared, buffered=False)
         self.endpoint = self.state.endpoint = f"http://127.0.0.1:{self._api.port}"
@@ -75,11 +74,6 @@ class HubServer:
     def repository(self, name: str, repo_type: str = "model") -> Repository:
         """Returns the model or dataset repository "namespace/name"."""
         return self.state.repositories[f"{repo_type}s", name]
-
-    @property
-    def repositories(self) -> list[Repository]:
-        """All repositories."""
-        return list(self.state.repositories.values())
 
     def fault(
         self,
@@ -133,7 +127,7 @@ class HubServer:
         return [
             record
             for record in list(self._log)
-            if record.path != HARNESSES and re.search(pattern, f"{record.method} {record.path}")
+            if record.path != api.HARNESSES and re.search(pattern, f"{record.method} {record.path}")
         ]
 
     def clear_requests(self) -> None:

@@ -5,17 +5,53 @@ import hmac
 import re
 import secrets
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .access import User
 from .exchange import Refusal, Request
 from .repositories import Repository
 
 if TYPE_CHECKING:
-    from .routes_collections import Collection
+    from .collection_routes import Collection
 
 _NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9._-]{0,94}[A-Za-z0-9_]|[A-Za-z0-9_]")
+
+
+@dataclass
+class User:
+    """A user with one token; `may_write` can refuse single repositories to it."""
+
+    name: str
+    token: str
+    orgs: tuple[str, ...] = ()
+    role: str = "write"
+    may_write: Callable[[str], bool] = lambda repository: True
+
+    def owns(self, namespace: str) -> bool:
+        """Whether the namespace is the user or one of the organizations."""
+        return namespace in (self.name, *self.orgs)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the answer to whoami."""
+        return {
+            "type": "user",
+            "id": f"id-of-{self.name}",
+            "name": self.name,
+            "fullname": self.name.title(),
+            "email": f"{self.name}@example.org",
+            "emailVerified": True,
+            "canPay": False,
+            "isPro": False,
+            "periodEnd": None,
+            "avatarUrl": "",
+            "orgs": [
+                {"type": "org", "id": f"id-of-{org}", "name": org, "fullname": org, "roleInOrg": self.role}
+                for org in self.orgs
+            ],
+            "auth": {"type": "access_token", "accessToken": {"displayName": "test", "role": self.role}},
+        }
 
 
 class State:
@@ -104,7 +140,7 @@ class State:
 
 def no_repository(request: Request) -> Refusal:
     """The answer for a repository that is missing or must seem so."""
-    # Nobody learns by asking which names exist; a known user is told less bluntly.
+    # Nobody learns by asking which names exist; a known user gets a plain answer.
     if request.user is None:
         return Refusal(401, "Invalid username or password.", "RepoNotFound")
     return Refusal(404, "Repository not found", "RepoNotFound")

@@ -31,19 +31,19 @@ def answer(state: State) -> Callable[[Request], Reply]:
 
 @routes("GET HEAD", "/bucket/{key}/{sha256}")
 def _download(state: State, request: Request, key: str, sha256: str) -> Reply:
-    return file_reply(request, state.stored(key).objects.path(sha256), {"ETag": f'"{sha256}"'})
+    return file_reply(request, state.stored(key).path(sha256), {"ETag": f'"{sha256}"'})
 
 
 @routes("PUT", "/bucket/{key}/{sha256}")
 def _upload(state: State, request: Request, key: str, sha256: str) -> Reply:
-    if not state.stored(key).objects.receive(request.chunks(), sha256):
+    if not state.stored(key).receive(request.chunks(), sha256):
         raise Refusal(400, "XAmzContentSHA256Mismatch")
     return Reply(headers={"ETag": f'"{sha256}"'})
 
 
 @routes("PUT", "/bucket/{key}/{upload}/{number}")
 def _upload_part(state: State, request: Request, key: str, upload: str, number: str) -> Reply:
-    tag = state.stored(key).objects.receive_part(upload, int(number), request.chunks())
+    tag = state.stored(key).receive_part(upload, int(number), request.chunks())
     return Reply(headers={"ETag": f'"{tag}"'})
 
 
@@ -52,8 +52,8 @@ def _complete(state: State, request: Request, key: str, upload: str) -> Reply:
     request.read()
     asked = json.loads(request.body)
     parts = [(part["partNumber"], part["etag"].strip('"')) for part in asked["parts"]]
-    objects = state.stored(key).objects
+    repository = state.stored(key)
     # A client that missed the answer asks again.
-    if not objects.has(asked["oid"]) and not objects.join_parts(upload, parts, asked["oid"]):
+    if not repository.has(asked["oid"]) and not repository.join_parts(upload, parts, asked["oid"]):
         raise Refusal(400, "InvalidPart")
     return json_reply({"success": True})
