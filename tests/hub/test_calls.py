@@ -120,14 +120,14 @@ def test_a_quota_beyond_max_wait_ends_the_run_and_says_when_to_come_back(hub: Hu
     assert (report.status, states(report)) == (0, ["unchanged", "created", "created"])
 
 
-def test_a_quota_within_max_wait_is_told_and_waited_for(
+def test_a_quota_within_max_wait_is_reported_and_waited_for(
     hub: HubServer, api: HfApi, waits: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.fault("POST /api/repos/create", status=429, body=QUOTA.format("43 minutes"))
     assert push(api, max_wait=45.0).status == 0
     assert waits == [-2580, 2580]
-    assert "creating alice/bert-2-128: 429" in (told := capsys.readouterr().err)
-    assert "trying again in 2580 s" in told
+    assert "creating alice/bert-2-128: 429" in (printed := capsys.readouterr().err)
+    assert "trying again in 2580 s" in printed
 
 
 def test_waits_double_until_the_deadline_across_looks_at_the_head(
@@ -185,7 +185,7 @@ def test_a_port_where_nobody_listens_ends_at_the_deadline(quick_waits: None) -> 
         push(HfApi(endpoint="http://127.0.0.1:9", token="any"), deadline=0.2 / 60)
 
 
-def test_offline_is_told_at_once(hub: HubServer, api: HfApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_is_reported_at_once(hub: HubServer, api: HfApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="HF_HUB_OFFLINE"):
         push(api)
@@ -194,7 +194,7 @@ def test_offline_is_told_at_once(hub: HubServer, api: HfApi, monkeypatch: pytest
 
 def test_what_the_hub_says_cannot_steer_a_terminal(hub: HubServer, api: HfApi) -> None:
     hub.fault("GET /api/whoami", status=403, body="\x1b[2J[/red]no\nno")
-    with pytest.raises(HubError) as told:
+    with pytest.raises(HubError) as refused:
         push(api)
-    assert "[2J[/red]no no" in str(told.value)
-    assert str(told.value).isprintable()
+    assert "[2J[/red]no no" in str(refused.value)
+    assert str(refused.value).isprintable()

@@ -38,10 +38,10 @@ def wellread(
 
     def called(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["wellread", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as end:
             main()
-        told = capsys.readouterr()
-        return int(str(ended.value.code or 0)), told.out, told.err
+        ended = capsys.readouterr()
+        return int(str(end.value.code or 0)), ended.out, ended.err
 
     return called
 
@@ -104,8 +104,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-def _refused(told: tuple[int, str, str], sentence: str, hub: HubServer) -> None:
-    status, out, err = told
+def _refused(ended: tuple[int, str, str], sentence: str, hub: HubServer) -> None:
+    status, out, err = ended
     assert status == 2
     assert not out
     assert not hub.requests()
@@ -138,8 +138,8 @@ def test_names_that_are_none(name: str, run: Path, wellread: Wellread, hub: HubS
 
 def test_two_runs_of_one_name(run: Path, wellread: Wellread, hub: HubServer) -> None:
     other = shutil.copytree(run, run.with_name("adopt-bert-2-128-" + "b" * 12))
-    told = wellread("publish", run, other, "--namespace", "alice")
-    _refused(told, "two repositories are named bert-2-128", hub)
+    ended = wellread("publish", run, other, "--namespace", "alice")
+    _refused(ended, "two repositories are named bert-2-128", hub)
     _refused(wellread("publish", run, other, "--namespace", "alice", "--name", "x"), "--name x", hub)
 
 
@@ -151,12 +151,12 @@ def test_a_folder_that_is_a_link_or_missing(run: Path, wellread: Wellread, hub: 
     _refused(wellread("publish", run), "--namespace is missing", hub)
 
 
-def test_everything_that_is_wrong_is_told_at_once(run: Path, wellread: Wellread, hub: HubServer) -> None:
+def test_everything_that_is_wrong_is_reported_at_once(run: Path, wellread: Wellread, hub: HubServer) -> None:
     _edit(run / "tokenizer_config.json", x=LIKE_A_TOKEN)
     (run / "vocab.txt").write_text(LIKE_A_TOKEN)
-    told = wellread("publish", run, "--namespace", "alice")
-    _refused(told, "tokenizer_config.json holds", hub)
-    assert "vocab.txt holds" in told[2]
+    ended = wellread("publish", run, "--namespace", "alice")
+    _refused(ended, "tokenizer_config.json holds", hub)
+    assert "vocab.txt holds" in ended[2]
 
 
 def test_weights_that_are_not_those_that_were_scored_are_refused(
@@ -271,13 +271,6 @@ def test_brackets_in_what_the_hub_says_are_no_markup(run: Path, wellread: Wellre
     assert status == 1
     assert "[/red]" in out
     assert "[bold]" in out
-
-
-def test_debug_shows_where_an_error_came_from(run: Path, wellread: Wellread, hub: HubServer) -> None:
-    (run / ".env").write_text("A=b")
-    with pytest.raises(PublishError):
-        wellread("publish", run, "--namespace", "alice", "--debug")
-    assert not hub.requests()
 
 
 @pytest.mark.parametrize(

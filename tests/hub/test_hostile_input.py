@@ -21,10 +21,10 @@ pytestmark = pytest.mark.usefixtures("quick_waits")
 NAME = "alice/labels"
 
 
-def sentence(told: tuple[int, str, str], status: int) -> str:
+def sentence(ended: tuple[int, str, str], status: int) -> str:
     """The one line that a refused command prints."""
-    assert (told[0], told[1]) == (status, "")
-    (line,) = told[2].splitlines()
+    assert (ended[0], ended[1]) == (status, "")
+    (line,) = ended[2].splitlines()
     assert line.startswith("error: ")
     assert line.isprintable()
     return line
@@ -108,14 +108,16 @@ def test_names_of_files_cannot_steer_a_terminal_or_lead_out(
     api.create_repo(NAME)
     entry = {"type": "file", "oid": "0" * 40, "size": 1, "path": path}
     hub.fault("/tree/", status=200, body=json.dumps([entry]), times=None)
-    with pytest.raises(HubError) as told:
+    with pytest.raises(HubError) as refused:
         fetch_repository(api, NAME, "model", None, tmp_path / "cache", 1.0)
-    assert str(told.value).isprintable()
+    assert str(refused.value).isprintable()
     assert not (tmp_path / "outside").exists()
 
 
 @pytest.mark.parametrize("answer", ["[]", "{}", "null", '{"id": 3}', "[" * 100_000, '{"sha": "' + "9" * 40])
-def test_an_answer_that_is_none_is_told(answer: str, hub: HubServer, api: HfApi, tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_read_is_refused(
+    answer: str, hub: HubServer, api: HfApi, tmp_path: Path
+) -> None:
     api.create_repo(NAME)
     hub.fault(f"/api/models/{NAME}$", status=200, body=answer, times=None)
     with pytest.raises((HubError, SourceError)):
@@ -144,7 +146,7 @@ def test_yaml_that_a_few_lines_make_endless_is_refused(front: str) -> None:
     _check_front_matter("---\nlicense: mit\nmodel-index:\n- name: x\n  results: [{task: {type: y}}]\n---\n")
 
 
-def test_a_card_made_to_do_harm_is_told_by_verify(
+def test_a_card_made_to_do_harm_is_refused_by_verify(
     hub: HubServer,
     api: HfApi,
     finished: Path,
@@ -166,20 +168,22 @@ def test_a_card_made_to_do_harm_is_told_by_verify(
             (line,) = verify("alice/bert-2-128", with_scores=True, api=api).left_out
             assert line.isprintable()
             continue
-        with pytest.raises(HubError, match="metadata cannot be read") as told:
+        with pytest.raises(HubError, match="metadata cannot be read") as refused:
             verify("alice/bert-2-128", with_scores=True, api=api)
-        assert str(told.value).isprintable()
+        assert str(refused.value).isprintable()
 
 
 @pytest.mark.parametrize(
     "record", ["[" * 100_000, "[]", "{}", "9" * 5_000, '"\x1b[31m"', '{"kind": "label"}', ""], ids=str
 )
-def test_a_record_that_is_none_is_told(record: str, hub: HubServer, api: HfApi, tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_read_is_refused(
+    record: str, hub: HubServer, api: HfApi, tmp_path: Path
+) -> None:
     api.create_repo(NAME, repo_type="dataset")
     hub.repository(NAME, "dataset").commit_directly({"stage.json": record.encode()})
-    with pytest.raises(StoreError) as told:
+    with pytest.raises(StoreError) as refused:
         pull_soft_labels(NAME, tmp_path / "runs", api=api)
-    assert str(told.value).isprintable()
+    assert str(refused.value).isprintable()
     assert not list((tmp_path / "runs").iterdir())
 
 

@@ -95,7 +95,7 @@ def test_interrupted_it_ends_with_130_and_a_report_and_the_next_run_goes_on(
     def interrupt(request: Any) -> None:
         running[0].send_signal(signal.SIGINT)
         # The process hears of it before the answer comes. What it asked for is done by then: a Hub that does
-        # it only after the next run has looked would have two collections of one title, whoever asks.
+        # it only after the next run has looked would have two collections of one title, whatever asks.
         hub._api.closing.wait(0.3)
 
     ready = threading.Event()
@@ -108,14 +108,14 @@ def test_interrupted_it_ends_with_130_and_a_report_and_the_next_run_goes_on(
     assert "Traceback" not in err
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["status"], report["problem"]) == (130, "interrupted")
-    told = {one["repo"].partition("/")[2]: one["state"] for one in report["repositories"]}
-    assert list(told) == list(NAMES)
-    for name, state in told.items():
+    reported = {one["repo"].partition("/")[2]: one["state"] for one in report["repositories"]}
+    assert list(reported) == list(NAMES)
+    for name, state in reported.items():
         if state == "created":
             pushed_once(hub, f"alice/{name}")
         else:
             assert state in ("not begun", "create", "interrupted")
-    assert list(told.values()).count("created") < 3 or phase == "collection"
+    assert list(reported.values()).count("created") < 3 or phase == "collection"
 
     hub.clear_faults()
     assert again(api, *NAMES).status == 0
@@ -181,7 +181,7 @@ def test_the_token_is_nowhere(debug: tuple[str, ...], hub: HubServer, finished: 
     assert not [path for path in written if TOKEN.encode() in path.read_bytes()]
 
 
-def test_a_hub_without_xet_is_told_in_a_sentence(
+def test_a_hub_without_xet_is_reported_in_a_sentence(
     hub: HubServer, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Xet's own client needs certificates, or the lack of a setting for them, even where it uses none.

@@ -126,14 +126,14 @@ def test_verify_notices_one_bit_and_names_the_file(
 ) -> None:
     push(api, model)
     hub.repository(NAME).corrupt("model.safetensors")
-    with pytest.raises(HubError, match=r"model\.safetensors at .* is not what the Hub says") as told:
+    with pytest.raises(HubError, match=r"model\.safetensors at .* is not what the Hub says") as refused:
         verify(NAME, api=api)
-    assert told.value.status == 1
+    assert refused.value.status == 1
     hub.repository(NAME).corrupt("model.safetensors")
     # The cache does not heal by itself; the message says which file to delete.
     with pytest.raises(HubError):
         verify(NAME, api=api)
-    Path(str(told.value).split(" at ", 1)[1].split(" is not ", 1)[0]).unlink()
+    Path(str(refused.value).split(" at ", 1)[1].split(" is not ", 1)[0]).unlink()
     assert verify(NAME, api=api).model == "BertForMaskedLM"
 
 
@@ -198,7 +198,7 @@ def classifier(finished: Path, folder: Path) -> float:
     return sum(right) / len(right)
 
 
-def test_scores_that_a_card_claims_are_recomputed_and_differences_told(
+def test_scores_that_a_card_claims_are_recomputed_and_differences_reported(
     hub: HubServer,
     api: HfApi,
     finished: Path,
@@ -211,14 +211,14 @@ def test_scores_that_a_card_claims_are_recomputed_and_differences_told(
     accuracy = classifier(finished, tmp_path / "classifier")
 
     def claim(value: float, metric: str = "accuracy", **more: Any) -> EvalResult:
-        told = {
+        usual = {
             "task_type": "text-classification",
             "dataset_type": "nyu-mll/glue",
             "dataset_name": "GLUE",
             "dataset_config": "sst2",
             "dataset_split": "validation",
         }
-        return EvalResult(**(told | more), metric_type=metric, metric_value=value)
+        return EvalResult(**(usual | more), metric_type=metric, metric_value=value)
 
     def card(*claims: EvalResult) -> bytes:
         data = ModelCardData(language="en", license="apache-2.0", model_name="x", eval_results=list(claims))
@@ -248,10 +248,10 @@ def test_scores_that_a_card_claims_are_recomputed_and_differences_told(
         return found.status
 
     assert main_verify("alice/honest", glue) == 0
-    told = capsys.readouterr().out
-    assert "every hash is right" in told
-    assert "as claimed" in told
-    assert told.count("not recomputed: ") == 3
+    printed = capsys.readouterr().out
+    assert "every hash is right" in printed
+    assert "as claimed" in printed
+    assert printed.count("not recomputed: ") == 3
     assert main_verify("alice/proud", glue) == 1
     assert (
         f"{100 * accuracy:.2f} here, {100 * accuracy + 1:.2f} on the card: DIFFERS" in capsys.readouterr().out

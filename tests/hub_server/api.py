@@ -58,11 +58,11 @@ def _harnesses(state: State, request: Request) -> Reply:
 @routes("POST", "/api/validate-yaml")
 def _validate_card(state: State, request: Request) -> Reply:
     errors, warnings = cards.check(str(request.json().get("content", "")))
-    told: dict[str, Any] = {
+    body: dict[str, Any] = {
         "errors": [{"message": message} for message in errors],
         "warnings": [{"message": message} for message in warnings],
     }
-    return json_reply({"error": "Invalid metadata in README.md", **told}, 400) if errors else json_reply(told)
+    return json_reply({"error": "Invalid metadata in README.md", **body}, 400) if errors else json_reply(body)
 
 
 # Repositories
@@ -135,8 +135,8 @@ def _preupload(state: State, request: Request, kind: str, repository: str, revis
     for file in request.json()["files"]:
         path = file["path"]
         large = found.is_large(path, file["size"], decode(file["sample"]), files)
-        told = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
-        answers.append(told | ({"oid": files[path].content_id} if path in files else {}))
+        body = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
+        answers.append(body | ({"oid": files[path].content_id} if path in files else {}))
     return json_reply({"files": answers})
 
 
@@ -147,14 +147,14 @@ def _batch(state: State, request: Request, prefix: str, repository: str) -> Repl
         raise Refusal(400, "Only uploads by SHA-256 are known here")
     objects, transfer = [], "basic"
     for one in asked["objects"]:
-        told: dict[str, Any] = {"oid": one["oid"], "size": one["size"]}
+        body: dict[str, Any] = {"oid": one["oid"], "size": one["size"]}
         if not found.has(one["oid"], one["size"]):
             in_parts = "multipart" in asked.get("transfers", []) and one["size"] > state.multipart_above
             transfer = "multipart" if in_parts else transfer
             verify = f"{state.endpoint}/{prefix}{repository}.git/info/lfs/objects/verify"
             upload = _upload(state, found, one["oid"], one["size"], in_parts)
-            told["actions"] = {"upload": upload, "verify": {"href": verify}}
-        objects.append(told)
+            body["actions"] = {"upload": upload, "verify": {"href": verify}}
+        objects.append(body)
     return json_reply({"transfer": transfer, "objects": objects})
 
 
@@ -195,8 +195,8 @@ def _commit(state: State, request: Request, kind: str, repository: str, revision
     if "README.md" in files:
         errors, _ = cards.check(found.path(files["README.md"].sha256).read_text(errors="replace"))
         if errors:
-            told = [{"message": message} for message in errors]
-            raise Refusal(400, "Invalid metadata in README.md", errors=told)
+            body = [{"message": message} for message in errors]
+            raise Refusal(400, "Invalid metadata in README.md", errors=body)
     commit = found.add_commit(revision, files, header["value"]["summary"], state.signed_in(request).name)
     url = f"{state.endpoint}/{found.address}/commit/{commit.id}"
     return json_reply({"success": True, "commitOid": commit.id, "commitUrl": url, "hookOutput": ""})
@@ -254,10 +254,10 @@ def _entry(commit: Commit, path: str) -> dict[str, Any]:
     entry = commit.files.get(path)
     if entry is None:
         return {"type": "directory", "path": path, "oid": commit.id, "size": 0}
-    told: dict[str, Any] = {"type": "file", "path": path, "size": entry.size, "oid": entry.oid}
+    body: dict[str, Any] = {"type": "file", "path": path, "size": entry.size, "oid": entry.oid}
     if entry.lfs:
-        told["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": entry.pointer_size}
-    return told
+        body["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": entry.pointer_size}
+    return body
 
 
 @routes("GET HEAD", "/{prefix}{repository}/resolve/{revision}/{path}")

@@ -1,6 +1,6 @@
 """The metadata of a README.md: reading it, and a few of the Hub's checks.
 
-The Hub checks more, and its list of licenses is longer. The checks here: the block is a YAML mapping;
+The Hub checks more, and its list of licenses is much longer. The checks here: the block is a YAML mapping;
 `license` is known; `language`, `tags` and `datasets` are strings or lists of strings; `base_model_relation`
 is one of four; each result of `model-index` has the fields that the Hub requires.
 """
@@ -11,17 +11,7 @@ from typing import Any
 
 import yaml
 
-_LICENSES = """
-apache-2.0 mit isc unlicense zlib wtfpl bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear afl-3.0
-artistic-2.0 bsl-1.0 ecl-2.0 epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 mpl-2.0 ms-pl ncsa osl-3.0 postgresql
-ofl-1.1 etalab-2.0 c-uda gpl gpl-2.0 gpl-3.0 agpl-3.0 lgpl lgpl-2.1 lgpl-3.0 gfdl pddl odc-by odbl
-cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0
-cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
-cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 openrail openrail++ creativeml-openrail-m
-bigscience-openrail-m bigscience-bloom-rail-1.0 llama2 llama3 llama3.1 llama3.2 llama3.3 gemma unknown
-other
-"""
-LICENSES = frozenset(_LICENSES.split())
+LICENSES = frozenset({"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "unknown", "other"})
 RELATIONS = ("finetune", "quantized", "adapter", "merge")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 
@@ -68,28 +58,21 @@ def _field_errors(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _result_errors(index: object) -> Iterator[str]:
-    if index is None:
-        return
-    if not isinstance(index, list):
-        yield '"model-index" must be a list'
-        return
-    for number, model in enumerate(index):
+    for number, model in enumerate(_list(index)):
         place = f"model-index[{number}]"
-        results = model.get("results") if isinstance(model, dict) else None
-        if not isinstance(model, dict) or not isinstance(model.get("name"), str):
-            yield f'"{place}.name" is required'
-        if not isinstance(results, list):
-            yield f'"{place}.results" must be a list'
-            continue
-        for count, result in enumerate(results):
+        yield from _missing(model, place, ("name",), ("results",))
+        for count, result in enumerate(_list(model.get("results") if isinstance(model, dict) else None)):
             where = f"{place}.results[{count}]"
-            yield from _missing(result, where, ("task", "type"), ("dataset", "type"), ("dataset", "name"))
-            metrics = result.get("metrics") if isinstance(result, dict) else None
-            if not isinstance(metrics, list):
-                yield f'"{where}.metrics" must be a list'
-                continue
-            for position, metric in enumerate(metrics):
+            required = (("task", "type"), ("dataset", "type"), ("dataset", "name"), ("metrics",))
+            yield from _missing(result, where, *required)
+            for position, metric in enumerate(
+                _list(result.get("metrics") if isinstance(result, dict) else None)
+            ):
                 yield from _missing(metric, f"{where}.metrics[{position}]", ("type",), ("value",))
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _missing(value: object, where: str, *paths: tuple[str, ...]) -> Iterator[str]:

@@ -179,7 +179,7 @@ class Calls:
 
 
 def _diagnose(error: BaseException) -> CallError | None:
-    """Says what is behind an error of the client; None where it is not the Hub's or the network's.
+    """Finds the cause of an error of the client; None where it is not the Hub's or the network's.
 
     The client wraps errors of uploads in a plain `RuntimeError`, so causes are looked at as well.
     """

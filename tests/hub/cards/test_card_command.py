@@ -34,7 +34,7 @@ def test_a_runs_card_lies_beside_its_model(tmp_path: Path, capsys: pytest.Captur
     assert 'model = "me/bert-2-128-sst2"' in written[0].read_text(encoding="utf-8")
 
 
-def test_a_students_card_goes_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_students_card_goes_to_the_given_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ran = card(capsys, "mini", "--out", tmp_path / "a" / "b", "--name", "my-mini")
     assert ran.status == 0, ran.err
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["README.md", "scores.png"]
@@ -46,36 +46,3 @@ def test_all_writes_the_24(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ran = card(capsys, "--all", "--out", tmp_path)
     assert ran.status == 0, ran.err
     assert {path.name for path in tmp_path.iterdir()} == {f"{student.name}.md" for student in STUDENTS}
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ((), "expected a run's folder or a student's name, got neither"),
-        (("bert-4-255",), "the nearest are bert-4-256"),
-        (("minni",), "the nearest is mini"),
-        (("runs/nowhere",), "there is no folder runs/nowhere"),
-        (("mini",), "say where with --out"),
-        (("--all",), "expected --out"),
-        (("mini", "--all", "--out", "x"), "no target"),
-        (("half",), "expected a finished stage"),
-        (("mini", "--out", "x", "--name", "A B"), "give another with --name"),
-        (("mini", "--out", "x", "--eval-results"), "leave out --eval-results"),
-        (("mini", "--out", "file/below"), "give another folder with --out"),
-    ],
-)
-def test_mistakes_end_with_one_sentence(
-    options: tuple[str, ...],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "half").mkdir()
-    (tmp_path / "file").write_text("")
-    ran = card(capsys, *options)
-    assert ran.status == 2
-    assert message in ran.err
-    assert ran.err.count("\n") == 1
-    assert not (tmp_path / "x").exists()

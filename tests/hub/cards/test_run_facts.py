@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from small_stages import GLUE_AT, SHA, Root, chain
 
 from wellread_hf.errors import StoreError, WellreadError
-from wellread_hf.hub.cards import facts_of_run, facts_of_student, render
-from wellread_hf.hub.cards.facts import Facts, Origin, Result
+from wellread_hf.hub.cards import facts_of_run, render
+from wellread_hf.hub.cards.facts import Facts, Origin
 from wellread_hf.store.records import RECORD, StageRecord
-from wellread_hf.students import Student
 
 
 def of(root: Root, record: StageRecord, **names: Any) -> Facts:
@@ -145,7 +144,7 @@ def test_the_best_choice_of_settings_counts_by_its_mean_on_dev(tmp_path: Path) -
     assert (result.first.values, result.learning_rate) == ((0.70, 0.95), 3e-4)
 
 
-def test_a_card_tells_of_lora(tmp_path: Path) -> None:
+def test_a_card_mentions_lora(tmp_path: Path) -> None:
     root = Root(tmp_path)
     root.pack()
     encoder = root.pretrain()
@@ -303,7 +302,7 @@ def test_a_hub_id_is_read_off_a_fingerprint(
     ],
     ids=["mnli", "a copy of GLUE", "a file called sst2", "another data set", "other columns"],
 )
-def test_glue_is_told_from_what_bears_its_names(
+def test_glue_is_not_confused_with_what_bears_its_names(
     tmp_path: Path, task: dict[str, Any], glue: bool, config: str | None, validation: str
 ) -> None:
     root = Root(tmp_path)
@@ -344,17 +343,17 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Root, dict[str, StageRecord]]:
-    folder = tmp_path_factory.mktemp("shelf")
+def stages_here(tmp_path_factory: pytest.TempPathFactory) -> tuple[Root, dict[str, StageRecord]]:
+    folder = tmp_path_factory.mktemp("stages_here")
     return Root(folder), chain(folder)
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(data=st.data())
 def test_whatever_a_record_says_there_is_a_card_or_one_sentence(
-    data: st.DataObject, shelf: tuple[Root, dict[str, StageRecord]]
+    data: st.DataObject, stages_here: tuple[Root, dict[str, StageRecord]]
 ) -> None:
-    root, records = shelf
+    root, records = stages_here
     path = root.folder(records[data.draw(st.sampled_from(["encoder", "pd", "labels", "pf"]))]) / RECORD
     kept = path.read_text()
     try:
@@ -373,10 +372,3 @@ def test_whatever_a_record_says_there_is_a_card_or_one_sentence(
                 render(facts_of_run(root.folder(records[name])), picture=False)
     finally:
         path.write_text(kept)
-
-
-def test_a_bare_student_has_its_architecture_alone() -> None:
-    facts = facts_of_student(Student(12, 768), namespace="me")
-    assert (facts.repo_id, facts.results, facts.run) == ("me/bert-12-768", (), None)
-    assert isinstance(facts.results, tuple)
-    assert Result.__dataclass_params__.frozen  # type: ignore[attr-defined]

@@ -55,7 +55,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
     """Renders a card.
 
     Args:
-        facts: What it tells.
+        facts: What it says.
         picture: Draw and show the picture of score against parameters.
         eval_results: Write `.eval_results/glue.yaml` too.
 
