@@ -7,8 +7,9 @@ import huggingface_hub.constants
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
-from pushes import save_run
+from pushes import TOKEN, Wellread, save_run
 
+from wellread_hf.cli.wellread import main
 from wellread_hf.hub import calls
 
 
@@ -57,3 +58,22 @@ def quick_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished stage with a student of two layers."""
     return save_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def wellread(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Wellread:
+    """The command, in this process."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.chdir(tmp_path)
+
+    def called(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["wellread", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        ended = capsys.readouterr()
+        return int(str(end.value.code or 0)), ended.out, ended.err
+
+    return called

@@ -1,5 +1,6 @@
 """What the tests of publishing share: small uploads, folders of finished stages, and what came of a push."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from wellread_hf.hub.report import Report
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
 
+# Runs the command in this process; returns its status, and what it prints on stdout and stderr.
+Wellread = Callable[..., tuple[int, str, str]]
 TOKEN = "token-of-alice"
 CARD = b"---\nlicense: apache-2.0\nlanguage: en\n---\n# A student\n"
 # Above what the hub of the tests takes in one piece: it goes up in parts.

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from hub_server import HubServer
-from pushes import TOKEN, only_reads
+from pushes import TOKEN, Wellread, only_reads
 from safetensors.numpy import load_file, save_file
 
-from wellread_hf.cli.wellread import main
 from wellread_hf.errors import PublishError
 from wellread_hf.hub.files import LocalFile, Upload, check_uploads
 from wellread_hf.store.records import outputs_of
@@ -19,31 +18,10 @@ from wellread_hf.store.records import outputs_of
 # Put together here, so that nothing in this repository looks like a token.
 LIKE_A_TOKEN = "hf" + "_" + "aB3" * 11
 
-Wellread = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "runs" / finished.name))
-
-
-@pytest.fixture
-def wellread(
-    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Wellread:
-    """The command, in this process."""
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.chdir(tmp_path)
-
-    def called(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["wellread", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        ended = capsys.readouterr()
-        return int(str(end.value.code or 0)), ended.out, ended.err
-
-    return called
 
 
 def _edit(path: Path, **changes: object) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
-from pushes import push
-from test_files import Wellread, wellread  # noqa: F401  # a fixture
+from pushes import Wellread, push
 
 from wellread_hf.errors import HubError, SourceError, StoreError
 from wellread_hf.hub.download import fetch_repository
@@ -39,7 +38,7 @@ def sentence(ended: tuple[int, str, str], status: int) -> str:
 def test_an_id_that_is_none_is_refused_unasked(
     command: str,
     repo: str,
-    wellread: Wellread,  # noqa: F811
+    wellread: Wellread,
     hub: HubServer,
 ) -> None:
     line = sentence(wellread(command, "--", repo), 2)
@@ -50,14 +49,14 @@ def test_an_id_that_is_none_is_refused_unasked(
 
 @pytest.mark.parametrize("command", ["verify", "pull"])
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
-def test_a_deadline_is_a_time(command: str, minutes: str, wellread: Wellread) -> None:  # noqa: F811
+def test_a_deadline_is_a_time(command: str, minutes: str, wellread: Wellread) -> None:
     assert "--deadline" in sentence(wellread(command, "ns/name", f"--deadline={minutes}"), 2)
 
 
 @pytest.mark.parametrize("command", ["verify", "pull"])
 def test_without_a_hub_the_deadline_ends_it(
     command: str,
-    wellread: Wellread,  # noqa: F811
+    wellread: Wellread,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with socket.socket() as unused:
@@ -74,7 +73,7 @@ def test_without_a_hub_the_deadline_ends_it(
 @pytest.mark.parametrize("command", ["verify", "pull"])
 def test_a_hub_that_listens_and_says_nothing_is_left_at_the_deadline(
     command: str,
-    wellread: Wellread,  # noqa: F811
+    wellread: Wellread,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -196,7 +195,7 @@ def test_runs_that_is_no_folder(api: HfApi, tmp_path: Path) -> None:
 @pytest.mark.parametrize("run", ["/etc/passwd", "/dev/null", "x" * 5_000, ".", "", "runs/none"])
 def test_what_is_no_finished_stage_is_not_published(
     run: str,
-    wellread: Wellread,  # noqa: F811
+    wellread: Wellread,
     hub: HubServer,
 ) -> None:
     line = sentence(wellread("publish", "--namespace", "alice", "--", run), 2)

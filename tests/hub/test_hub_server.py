@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -141,23 +140,6 @@ def test_whoami_gives_the_name_the_organizations_and_the_role(hub, api):
 # Commits
 
 
-def test_a_stale_parent_is_refused(hub, api, repository):
-    stale = repository.head
-    foreign = repository.commit_directly({"theirs.txt": b"theirs"})
-    with pytest.raises(HfHubHTTPError, match="A commit has happened since") as error:
-        api.create_commit("alice/m", [add("a", b"a")], commit_message="m", parent_commit=stale)
-    assert status_of(error) == 412
-    assert repository.head == foreign
-    api.create_commit("alice/m", [add("a", b"a")], commit_message="m", parent_commit=foreign[:8])
-
-
-def test_the_same_again_sends_no_commit_and_no_bytes(hub, api, published):
-    head = published.head
-    files = [add("README.md", CARD), add("model.safetensors", WEIGHTS)]
-    assert api.create_commit("alice/m", files, commit_message="again").oid == head
-    assert not hub.requests(f"^PUT|{COMMIT}")
-
-
 def test_large_files_go_in_one_piece_or_in_parts_without_the_token(hub, api, repository):
     api.create_commit(
         "alice/m", [add("m.safetensors", WEIGHTS), add("v.bin", b"\0" * 50_000)], commit_message="m"
@@ -269,15 +251,6 @@ def test_ranges(hub, repository, asked, status, part):
     assert status == 416 or content == part
 
 
-def test_a_corrupted_file_keeps_its_size_and_its_hashes(hub, api, published, tmp_path):
-    published.corrupt("model.safetensors")
-    got = fetch(hub, tmp_path, "model.safetensors")
-    assert got.stat().st_size == len(WEIGHTS)
-    assert got.read_bytes() != WEIGHTS
-    # The client takes it; only asked to, it compares.
-    assert len(api.verify_repo_checksums("alice/m", cache_dir=tmp_path).mismatches) == 1
-
-
 # Cards
 
 
@@ -318,26 +291,6 @@ def test_a_card_without_metadata_is_warned_about(hub, api, repository):
 # Collections
 
 
-def test_a_collection_is_filled_ordered_and_annotated(hub, api):
-    for name in ("alice/a", "alice/b"):
-        api.create_repo(name)
-    slug = api.create_collection("Compact BERTs", namespace="alice", private=True).slug
-    for name in ("alice/a", "alice/b"):
-        made = api.add_collection_item(slug, name, "model", note=f"about {name}")
-    with pytest.raises(HfHubHTTPError, match="409"):
-        api.add_collection_item(slug, "alice/a", "model")
-    api.add_collection_item(slug, "alice/a", "model", exists_ok=True)
-    api.update_collection_item(slug, made.items[1].item_object_id, note="new", position=0)
-    found = api.get_collection(slug)
-    assert [(item.item_id, item.note) for item in found.items] == [
-        ("alice/b", "new"),
-        ("alice/a", "about alice/a"),
-    ]
-    assert list(HfApi(endpoint=hub.endpoint, token=BOB).list_collections(owner="alice")) == []
-    with pytest.raises(HfHubHTTPError, match="404"):
-        HfApi(endpoint=hub.endpoint, token=BOB).get_collection(slug)
-
-
 def test_titles_may_be_twice_but_not_too_long(hub, api):
     slugs = {api.create_collection("Twice", namespace="alice", exists_ok=True).slug for _ in range(2)}
     assert len(slugs) == 2
@@ -358,87 +311,6 @@ def test_an_error_answer_has_its_headers_and_the_form_of_the_hub(hub, api, repos
     assert response.json() == {"error": message}
     assert response.headers["X-Error-Message"] == message
     assert (fault.hits, len(repository.commits)) == (1, 1)
-
-
-def test_the_client_waits_as_asked_and_only_some_requests_fail(hub, api, repository, quick):
-    head = {"RateLimit": '"api";r=0;t=55'}
-    faults = [
-        hub.fault("/preupload/", status=429, headers=head),
-        hub.fault("/objects/batch", status=502, body="<html>bad gateway</html>"),
-        hub.fault("^PUT /bucket/", status=503, nth=2, times=2),
-    ]
-    files = [add("a.bin", b"\0a"), add("b.bin", b"\0b")]
-    api.create_commit("alice/m", files, commit_message="m", num_threads=1)
-    assert [fault.hits for fault in faults] == [1, 1, 2]
-    assert sorted(quick) == [1, 1, 2, 56]
-    assert repository.read("b.bin") == b"\0b"
-
-
-def test_a_fault_can_be_for_good(hub, api, repository, quick):
-    fault = hub.fault("^PUT /bucket/", times=None)
-    with pytest.raises(RuntimeError, match="Error while uploading"):
-        api.create_commit("alice/m", [add("a.bin", b"\0")], commit_message="m")
-    assert (fault.hits, quick) == (6, [1, 2, 4, 8, 8])
-    hub.clear_faults()
-    api.create_commit("alice/m", [add("a.bin", b"\0")], commit_message="m")
-    assert len(repository.commits) == 2
-
-
-@pytest.mark.parametrize("kind", ["drop_before", "drop_upload", "drop_answer", "drop_after"])
-@pytest.mark.parametrize("spot", [COMMIT, "^PUT /bucket/", "/objects/verify", "^GET /api/models/alice/m$"])
-def test_a_dropped_connection(hub, api, repository, quick, kind, spot):
-    fault = hub.fault(spot, kind)
-
-    def push():
-        api.model_info("alice/m")
-        return api.create_commit("alice/m", [add("a.bin", b"\0" * 90_000)], commit_message="m")
-
-    retried = spot in ("^PUT /bucket/", "/objects/verify")
-    if retried:
-        push()
-    else:
-        with pytest.raises(Exception, match=r"reset|disconnected|closed|pipe"):
-            push()
-    assert fault.hits == 1
-    done = retried or (spot == COMMIT and kind in ("drop_answer", "drop_after"))
-    assert len(repository.commits) == 1 + done
-    assert not list((repository.incoming).iterdir())
-
-
-def test_an_error_can_follow_the_deed(hub, api, repository):
-    fault = hub.fault(COMMIT, "status_after", status=500)
-    with pytest.raises(HfHubHTTPError, match="500"):
-        api.create_commit("alice/m", [add("a", b"a")], commit_message="m")
-    assert (fault.hits, repository.read("a")) == (1, b"a")
-
-
-def test_a_reset_download_is_an_error(hub, published, tmp_path):
-    fault = hub.fault("^GET /bucket/", "drop_answer")
-    with pytest.raises(Exception, match="reset"):
-        fetch(hub, tmp_path, "model.safetensors")
-    assert fault.hits == 1
-
-
-def test_a_delayed_commit_arrives_after_its_client_has_left(hub, api, repository):
-    arrived = threading.Event()
-    fault = hub.fault(COMMIT, "delay", seconds=0.6)
-    hub.after(COMMIT, lambda request: arrived.set())
-    body = json.dumps({"key": "header", "value": {"summary": "late"}}).encode()
-    url = f"{hub.endpoint}/api/models/alice/m/commit/main"
-    asked = urllib.request.Request(url, body, {"Authorization": f"Bearer {ALICE}"})
-    with pytest.raises(TimeoutError):
-        urllib.request.urlopen(asked, timeout=0.2)
-    assert len(repository.commits) == 1
-    assert arrived.wait(5)
-    assert (fault.hits, repository.commits[0].title) == (1, "late")
-
-
-def test_a_hook_can_commit_in_between(hub, api, repository):
-    head = repository.head
-    hook = hub.before(COMMIT, lambda request: repository.commit_directly({"theirs": b"t"}))
-    with pytest.raises(HfHubHTTPError, match="412"):
-        api.create_commit("alice/m", [add("a", b"a")], commit_message="m", parent_commit=head)
-    assert (hook.hits, sorted(repository.files())) == (1, [".gitattributes", "theirs"])
 
 
 def test_a_failure_of_the_hub_itself_is_not_taken_for_an_answer():

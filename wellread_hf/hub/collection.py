@@ -19,16 +19,8 @@ def complete_collection(
     The namespace's models are put in the family's order, those of earlier runs included. What else is in it
     stays, after them.
 
-    Args:
-        api: The client.
-        calls: Retries.
-        namespace: Whose collection.
-        title: Its title; looked up before it is created, since the Hub takes a title twice.
-        notes: Note of each model by id; those that are not of the family in the order wanted.
-        private: Only its owner sees it.
-
-    Returns:
-        Its address.
+    It is looked up before it is created, since the Hub takes a title twice. Notes are by the models' ids,
+    those that are not of the family in the order wanted. Returns the collection's address.
     """
 
     def find() -> Any:

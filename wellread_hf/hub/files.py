@@ -121,11 +121,8 @@ def upload_of_run(
 ) -> Upload:
     """Takes a finished stage's folder and renders its card.
 
-    Args:
-        folder: Of a stage that made a model, or soft labels.
-        namespace: Where it will be uploaded to, for the card's examples.
-        name: Name of the repository; default: the family's, e.g. `bert-4-256` or `bert-4-256-sst2`.
-        eval_results: Add `.eval_results/glue.yaml`.
+    The namespace is for the card's examples. Without a name the repository gets the family's, for instance
+    `bert-4-256` or `bert-4-256-sst2`.
 
     Raises:
         PublishError: The stage made nothing that is published, or its files break a rule.

@@ -83,14 +83,10 @@ def publish(
     dry_run: bool = False,
     api: HfApi | None = None,
 ) -> Report:
-    """Pushes uploads, each to its repository.
+    """Pushes uploads, each to its repository; all are checked before the first request.
 
-    Args:
-        uploads: Checked here before the first request.
-        settings: How.
-        version: The package's version, for the tag and the commit's message.
-        dry_run: Stop after the plan, which sends nothing but reads.
-        api: Another Hub or user than the environment's.
+    The package's version is for the tag and the commit's message. A dry run stops after the plan, which sends
+    nothing but reads. The client is the environment's, unless another Hub or user is given.
 
     Raises:
         PublishError: An upload breaks a rule; nothing was sent.

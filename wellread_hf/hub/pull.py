@@ -25,15 +25,7 @@ def pull_soft_labels(
 ) -> Path:
     """Fetches a data set of soft labels and checks it; afterwards it is a finished stage like our own.
 
-    Args:
-        repo: Id of the data set.
-        runs: Folder of all stages.
-        revision: Branch, tag or commit.
-        api: Another Hub or user than the environment's.
-        deadline: Seconds after which nothing is tried again.
-
-    Returns:
-        The stage's folder.
+    Takes the same `repo`, `revision`, `api` and `deadline` as `verify`; returns the stage's folder in `runs`.
 
     Raises:
         HubError: A file is damaged, or the Hub does not answer.

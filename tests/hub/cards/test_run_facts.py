@@ -18,6 +18,14 @@ from wellread_hf.hub.cards.facts import Facts, Origin
 from wellread_hf.store.records import RECORD, StageRecord
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    """A folder of stages with a packed corpus."""
+    root = Root(tmp_path)
+    root.pack()
+    return root
+
+
 def of(root: Root, record: StageRecord, **names: Any) -> Facts:
     return facts_of_run(root.folder(record), **names)
 
@@ -36,9 +44,7 @@ def test_a_pretrained_student_has_what_was_made_of_it_and_no_more(tmp_path: Path
     assert (facts.measured.weights, facts.measured.latency_ms) == (15, None)
 
 
-def test_a_card_says_what_else_was_learnt_than_masked_words(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_a_card_says_what_else_was_learnt_than_masked_words(root: Root) -> None:
     distil = {
         "teacher": f"hub:me/deep@{SHA}",
         "temperature": 2.0,
@@ -54,9 +60,7 @@ def test_a_card_says_what_else_was_learnt_than_masked_words(tmp_path: Path) -> N
     }
 
 
-def test_a_card_of_patient_kd_says_so_and_counts_soft_labelled_rows(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_a_card_of_patient_kd_says_so_and_counts_soft_labelled_rows(root: Root) -> None:
     encoder, labels = root.pretrain(), root.label()
     for method, words in (
         ("patient", "**Patient KD** (Sun"),
@@ -70,9 +74,7 @@ def test_a_card_of_patient_kd_says_so_and_counts_soft_labelled_rows(tmp_path: Pa
         assert f"as the method `{method}` has it" in card
 
 
-def test_tf_stands_beside_basic_with_the_tokenizer_of_its_source(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_tf_stands_beside_basic_with_the_tokenizer_of_its_source(root: Root) -> None:
     source = {"source": f"stage:{root.pretrain().digest}:.", "keep": "first", "tokenizer": None}
     student = root.tuned(root.stage("init", "bert-2-128-first", source, {}), 0.8)
     root.tuned(None, 0.7)
@@ -122,9 +124,7 @@ def test_methods_have_the_papers_names(tmp_path: Path, key: str, method: str) ->
     assert (own.teaching is None) == (method in ("PF", "Basic"))
 
 
-def test_seeds_of_pd_f_that_start_from_seeds_of_pd_are_one_result(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_seeds_of_pd_f_that_start_from_seeds_of_pd_are_one_result(root: Root) -> None:
     encoder, labels = root.pretrain(), root.label()
     for seed in (0, 1):
         root.tuned(root.tuned(encoder, 0.8, seed, labels), 0.85 + 0.01 * seed, seed)
@@ -132,9 +132,7 @@ def test_seeds_of_pd_f_that_start_from_seeds_of_pd_are_one_result(tmp_path: Path
     assert result.first.values == (0.85, 0.86)
 
 
-def test_the_best_choice_of_settings_counts_by_its_mean_on_dev(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_the_best_choice_of_settings_counts_by_its_mean_on_dev(root: Root) -> None:
     encoder = root.pretrain()
     for seed, (low, high) in enumerate(((0.80, 0.70), (0.82, 0.95))):
         root.tuned(encoder, low, seed, learning_rate=1e-4)
@@ -144,9 +142,7 @@ def test_the_best_choice_of_settings_counts_by_its_mean_on_dev(tmp_path: Path) -
     assert (result.first.values, result.learning_rate) == ((0.70, 0.95), 3e-4)
 
 
-def test_a_card_mentions_lora(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_a_card_mentions_lora(root: Root) -> None:
     encoder = root.pretrain()
     whole, adapted = root.tuned(encoder, 0.79), root.tuned(encoder, 0.82, lora_rank=8)
     (best,) = of(root, encoder).results
@@ -161,9 +157,7 @@ def test_a_card_mentions_lora(tmp_path: Path) -> None:
     [{"task": {"train_rows": 3000}}, {"epochs": 9.0}, {"max_length": 64}],
     ids=["rows", "epochs", "length"],
 )
-def test_budgets_are_not_mixed(tmp_path: Path, other: dict[str, Any]) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_budgets_are_not_mixed(root: Root, other: dict[str, Any]) -> None:
     encoder, labels = root.pretrain(), root.label()
     student = root.tuned(encoder, 0.8, 0, labels)
     root.tuned(encoder, 0.7)
@@ -173,9 +167,7 @@ def test_budgets_are_not_mixed(tmp_path: Path, other: dict[str, Any]) -> None:
     assert scores == [(0.7,), (0.8,), (0.9,)]
 
 
-def test_other_soft_labels_encoders_and_sizes_are_not_compared(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_other_soft_labels_encoders_and_sizes_are_not_compared(root: Root) -> None:
     encoder, labels = root.pretrain(), root.label()
     other = root.label("sha256:" + "ef" * 32)
     student = root.tuned(encoder, 0.8, 0, labels)
@@ -242,9 +234,7 @@ def test_googles_weights_are_googles(tmp_path: Path) -> None:
     assert "Nothing was trained anew" in render(facts, picture=False).markdown
 
 
-def test_a_pretraining_that_went_on_names_its_start(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.pack()
+def test_a_pretraining_that_went_on_names_its_start(root: Root) -> None:
     adopted, encoder = root.adopt(), root.pretrain()
     went_on = {**encoder.settings, "start": f"stage:{adopted.digest}:.", "student": None}
     facts = of(root, root.stage("pretrain", "bert-2-128-seed0", went_on, encoder.outcome))
