@@ -1,7 +1,7 @@
 """From a pre-trained student to one that knows a task: fine-tuning, distillation."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,16 @@ from wellread_hf.tasks import TaskFacts
 def finetune(
     start: Start | Stage, task: Task, tuning: Tuning, running: Running, lora: Lora | None = None
 ) -> Stage:
-    """Trains a classifier on a task's labels: teachers, Basic, PF, the last step of PD-F."""
-    return _tuned("finetune", start, task, tuning, running, lora=lora)
+    """Trains a classifier on a task's labels: teachers, Basic, PF, the last step of PD-F.
+
+    Args:
+        start: Where its weights come from, or the stage that makes them.
+        task: What it learns.
+        tuning: How long and how fast.
+        running: How it is carried out.
+        lora: LoRA, in place of training all weights.
+    """
+    return _Training(start, task, tuning, running, lora, None).stage("finetune")
 
 
 def distill(
@@ -36,164 +44,210 @@ def distill(
     running: Running,
     lora: Lora | None = None,
 ) -> Stage:
-    """Trains a classifier on stored soft labels: Distillation, PD."""
-    return _tuned("distill", start, task, tuning, running, (labels, transfer, objective), lora)
+    """Trains a classifier on stored soft labels: Distillation, PD.
+
+    Args:
+        start: Where its weights come from, or the stage that makes them.
+        task: The task: its classes, and the rows to evaluate on.
+        labels: The labelling stage.
+        transfer: The transfer set that it labels.
+        objective: What is minimised.
+        tuning: How long and how fast.
+        running: How it is carried out.
+        lora: LoRA, in place of training all weights.
+    """
+    soft = _Soft(labels, TransferSet(transfer, running), objective)
+    return _Training(start, task, tuning, running, lora, soft).stage("distill")
 
 
-def _tuned(
-    kind: str,
-    start: Start | Stage,
-    task: Task,
-    tuning: Tuning,
-    running: Running,
-    soft: tuple[Stage, Transfer, Objective] | None = None,
-    lora: Lora | None = None,
-) -> Stage:
-    if lora is not None and lora.lora_rank is None:
-        lora = None
-    maker, start = (start, Start(weights=str(start.folder))) if isinstance(start, Stage) else (None, start)
-    if lora is not None:
-        check_lora(lora, start)
-    found_task = FoundTask(task, running)
-    task = found_task.task
-    weights_at = None
-    if start.weights is not None:
-        weights_at = find(maker or start.weights, "model", "start.weights", running)
-    tokenizer_at = weights_at
-    if start.tokenizer is not None:
-        tokenizer_at = find(start.tokenizer, "model", "start.tokenizer", running)
-    assert tokenizer_at is not None  # Start asks for a tokenizer where there are no weights
-    transfer_set = None if soft is None else TransferSet(soft[1], running)
+@dataclass(frozen=True, slots=True)
+class _Soft:
+    """What a student is distilled from, and how."""
 
-    def shape() -> Shape | None:
-        if start.student is not None:
-            return Student.parse(start.student).shape
-        return shape_of(weights_at)
+    labels: Stage
+    transfer: TransferSet
+    objective: Objective
 
-    if soft is not None:
-        check_objective(soft[2], soft[0], shape, lora)
 
-    def check() -> None:
-        found_task.check()
-        if soft is not None and transfer_set is not None:
-            transfer_set.check(found_task)
-            if soft[2].hard_label_share:
-                _check_hard_labels(task, soft[1])
+class _Training:
+    """The training of a classifier: all that it reads is found when it is planned."""
 
-    def work(stage: Stage) -> Mapping[str, Any]:
+    def __init__(
+        self,
+        start: Start | Stage,
+        task: Task,
+        tuning: Tuning,
+        running: Running,
+        lora: Lora | None,
+        soft: _Soft | None,
+    ) -> None:
+        self.tuning, self.running, self.soft = tuning, running, soft
+        self.lora = lora if lora is not None and lora.lora_rank is not None else None
+        place = start if isinstance(start, Stage) else start.weights
+        self.start = Start(weights=str(start.folder)) if isinstance(start, Stage) else start
+        if self.lora is not None:
+            check_lora(self.lora, self.start)
+        self.task = FoundTask(task, running)
+        self.weights = None if place is None else find(place, "model", "start.weights", running)
+        words = self.start.tokenizer
+        tokenizer = self.weights if words is None else find(words, "model", "start.tokenizer", running)
+        assert tokenizer is not None  # Start asks for a tokenizer where there are no weights
+        self.tokenizer = tokenizer
+        if soft is not None:
+            check_objective(soft.objective, soft.labels, self.shape, self.lora)
+
+    def stage(self, kind: str) -> Stage:
+        """Builds the stage."""
+        models = [place for place in (self.weights, self.tokenizer) if place is not None]
+        inputs: list[Location | Stage] = [*self.task.locations, *models]
+        if self.soft is not None:
+            inputs += [self.soft.labels, *self.soft.transfer.locations]
+        return Stage(
+            kind=kind,
+            name=f"{self.name}-{self.task.task.name}-seed{self.tuning.seed}",
+            root=self.running.runs,
+            identity=self.identity,
+            inputs=inputs,
+            work=self.work,
+            check=self.check,
+            version=self.task.version + reading_version(*models),
+            shape=self.shape,
+        )
+
+    @property
+    def name(self) -> str:
+        """What the classifier is made of."""
+        if self.start.weights is None:
+            return Student.parse(str(self.start.student)).name
+        return short_name(self.start.weights)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the result."""
+        # Soft labels alone look at no label, however many there are.
+        uses_labels = self.soft is None or self.soft.objective.hard_label_share > 0
+        start = asdict(self.start) | {
+            "weights": None if self.weights is None else self.weights.fingerprint,
+            "student": self.name if self.weights is None else None,
+            "tokenizer": self.tokenizer.fingerprint,
+        }
+        identity: dict[str, Any] = {
+            "start": start,
+            "task": self.task.identity(uses_labels),
+            "tuning": identity_of(self.tuning, later=()),
+            **lora_identity(self.lora),
+        }
+        if self.soft is None:
+            return identity
+        labels, transfer = self.soft.labels, self.soft.transfer.identity
+        identity |= {"labels": labels.digest, "objective": objective_identity(self.soft.objective)}
+        # The labels' digest covers the transfer set, unless their record names other text.
+        other_text = digest(transfer) != digest(labels.identity["transfer"])
+        return identity | ({"transfer": transfer} if other_text else {})
+
+    def shape(self) -> Shape | None:
+        """Returns depth and width of the classifier, where they are known."""
+        if self.start.student is not None:
+            return Student.parse(self.start.student).shape
+        return shape_of(self.weights)
+
+    def check(self) -> None:
+        """Refuses rows that cannot be used, before anything runs."""
+        self.task.check()
+        if self.soft is not None:
+            self.soft.transfer.check(self.task)
+            if self.soft.objective.hard_label_share:
+                _check_hard_labels(self.task.task, self.soft.transfer.transfer)
+
+    def work(self, stage: Stage) -> Mapping[str, Any]:
+        """Trains, saves and scores the classifier."""
         from accelerate import PartialState
 
-        from wellread_hf.data.rows import draw_rows, report_classes
+        from wellread_hf.data.rows import report_classes
         from wellread_hf.metrics.scores import scores
         from wellread_hf.models.encode import encode_once, report_cut, row_encoder
         from wellread_hf.models.infer import check_reads, logits_in_order
-        from wellread_hf.models.load import load_classifier, load_tokenizer, new_classifier
+        from wellread_hf.models.load import load_tokenizer
         from wellread_hf.models.lora import add_lora
         from wellread_hf.models.save import save_model
-        from wellread_hf.training.soft_labels import SoftLabels
         from wellread_hf.training.tuning import tune
 
-        loaded = found_task.load()
+        loaded, runs = self.task.load(), self.running.runs
         class_counts = report_classes(loaded)
-        classes, several = loaded.facts.labels, loaded.facts.multi_label
-
-        def classifier(at: Location, seed: int) -> Any:
-            return load_classifier(at, classes, seed, start.trust_remote_code, several)
-
-        tokenizer = load_tokenizer(tokenizer_at, trust_remote_code=start.trust_remote_code)
-        if weights_at is None:
-            student = Student.parse(str(start.student))
-            model = new_classifier(student, len(tokenizer), classes, tuning.seed, several)
-        else:
-            model = classifier(weights_at, tuning.seed)
-        encoder = row_encoder(model, tokenizer, tuning.max_length)
-        objective = None
-        if soft is None or transfer_set is None:
-            rows = draw_rows(loaded.train, task)
-            targets: dict[str, Any] = {"labels": rows.labels}
-        else:
-            labels, _, objective = soft
-            _check_classes(labels.record.outcome, loaded.facts)
-            rows = transfer_set.rows(loaded)
-            objective, layers = resolve_layers(objective, model.config.num_hidden_layers, labels.folder)
-            store = SoftLabels.open(labels.folder, layers)
-            store.check_belongs(rows.texts)
-            targets = {"teacher_logits": store.logits}
-            if store.states is not None:
-                targets["teacher_states"] = store.states
-            if objective.hard_label_share:
-                targets["labels"] = rows.labels
+        tokenizer = load_tokenizer(self.tokenizer, trust_remote_code=self.start.trust_remote_code)
+        model = self._model(self.weights, len(tokenizer), loaded.facts, self.tuning.seed)
+        encoder = row_encoder(model, tokenizer, self.tuning.max_length)
+        rows, targets, objective = self._targets(loaded, model.config.num_hidden_layers)
         # LoRA goes into the model itself; what is trained is peft's view of it.
-        trained: Any = model if lora is None else add_lora(model, lora, tuning.seed)
-        if weights_at is not None:
-            check_reads(trained.to(PartialState().device), rows.texts[:2], encoder, weights_at)
-        encoded = encode_once(rows.texts, encoder, running.runs)
-        report_cut(encoded, encoder, "training" if soft is None else "transfer")
-        validation = encode_once(loaded.validation.texts, encoder, running.runs)
+        trained: Any = model if self.lora is None else add_lora(model, self.lora, self.tuning.seed)
+        if self.weights is not None:
+            check_reads(trained.to(PartialState().device), rows.texts[:2], encoder, self.weights)
+        encoded = encode_once(rows.texts, encoder, runs)
+        report_cut(encoded, encoder, "training" if self.soft is None else "transfer")
+        validation = encode_once(loaded.validation.texts, encoder, runs)
         report_cut(validation, encoder, "validation")
         outcome = tune(
             trained,
             (encoded, targets),
             (validation, {"labels": loaded.validation.labels}),
             loaded.facts.metrics,
-            tuning,
+            self.tuning,
             objective,
-            running,
+            self.running,
             stage.folder,
             stage.digest,
         )
-        outcome["mlm_loss_at_start"] = _mlm_loss(weights_at)
+        outcome["mlm_loss_at_start"] = _mlm_loss(self.weights)
         outcome["class_counts"] = class_counts
-        tokenizer.model_max_length = tuning.max_length
-        if lora is None:
+        tokenizer.model_max_length = self.tuning.max_length
+        if self.lora is None:
             save_model(model, tokenizer, stage.folder)
         else:
-            assert weights_at is not None  # check_lora asks for some
+            assert self.weights is not None  # check_lora asks for some
             # New heads of another seed: one that was trained and not saved would show.
-            again = partial(classifier, seed=tuning.seed + 1)
-            saving = partial(save_lora, trained, tokenizer, lora, weights_at, again, validation, stage.folder)
+            again = partial(
+                self._model, vocabulary=len(tokenizer), facts=loaded.facts, seed=self.tuning.seed + 1
+            )
+            saving = partial(
+                save_lora, trained, tokenizer, self.lora, self.weights, again, validation, stage.folder
+            )
             outcome["lora"] = on_main_process(saving)
         if loaded.test is not None:
-            logits = logits_in_order(model, encode_once(loaded.test.texts, encoder, running.runs))
+            logits = logits_in_order(model, encode_once(loaded.test.texts, encoder, runs))
             outcome["test"] = scores(loaded.facts.metrics, logits, loaded.test.labels)
             outcome["test_rows"] = len(loaded.test.texts)
         return with_warnings(outcome)
 
-    # Soft labels alone look at no label, however many there are.
-    uses_labels = soft is None or soft[2].hard_label_share > 0
-    name = Student.parse(str(start.student)).name if start.weights is None else short_name(start.weights)
-    identity: dict[str, Any] = {
-        "start": asdict(start)
-        | {
-            "weights": None if weights_at is None else weights_at.fingerprint,
-            "student": name if weights_at is None else None,
-            "tokenizer": tokenizer_at.fingerprint,
-        },
-        "task": found_task.identity(uses_labels),
-        "tuning": identity_of(tuning, later=()),
-        **lora_identity(lora),
-    }
-    if soft is not None:
-        identity |= {"labels": soft[0].digest, "objective": objective_identity(soft[2])}
-        # The labels' digest covers the transfer set, unless their record names other text.
-        if transfer_set is not None and digest(transfer_set.identity) != digest(soft[0].identity["transfer"]):
-            identity["transfer"] = transfer_set.identity
-    return Stage(
-        kind=kind,
-        name=f"{name}-{task.name}-seed{tuning.seed}",
-        root=running.runs,
-        identity=identity,
-        inputs=[
-            *found_task.locations,
-            *(place for place in (weights_at, tokenizer_at) if place is not None),
-            *([] if soft is None else [soft[0]]),
-            *([] if transfer_set is None else transfer_set.locations),
-        ],
-        work=work,
-        check=check,
-        version=found_task.version + reading_version(weights_at, tokenizer_at),
-        shape=shape,
-    )
+    def _model(self, weights: Location | None, vocabulary: int, facts: TaskFacts, seed: int) -> Any:
+        """Loads a classifier of the task, or makes one with random weights."""
+        from wellread_hf.models.load import load_classifier, new_classifier
+
+        if weights is None:
+            student = Student.parse(str(self.start.student))
+            return new_classifier(student, vocabulary, facts.labels, seed, facts.multi_label)
+        own_code = self.start.trust_remote_code
+        return load_classifier(weights, facts.labels, seed, own_code, facts.multi_label)
+
+    def _targets(self, loaded: Any, depth: int) -> tuple[Any, dict[str, Any], Objective | None]:
+        """Returns the training rows, their targets by column, and the objective with its layers named."""
+        from wellread_hf.data.rows import draw_rows
+        from wellread_hf.training.soft_labels import SoftLabels
+
+        if self.soft is None:
+            rows = draw_rows(loaded.train, self.task.task)
+            return rows, {"labels": rows.labels}, None
+        labels = self.soft.labels
+        _check_classes(labels.record.outcome, loaded.facts)
+        rows = self.soft.transfer.rows(loaded)
+        objective, layers = resolve_layers(self.soft.objective, depth, labels.folder)
+        store = SoftLabels.open(labels.folder, layers)
+        store.check_belongs(rows.texts)
+        targets: dict[str, Any] = {"teacher_logits": store.logits}
+        if store.states is not None:
+            targets["teacher_states"] = store.states
+        if objective.hard_label_share:
+            targets["labels"] = rows.labels
+        return rows, targets, objective
 
 
 def _check_classes(stored: Mapping[str, Any], task: TaskFacts) -> None:
