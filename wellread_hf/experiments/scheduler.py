@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from statistics import median
@@ -172,7 +172,7 @@ def _when_free(stage: Stage) -> None:
             time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def time_left(jobs: Sequence[Job], stopped: Sequence[str] = ()) -> str:
+def time_left(jobs: Sequence[Job], stopped: Collection[str] = ()) -> str:
     """States how long unfinished jobs will take one after another, judging by finished ones like them.
 
     Args:

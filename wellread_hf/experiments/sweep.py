@@ -50,19 +50,16 @@ def preview(settings: SweepSettings, stages: Sequence[Stage]) -> None:
         "seeds": s.seeds,
     }
     assert prod(sizes.values()) == len(grid.trials)
-    stopped = [trial.digest for trial in _over(grid, stages[0].folder).values() if trial.state == "stopped"]
+    stopped = {trial.digest for trial in _over(grid, stages[0].folder).values() if trial.state == "stopped"}
     states = Counter(
         "stopped early" if digest in stopped else stage.state for digest, stage in grid.stages.items()
     )
     every = in_order([*grid.stages.values()])
     jobs = [grid.job(stage) for stage in every if stage.digest in grid.stages or stage.kind in LARGE]
-    lines = [
-        "",
-        f"trials: {len(grid.trials):,} ({' x '.join(f'{name} {count}' for name, count in sizes.items())})",
-        "of these " + ", ".join(f"{name}: {count:,}" for name, count in states.items()),
-        f"time: {time_left(jobs, stopped)}",
-    ]
-    print("\n".join(lines))
+    grid_of = " x ".join(f"{name} {count}" for name, count in sizes.items())
+    print(f"\ntrials: {len(grid.trials):,} ({grid_of})")
+    print("of these " + ", ".join(f"{name}: {count:,}" for name, count in states.items()))
+    print(f"time: {time_left(jobs, stopped)}")
 
 
 def show(settings: SweepSettings, stages: Sequence[Stage]) -> None:
@@ -105,8 +102,7 @@ def sweep(grid: Grid) -> Stage:
 def _work(grid: Grid, folder: Path) -> Mapping[str, Any]:
     """Does what is left to do; raises `TrialsFailedError` at the end where something failed."""
     write_plan(folder, grid.trials.values())
-    over = _over(grid, folder)
-    ended, failed = dict(over), dict[str, str]()
+    ended, failed = _over(grid, folder), dict[str, str]()
 
     def on_end(job: Job, result: Result) -> str | None:
         if (trial := grid.trials.get(job.stage.digest)) is not None:
@@ -115,6 +111,7 @@ def _work(grid: Grid, folder: Path) -> Mapping[str, Any]:
         return _best_so_far(ended.values())
 
     def carry_out(stages: Sequence[Stage], engine: Engine, title: str) -> None:
+        over = {digest for digest, trial in ended.items() if trial.state != "failed"}
         jobs = [grid.job(stage) for stage in in_order(stages) if stage.digest not in over]
         failed.update(run(jobs, engine, on_end, title))
 
