@@ -234,23 +234,6 @@ def test_a_download_that_ends_early_is_resumed_by_a_range(
     assert ("range", "bytes=700-") in [(name.lower(), text) for name, text in second.headers]
 
 
-@pytest.mark.parametrize(
-    ("asked", "status", "part"),
-    [
-        ("bytes=2-4", 206, b"234"),
-        ("bytes=-3", 206, b"789"),
-        ("bytes=8-99", 206, b"89"),
-        ("bytes=10-", 416, b""),
-    ],
-)
-def test_ranges(hub, repository, asked, status, part):
-    repository.commit_directly({"digits.txt": b"0123456789"})
-    url = f"{hub.endpoint}/alice/m/resolve/main/digits.txt"
-    got, content = ask(url, headers={"Range": asked})
-    assert got == status
-    assert status == 416 or content == part
-
-
 # Cards
 
 

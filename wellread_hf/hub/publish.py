@@ -32,7 +32,7 @@ from wellread_hf.hub.download import check_download, check_loads
 from wellread_hf.hub.files import Upload, check_uploads, uploads_of_runs
 from wellread_hf.hub.names import is_repo_id
 from wellread_hf.hub.options import Publishing
-from wellread_hf.hub.report import CONFLICT, DONE, FAILED, INTERRUPTED, UNAUTHORISED, RepoResult, Report
+from wellread_hf.hub.report import DONE, FAILED, INTERRUPTED, RepoResult, Report
 from wellread_hf.hub.repository import Plan, Repository
 from wellread_hf.store.progress import bar
 
@@ -260,11 +260,11 @@ class _Push:
         if isinstance(self.problem, KeyboardInterrupt | Stopped):
             return INTERRUPTED
         if isinstance(self.problem, AuthenticationError):
-            return UNAUTHORISED
+            return AuthenticationError.status
         # Of a dry run, the plan is all there is.
         bad = {result.state for result in self.results.values()} - {*_ENDS, *_ENDS.values()}
         if bad == {"conflict"} and self.problem is None:
-            return CONFLICT
+            return ConflictError.status
         return FAILED if bad or self.problem is not None else DONE
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from wellread_hf.errors import one_line
 from wellread_hf.store.records import write_atomically
 
-DONE, FAILED, UNAUTHORISED, CONFLICT, INTERRUPTED = 0, 1, 4, 5, 130
+DONE, FAILED, INTERRUPTED = 0, 1, 130
 _FILES_SHOWN = 7
 # A table wider than a page of text, for pipes and logs, which have no width of their own.
 _WIDTH = 140

@@ -1,4 +1,4 @@
-"""The front matter: what client or server would refuse is refused here, in one sentence."""
+"""The front matter: the Hub takes that of every card, and a name that no repository has is refused."""
 
 from dataclasses import replace
 from pathlib import Path
