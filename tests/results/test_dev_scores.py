@@ -217,6 +217,6 @@ def test_damaged_files_and_folders_without_scores_are_listed(tmp_path: Path) -> 
     results = board(tmp_path, {"sst2": [0.9]}) / "results.json"
     results.write_text(results.read_text()[:50])
     with pytest.raises(
-        StoreError, match=r"expected scores as this version writes them: .* run the recipe again"
+        StoreError, match=r"results.json: expected the results of a scoreboard: .* run the recipe again"
     ):
         read_dev_scores([tmp_path], ALL)

@@ -147,7 +147,9 @@ def _folders(runs: Sequence[Path]) -> list[Path]:
 
 def _of_board(folder: Path, tasks: Sequence[str], notes: list[str]) -> list[Row]:
     StageRecord.read(folder)
-    results: Mapping[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    path, remedy = folder / RESULTS, f"delete {RECORD} there and run the recipe again"
+    with library_errors_as(StoreError, f"{path}: expected the results of a scoreboard", remedy):
+        results: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if results["split"] != "dev":
         raise StoreError(f"{folder}: expected scores on dev, got scores on {results['split']!r}")
     notes += _moved(folder, [task for task in results["from_mnli"] if task in tasks])
