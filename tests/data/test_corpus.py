@@ -12,7 +12,7 @@ import pytest
 from wellread_hf.data.corpus import Source
 from wellread_hf.errors import DataError, SettingsError
 from wellread_hf.settings import Running
-from wellread_hf.stages.inputs import find_sources, texts_of
+from wellread_hf.stages.inputs import Sources
 from wellread_hf.store.places import locate
 
 TEXTS = ["A first text.", "Ein zweiter, mit Umlaut: ü.", "三番目", "emoji 🎬 and a  double space"]
@@ -63,8 +63,8 @@ def test_several_sources_follow_each_other_in_the_order_given(tmp_path):
     three = parquet(tmp_path / "three.parquet", text=["d"])
     running = Running(runs=tmp_path / "runs")
     specs = [f"{two},column=body", str(one), str(three), str(one)]
-    sources = find_sources(specs, "`corpus.sources`", running, ())
-    assert [text for (text,) in texts_of(sources)] == ["c", "a", "b", "d", "a", "b"]
+    sources = Sources(specs, "corpus.sources", running)
+    assert [text for (text,) in sources.texts()] == ["c", "a", "b", "d", "a", "b"]
 
 
 def test_splits_configurations_and_columns_are_chosen_by_name(tmp_path):

@@ -126,7 +126,7 @@ def test_a_missing_column_is_refused_by_name(tmp_path, column):
 
 
 def test_a_number_twice_or_none_at_all_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"another number \(idx\) for every row, got 7 twice"):
+    with pytest.raises(DataError, match=r"expected one number \(idx\) a row, got 7 twice"):
         load_glue_rows("rte", "test", folder_of(tmp_path, {"test": rows(-1, -1, idx=7)}))
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"row 1: .* as idx, got None; .*add the column where this split has"):

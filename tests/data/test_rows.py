@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from wellread_hf.data.corpus import Source
-from wellread_hf.data.rows import Rows, check_columns, draw_rows, load_task, task_home
+from wellread_hf.data.rows import Rows, check_columns, draw_rows, load_task
+from wellread_hf.data.task_facts import task_home
 from wellread_hf.errors import DataError, LabelError, UnknownNameError
 from wellread_hf.settings import Running, Task
 from wellread_hf.stages.inputs import FoundTask

@@ -64,7 +64,7 @@ def load_glue_rows(name: str, split: str, location: Location) -> GlueRows:
         raise DataError(f"{where}: expected rows, found none; check the folder")
     twice, times = Counter(index).most_common(1)[0]
     if times > 1:
-        raise DataError(f"{where}: expected another number (idx) for every row, got {twice} twice; mend it")
+        raise DataError(f"{where}: expected one number (idx) a row, got {twice} twice; correct it")
     known = as_labelled(texts, labels, facts, where).labels if labels else None
     return GlueRows(texts=texts, index=np.array(index, dtype=np.int64), labels=known)
 

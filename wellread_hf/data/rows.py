@@ -19,12 +19,13 @@ from wellread_hf.data.classes import (
 )
 from wellread_hf.data.corpus import Source, checked_text
 from wellread_hf.data.several_classes import each_label, indicators, list_of, list_of_columns
-from wellread_hf.data.tables import Table, open_table, split_names
-from wellread_hf.errors import DataError, LabelError, UnknownNameError, nearest
+from wellread_hf.data.tables import open_table, split_names
+from wellread_hf.data.task_facts import facts_of, finds_classes, is_glue
+from wellread_hf.errors import DataError, LabelError, nearest
 from wellread_hf.settings import Task, Transfer
 from wellread_hf.store.places import Location
 from wellread_hf.store.progress import log
-from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts, nearest_task
+from wellread_hf.tasks import TaskFacts
 
 # GLUE's numbers of rows, which are nobody's labels.
 _NUMBER = "idx"
@@ -81,6 +82,33 @@ def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
 def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
     facts = facts_of(task)
     files = Path(locations[0].name).is_file()
+    _check_places(task, locations, files)
+    if files:
+        # MNLI's names of splits are those of its data set, not of files that a person names.
+        facts = replace(facts, validation="validation", test="test")
+    config = task.config or (task.name if is_glue(task) else None)
+    raw: dict[str, _Raw] = {}
+    for split, location in _splits(facts, locations, files, config):
+        # A data set's own test split may have no labels; a test file that a person names has some.
+        raw[split] = _read(location, config, split, facts, task, labelled=files or split != facts.test)
+    train, given = raw["train"], bool(facts.labels)
+    if finds_classes(task):
+        facts = replace(facts, labels=train.names or train.classes(task.multi_label))
+    stated = given or bool(finds_classes(task) and train.names)
+    test = raw.get(facts.test)
+    loaded = LoadedTask(
+        facts=facts,
+        train=train.labelled(facts, stated, given),
+        validation=raw[facts.validation].labelled(facts, stated, given),
+        test=None
+        if test is None or all(map(is_missing, test.labels))
+        else test.labelled(facts, stated, given),
+    )
+    _require_variety(loaded.train, facts, train.place)
+    return loaded
+
+
+def _check_places(task: Task, locations: Sequence[Location], files: bool) -> None:
     if files and task.validation is None:
         raise DataError(
             f"{task.data}: expected a file of validation rows beside the training rows; name it with "
@@ -91,33 +119,11 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
             f"{task.data}: expected a file, as `task.validation` and `task.test` name others, and there is "
             "none of that name; leave them out to take a data set's own splits"
         )
-    folders = [location.name for location in locations if files and not Path(location.name).is_file()]
-    if folders:
-        raise DataError(f"{folders[0]}: expected a file, as {task.data} is one, got a folder; name a file")
-    if files:
-        # MNLI's names of splits are those of its data set, not of files that a person names.
-        facts = replace(facts, validation="validation", test="test")
-    config = task.config or (task.name if _is_glue(task) else None)
-    raw: dict[str, _Raw] = {}
-    for split, location in _splits(facts, locations, files, config):
-        kind = {"train": "training", facts.validation: "validation", facts.test: "test"}[split]
-        place = f"{task.name}, {location.name}: {kind}"
-        table = open_table(location, config, split)
-        # A data set's own test split may have no labels; a test file that a person names has some.
-        labelled = files or split != facts.test
-        raw[split] = _read(table, facts, task, f"{location.name} ({split})", place, labelled)
-    stated = given = bool(facts.labels)
-    if finds_classes(task):
-        names = raw["train"].names
-        facts = replace(facts, labels=names or raw["train"].classes(task.multi_label))
-        stated = bool(names)
-    train = raw["train"].labelled(facts, stated, given)
-    _require_variety(train, facts, raw["train"].place)
-    validation = raw[facts.validation].labelled(facts, stated, given)
-    test = None
-    if facts.test in raw and not all(is_missing(label) for label in raw[facts.test].labels):
-        test = raw[facts.test].labelled(facts, stated, given)
-    return LoadedTask(facts=facts, train=train, validation=validation, test=test)
+    for location in locations:
+        if files and not Path(location.name).is_file():
+            raise DataError(
+                f"{location.name}: expected a file, as {task.data} is one, got a folder; name a file"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,59 +219,6 @@ def check_columns(source: Source, columns: Sequence[str]) -> None:
         )
 
 
-def finds_classes(task: Task) -> bool:
-    """Tells whether a task's classes are found in its data, as its settings name none."""
-    return not (task.labels or task.regression or _is_glue(task))
-
-
-def _is_glue(task: Task) -> bool:
-    return task.name in GLUE_TASKS and not task.columns
-
-
-def task_home(task: Task) -> str:
-    """Returns where a task's data is: what its settings name, or GLUE's place on the Hub.
-
-    Raises:
-        UnknownNameError: The settings name no data and the task is not one of GLUE's.
-    """
-    if task.data is not None:
-        return task.data
-    if not _is_glue(task):
-        raise UnknownNameError(
-            f"`task.name` {task.name!r}: expected one of GLUE's tasks ({', '.join(GLUE_TASKS)}), the nearest "
-            f"is {nearest_task(task.name)}; for data of your own give `task.data` and "
-            "`task.columns`"
-        )
-    return GLUE
-
-
-def facts_of(task: Task) -> TaskFacts:
-    """Says what of a task's facts its settings tell, before its rows are read.
-
-    Raises:
-        DataError: They do not name its columns, or name them wrongly.
-    """
-    if _is_glue(task) and task.multi_label:
-        raise DataError(
-            f"`task.multi_label`: the rows of GLUE's {task.name} have one class each; name another task"
-        )
-    if _is_glue(task):
-        return GLUE_TASKS[task.name]
-    if not task.columns:
-        raise DataError(
-            f"task {task.name!r}: expected the names of one or two text columns; give `task.columns`"
-        )
-    if task.label in task.columns:
-        raise DataError(
-            f"task {task.name!r}: expected a column of labels beside the texts, got {task.label!r} as both; "
-            "name it with `task.label`"
-        )
-    metrics: tuple[str, ...] = ("pearson", "spearman") if task.regression else ("accuracy",)
-    if task.multi_label:
-        metrics = ("f1_micro", "f1_macro")
-    return TaskFacts(columns=task.columns, labels=task.labels, metrics=metrics, multi_label=task.multi_label)
-
-
 def _splits(
     facts: TaskFacts, locations: Sequence[Location], files: bool, config: str | None
 ) -> Iterator[tuple[str, Location]]:
@@ -286,7 +239,13 @@ def _splits(
             yield split, location
 
 
-def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str, labelled: bool) -> _Raw:
+def _read(
+    location: Location, config: str | None, split: str, facts: TaskFacts, task: Task, labelled: bool
+) -> _Raw:
+    """Reads texts and labels of a split; where it is not `labelled`, the column may be missing."""
+    table, name = open_table(location, config, split), f"{location.name} ({split})"
+    kind = {"train": "training", facts.validation: "validation", facts.test: "test"}[split]
+    place = f"{task.name}, {location.name}: {kind}"
     texts: list[tuple[str, ...]] = []
     labels: list[Any] = []
     joined: list[str] = []
@@ -295,16 +254,15 @@ def _read(table: Table, facts: TaskFacts, task: Task, name: str, place: str, lab
         if facts.multi_label and task.label not in row:
             joined = task.label.split("+")
         missing = [column for column in joined or [task.label] if column not in row]
-        if missing and not labelled:
-            labels.append(None)
-            continue
-        if missing:
+        if missing and labelled:
             others = [other for other in row if other not in (*facts.columns, _NUMBER)]
             remedy = f"name it with `task.label` {nearest(missing[0], others, 1)}" if others else "add it"
             raise DataError(
                 f"{name}: expected a label column {missing[0]!r}, found {', '.join(map(repr, row))}; {remedy}"
             )
-        if joined:
+        if missing:
+            labels.append(None)
+        elif joined:
             labels.append(list_of_columns({column: row[column] for column in joined}, number, place))
         else:
             label = row[task.label]

@@ -117,7 +117,7 @@ class FoundTask:
     """
 
     def __init__(self, task: Task, running: Running) -> None:
-        from wellread_hf.data.rows import task_home
+        from wellread_hf.data.task_facts import task_home
 
         self.task = task = toy_task(task)
         named = {"data": task_home(task), "validation": task.validation, "test": task.test}
@@ -145,7 +145,8 @@ class FoundTask:
             DataError: A file, split or column is missing, a row is no text, or there are too few to draw.
             LabelError: A label is missing or none of the classes.
         """
-        from wellread_hf.data.rows import draw_rows, facts_of
+        from wellread_hf.data.rows import draw_rows
+        from wellread_hf.data.task_facts import facts_of
 
         if self.is_to_be_made:
             facts_of(self.task)
@@ -162,7 +163,7 @@ class FoundTask:
     @property
     def version(self) -> int:
         """The version of a stage that trains for the task's classes, or labels with them."""
-        from wellread_hf.data.rows import finds_classes
+        from wellread_hf.data.task_facts import finds_classes
 
         # In version 1 classes were all numbers up to the largest one, and the numbers of those with names.
         return 2 if finds_classes(self.task) else 1
@@ -230,7 +231,8 @@ class TransferSet:
             DataError: A column or text is missing, a source has another number of text columns, or there are
                 too few rows to draw from.
         """
-        from wellread_hf.data.rows import check_columns, check_draw, facts_of
+        from wellread_hf.data.rows import check_columns, check_draw
+        from wellread_hf.data.task_facts import facts_of
 
         counts: list[int | None] = []
         for spec in self.transfer.sources:
