@@ -119,7 +119,7 @@ def uploads_of_runs(
 def upload_of_run(
     folder: Path, namespace: str | None = None, name: str | None = None, eval_results: bool = False
 ) -> Upload:
-    """Takes a finished stage's folder and renders its card.
+    """Collects the files of a finished stage and renders its card.
 
     The namespace is for the card's examples. Without a name the repository gets the family's, for instance
     `bert-4-256` or `bert-4-256-sst2`.
@@ -152,7 +152,7 @@ def upload_of_run(
 
 
 def model_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str = "") -> Upload:
-    """Takes the files of a saved model, and what is made for the Hub alone: card, picture, scores.
+    """Takes the files of a saved model, with the card, picture and scores that only the Hub gets.
 
     Raises:
         PublishError: A file is missing or not on the allow-list, is a link, or has damaged weights.
@@ -183,7 +183,7 @@ def model_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str 
 
 
 def soft_labels_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str = "") -> Upload:
-    """Takes the shards of a finished labelling stage, and what is made for the Hub alone: card and record.
+    """Takes the shards of a finished labelling stage, with the card and the record that only the Hub gets.
 
     Raises:
         PublishError: A file is not on the allow-list, is a link, or is damaged; or there is no shard.

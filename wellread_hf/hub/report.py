@@ -1,4 +1,4 @@
-"""What a push did, repository by repository: as a table, as JSON, as an exit status."""
+"""What a push did, repository by repository: as a table and as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """What looks like a secret in a text: tokens, passwords and private keys, by their form.
 
-The patterns are those of `detect-secrets`, and of kinds that it lacks or asks more of than a leak shows. Its
-entropy and keyword plugins are left out: to them vocabularies and digests are secrets; so are three that take
-hours over a long word of the right letters.
+The patterns are those of `detect-secrets`, plus ours for what it lacks or recognises in whole files alone.
+Its entropy and keyword plugins are left out, because they flag vocabularies and digests. Three others are
+left out because they take hours on a long word of the right letters.
 """
 
 import re
