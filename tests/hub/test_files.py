@@ -58,7 +58,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "code": (lambda run: (run / "modeling.py").write_text("pass"), "modeling.py is not among the files"),
     "sub-folder": (lambda run: (run / "checkpoint-1").mkdir(), "checkpoint-1 is a folder"),
     "pipe": (lambda run: os.mkfifo(run / "vocab.txt"), "vocab.txt is no ordinary file"),
-    "cut weights": (_cut, "not a whole safetensors file"),
+    "cut weights": (_cut, "is damaged"),
     "no safetensors": (_no_safetensors, "pytorch_model.bin is not among the files"),
     "no tokenizer": (lambda run: (run / "tokenizer.json").unlink(), "tokenizer.json missing"),
     "no architectures": (
