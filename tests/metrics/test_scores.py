@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wellread_hf.errors import DataError, NotFiniteError, UnknownNameError
 from wellread_hf.metrics.glue_metric.glue_metric import METRICS
-from wellread_hf.metrics.scores import predictions_from, scores, scores_of
+from wellread_hf.metrics.scores import metric_at, predictions_from, scores, scores_of
 
 OF_CLASSES = ("accuracy", "f1", "matthews_correlation")
 OF_VALUES = ("pearson", "spearman")
@@ -144,3 +144,23 @@ def test_no_rows_other_numbers_of_rows_and_unknown_metrics_are_refused():
         scores_of(("accuracy",), np.array([1]), np.array([1, 0]))
     with pytest.raises(UnknownNameError, match="'acuracy'; the nearest is accuracy"):
         scores_of(("acuracy",), np.array([1]), np.array([1]))
+
+
+def test_f1_over_classes_is_the_textbooks_at_a_threshold_of_one_half() -> None:
+    logits = np.array([[2.0, -1.0, 0.1], [-3.0, 0.0, 5.0], [1.0, 1.0, -1.0]])
+    labels = np.array([[1, 0, 0], [1, 0, 1], [0, 1, 0]], dtype=np.float32)
+    # A probability of one half is not above it.
+    said = [[1, 0, 1], [0, 0, 1], [1, 1, 0]]
+    assert predictions_from(logits, multi_label=True).tolist() == said
+    found = scores(("f1_micro", "f1_macro"), logits, labels)
+    # Three right, two too many, one missed; by class F1 is 1/2, 1 and 2/3.
+    assert found["f1_micro"] == pytest.approx(2 * 3 / (2 * 3 + 2 + 1))
+    assert found["f1_macro"] == pytest.approx((0.5 + 1 + 2 / 3) / 3)
+    assert scores(("f1_micro", "f1_macro"), -np.ones((2, 3)), np.zeros((2, 3))) == {
+        "f1_micro": 0.0,
+        "f1_macro": 0.0,
+    }
+    assert metric_at("f1_micro") == "f1_micro at threshold 0.5"
+    assert metric_at("accuracy") == "accuracy"
+    with pytest.raises(NotFiniteError, match="in row 2"):
+        scores(("f1_micro",), np.array([[0.0, 1.0], [np.nan, 1.0]]), np.zeros((2, 2)))

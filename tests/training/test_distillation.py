@@ -123,19 +123,6 @@ def test_other_architectures_are_taught_as_well(tmp_path: Path) -> None:
     assert np.mean(losses[-6:]) < np.mean(losses[:6]) - 0.1
 
 
-def test_forty_four_rows_give_one_trajectory_in_steps_of_32_or_four_times_8(tmp_path: Path) -> None:
-    found = []
-    for micro, accumulation in ((32, 1), (8, 4)):
-        trainer = _trainer(tmp_path, _rows(), args=_arguments(tmp_path, micro, accumulation))
-        trainer.train()
-        found.append((_losses(trainer), weights_of(trainer.model)))
-    (at_once, expected), (accumulated, weights) = found
-    assert len(at_once) == 4  # 32 and 12 rows, twice
-    np.testing.assert_allclose(accumulated, at_once, rtol=2e-5)
-    for name in expected:
-        np.testing.assert_allclose(weights[name], expected[name], atol=2e-4, err_msg=name)
-
-
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_a_live_teacher_gives_the_trajectory_of_its_stored_logits(temperature: float, tmp_path: Path) -> None:
     teacher, rows = _student(seed=7).eval(), _rows()
@@ -177,22 +164,6 @@ def test_a_live_teacher_of_other_classes_or_words_is_refused(tmp_path: Path) -> 
         _trainer(tmp_path, _rows(), model=student, teacher=teacher)
     # Names that transformers made up say nothing.
     _trainer(tmp_path, _rows(), model=student, teacher=tiny_classifier(num_labels=CLASSES))
-
-
-def test_regression_learns_the_teachers_values(tmp_path: Path) -> None:
-    rows = _rows().remove_columns("label")
-    values = np.linspace(-1, 1, len(rows)).astype(np.float32)
-    rows = rows.remove_columns("teacher_logits").add_column("teacher_logits", values[:, None].tolist())
-    trainer = _trainer(
-        tmp_path, rows, tiny_classifier(num_labels=1), _arguments(tmp_path, micro=44, max_steps=1)
-    )
-    batch = DataCollatorWithPadding(word_tokenizer())(
-        rows.select_columns(["input_ids", "attention_mask"]).to_list()
-    )
-    with torch.no_grad():
-        expected = ((trainer.model(**batch).logits[:, 0].numpy() - values) ** 2).mean()
-    trainer.train()
-    assert _losses(trainer)[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_evaluation_is_the_parents_on_true_labels(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What makes a step on a CPU cheaper changes no number but those drawn, whose distribution stays."""
 
 import copy
+import resource
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.stats import binomtest
 from tiny import tiny_classifier, tiny_masked_lm
 from torch.nn.utils import clip_grad_norm_
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from wellread_hf.training.classifier import ClassifierTrainer
-from wellread_hf.training.fast_cpu import cheap_dropout, clip_gradients, drop, sparse_word_gradients
+from wellread_hf.training.fast_cpu import (
+    VocabularyLoss,
+    cheap_dropout,
+    clip_gradients,
+    drop,
+    freed_memory_kept,
+    sparse_word_gradients,
+)
 
 IDS = torch.tensor([[2, 9, 9, 17, 3], [2, 40, 9, 3, 0]])
 
@@ -214,3 +223,63 @@ def test_a_run_ends_with_the_weights_of_a_stock_run(
     assert len(norms[0]) == 6
     assert counted[0] == counted[1] > 0
     np.testing.assert_allclose(norms[0], norms[1], rtol=1e-4)
+
+
+def test_the_losses_of_a_vocabulary_and_their_gradients_are_those_of_cross_entropy() -> None:
+    torch.manual_seed(0)
+    labels, upstream = torch.tensor([0, 10, 4, 4, 7]), torch.randn(5, dtype=torch.float64)
+    sides = []
+    for loss in (VocabularyLoss.apply, lambda x, w, b, y: F.cross_entropy(x @ w.T + b, y, reduction="none")):
+        torch.manual_seed(1)
+        given = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in ((5, 3), (11, 3), 11)]
+        losses = loss(*given, labels)
+        sides.append([losses, *torch.autograd.grad(losses @ upstream, given)])
+    torch.testing.assert_close(*sides, atol=1e-12, rtol=1e-12)
+
+
+def test_losses_stay_exact_where_shares_underflow() -> None:
+    hidden = torch.tensor([[300.0], [-300.0]])
+    weight, bias, labels = torch.tensor([[1.0], [-1.0]]), torch.zeros(2), torch.tensor([1, 1])
+    found = VocabularyLoss.apply(hidden, weight, bias, labels)
+    assert found.tolist() == [600.0, 0.0]
+    assert torch.isnan(VocabularyLoss.apply(hidden * torch.nan, weight, bias, labels)).all()
+
+
+def test_a_second_backward_through_the_losses_is_refused() -> None:
+    hidden, weight = torch.randn(2, 3, requires_grad=True), torch.randn(5, 3)
+    loss = VocabularyLoss.apply(hidden, weight, torch.zeros(5), torch.tensor([1, 2])).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_freed_memory_is_kept_while_training_and_given_back_afterwards() -> None:
+    def resident() -> int:
+        fields = Path("/proc/self/statm").read_text().split()
+        return int(fields[1]) * resource.getpagesize()
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the system does not show a process's memory here")
+    size = 1 << 28
+    with freed_memory_kept():
+        before = resident()
+        torch.ones(size // 4)
+        kept = resident() - before
+    assert kept > 0.9 * size
+    assert resident() - before < 0.1 * size
+
+
+def test_without_fast_cpu_a_run_is_a_stock_run_to_the_bit(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    start, ends = tiny_classifier(hidden_dropout_prob=0.1, hidden_size=128), []
+    for kind, more in ((ClassifierTrainer, {"fast_cpu": False}), (_Stock, {}), (ClassifierTrainer, {})):
+        args = TrainingArguments(
+            str(tmp_path), use_cpu=True, max_steps=3, per_device_train_batch_size=24, save_strategy="no",
+            report_to=[], disable_tqdm=True,
+        )  # fmt: skip
+        trainer = kind(model=copy.deepcopy(start), args=args, train_dataset=rows, **more)
+        trainer.train()
+        ends.append(trainer.model.state_dict())
+    plain, stock, fast = ends
+    assert all(plain[name].equal(weights) for name, weights in stock.items())
+    # Dropout is drawn another way.
+    assert not all(fast[name].equal(weights) for name, weights in stock.items())

@@ -1,7 +1,6 @@
 """LoRA: what is trained, what is saved, and that it is the same model when it is loaded again."""
 
 import json
-import re
 import signal
 import sys
 from dataclasses import replace
@@ -273,20 +272,6 @@ def test_the_best_checkpoint_is_small_and_its_weights_are_kept(tmp_path: Path) -
         assert config["base_model_name_or_path"] is None
 
 
-def test_distillation_trains_lora_alone_and_comes_nearer_to_the_teacher(tmp_path: Path) -> None:
-    rows, targets = _data(96, 0)
-    soft = np.stack([-targets["labels"], targets["labels"]], axis=1).astype(np.float32) * 4 + 2
-    adapted = add_lora(tiny_classifier(), Lora(lora_rank=4), seed=0)
-    frozen = {name: value for name, value in weights_of(adapted).items() if ".base_layer." in name}
-    _tune(
-        tmp_path, adapted, (rows, {"teacher_logits": soft}), _data(60, 1), _settings(), objective=Objective()
-    )
-    losses = [entry["loss"] for entry in json.loads((tmp_path / "log.json").read_text()) if "loss" in entry]
-    assert losses[-1] < 0.8 * losses[0]
-    after = weights_of(adapted)
-    assert all(np.array_equal(after[name], value) for name, value in frozen.items())
-
-
 @pytest.fixture
 def planned(tmp_path: Path) -> dict[str, Any]:
     """Inputs of a stage whose fingerprints never change."""
@@ -408,20 +393,6 @@ def test_a_lora_run_killed_twice_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_a_lora_run_whose_loss_is_not_finite_ends_with_one_sentence(
-    recipes: Recipes, lora_options: list[object], tmp_path: Path
-) -> None:
-    options = [*lora_options, "--optim.learning-rate", "1e30", "--running.runs", tmp_path]
-    output = recipes.run("teacher", *options, status=2)
-    # The loss or an evaluation, whichever comes first.
-    assert re.search("(got|became) (nan|inf)", output)
-    assert "Traceback" not in output
-    (folder,) = tmp_path.glob("finetune-*")
-    assert not (folder / "model.safetensors").exists()
-    assert not (folder / "adapter").exists()
-
-
-@pytest.mark.slow
 def test_two_processes_train_lora_like_one(
     recipes: Recipes, lora_options: list[object], tmp_path: Path
 ) -> None:
@@ -466,27 +437,3 @@ def test_smoke_runs_lora_in_every_recipe_that_takes_it(
     # A merged model can be pushed as any other; the adapter stays here.
     upload = model_upload(distilled, "my-student", {})
     assert not [file for file in upload.files if "adapter" in file]
-
-
-def test_a_recipe_refuses_lora_in_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    random = ("--start.weights", None, "--start.student", "2-128", "--start.tokenizer", "toy:tokenizer@smoke")
-    cases = {
-        ("--lora-rank", 0): "--lora-rank must be at least 1, got 0",
-        ("--lora-alpha", 16): "--lora-alpha means nothing without LoRA",
-        ("--lora-rank", 8, *random): "leave out LoRA",
-    }
-    for options, sentence in cases.items():
-        ran = run_here(
-            capfd,
-            "teacher",
-            "--task.name",
-            "toy",
-            "--task.data",
-            "toy:task@smoke",
-            *options,
-            "--running.runs",
-            tmp_path,
-        )
-        assert ran.status == 2
-        assert sentence in ran.err
-        assert "Traceback" not in ran.err

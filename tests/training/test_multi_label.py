@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,80 +12,15 @@ from tiny import word_tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from wellread_hf import stages
-from wellread_hf.errors import LabelError, NotFiniteError
-from wellread_hf.metrics.scores import metric_at, predictions_from, scores
+from wellread_hf.errors import LabelError
 from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.store.graph import Stage, carry_out
 from wellread_hf.students import Student
-from wellread_hf.training.soft_labels import SoftLabels, mean_logits
-from wellread_hf.training.teacher_classes import teacher_order
+from wellread_hf.training.soft_labels import SoftLabels
 
 NAMES = ("insult", "threat", "toxic")
 MULTI, SINGLE = "multi_label_classification", "single_label_classification"
-
-
-def test_f1_over_classes_is_the_textbooks_at_a_threshold_of_one_half() -> None:
-    logits = np.array([[2.0, -1.0, 0.1], [-3.0, 0.0, 5.0], [1.0, 1.0, -1.0]])
-    labels = np.array([[1, 0, 0], [1, 0, 1], [0, 1, 0]], dtype=np.float32)
-    # A probability of one half is not above it.
-    said = [[1, 0, 1], [0, 0, 1], [1, 1, 0]]
-    assert predictions_from(logits, multi_label=True).tolist() == said
-    found = scores(("f1_micro", "f1_macro"), logits, labels)
-    # Three right, two too many, one missed; by class F1 is 1/2, 1 and 2/3.
-    assert found["f1_micro"] == pytest.approx(2 * 3 / (2 * 3 + 2 + 1))
-    assert found["f1_macro"] == pytest.approx((0.5 + 1 + 2 / 3) / 3)
-    assert scores(("f1_micro", "f1_macro"), -np.ones((2, 3)), np.zeros((2, 3))) == {
-        "f1_micro": 0.0,
-        "f1_macro": 0.0,
-    }
-    assert metric_at("f1_micro") == "f1_micro at threshold 0.5"
-    assert metric_at("accuracy") == "accuracy"
-    with pytest.raises(NotFiniteError, match="in row 2"):
-        scores(("f1_micro",), np.array([[0.0, 1.0], [np.nan, 1.0]]), np.zeros((2, 2)))
-
-
-def test_the_mean_of_teachers_is_that_of_each_class() -> None:
-    draw = np.random.default_rng(0)
-    teachers = [4 * draw.normal(size=(7, 3)).astype(np.float32) for _ in range(2)]
-    found = expit(mean_logits(teachers, [0.7, 0.3], multi_label=True))
-    np.testing.assert_allclose(found, 0.7 * expit(teachers[0]) + 0.3 * expit(teachers[1]), rtol=1e-5)
-    one = [teacher[:, :1] for teacher in teachers]
-    np.testing.assert_allclose(expit(mean_logits(one, [0.7, 0.3], multi_label=True)), found[:, :1], rtol=1e-6)
-    # Sure of everything, and sure of the opposite.
-    sure = np.array([[300.0, -300.0]], dtype=np.float32)
-    np.testing.assert_allclose(mean_logits([sure, sure], [0.5, 0.5], multi_label=True), sure, rtol=1e-6)
-    assert expit(mean_logits([sure, -sure], [0.2, 0.8], multi_label=True)) == pytest.approx(
-        np.array([[0.2, 0.8]]), rel=1e-6
-    )
-
-
-def _config(problem: str | None, *names: str) -> Any:
-    return SimpleNamespace(num_labels=len(names), id2label=dict(enumerate(names)), problem_type=problem)
-
-
-@pytest.mark.parametrize(
-    ("problem", "names", "task", "multi_label", "told"),
-    [
-        (MULTI, NAMES, NAMES, False, r"trained for 3 independent classes, the task is 3 classes \(insult"),
-        (SINGLE, NAMES, NAMES, True, "trained for 3 classes, the task is 3 independent classes"),
-        (None, NAMES, NAMES, True, "or correct problem_type in its config.json"),
-        ("regression", NAMES, NAMES, False, "trained for regression, the task is 3 classes"),
-        (MULTI, ("score",), (), False, "trained for 1 independent classes, the task is regression"),
-    ],
-)
-def test_a_teacher_of_another_kind_is_refused(
-    problem: str | None, names: tuple[str, ...], task: tuple[str, ...], multi_label: bool, told: str
-) -> None:
-    with pytest.raises(LabelError, match=told):
-        teacher_order(_config(problem, *names), task, (), multi_label=multi_label)
-
-
-def test_a_teacher_of_the_tasks_kind_is_matched_by_name() -> None:
-    turned = tuple(reversed(NAMES))
-    assert teacher_order(_config(MULTI, *turned), NAMES, (), multi_label=True) == [2, 1, 0]
-    assert teacher_order(_config(None, *turned), NAMES, ()) == [2, 1, 0]
-    assert teacher_order(_config("regression", "score"), (), ()) == [0]
 
 
 WORDS = {"insult": "word1", "threat": "word2", "toxic": "word3"}

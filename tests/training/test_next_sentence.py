@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from launched import Recipes
 from scipy.stats import binomtest
-from tiny import SPECIAL, VOCABULARY, bits, tiny_pretraining, word_tokenizer
+from tiny import SPECIAL, VOCABULARY, tiny_pretraining, word_tokenizer
 from torch import Tensor
 from transformers import (
     AutoModelForMaskedLM,
@@ -20,8 +20,8 @@ from transformers import (
     BertModel,
 )
 
-from wellread_hf.data.documents import Windows, open_documents, pack_documents
-from wellread_hf.errors import DataError, StoreError
+from wellread_hf.data.documents import Windows
+from wellread_hf.errors import DataError
 from wellread_hf.models.masked_lm import new_pretraining, scoring_only
 from wellread_hf.settings import Optim, Pretrain, Running
 from wellread_hf.students import Student
@@ -52,50 +52,6 @@ def batch(rows: int = 12, epoch: int = 0) -> dict[str, Tensor]:
     blocks = source.train[:rows]
     examples = [{**source.row(int(block), epoch), "epoch": epoch, "block": int(block)} for block in blocks]
     return MlmCollator(word_tokenizer(), seed=3)(examples)
-
-
-def test_a_document_gives_windows_from_its_start_and_its_end_is_counted(tmp_path: Path) -> None:
-    def words(numbers: range) -> str:
-        return " ".join(f"word{number}" for number in numbers)
-
-    texts = [words(range(40)), words(range(5)), "", words(range(10, 26)), "nothing known " * 20]
-    packing = pack_documents(texts, word_tokenizer(), LENGTH, 3, tmp_path)
-    opened = open_documents(tmp_path, packing)
-    first = len(SPECIAL)
-    assert opened.ids.tolist() == [
-        list(range(first, first + 16)),
-        list(range(first + 16, first + 32)),
-        list(range(first + 10, first + 26)),
-    ]
-    assert opened.documents.tolist() == [0, 0, 3]
-    assert (packing.blocks, packing.texts, packing.documents, packing.short) == (3, 5, 3, 2)
-    assert packing.left_out == 2  # unknown words
-    assert packing.tokens == 40 + 5 + 16 + 40
-    assert packing.tokens_left_out == 8 + 5 + 8
-    (tmp_path / "documents.bin").write_bytes(b"")
-    with pytest.raises(StoreError, match=r"documents\.bin: expected 12 bytes"):
-        open_documents(tmp_path, packing)
-
-
-def test_documents_do_not_depend_on_the_batches_they_are_read_in(tmp_path: Path, monkeypatch: Any) -> None:
-    texts = [" ".join(f"word{(row + word) % 50}" for word in range(row)) for row in range(60)]
-    found = []
-    for size in (1_000_000, 300):
-        monkeypatch.setattr("wellread_hf.data.packing._BATCH_CHARACTERS", size)
-        folder = tmp_path / str(size)
-        folder.mkdir()
-        pack_documents(texts, word_tokenizer(), LENGTH, 3, folder)
-        found.append([(folder / name).read_bytes() for name in ("blocks.bin", "documents.bin")])
-    assert found[0] == found[1]
-    assert found[0][0]
-
-
-def test_without_a_long_document_the_corpus_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match="at least 16 tokens for blocks of 19, got 3 texts, the longest of 15"
-    ):
-        pack_documents(["word1 " * 15] * 3, word_tokenizer(), LENGTH, 3, tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 def test_windows_of_one_document_are_refused() -> None:
@@ -281,37 +237,6 @@ def test_it_is_saved_as_a_stock_model_that_every_class_loads(made: tuple[Path, l
         "held_out_next_sentence_loss",
         "held_out_next_sentence_accuracy",
     } < outcome.keys()
-
-
-def test_a_classifier_starts_from_the_trained_pooler(
-    made: tuple[Path, list[object]], recipes: Recipes, world: Path, tmp_path: Path
-) -> None:
-    folder, _ = made
-    files = [world / f"task/{split}.jsonl" for split in ("train", "validation")]
-    recipes.run(
-        "teacher",
-        *("--start.weights", folder, "--task.name", "mine", "--task.data", files[0]),
-        *("--task.validation", files[1], "--task.columns", "sentence", "--epochs", 1, "--max-length", 16),
-        # Steps too small to be seen: what is saved is what it started from.
-        *("--optim.learning-rate", 1e-12, "--running.runs", tmp_path),
-    )
-    tuned = AutoModelForSequenceClassification.from_pretrained(next(tmp_path.glob("finetune-*")))
-    trained = BertForPreTraining.from_pretrained(folder).bert.pooler.dense
-    torch.testing.assert_close(tuned.bert.pooler.dense.weight, trained.weight, atol=1e-7, rtol=0)
-    torch.testing.assert_close(tuned.bert.pooler.dense.bias, trained.bias, atol=1e-7, rtol=0)
-    assert trained.bias.abs().max() > 0
-
-
-@pytest.mark.slow
-def test_killed_it_ends_with_the_same_bits(
-    made: tuple[Path, list[object]], recipes: Recipes, tmp_path: Path
-) -> None:
-    folder, options = made
-    run = recipes.start("pretrain", *options, "--running.runs", tmp_path)
-    run.signal_when(lambda: any(tmp_path.glob("pretrain-*/checkpoints/checkpoint-4/complete.json")))
-    assert not list(tmp_path.glob("pretrain-*/stage.json"))
-    recipes.run("pretrain", *options, "--running.runs", tmp_path)
-    assert bits(next(tmp_path.glob("pretrain-*"))) == bits(folder)
 
 
 def test_a_masked_lm_goes_on_with_new_pooler_and_next_sentence_head(

@@ -124,21 +124,6 @@ def test_a_live_teacher_gives_the_trajectory_of_its_stored_states(
     _same(live.model, stored.model)
 
 
-@pytest.mark.parametrize("objective", [PATIENT, PROJECTED], ids=["skip", "projection"])
-def test_forty_four_rows_give_one_trajectory_in_steps_of_32_or_four_times_8(
-    objective: Objective, tmp_path: Path
-) -> None:
-    rows = _taught((2, 4)[: 1 + objective.projection], _teacher(48 if objective.projection else 32))
-    found = []
-    for micro, accumulation in ((32, 1), (8, 4)):
-        trainer = _trainer(tmp_path, rows, objective, args=_arguments(tmp_path, micro, accumulation))
-        trainer.train()
-        found.append(trainer)
-    assert len(_losses(found[0])) == 4
-    np.testing.assert_allclose(_losses(found[1]), _losses(found[0]), rtol=2e-5)
-    _same(found[1].model, found[0].model, atol=2e-4)
-
-
 class Stopped(Exception):
     pass
 
@@ -174,14 +159,6 @@ def test_a_killed_run_with_a_projection_ends_with_the_same_bits_and_a_stock_mode
     names = weights_of(whole)
     assert set(names) == set(tiny_classifier().state_dict())
     assert all(np.array_equal(weights_of(again)[name], names[name]) for name in names)
-
-
-def test_states_pull_the_student_towards_the_teacher(tmp_path: Path) -> None:
-    objective = Objective(method="patient", states_weight=20.0)
-    trainer = _trainer(tmp_path, _taught((2,)), objective, args=_arguments(tmp_path, num_train_epochs=8))
-    trainer.train()
-    losses = _losses(trainer)
-    assert np.mean(losses[-4:]) < 0.7 * losses[0]
 
 
 def test_evaluation_looks_at_no_states(tmp_path: Path) -> None:

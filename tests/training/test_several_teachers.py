@@ -26,7 +26,7 @@ from wellread_hf.stages import combine
 from wellread_hf.store.graph import Stage, carry_out
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
-from wellread_hf.training.soft_labels import SoftLabels, mean_logits, text_hashes, write_rows
+from wellread_hf.training.soft_labels import SoftLabels, text_hashes, write_rows
 
 TOY = (
     *(
@@ -42,34 +42,6 @@ TUNING = (
     *("--tuning.epochs", 1, "--tuning.evaluations", 1, "--tuning.max-length", 32),
     *("--tuning.optim.batch-size", 8),
 )
-
-
-@pytest.mark.parametrize("classes", [2, 5])
-def test_the_mean_is_that_of_probabilities(classes: int) -> None:
-    draw = np.random.default_rng(0)
-    teachers = [4 * draw.normal(size=(7, classes)).astype(np.float32) for _ in range(3)]
-    found = softmax(mean_logits(teachers, [0.5, 0.2, 0.3]), axis=1)
-    expected = sum(share * softmax(one, axis=1) for share, one in zip([0.5, 0.2, 0.3], teachers, strict=True))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    # One teacher, or the same one twice, says what it says; a weight of 0 silences one.
-    for same in ([teachers[0]], [teachers[0]] * 2):
-        np.testing.assert_allclose(
-            softmax(mean_logits(same, [1 / len(same)] * len(same)), axis=1),
-            softmax(teachers[0], axis=1),
-            rtol=1e-5,
-        )
-    np.testing.assert_allclose(
-        mean_logits(teachers[:2], [0.0, 1.0]), mean_logits(teachers[1:2], [1.0]), rtol=1e-6
-    )
-
-
-def test_sure_teachers_who_disagree_leave_finite_logits_and_values_are_averaged() -> None:
-    sure = np.array([[300.0, -300.0]], dtype=np.float32)
-    found = mean_logits([sure, -sure], [0.25, 0.75])
-    np.testing.assert_allclose(softmax(found, axis=1), [[0.25, 0.75]], rtol=1e-6)
-    assert np.isfinite(mean_logits([sure, sure], [0.5, 0.5])).all()
-    values = [np.array([[1.0], [2.0]], dtype=np.float32), np.array([[3.0], [-2.0]], dtype=np.float32)]
-    np.testing.assert_allclose(mean_logits(values, [0.75, 0.25]), [[1.5], [1.0]])
 
 
 def _bert(folder: Path, toy_folder: Path) -> Path:

@@ -1,9 +1,7 @@
 """The soft-label store: one pass, rows in order, shards that resume, and nothing damaged or foreign taken."""
 
 import json
-import os
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from row_encoders import of_bert
+from safetensors.numpy import load_file, save_file
+from scipy.special import expit, softmax
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     DistilBertConfig,
@@ -27,10 +27,11 @@ from wellread_hf.training.soft_labels import (
     SoftLabels,
     StoredStates,
     label_rows,
+    mean_logits,
     stored_states,
     text_hashes,
 )
-from wellread_hf.training.teacher_classes import match_labels, teacher_order
+from wellread_hf.training.teacher_classes import teacher_order
 
 LABEL = Label(max_length=32, batch_tokens=512, shard_rows=32)
 
@@ -109,24 +110,44 @@ def test_only_a_lost_shard_is_made_again(store, teacher, toy_tokenizer, texts):
         assert (path.stat().st_mtime_ns == modified) == ("shard-00002" not in path.name)
 
 
-def test_a_whole_store_is_not_computed_again(store, toy_tokenizer, texts):
-    # A teacher that cannot be called shows that it is not.
-    assert label_rows(None, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 4
+def _uncheck(path):
+    save_file(load_file(path), path)
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.999])
-def test_a_cut_shard_is_refused_by_name_and_made_again(store, teacher, toy_tokenizer, texts, keep):
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "a flipped bit": lambda path: path.write_bytes(path.read_bytes()[:-9] + b"\0" + path.read_bytes()[-8:]),
+    "no checksum": _uncheck,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_shard_is_refused_by_name_and_made_again(store, teacher, toy_tokenizer, texts, damage):
     path = shards(store)[1]
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * keep)])
+    DAMAGE[damage](path)
     with pytest.raises(StoreError) as refusal:
         SoftLabels.open(store)
     message = str(refusal.value)
     assert message.startswith(f"{path}: expected a whole shard of soft labels")
     assert "delete this file and the folder's stage.json" in message
-    assert "recipes/label.py" in message
     assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
     assert path.read_bytes() == whole
+    # A teacher that cannot be called shows that a whole store is not computed again.
+    assert label_rows(None, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 4
+
+
+def test_a_missing_shard_is_refused_and_an_unfinished_one_is_not_read(store, texts):
+    (store / "shard-00000-of-00004.safetensors.part").write_bytes(b"half")
+    SoftLabels.open(store).check_belongs(texts)
+    for left in (3, 2, 1):
+        shards(store)[0].unlink()
+        with pytest.raises(StoreError, match=f"expected 4 shards .* found {left}; .* recipes/label"):
+            SoftLabels.open(store)
+    shards(store)[0].unlink()
+    with pytest.raises(StoreError, match="expected 1 shards of soft labels, found 0"):
+        SoftLabels.open(store)
 
 
 def test_a_flipped_bit_anywhere_is_refused(teacher, toy_tokenizer, texts, tmp_path):
@@ -143,41 +164,6 @@ def test_a_flipped_bit_anywhere_is_refused(teacher, toy_tokenizer, texts, tmp_pa
         except StoreError:
             continue
         pytest.fail(f"byte {place} of {len(whole)} was changed and taken")
-
-
-def test_a_flipped_bit_is_made_good_by_the_next_run(store, teacher, toy_tokenizer, texts):
-    path = shards(store)[3]
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 16]) + whole[-8:])
-    with pytest.raises(StoreError, match="its checksum is wrong"):
-        SoftLabels.open(store)
-    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
-    assert path.read_bytes() == whole
-
-
-def test_a_shard_without_a_checksum_is_refused(store):
-    from safetensors.numpy import load_file, save_file
-
-    path = shards(store)[0]
-    save_file(load_file(path), path)
-    with pytest.raises(StoreError, match="expected a whole shard"):
-        SoftLabels.open(store)
-
-
-def test_a_missing_shard_is_refused(store):
-    shards(store)[0].unlink()
-    with pytest.raises(StoreError, match=r"expected 4 shards of soft labels, found 3; .* recipes/label.py"):
-        SoftLabels.open(store)
-
-
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="expected 1 shards of soft labels, found 0"):
-        SoftLabels.open(tmp_path)
-
-
-def test_an_unfinished_shard_of_a_killed_pass_is_not_read(store, texts):
-    (store / "shard-00000-of-00004.safetensors.part").write_bytes(b"half")
-    SoftLabels.open(store).check_belongs(texts)
 
 
 def test_foreign_texts_are_refused_by_row(store, texts):
@@ -266,75 +252,6 @@ def test_the_real_teacher_is_stored_as_it_answers(shared, tmp_path):
     assert (logits.argmax(axis=1) == table["label"].to_numpy()[:60]).mean() > 0.85
 
 
-@settings(derandomize=True, deadline=None)
-@given(st.permutations(["entailment", "neutral", "contradiction", "other thing"]))
-def test_labels_are_matched_by_name_in_any_order(teacher):
-    task = ["neutral", "contradiction", "other thing", "entailment"]
-    order = match_labels(teacher, task)
-    assert [teacher[index] for index in order] == task
-
-
-def test_case_spaces_and_dashes_do_not_matter_in_names():
-    assert match_labels(["NOT_ENTAILMENT", "Entailment"], ["entailment", "not entailment"]) == [1, 0]
-    assert match_labels(["Very-Good", "bad"], ["very_good", "bad"]) == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("teacher", "task"),
-    [
-        (["LABEL_0", "LABEL_1"], ["negative", "positive"]),
-        (["negative", "positive", "neutral"], ["negative", "positive"]),
-        (["good", "Good"], ["good", "GOOD"]),
-        (["a", "a"], ["a", "b"]),
-    ],
-)
-def test_names_that_do_not_match_are_refused_with_both_lists(teacher, task):
-    with pytest.raises(LabelError) as refusal:
-        match_labels(teacher, task)
-    message = str(refusal.value)
-    assert f"({', '.join(teacher)})" in message
-    assert f"({', '.join(task)})" in message
-    assert "name the teacher's outputs in their order with `label.teacher_labels`" in message
-
-
-def config(*names):
-    return SimpleNamespace(num_labels=len(names), id2label=dict(enumerate(names)))
-
-
-def test_a_teachers_order_is_found_by_its_names_or_the_given_ones():
-    task = ("negative", "positive")
-    assert teacher_order(config("POSITIVE", "NEGATIVE"), task, ()) == [1, 0]
-    assert teacher_order(config("LABEL_0", "LABEL_1"), task, ("positive", "negative")) == [1, 0]
-    assert teacher_order(config("LABEL_0"), (), ()) == [0]
-
-
-def test_names_that_are_given_do_not_turn_round_what_a_teacher_says_of_itself():
-    task, sure = ("negative", "positive"), config("positive", "negative")
-    assert teacher_order(sure, task, ("Positive", "negative")) == [1, 0]
-    with pytest.raises(LabelError, match=r"negative positive: the config of A .* positive, negative; leave"):
-        teacher_order(sure, task, ("negative", "positive"), "A")
-
-
-@pytest.mark.parametrize(
-    ("names", "task", "said"),
-    [
-        (("score",), ("negative", "positive"), ["trained for regression", "2 classes (negative, positive)"]),
-        (("negative", "positive"), (), ["trained for 2 classes", "the task is regression"]),
-        (("a", "b", "c"), ("a", "b"), ["trained for 3 classes", "2 classes (a, b)"]),
-    ],
-)
-def test_a_teacher_of_another_task_is_refused(names, task, said):
-    with pytest.raises(LabelError) as refusal:
-        teacher_order(config(*names), task, ())
-    for words in [*said, "take a teacher that was fine-tuned on this task"]:
-        assert words in str(refusal.value)
-
-
-def test_default_names_of_a_teacher_are_refused_with_the_option():
-    with pytest.raises(LabelError, match=r"LABEL_0, LABEL_1.*`label.teacher_labels`"):
-        teacher_order(config("LABEL_0", "LABEL_1"), ("negative", "positive"), ())
-
-
 def states_one_by_one(model, tokenizer, texts, layers):
     with torch.inference_mode():
         rows = [
@@ -396,55 +313,44 @@ def test_states_too_large_for_sixteen_bits_are_refused(toy_tokenizer, texts, tmp
     assert not shards(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "names", [{1: "neg", 2: "pos"}, {0: 0, 1: 1}, {0: "neg", 1: None}, {0: "neg", 2: "pos"}]
-)
-def test_names_of_outputs_that_are_no_names_from_0_are_refused(names):
-    config = SimpleNamespace(num_labels=2, id2label=names)
-    with pytest.raises(LabelError, match=r"t was saved with id2label .*: expected a name"):
-        teacher_order(config, ("neg", "pos"), (), "t")
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from wellread_hf.models.encode import row_encoder
-from wellread_hf.settings import Label
-from wellread_hf.training.soft_labels import label_rows
-model, tokenizer, pool, folder = map(Path, sys.argv[1:])
-import json
-texts = [(json.loads(line)["sentence"],) for line in pool.read_text().splitlines()][:100]
-teacher = AutoModelForSequenceClassification.from_pretrained(model)
-batches = 0
-def count(*_):
-    global batches
-    batches += 1
-    if len(list(folder.glob("*.safetensors"))) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-teacher.register_forward_hook(count)
-settings = Label(max_length=32, batch_tokens=512, shard_rows=32)
-encoder = row_encoder(teacher, AutoTokenizer.from_pretrained(tokenizer), 32)
-label_rows(teacher, encoder, texts, [0, 1, 2], settings, folder)
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_pass_goes_on_where_it_was(store, teacher, toy_folder, toy_tokenizer, texts, tmp_path):
-    import signal
-    import subprocess
-    import sys
-
-    killed = tmp_path / "killed"
-    killed.mkdir()
-    teacher.save_pretrained(tmp_path / "teacher")
-    places = [tmp_path / "teacher", toy_folder / "tokenizer", toy_folder / "pool.jsonl", killed]
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, places)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        check=False,
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_mean_is_that_of_probabilities(classes):
+    draw = np.random.default_rng(0)
+    teachers = [4 * draw.normal(size=(7, classes)).astype(np.float32) for _ in range(3)]
+    found = softmax(mean_logits(teachers, [0.5, 0.2, 0.3]), axis=1)
+    expected = sum(share * softmax(one, axis=1) for share, one in zip([0.5, 0.2, 0.3], teachers, strict=True))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # One teacher, or the same one twice, says what it says; a weight of 0 silences one.
+    for same in ([teachers[0]], [teachers[0]] * 2):
+        np.testing.assert_allclose(
+            softmax(mean_logits(same, [1 / len(same)] * len(same)), axis=1),
+            softmax(teachers[0], axis=1),
+            rtol=1e-5,
+        )
+    np.testing.assert_allclose(
+        mean_logits(teachers[:2], [0.0, 1.0]), mean_logits(teachers[1:2], [1.0]), rtol=1e-6
     )
-    assert ended.returncode == -signal.SIGKILL
-    assert len(shards(killed)) == 2
-    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, killed) == 2
-    assert [path.read_bytes() for path in shards(killed)] == [path.read_bytes() for path in shards(store)]
+
+
+def test_sure_teachers_who_disagree_leave_finite_logits_and_values_are_averaged():
+    sure = np.array([[300.0, -300.0]], dtype=np.float32)
+    found = mean_logits([sure, -sure], [0.25, 0.75])
+    np.testing.assert_allclose(softmax(found, axis=1), [[0.25, 0.75]], rtol=1e-6)
+    assert np.isfinite(mean_logits([sure, sure], [0.5, 0.5])).all()
+    values = [np.array([[1.0], [2.0]], dtype=np.float32), np.array([[3.0], [-2.0]], dtype=np.float32)]
+    np.testing.assert_allclose(mean_logits(values, [0.75, 0.25]), [[1.5], [1.0]])
+
+
+def test_the_mean_of_independent_classes_is_that_of_each():
+    draw = np.random.default_rng(0)
+    teachers = [4 * draw.normal(size=(7, 3)).astype(np.float32) for _ in range(2)]
+    found = expit(mean_logits(teachers, [0.7, 0.3], multi_label=True))
+    np.testing.assert_allclose(found, 0.7 * expit(teachers[0]) + 0.3 * expit(teachers[1]), rtol=1e-5)
+    one = [teacher[:, :1] for teacher in teachers]
+    np.testing.assert_allclose(expit(mean_logits(one, [0.7, 0.3], multi_label=True)), found[:, :1], rtol=1e-6)
+    # Sure of everything, and sure of the opposite.
+    sure = np.array([[300.0, -300.0]], dtype=np.float32)
+    np.testing.assert_allclose(mean_logits([sure, sure], [0.5, 0.5], multi_label=True), sure, rtol=1e-6)
+    assert expit(mean_logits([sure, -sure], [0.2, 0.8], multi_label=True)) == pytest.approx(
+        np.array([[0.2, 0.8]]), rel=1e-6
+    )

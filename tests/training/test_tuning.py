@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from row_encoders import of_bert
-from tiny import SPECIAL, random_rows, tiny_classifier, weights_of, word_tokenizer
+from tiny import SPECIAL, random_rows, tiny_classifier, weights_of
 
-from wellread_hf.data.order import length_grouped, whole_run
 from wellread_hf.metrics.scores import scores
-from wellread_hf.models.encode import EncodedRows, PadCollator, encode
+from wellread_hf.models.encode import EncodedRows
 from wellread_hf.models.infer import logits_in_order
 from wellread_hf.settings import Objective, Optim, Running, Tuning
 from wellread_hf.training.tuning import TargetRows, tune
@@ -118,35 +115,6 @@ def test_regression_learns_and_keeps_the_best_correlation(tmp_path: Path) -> Non
     assert outcome["validation"]["pearson"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_pairs_are_told_apart_by_their_segments_and_cut_to_length(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    texts = [
-        tuple(
-            " ".join(f"word{word}" for word in draw.integers(0, 55, size=draw.integers(3, 20)))
-            for _ in range(2)
-        )
-        for _ in range(64)
-    ]
-    encoded = encode(texts, of_bert(word_tokenizer(), 24))
-    assert encoded.lengths.max() == 24
-    reference = word_tokenizer()(*map(list, zip(*texts, strict=True)), truncation=True, max_length=24)
-    for row in range(64):
-        assert encoded.row(row)["input_ids"].tolist() == reference["input_ids"][row]
-        assert encoded.row(row)["token_type_ids"].tolist() == reference["token_type_ids"][row]
-    batch = PadCollator(0)([encoded.row(row) for row in range(8)])
-    assert {name: value.shape for name, value in batch.items()}.keys() == {
-        "input_ids",
-        "attention_mask",
-        "token_type_ids",
-    }
-    assert torch.equal(batch["attention_mask"].sum(1), torch.from_numpy(encoded.lengths[:8]))
-    labels = {"labels": draw.integers(0, 2, size=64)}
-    outcome = _tune(
-        tmp_path, tiny_classifier(), (encoded, labels), (encoded, labels), _settings(epochs=1, evaluations=1)
-    )
-    assert outcome["train_rows"] == outcome["validation_rows"] == 64
-
-
 def test_distillation_passes_its_objective_on(tmp_path: Path) -> None:
     rows, targets = _data(64, 0)
     soft = {
@@ -163,19 +131,6 @@ def test_distillation_passes_its_objective_on(tmp_path: Path) -> None:
         losses.append(json.loads((folder / "log.json").read_text())[0]["loss"])
         shutil.rmtree(folder)
     assert len(set(losses)) == 3
-
-
-def test_batches_hold_rows_of_like_length_and_every_row_once_an_epoch() -> None:
-    lengths = random_rows(1_000).lengths
-    order = length_grouped(lengths, 8, seed=0, epoch=0)
-    assert sorted(order) == list(range(1_000))
-    spreads = [np.ptp(lengths[order[start : start + 8]]) for start in range(0, 1_000, 8)]
-    assert np.mean(spreads) < 1.0
-    assert not np.array_equal(order, length_grouped(lengths, 8, seed=0, epoch=1))
-    run = whole_run(lengths, 8, steps=300, seed=0)
-    assert len(run) == 2_400
-    assert np.array_equal(run[:1_000], order)
-    assert sorted(run[1_000:2_000]) == list(range(1_000))
 
 
 def test_rows_come_with_their_own_targets() -> None:
