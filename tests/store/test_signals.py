@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,11 @@ from wellread_hf.errors import Terminated
 from wellread_hf.store.signals import after_a_checkpoint, end_if_asked, signal_heard, signals_heard
 
 NUMBERS = [signal.SIGTERM, signal.SIGHUP]
+
+
+class _Interrupted:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _send(number: signal.Signals) -> None:
@@ -86,3 +92,14 @@ def test_another_thread_leaves_the_handlers_alone() -> None:
     thread.start()
     thread.join()
     assert found == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_ctrl_c_within_a_finalizer_is_raised_a_moment_later() -> None:
+    def train() -> None:
+        with signals_heard():
+            _Interrupted()
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

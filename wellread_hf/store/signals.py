@@ -13,13 +13,14 @@ from types import FrameType
 from wellread_hf.errors import Terminated
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+# Seconds in which a finalizer is over.
+_MOMENT = 0.05
 
 
 class _Ending:
-    """The number of the signal that came, whether Ctrl-C did, and whether a signal waits for a checkpoint."""
+    """The number of the signal that came, and whether it waits for a checkpoint."""
 
     number: int | None = None
-    interrupted = False
     waits = False
 
 
@@ -27,7 +28,7 @@ class _Ending:
 def signals_heard() -> Iterator[None]:
     """Lets the two signals raise `Terminated` inside, unless the program was started to ignore them.
 
-    Ctrl-C raises `KeyboardInterrupt` as ever, and is remembered.
+    Ctrl-C raises `KeyboardInterrupt` as ever.
     """
     # Only the main thread can handle signals. `nohup` starts a program that ignores one.
     heard = [
@@ -37,7 +38,7 @@ def signals_heard() -> Iterator[None]:
         and signal.getsignal(number) == signal.SIG_DFL
     ]
     if heard:
-        _Ending.number, _Ending.interrupted = None, False
+        _Ending.number = None
     for number in heard:
         signal.signal(number, _hear)
     interrupts = bool(heard) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -75,14 +76,9 @@ def signal_heard() -> int | None:
 
 
 def end_if_asked() -> None:
-    """Raises `Terminated` or `KeyboardInterrupt` if a signal came.
-
-    Python drops what a handler raises within a finalizer, where a small training spends much of its time.
-    """
+    """Raises `Terminated` if a signal came: Python drops what is raised within a finalizer."""
     if _Ending.number is not None:
         raise Terminated(_Ending.number)
-    if _Ending.interrupted:
-        raise KeyboardInterrupt
 
 
 def _hear(number: int, frame: FrameType | None) -> None:
@@ -92,5 +88,11 @@ def _hear(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    _Ending.interrupted = True
+    """Raises `KeyboardInterrupt`, a moment later where Python would drop it: within a finalizer."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            # A small training spends a fifth of its time in the garbage collector.
+            threading.Timer(_MOMENT, signal.raise_signal, [number]).start()
+            return
+        frame = frame.f_back
     raise KeyboardInterrupt
