@@ -206,22 +206,16 @@ def test_other_stages_start_from_what_was_made(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("", ("--source is missing", "Hub id")),
         ("--source deep --student 8-128", ("1 to 6", "7, 8", "deeper source")),
         ("--source deep --student 8-128 --keep spread", ("1 to 6", "7, 8")),
         ("--source deep --layers 2 7", ("--layers", "1 to 6", "got 7")),
-        ("--source deep --layers 0 1", ("--layers must be at least 1", "got 0")),
-        ("--source deep --layers 1 2 --student 4-128", ("4-128", "1 2", "leave out one")),
         ("--source deep --layers 1 2 --keep spread", ("--keep spread", "leave out one")),
         ("--source deep --student 4-256", ("as wide as the source", "H = 128", "H = 256")),
         ("--source deep --student 2-256 --keep embeddings", ("as wide as the source", "H = 128", "H = 256")),
-        ("--source deep --keep embeddings", ("--keep embeddings", "--student")),
-        ("--source deep --student 5-128", ("24 students",)),
         ("--source deep --tokenizer others", ("--tokenizer others", "another vocabulary", "leave out")),
         ("--source many-words", ("size of the model's embedding",)),
         ("--source roberta", ("stock BERT", "roberta")),
         ("--source shallower-than-it-says", ("lack", "bert.encoder.layer.6")),
-        ("--source nowhere", ("--source nowhere",)),
     ],
 )
 @pytest.mark.usefixtures("no_hub")

@@ -1,8 +1,8 @@
 """Which classes a task has, and which of them a label means: one rule for every format.
 
-Formats differ in what they can say: CSV has text alone, JSON tells numbers and booleans from text, pandas
+Formats differ in what they can say: CSV has text alone, JSON keeps numbers and booleans apart from it, pandas
 makes floats of integers beside a missing one. So labels are compared by what they mean: numbers by value
-(`"0.0"`, `0` and `0.0` are one class), booleans too (`"true"` and `True`), all else by its text as it stands.
+(`"0.0"`, `0` and `0.0` are one class), booleans too (`"true"` and `True`), all else by its text as it is.
 """
 
 import math
@@ -35,7 +35,7 @@ Numbered = tuple[int, Any]
 
 
 def is_missing(label: Any) -> bool:
-    """Tells whether a label stands for none: empty, null, NaN, or -1 or -100 for one that is withheld."""
+    """Returns whether a label stands for none: empty, null, NaN, or -1 or -100 for one that is withheld."""
     if isinstance(label, str):
         return not label.strip() or number_of(label) in _WITHHELD
     value = _plain(label)

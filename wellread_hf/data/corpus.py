@@ -84,15 +84,15 @@ def check_rows(source: Source, location: Location) -> int | None:
     Raises:
         DataError: As from `Source.texts`.
     """
-    if is_to_be_made(location):
+    if is_pending(location):
         return None
     most = _CHECKED_REMOTE if location.fingerprint.startswith("hub:") else _CHECKED
     read = sum(1 for _ in islice(source.texts(location), most + 1))
     return read if read <= most else None
 
 
-def is_to_be_made(location: Location) -> bool:
-    """Tells whether an earlier stage has yet to make what lies there."""
+def is_pending(location: Location) -> bool:
+    """Returns whether an earlier stage has yet to make what lies there."""
     return location.fingerprint.startswith("stage:") and not Path(location.name).exists()
 
 

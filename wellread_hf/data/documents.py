@@ -114,7 +114,7 @@ def open_documents(folder: Path, packing: DocumentPacking) -> Windows:
     """Maps what `pack_documents` wrote.
 
     Raises:
-        StoreError: A file has not the size that the record tells.
+        StoreError: A file has another size than its record says.
     """
     shape = (packing.blocks, packing.block_length - SPECIAL_TOKENS)
     return Windows(

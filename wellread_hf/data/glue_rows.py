@@ -75,8 +75,8 @@ def _index(row: Mapping[str, Any], number: int, where: str) -> int:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise DataError(
-            f"{where}, row {number}: expected a whole number of 0 or more as idx, got {value!r}; mend "
-            "the row, or add the column where this split has none"
+            f"{where}, row {number}: expected a whole number of 0 or more as idx, got {value!r}; "
+            "correct the row, or add the column where this split has none"
         )
     return value
 

@@ -1,7 +1,7 @@
 """The order in which a run sees its rows, as one function of (seed, position).
 
 Trainers get a data set as long as the whole run and read it in sequence. So what comes at a step does
-not depend on workers, processes or a resume, every batch is full, and no sampler has to be told of epochs.
+not depend on workers, processes or a resume, every batch is full, and no sampler has to know of epochs.
 """
 
 from collections.abc import Iterator

@@ -249,7 +249,7 @@ class Blocks:
         """Maps `blocks.bin`.
 
         Raises:
-            StoreError: The file has not the size that its record tells.
+            StoreError: The file has another size than its record says.
         """
         shape = (packing.blocks, packing.block_length)
         return cls(mapped(folder / BLOCKS, np.dtype(packing.dtype), shape))
@@ -280,7 +280,7 @@ def mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDAr
     """Maps a file of packed numbers.
 
     Raises:
-        StoreError: It has not the size that its record tells.
+        StoreError: It has another size than its record says.
     """
     expected = int(np.prod(shape)) * dtype.itemsize
     found = path.stat().st_size if path.is_file() else 0

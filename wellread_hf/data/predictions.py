@@ -4,7 +4,7 @@ Class names for the sets that the server wants them for, class numbers for the o
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,8 @@ class Predictions:
     @property
     def text(self) -> str:
         """The file, rows by rising number."""
-        spell = _spelling(self.name)
-        lines = [f"{index}\t{spell(self.values[index])}" for index in sorted(self.values)]
+        written = _writer(self.name)
+        lines = [f"{index}\t{written(self.values[index])}" for index in sorted(self.values)]
         return "\n".join([f"index\t{PREDICTION}", *lines]) + "\n"
 
 
@@ -70,10 +70,10 @@ def parse(text: str, name: str, source: str, column: str = PREDICTION) -> Predic
     head, *lines = text.splitlines() or [""]
     if head != f"index\t{column}":
         raise DataError(
-            f"{source}: expected the first line 'index<TAB>{column}', got {head!r:.60}; mend the file"
+            f"{source}: expected the first line 'index<TAB>{column}', got {head!r:.60}; correct the file"
         )
     labels = GLUE_TASKS[GLUE_SETS[name].task].labels
-    spelt = {_spelling(name)(number): number for number in range(len(labels))}
+    known = {_writer(name)(number): number for number in range(len(labels))}
     values: dict[int, float] = {}
     for number, line in enumerate(lines, start=2):
         index, tab, value = line.partition("\t")
@@ -83,9 +83,9 @@ def parse(text: str, name: str, source: str, column: str = PREDICTION) -> Predic
             )
         if int(index) in values:
             raise DataError(f"{source}, line {number}: row {index} is there twice; leave out one of the two")
-        parsed = spelt.get(value) if labels else _score(value)
+        parsed = known.get(value) if labels else _score(value)
         if parsed is None:
-            wanted = " or ".join(spelt) if labels else f"a score of {LOWEST_SCORE:g} to {HIGHEST_SCORE:g}"
+            wanted = " or ".join(known) if labels else f"a score of {LOWEST_SCORE:g} to {HIGHEST_SCORE:g}"
             raise DataError(f"{source}, line {number}: expected {wanted} as {column}, got {value!r:.60}")
         values[int(index)] = parsed
     return Predictions(name, values)
@@ -126,8 +126,8 @@ def _score(value: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _spelling(name: str) -> Any:
-    """Returns how a set's values are written."""
+def _writer(name: str) -> Callable[[float], str]:
+    """Returns the function that writes a set's values."""
     labels = GLUE_TASKS[GLUE_SETS[name].task].labels
     if not labels:
         # The shortest text that reads back as the same fp32 number, without an exponent.

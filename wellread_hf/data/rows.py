@@ -91,21 +91,18 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
     for split, location in _splits(facts, locations, files, config):
         # A data set's own test split may have no labels; a test file that a person names has some.
         raw[split] = _read(location, config, split, facts, task, labelled=files or split != facts.test)
-    train, given = raw["train"], bool(facts.labels)
+    given = bool(facts.labels)
     if finds_classes(task):
-        facts = replace(facts, labels=train.names or train.classes(task.multi_label))
-    stated = given or bool(finds_classes(task) and train.names)
-    test = raw.get(facts.test)
-    loaded = LoadedTask(
-        facts=facts,
-        train=train.labelled(facts, stated, given),
-        validation=raw[facts.validation].labelled(facts, stated, given),
-        test=None
-        if test is None or all(map(is_missing, test.labels))
-        else test.labelled(facts, stated, given),
-    )
-    _require_variety(loaded.train, facts, train.place)
-    return loaded
+        facts = replace(facts, labels=raw["train"].names or raw["train"].classes(task.multi_label))
+    stated = given or bool(facts.labels and raw["train"].names)
+    train = raw["train"].labelled(facts, stated, given)
+    # First: with one class, each validation label of another one would be refused instead.
+    _require_variety(train, facts, raw["train"].place)
+    validation = raw[facts.validation].labelled(facts, stated, given)
+    test = None
+    if facts.test in raw and not all(map(is_missing, raw[facts.test].labels)):
+        test = raw[facts.test].labelled(facts, stated, given)
+    return LoadedTask(facts=facts, train=train, validation=validation, test=test)
 
 
 def _check_places(task: Task, locations: Sequence[Location], files: bool) -> None:

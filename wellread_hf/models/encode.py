@@ -49,7 +49,7 @@ class RowEncoder:
     positions: int | None = None
 
     def gives_segments(self, texts: Sequence[tuple[str, ...]]) -> bool:
-        """Tells whether the model is given segments of these rows."""
+        """Returns whether the model is given segments of these rows."""
         return bool(texts) and 0 < self.segments_from <= len(texts[0])
 
 
@@ -269,7 +269,7 @@ def _write(path: Path, rows: EncodedRows) -> None:
 
 
 def report_cut(rows: EncodedRows, encoder: RowEncoder, which: str) -> None:
-    """Says how many rows were cut, and which `max_length` keeps them whole.
+    """Logs how many rows were cut, and which `max_length` keeps them whole.
 
     Args:
         rows: The rows.

@@ -27,12 +27,12 @@ class PlainText:
             # A slow tokenizer finds all added tokens or none.
             self.tokenizer = tokenizer
             self._splits = {str(token) for token in added} <= special
-        self._respelled = self._found_in_vocabulary(special - {tokenizer.pad_token, tokenizer.unk_token})
+        self._replaced = self._found_in_vocabulary(special - {tokenizer.pad_token, tokenizer.unk_token})
 
     def __call__(self, columns: Sequence[Sequence[str]], **options: Any) -> Any:
         """Tokenises the texts [rows] of one or two columns."""
-        spelled = [[self._respell(text) for text in column] for column in columns]
-        return self.tokenizer(*spelled, split_special_tokens=self._splits, **options)
+        plain = [[self._plain(text) for text in column] for column in columns]
+        return self.tokenizer(*plain, split_special_tokens=self._splits, **options)
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class PlainText:
         rules: dict[str, Any] = json.loads(self.tokenizer.backend_tokenizer.to_str())
         # What the last call asked for.
         del rules["truncation"], rules["padding"]
-        return rules | {"respelled": self._respelled}
+        return rules | {"respelled": self._replaced}
 
     def _found_in_vocabulary(self, special: set[str]) -> dict[str, str]:
         """Returns the tokens that are pieces of the vocabulary too, as T5's `</s>`, with a blank in each."""
@@ -53,9 +53,9 @@ class PlainText:
                 found[token] = f"{token[0]} {token[1:]}"
         return found
 
-    def _respell(self, text: str) -> str:
-        for token, spelling in self._respelled.items():
-            text = text.replace(token, spelling)
+    def _plain(self, text: str) -> str:
+        for token, plain in self._replaced.items():
+            text = text.replace(token, plain)
         return text
 
 

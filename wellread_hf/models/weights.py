@@ -181,7 +181,7 @@ def _others(count: int) -> str:
 
 
 def _of_another_layer(name: str, prefix: str, expected: list[str]) -> bool:
-    """Tells whether a weight is of a numbered layer that the model lacks, although it has others."""
+    """Returns whether a weight is of a numbered layer that the model lacks, although it has others."""
     found = re.match(r"(.*?\.)\d+\.", name)
     if found is None:
         return False
@@ -195,7 +195,7 @@ def _of_another_layer(name: str, prefix: str, expected: list[str]) -> bool:
 
 
 def is_adapter(location: Location) -> bool:
-    """Tells whether there is an adapter (by peft) alone; one beside a whole model is left to transformers."""
+    """Returns whether there is an adapter alone; transformers loads one that lies beside a whole model."""
     adapter, model = (fetch(location, file) for file in (_ADAPTER_CONFIG, "config.json"))
     return adapter is not None and model is None
 

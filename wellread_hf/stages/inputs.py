@@ -5,7 +5,7 @@ from dataclasses import MISSING, Field, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.data.corpus import Source, check_rows, is_to_be_made
+from wellread_hf.data.corpus import Source, check_rows, is_pending
 from wellread_hf.settings import Running, Task, Transfer
 from wellread_hf.stages.toy import is_toy, toy_location, toy_source, toy_task
 from wellread_hf.store.graph import disk_errors_reported
@@ -128,9 +128,9 @@ class FoundTask:
         ]
 
     @property
-    def is_to_be_made(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether an earlier stage has yet to make its rows."""
-        return any(map(is_to_be_made, self.locations))
+        return any(map(is_pending, self.locations))
 
     def load(self) -> Any:
         """Reads the rows: a `LoadedTask`."""
@@ -148,7 +148,7 @@ class FoundTask:
         from wellread_hf.data.rows import draw_rows
         from wellread_hf.data.task_facts import facts_of
 
-        if self.is_to_be_made:
+        if self.is_pending:
             facts_of(self.task)
             return
         draw_rows(self.load().train, self.task)
@@ -237,7 +237,7 @@ class TransferSet:
         counts: list[int | None] = []
         for spec in self.transfer.sources:
             if spec == TASK:
-                counts.append(None if task.is_to_be_made else len(task.load().train.texts))
+                counts.append(None if task.is_pending else len(task.load().train.texts))
                 continue
             source, location = self.sources[spec].found[0]
             check_columns(source, facts_of(task.task).columns)

@@ -237,7 +237,7 @@ def _check_teacher(teacher_at: Location, task: FoundTask, settings: Label) -> No
     config = config_of(teacher_at)
     # Loading explains better what is no classifier.
     named = config.get("architectures")
-    if not str(named).endswith("ForSequenceClassification']") or task.is_to_be_made:
+    if not str(named).endswith("ForSequenceClassification']") or task.is_pending:
         return
     from transformers import PreTrainedConfig
 
