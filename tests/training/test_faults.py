@@ -55,7 +55,7 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(
     _stop_when(first.process, tmp_path, marks)
     try:
         error = _error(recipes.run("pretrain", *options, status=2))
-        assert f"is being worked on by process {first.process.pid}" in error
+        assert f"is in use by process {first.process.pid}" in error
     finally:
         os.kill(first.process.pid, signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
@@ -110,7 +110,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_in_one_sentence_and_the_run_goes_on_once_there_is_room(
+def test_a_full_disk_ends_in_one_sentence_and_the_run_goes_on_once_there_is_room(
     recipes: Recipes, pretrain_options: list[object], undisturbed_pretraining: Path, small_disk: Path
 ) -> None:
     options = [*pretrain_options, "--running.runs", small_disk / "runs"]

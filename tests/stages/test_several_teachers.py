@@ -207,8 +207,8 @@ def test_stages_that_were_finished_before_other_methods_keep_their_digests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found with the code of before there were methods, states, several teachers, and versions."""
-    for module in ("labelling", "teaching"):
-        monkeypatch.setattr(f"wellread_hf.stages.{module}.task_version", lambda _: 1)
+    for module in ("labelling", "classifiers"):
+        monkeypatch.setattr(f"wellread_hf.stages.{module}.FoundTask.version", 1)
         monkeypatch.setattr(f"wellread_hf.stages.{module}.reading_version", lambda *_: 0)
     for name, rows in (("train", 4), ("dev", 2)):
         lines = (json.dumps({"text": f"row {row}", "label": row % 2}) + "\n" for row in range(rows))
@@ -219,7 +219,7 @@ def test_stages_that_were_finished_before_other_methods_keep_their_digests(
     files = {"data": str(tmp_path / "train.jsonl"), "validation": str(tmp_path / "dev.jsonl")}
     task = Task(name="mine", columns=("text",), **files)
     labels = stages.label(teacher, task, Transfer(), Label(), running)
-    by_all = stages.label_by_all([(teacher, ())], (), task, Transfer(), Label(), running)
+    by_all = stages.label_by_all([teacher], (), task, Transfer(), Label(), running)
     found = [
         stages.distill(Start(weights=teacher), task, labels, Transfer(), objective, Tuning(), running).digest
         for objective in (Objective(), Objective(temperature=2.0, hard_label_share=0.5))

@@ -66,9 +66,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ).save_pretrained(other)
     tokenizer.save_pretrained(other)
     labelling = Label(max_length=16, states=(1,))
-    labels = stages.label(str(teacher.folder), task, Transfer(), labelling, running, [teacher])
+    labels = stages.label(teacher, task, Transfer(), labelling, running)
     mean = stages.label_by_all(
-        [(str(teacher.folder), [teacher]), (str(other), [])],
+        [teacher, str(other)],
         (0.9, 0.1),
         task,
         Transfer(),
@@ -84,9 +84,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "share": student(Objective(hard_label_share=0.5), mean),
         "patient": student(Objective(method="patient"), labels),
     }
-    again = stages.finetune(
-        Start(weights=str(students["plain"].folder)), task, TUNING, running, [students["plain"]]
-    )
+    again = stages.finetune(students["plain"], task, TUNING, running)
     carry_out([*students.values(), again])
     return {
         "folder": folder,
