@@ -128,12 +128,6 @@ def test_an_unknown_option_is_refused_with_the_nearest(option):
     assert f"the nearest option is {nearest}" in message
 
 
-def test_a_missing_column_is_refused_with_the_nearest(tmp_path):
-    message = refusal_of(jsonl(tmp_path / "a.jsonl", [{"title": "x", "txt": "y"}]))
-    assert "expected a text column 'text', found 'title', 'txt'" in message
-    assert ",column=txt after a source" in message
-
-
 @pytest.mark.parametrize("value", [None, 3, 1.5, ["a"], {"a": 1}, True])
 def test_a_row_that_is_no_text_is_refused_by_number(tmp_path, value):
     message = refusal_of(jsonl(tmp_path / "a.jsonl", [{"text": "good"}, {"text": value}]))

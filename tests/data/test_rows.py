@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wellread_hf.data.corpus import Source
-from wellread_hf.data.rows import Rows, check_columns, draw_rows, load_task
+from wellread_hf.data.rows import Rows, draw_rows, load_task
 from wellread_hf.data.task_facts import task_home
-from wellread_hf.errors import DataError, LabelError, UnknownNameError
+from wellread_hf.errors import DataError, LabelError
 from wellread_hf.settings import Running, Task
 from wellread_hf.stages.inputs import FoundTask
 from wellread_hf.store.places import locate
@@ -218,11 +217,6 @@ def test_a_missing_label_is_refused_in_tables_too(tmp_path, ending):
     assert "training row 4: expected a label among 0, 1" in message
 
 
-def test_a_bad_validation_label_is_refused_as_such(tmp_path):
-    message = refused(own(tmp_path, TRAIN, [("x", 1), ("y", 7)]), tmp_path)
-    assert "validation row 2: expected a label among 0, 1, got 7" in message
-
-
 @pytest.mark.parametrize("labels", [(None, None), (0.5, 1.5), (-1, -1), ([1], [0])])
 def test_labels_that_are_no_classes_are_refused_with_the_way_out(tmp_path, labels):
     message = refused(own(tmp_path, list(zip("ab", labels, strict=True))), tmp_path)
@@ -245,14 +239,6 @@ def test_one_class_only_is_refused(tmp_path, changes, shown):
     message = refused(own(tmp_path, [("a", 0), ("b", 0)], [("a", 0)], **changes), tmp_path)
     assert "at least two kinds" in message
     assert f"got {shown} in all 2 rows" in message
-
-
-def test_a_missing_validation_file_is_refused_by_its_option(tmp_path):
-    task = own(tmp_path, TRAIN, validation=None)
-    task = Task(name="mine", data=task.data, columns=("words",))
-    message = refused(task, tmp_path, DataError)
-    assert "expected a file of validation rows" in message
-    assert "`task.validation`" in message
 
 
 def test_a_missing_split_of_a_folder_is_refused_with_the_nearest(tmp_path):
@@ -287,16 +273,6 @@ def test_a_folder_has_splits_of_its_own(tmp_path):
     )
 
 
-def test_missing_columns_are_refused_with_the_nearest(tmp_path):
-    message = refused(own(tmp_path, TRAIN, columns=("wrods",)), tmp_path, DataError)
-    assert "expected a text column 'wrods', found 'words', 'label'" in message
-    assert "`task.columns` words" in message
-    message = refused(own(tmp_path, TRAIN, label="labels"), tmp_path, DataError)
-    assert (
-        "expected a label column 'labels', found 'words', 'label'; name it with `task.label` label" in message
-    )
-
-
 def test_no_text_column_is_proposed_as_the_label(tmp_path):
     rows = [{"sentence": "a", "idx": 0}, {"sentence": "b", "idx": 1}]
     task = Task(
@@ -324,18 +300,6 @@ def test_an_error_in_labels_names_task_and_file(tmp_path):
     assert f"mine, {task.validation}: validation row 1: expected a label" in refused(task, tmp_path)
 
 
-def test_a_row_without_text_is_refused_by_split_and_row(tmp_path):
-    message = refused(own(tmp_path, [*TRAIN, (None, 1)]), tmp_path, DataError)
-    assert "(train), row 4: expected text in column 'words', got NoneType" in message
-
-
-def test_a_file_without_rows_is_refused(tmp_path):
-    task = own(tmp_path, TRAIN)
-    (tmp_path / "dev.jsonl").write_text("\n")
-    message = refused(task, tmp_path, DataError)
-    assert "dev.jsonl (validation): expected rows, found none" in message
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -360,23 +324,9 @@ def test_a_broken_csv_is_refused(tmp_path, content, said):
     assert f"train.csv{said}" in message
 
 
-def test_an_unknown_task_is_refused_with_the_nearest():
-    with pytest.raises(UnknownNameError) as refusal:
-        task_home(Task(name="sst-2"))
-    message = str(refusal.value)
-    assert "`task.name` 'sst-2'" in message
-    assert "the nearest is sst2" in message
-    assert "`task.data` and `task.columns`" in message
-
-
 def test_glues_home_is_the_hub_unless_named():
     assert task_home(Task(name="mrpc")) == "nyu-mll/glue"
     assert task_home(Task(name="mrpc", data="/data/glue")) == "/data/glue"
-
-
-def test_data_of_ones_own_without_columns_is_refused(tmp_path):
-    message = refused(own(tmp_path, TRAIN, columns=()), tmp_path, DataError)
-    assert "expected the names of one or two text columns; give `task.columns`" in message
 
 
 def drawing(rows, seed):
@@ -394,21 +344,6 @@ def test_a_draw_keeps_the_order_and_depends_on_the_seed_alone():
     assert set(drawn.labels) < set(draw_rows(rows, drawing(60, 1)).labels)
     assert draw_rows(rows, drawing(None, 1)) is rows
     assert draw_rows(Rows(rows.texts, None), drawing(3, 0)).labels is None
-
-
-def test_a_draw_of_too_many_rows_is_refused():
-    with pytest.raises(DataError, match=r"`task\.train_rows` 4: there are 3 rows to draw from; give at most"):
-        draw_rows(Rows([("a",)] * 3, None), drawing(4, 0))
-    with pytest.raises(DataError, match="expected rows, found none"):
-        draw_rows(Rows([], None), drawing(None, 0))
-
-
-def test_a_transfer_source_with_other_columns_is_refused():
-    check_columns(Source(name="pool", columns=("a",)), ("words",))
-    with pytest.raises(
-        DataError, match=r"pool: the task has 1 text columns, the source 2; name them with ,column=A\+B"
-    ):
-        check_columns(Source(name="pool", columns=("a", "b")), ("words",))
 
 
 @pytest.mark.parametrize("write", [str, int])

@@ -124,11 +124,6 @@ def outcome(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_every_sentence_has_one_mask() -> None:
-    assert len(SENTENCES) == len(set(SENTENCES)) == 20
-    assert all(sentence.count("[MASK]") == 1 for sentence in SENTENCES)
-
-
 @pytest.mark.parametrize("layout", ["safetensors", "old pickle", "old safetensors"])
 def test_a_release_becomes_an_ordinary_folder_with_its_logits(
     layout: str, weights: Weights, tmp_path: Path, capfd: pytest.CaptureFixture[str]
