@@ -81,9 +81,11 @@ def taught_rows(labels: Any, outputs: int, logits: Any = None, rows: int = 8) ->
     """Rows with `teacher_logits` and, if there are any, `labels`."""
     encoded = random_rows(rows)
     ids = [encoded.row(index)["input_ids"].tolist() for index in range(rows)]
-    told = 2 * np.random.default_rng(1).normal(size=(rows, outputs)) if logits is None else np.asarray(logits)
+    values = (
+        2 * np.random.default_rng(1).normal(size=(rows, outputs)) if logits is None else np.asarray(logits)
+    )
     columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
-    columns["teacher_logits"] = told.astype(np.float32).tolist()
+    columns["teacher_logits"] = values.astype(np.float32).tolist()
     return Dataset.from_dict(columns | ({} if labels is None else {"labels": labels}))
 
 

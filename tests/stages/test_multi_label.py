@@ -28,7 +28,7 @@ TUNING = Tuning(epochs=6, evaluations=1, max_length=16, optim=Optim(learning_rat
 
 
 def _write(path: Path, rows: int, seed: int) -> list[list[str]]:
-    """Rows whose classes are told by three words among others; returns the classes of each."""
+    """Rows whose classes are shown by three words among others; returns the classes of each."""
     draw = np.random.default_rng(seed)
     classes = [[name for name in NAMES if draw.random() < 0.4] for _ in range(rows)]
     texts = [
@@ -115,7 +115,7 @@ def test_every_stage_knows_that_classes_are_independent(taught: dict[str, Any]) 
         outcome = stage.record.outcome
         assert outcome["metric"] == "f1_micro"
         assert set(outcome["test"]) == set(outcome["validation"]) == {"f1_micro", "f1_macro"}
-        # The words tell the classes; always the commonest class alone would have about 0.4.
+        # The words show the classes; always the commonest class alone would have about 0.4.
         assert outcome["test"]["f1_micro"] > 0.9
     dev = [json.loads(line)["text"] for line in (taught["folder"] / "dev.jsonl").read_text().splitlines()]
     said = _logits(taught["teacher"].folder, dev) > 0

@@ -39,7 +39,7 @@ def test_a_signal_ends_what_runs_like_control_c(number: signal.Signals) -> None:
     assert str(ended.value) == f"ended by {number.name}; the same command goes on from the last checkpoint"
 
 
-def test_training_hears_of_it_and_ends_where_it_likes() -> None:
+def test_training_sees_the_signal_and_ends_after_its_checkpoint() -> None:
     done = []
 
     def train() -> None:

@@ -186,11 +186,11 @@ def test_a_teacher_that_does_not_fit_is_refused_in_a_sentence(
     if change != "nowhere":
         model.save_pretrained(tmp_path / "teacher")
         tokenizer.save_pretrained(tmp_path / "teacher")
-    told = recipes.run(
+    output = recipes.run(
         "pretrain",
         *("--distil.teacher", tmp_path / "teacher", *options, "--running.runs", tmp_path / "runs"),
         status=2,
     )
-    (sentence,) = (line for line in told.splitlines() if line.startswith("error: "))
+    (sentence,) = (line for line in output.splitlines() if line.startswith("error: "))
     for word in words:
         assert word in sentence

@@ -196,7 +196,7 @@ def _with(rows: Dataset, row: int, logits: list[float] | None) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (
             lambda rows: rows.remove_columns("teacher_logits"),
@@ -210,11 +210,11 @@ def _with(rows: Dataset, row: int, logits: list[float] | None) -> Dataset:
     ],
 )
 def test_missing_misaligned_or_broken_soft_labels_stop_it_before_the_first_step(
-    spoil: Any, told: str, tmp_path: Path
+    spoil: Any, message: str, tmp_path: Path
 ) -> None:
     trainer = _trainer(tmp_path, spoil(_rows()))
     before = weights_of(trainer.model)
-    with pytest.raises(LabelError, match=told):
+    with pytest.raises(LabelError, match=message):
         trainer.train()
     assert trainer.state.global_step == 0
     after = weights_of(trainer.model)

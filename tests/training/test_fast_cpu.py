@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import binomtest
-from tiny import tiny_classifier, tiny_masked_lm
+from tiny import random_blocks, tiny_classifier, tiny_masked_lm, word_tokenizer
 from torch.nn.utils import clip_grad_norm_
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -25,6 +25,8 @@ from wellread_hf.training.fast_cpu import (
     freed_memory_kept,
     sparse_word_gradients,
 )
+from wellread_hf.training.masking import MlmCollator
+from wellread_hf.training.pretraining import MlmTrainer
 
 IDS = torch.tensor([[2, 9, 9, 17, 3], [2, 40, 9, 3, 0]])
 
@@ -283,3 +285,15 @@ def test_without_fast_cpu_a_run_is_a_stock_run_to_the_bit(rows: list[dict[str, A
     assert all(plain[name].equal(weights) for name, weights in stock.items())
     # Dropout is drawn another way.
     assert not all(fast[name].equal(weights) for name, weights in stock.items())
+
+
+def test_without_fast_cpu_masked_lms_take_the_plain_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = [{"input_ids": ids, "epoch": 0, "block": row} for row, ids in enumerate(random_blocks(6, 40))]
+    batch = MlmCollator(word_tokenizer())(examples)
+    parts = {"args": TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])}
+    fast, plain = (MlmTrainer(tiny_masked_lm(), fast_cpu=chosen, **parts) for chosen in (True, False))
+    expected = fast.row_losses(fast.model.train(), batch)[0]
+    monkeypatch.setattr(VocabularyLoss, "forward", lambda *_: pytest.fail("the cheaper head was called"))
+    torch.testing.assert_close(plain.row_losses(plain.model.train(), batch)[0], expected)

@@ -47,7 +47,7 @@ def test_every_pair_of_depths_gets_layers_of_its_own_that_rise(word: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("layers", "depths", "told"),
+    ("layers", "depths", "message"),
     [
         (("skip",), (4, 2), "student has 4 layers and the teacher 2; name pairs"),
         (("last",), (12, 6), "student has 12 layers and the teacher 6"),
@@ -57,9 +57,9 @@ def test_every_pair_of_depths_gets_layers_of_its_own_that_rise(word: str) -> Non
     ],
 )
 def test_layers_that_are_not_there_are_refused(
-    layers: tuple[str, ...], depths: tuple[int, int], told: str
+    layers: tuple[str, ...], depths: tuple[int, int], message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         layer_pairs(layers, *depths)
 
 

@@ -35,7 +35,7 @@ WIDTH = LENGTH - 3
 
 
 def windows(rows: int = 400, documents: int = 40, width: int = WIDTH) -> Windows:
-    """Windows in which every token of a document is the document's own word: neighbours tell each other."""
+    """Windows in which every token of a document is the document's own word: neighbours belong together."""
     numbers = np.sort(np.random.default_rng(0).integers(documents, size=rows)).astype(np.uint32)
     words = len(SPECIAL) + numbers % (VOCABULARY - len(SPECIAL))
     return Windows(np.repeat(words[:, None], width, axis=1).astype(np.uint16), numbers)

@@ -191,7 +191,7 @@ def test_states_that_are_not_numbers_stop_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "objective", "error", "told"),
+    ("rows", "objective", "error", "message"),
     [
         (lambda: _rows(), PATIENT, LabelError, "expected a column teacher_states .* `label.states`"),
         (lambda: _taught((2,), _teacher(48)), PATIENT, LabelError, "have 32 numbers, the teacher's 48"),
@@ -205,9 +205,9 @@ def test_states_that_are_not_numbers_stop_the_run(tmp_path: Path) -> None:
     ],
 )
 def test_rows_that_do_not_fit_are_refused(
-    rows: Any, objective: Objective, error: type[Exception], told: str, tmp_path: Path
+    rows: Any, objective: Objective, error: type[Exception], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         _trainer(tmp_path, rows(), objective).train()
 
 

@@ -109,13 +109,13 @@ def test_both_parts_of_a_distillation_are_what_they_are_written_out(
     outputs, problem, labels = CASES[case]
     rows = taught_rows(LABELS[labels], outputs)
     batch = padded(rows.to_list())
-    told, truth = batch.pop("teacher_logits"), batch.pop("labels")
+    teacher, truth = batch.pop("teacher_logits"), batch.pop("labels")
     model = tiny_classifier(num_labels=outputs, problem_type=problem)
     with torch.no_grad():
         logits = model(**batch).logits
         hard = model(**batch, labels=truth).loss
     _, trained, *_ = _stepped(DistillationTrainer, tmp_path, case, temperature=3.0, hard_label_share=0.3)
-    assert trained == pytest.approx((0.7 * soft(logits, told) + 0.3 * hard).item(), rel=1e-5)
+    assert trained == pytest.approx((0.7 * soft(logits, teacher) + 0.3 * hard).item(), rel=1e-5)
 
 
 def test_a_multi_label_student_like_its_teacher_has_no_gradient() -> None:
@@ -129,8 +129,8 @@ def test_a_multi_label_student_like_its_teacher_has_no_gradient() -> None:
 
 def test_scalar_soft_labels_of_one_output_are_taken(tmp_path: Path) -> None:
     found = []
-    for told in (np.arange(ROWS) / 4 - 1, np.arange(ROWS)[:, None] / 4 - 1):
-        rows = taught_rows(None, 1, told)
+    for values in (np.arange(ROWS) / 4 - 1, np.arange(ROWS)[:, None] / 4 - 1):
+        rows = taught_rows(None, 1, values)
         trainer = DistillationTrainer(
             model=tiny_classifier(num_labels=1),
             args=step_arguments(tmp_path),
@@ -146,7 +146,7 @@ MULTI, SINGLE = "multi_label_classification", "single_label_classification"
 
 
 @pytest.mark.parametrize(
-    ("problem", "outputs", "labels", "told"),
+    ("problem", "outputs", "labels", "message"),
     [
         (
             SINGLE,
@@ -168,9 +168,9 @@ MULTI, SINGLE = "multi_label_classification", "single_label_classification"
     ],
 )
 def test_labels_of_another_meaning_are_refused(
-    problem: Any, outputs: int, labels: torch.Tensor, told: str
+    problem: Any, outputs: int, labels: torch.Tensor, message: str
 ) -> None:
-    with pytest.raises(LabelError, match=told):
+    with pytest.raises(LabelError, match=message):
         hard_label_loss(torch.zeros(ROWS, outputs), labels, problem)
 
 
@@ -179,7 +179,7 @@ def test_probabilities_in_the_place_of_logits_are_refused(problem: str | None, t
     logits = torch.tensor(taught_rows(None, 3)["teacher_logits"])
     chances = logits.sigmoid() if problem else logits.softmax(1).half()
     rows = taught_rows(None, 3, chances)
-    told = "got probabilities .* before its " + ("sigmoid" if problem else "softmax")
+    message = "got probabilities .* before its " + ("sigmoid" if problem else "softmax")
     for data in (rows, rows.with_format("torch"), rows.to_list(), rows.to_iterable_dataset()):
         trainer = DistillationTrainer(
             model=tiny_classifier(num_labels=3, problem_type=problem),
@@ -187,7 +187,7 @@ def test_probabilities_in_the_place_of_logits_are_refused(problem: str | None, t
             train_dataset=data,
             data_collator=padded,
         )
-        with pytest.raises(LabelError, match=told):
+        with pytest.raises(LabelError, match=message):
             trainer.train()
         assert trainer.state.global_step == 0
     # Their logarithms are logits; and one row that looks like probabilities is one among others.

@@ -109,10 +109,10 @@ def test_a_signal_saves_the_running_step_and_the_next_run_goes_on_from_it(
     assert status == 128 + number
     assert "Traceback" not in run.output
     (line,) = [line for line in run.output.splitlines() if "ended by" in line]
-    told = re.fullmatch(rf"ended by {number.name}; the same command goes on from step (\d+)", line)
-    assert told is not None
+    step = re.fullmatch(rf"ended by {number.name}; the same command goes on from step (\d+)", line)
+    assert step is not None
     again = recipes.run("pretrain", *options)
-    assert _went_on_at(again, 20) == int(told[1]) >= 4
+    assert _went_on_at(again, 20) == int(step[1]) >= 4
     assert "not whole" not in again
     assert bits(_folder(tmp_path, "pretrain")) == bits(undisturbed_pretraining)
 

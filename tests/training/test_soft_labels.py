@@ -182,7 +182,7 @@ def test_foreign_texts_are_refused_by_row(store, texts):
 
 
 def test_shards_of_other_texts_are_not_reused(store, teacher, toy_tokenizer, texts):
-    # Same lengths, so the same rows in every shard: only the hashes tell.
+    # Same lengths, so the same rows in every shard: only the hashes differ.
     words = sorted(set(toy_tokenizer.get_vocab()) - set(toy_tokenizer.all_special_tokens))
     other = [(" ".join(words[-1] for _ in text.split()),) for (text,) in texts]
     assert label_rows(teacher, reads(toy_tokenizer), other, [0, 1, 2], LABEL, store) == 0
@@ -281,7 +281,7 @@ def test_states_of_named_layers_lie_beside_the_logits(store, teacher, toy_tokeni
     assert label_rows(None, reads(toy_tokenizer), texts, [0, 1, 2], label, folder) == 4
 
 
-def test_a_store_without_the_states_is_told_how_to_get_them_and_is_made_anew(
+def test_a_store_without_the_states_is_refused_with_the_remedy_and_made_anew(
     store, teacher, toy_tokenizer, texts
 ):
     assert stored_states(store) is None

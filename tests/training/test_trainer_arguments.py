@@ -84,7 +84,7 @@ def test_label_smoothing_weighs_every_row_alike_over_micro_batches(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("argument", "told"),
+    ("argument", "message"),
     [
         ({"label_smoothing_factor": 0.1}, "label_smoothing_factor 0.1 smooths true labels, but"),
         ({"label_names": ["target"]}, "label_names: expected `labels` among them.*got target"),
@@ -93,9 +93,9 @@ def test_label_smoothing_weighs_every_row_alike_over_micro_batches(tmp_path: Pat
     ],
 )
 def test_what_would_have_no_effect_is_refused_when_the_trainer_is_made(
-    argument: dict[str, Any], told: str, tmp_path: Path
+    argument: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         _trainer(tmp_path, **argument)
 
 
@@ -134,11 +134,11 @@ def test_evaluation_rows_without_labels_are_compared_with_what_the_teacher_says(
     more = {"teacher": teacher} if live else {}
     trainer = _trainer(tmp_path, rows=rows, temperature=2.0, per_device_eval_batch_size=3, **more)
     batch = padded(rows.to_list())
-    told = batch.pop("teacher_logits")
+    said = batch.pop("teacher_logits")
     with torch.no_grad():
         logits = trainer.model.eval()(**batch).logits
-        told = teacher.eval()(**batch).logits if live else told
-    expected = -4 * (torch.softmax(told / 2, 1) * torch.log_softmax(logits / 2, 1)).sum(1).mean()
+        said = teacher.eval()(**batch).logits if live else said
+    expected = -4 * (torch.softmax(said / 2, 1) * torch.log_softmax(logits / 2, 1)).sum(1).mean()
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected.item(), rel=1e-5)
     assert trainer.predict(rows).predictions.shape == (8, 3)
     assert "test_loss" not in _trainer(tmp_path, ClassifierTrainer, rows).predict(rows).metrics

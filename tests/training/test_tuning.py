@@ -20,7 +20,7 @@ Data = tuple[EncodedRows, dict[str, np.ndarray]]
 
 
 def _data(rows: int, seed: int, classes: int = 2) -> Data:
-    """Rows whose second token is one of four words that tell the label, up to one row in four."""
+    """Rows whose second token is one of four words that show the label, up to one row in four."""
     encoded, draw = random_rows(rows, seed), np.random.default_rng(seed)
     words = draw.integers(0, 4, size=rows)
     encoded.ids[encoded.offsets[:-1] + 1] = len(SPECIAL) + words

@@ -141,7 +141,7 @@ def _at(hidden: Tensor, positions: Tensor) -> Tensor:
 
 @contextmanager
 def replaced(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
-    """Lets a module compute something else for a while; its hooks are called as ever."""
+    """Lets a module compute something else for a while; its hooks are still called."""
     module.forward = forward
     try:
         yield
