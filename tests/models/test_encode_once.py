@@ -12,7 +12,8 @@ import pytest
 from row_encoders import of_bert
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
-from wellread_hf.models.encode import ROWS, EncodedRows, encode, encode_once
+from wellread_hf.models.encode import EncodedRows, encode
+from wellread_hf.models.encode_once import ROWS, encode_once
 from wellread_hf.models.save import save_model
 
 TEXTS = [("was not never", "it"), ("although", ""), ("it was", "but not")]

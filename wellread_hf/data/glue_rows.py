@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wellread_hf.data.classes import numbers_of_classes, values_of
 from wellread_hf.data.corpus import checked_text
-from wellread_hf.data.rows import Labels, as_labelled
+from wellread_hf.data.rows import Labels
 from wellread_hf.data.tables import open_table, split_names
 from wellread_hf.errors import DataError, nearest
 from wellread_hf.store.places import Location
@@ -65,7 +66,12 @@ def load_glue_rows(name: str, split: str, location: Location) -> GlueRows:
     twice, times = Counter(index).most_common(1)[0]
     if times > 1:
         raise DataError(f"{where}: expected one number (idx) a row, got {twice} twice; correct it")
-    known = as_labelled(texts, labels, facts, where).labels if labels else None
+    known: Labels | None = None
+    if labels:
+        pairs = list(enumerate(labels, start=1))
+        known = (
+            numbers_of_classes(pairs, facts.labels, True, where) if facts.labels else values_of(pairs, where)
+        )
     return GlueRows(texts=texts, index=np.array(index, dtype=np.int64), labels=known)
 
 

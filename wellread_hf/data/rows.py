@@ -136,7 +136,7 @@ class _Raw:
         labels = [label for _, label in each_label(self.labels, self.place)] if several else self.labels
         return classes_in(labels, self.place)
 
-    def labelled(self, facts: TaskFacts, stated: bool, given: bool = False) -> LabelledRows:
+    def labelled(self, facts: TaskFacts, stated: bool, given: bool) -> LabelledRows:
         """Turns labels into class numbers, indicators of classes, or values for regression."""
         labels = with_names(self.labels, self.names, facts.labels, given) if facts.labels else self.labels
         pairs = list(enumerate(labels, start=1))
@@ -267,23 +267,6 @@ def _read(
     if not texts:
         raise DataError(f"{name}: expected rows, found none; check the file or split")
     return _Raw(texts, labels, tuple(joined) or table.class_names.get(task.label, ()), place)
-
-
-def as_labelled(
-    texts: list[tuple[str, ...]], labels: list[Any], facts: TaskFacts, split: str
-) -> LabelledRows:
-    """Turns labels as they were read into class numbers, or into values for regression.
-
-    Args:
-        texts: The rows' texts.
-        labels: A name, a number or a number as text each.
-        facts: The task's; its class names decide.
-        split: What the rows are called in an error: where they lie, and the split.
-
-    Raises:
-        LabelError: A label is missing, NaN or none of the task's.
-    """
-    return _Raw(texts, labels, (), split).labelled(facts, stated=True)
 
 
 def _require_variety(train: LabelledRows, facts: TaskFacts, place: str) -> None:

@@ -1,29 +1,21 @@
 """Texts as ids, as a model needs them, kept flat: one array for all rows, cut by offsets."""
 
-import hashlib
 import inspect
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from wellread_hf.errors import DataError, TokenizerError
 from wellread_hf.models.load import check_fit, positions_of
 from wellread_hf.models.plain_text import PlainText
 from wellread_hf.store.progress import bar, log
-from wellread_hf.store.records import digest, write_atomically
 
-# Below the folder of all stages.
-ROWS = ".rows"
 # Rows tokenised in one call.
 _BATCH = 8_192
 
@@ -191,81 +183,6 @@ def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows
         cut=sum(length > encoder.max_length for length in uncut),
         longest=max([*lengths, *uncut]),
     )
-
-
-def encode_once(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, runs: Path) -> EncodedRows:
-    """Tokenises rows as `encode` does, or reads what that gave an earlier run, of another process too.
-
-    The files in `runs/.rows` are named by what decides their content; they may be deleted at any time.
-
-    Args:
-        texts: One or two texts a row.
-        encoder: How the model reads them.
-        runs: Folder of all stages.
-
-    Raises:
-        DataError: As from `encode`.
-    """
-    if not encoder.words.tokenizer.is_fast:
-        # Its rules are code, which has no digest.
-        return encode(texts, encoder)
-    path = runs / ROWS / f"{_name(texts, encoder)}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The first process tokenises, the others wait; the lock goes with its process, even a killed one.
-    with FileLock(path.with_suffix(".lock")):
-        found = _read(path, texts, encoder)
-        if found is None:
-            found = encode(texts, encoder)
-            _write(path, found)
-    return found
-
-
-def _name(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> str:
-    content = hashlib.sha256()
-    for row in texts:
-        for text in row:
-            part = text.encode()
-            # With its length, no two rows run into each other.
-            content.update(len(part).to_bytes(8, "little"))
-            content.update(part)
-    return digest(
-        {
-            "texts": content.hexdigest(),
-            "columns": len(texts[0]) if texts else 0,
-            "tokenizer": encoder.words.rules,
-            "segments": encoder.segments_from,
-            "side": encoder.words.tokenizer.truncation_side,
-            "max_length": encoder.max_length,
-        }
-    )
-
-
-def _read(path: Path, texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows | None:
-    """Reads a file of rows; None where there is none, or a damaged one, which is made again."""
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            rows = EncodedRows(
-                arrays["ids"],
-                arrays["segments"] if encoder.gives_segments(texts) else None,
-                arrays["offsets"],
-                encoder.pad_id,
-                encoder.pad_left,
-                *map(int, arrays["uncut"]),
-            )
-        whole = rows.offsets.shape == (len(texts) + 1,) and rows.ids.shape == (rows.offsets[-1],)
-        return rows if whole else None
-    except (OSError, AttributeError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _write(path: Path, rows: EncodedRows) -> None:
-    content = io.BytesIO()
-    uncut = np.array([rows.cut, rows.longest])
-    arrays: dict[str, Any] = {"ids": rows.ids, "offsets": rows.offsets, "uncut": uncut}
-    if rows.segments is not None:
-        arrays["segments"] = rows.segments
-    np.savez(content, **arrays)
-    write_atomically(path, content.getvalue())
 
 
 def report_cut(rows: EncodedRows, encoder: RowEncoder, which: str) -> None:

@@ -165,7 +165,8 @@ class _Training:
 
         from wellread_hf.data.rows import report_classes
         from wellread_hf.metrics.scores import scores
-        from wellread_hf.models.encode import encode_once, report_cut, row_encoder
+        from wellread_hf.models.encode import report_cut, row_encoder
+        from wellread_hf.models.encode_once import encode_once
         from wellread_hf.models.infer import check_reads, logits_in_order
         from wellread_hf.models.load import load_tokenizer
         from wellread_hf.models.lora import add_lora

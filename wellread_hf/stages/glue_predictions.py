@@ -38,7 +38,8 @@ def predict(model: Stage, task: Task, max_length: int, running: Running) -> Stag
         from wellread_hf.data.glue_rows import load_glue_rows
         from wellread_hf.data.predictions import file_name, predictions_of, within_scale
         from wellread_hf.metrics.scores import predictions_from, scores
-        from wellread_hf.models.encode import encode_once, row_encoder
+        from wellread_hf.models.encode import row_encoder
+        from wellread_hf.models.encode_once import encode_once
         from wellread_hf.models.infer import logits_in_order
         from wellread_hf.models.load import load_classifier, load_tokenizer
 

@@ -68,7 +68,8 @@ def predict(planned: PlannedStudy) -> Predictions:
 
 def _predictions(stage: Stage, texts: list[tuple[str, ...]], running: Running) -> Array:
     from wellread_hf.metrics.scores import predictions_from
-    from wellread_hf.models.encode import encode_once, row_encoder
+    from wellread_hf.models.encode import row_encoder
+    from wellread_hf.models.encode_once import encode_once
     from wellread_hf.models.infer import logits_in_order
     from wellread_hf.models.load import load_classifier, load_tokenizer
     from wellread_hf.store.graph import processes
