@@ -119,7 +119,7 @@ def test_a_teacher_with_another_number_of_words_is_refused() -> None:
         ({"soft_weight": math.nan}, "expected a finite number, got nan"),
         ({"cosine_weight": math.inf}, "expected a finite number, got inf"),
         ({"soft_weight": 0, "cosine_weight": 0}, "above 0, got 0 for both"),
-        ({"teacher": None, "soft_weight": 1}, "`distil.soft_weight` means nothing without a teacher"),
+        ({"teacher": None, "soft_weight": 1}, "`distil.soft_weight`: expected a teacher as well, got none"),
     ],
 )
 def test_settings_that_no_run_can_have_are_refused(values: dict[str, Any], words: str) -> None:
