@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bad_input.lines import BASES, merged, told_in
+from bad_input.lines import BASES, merged, message_in
 from recipe_runs import launch, recipe, run_command, run_here
 
 from wellread_hf.cli.recipe import with_errors_told
@@ -34,7 +34,7 @@ def test_states_that_cannot_be_compared_are_refused_before_anything_is_labelled(
     monkeypatch.chdir(place)
     base = " ".join(merged(BASES["distill"], "--objective.method patient --label.states 1"))
     ran = run_here(capfd, "distill", *merged(base, changes), "--running.runs", tmp_path / "runs")
-    told_in(ran)
+    message_in(ran)
     assert not list((tmp_path / "runs").glob("label-*"))
 
 
@@ -69,7 +69,7 @@ def test_a_word_that_an_option_does_not_take_is_answered_in_one_line_with_the_ri
     command: str, words: str, told: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     ran = run_here(capfd, command, *words.split(), "--running.runs", tmp_path / "runs")
-    assert told in told_in(ran)
+    assert told in message_in(ran)
     assert not (tmp_path / "runs").exists()
 
 
@@ -117,7 +117,7 @@ def test_debug_shows_the_traceback(place: Path, tmp_path: Path) -> None:
     options = ["--corpus.sources", place / "empty.txt", "--corpus.tokenizer", place / "tokenizer"]
     command = [sys.executable, recipe("tokenizer"), *options, "--running.runs", tmp_path / "runs"]
     quiet = run_command(command)
-    assert "the corpus is empty" in told_in(quiet)
+    assert "the corpus is empty" in message_in(quiet)
     loud = run_command([*command, "--debug"])
     assert loud.status == 1
     assert "Traceback" in loud.err
@@ -151,7 +151,7 @@ def test_a_damaged_shard_of_soft_labels_is_refused_and_made_again(
     shard = sorted(store.glob("shard-*"))[1]
     damage(shard)
     distil = merged(BASES["distill"], f"{shards} --tuning.optim.batch-size 4")
-    told = told_in(run_here(capfd, "distill", *distil, *runs))
+    told = message_in(run_here(capfd, "distill", *distil, *runs))
     assert "shard" in told
     assert "recipes/label.py" in told
     # What the sentence says helps.
@@ -179,7 +179,7 @@ def test_a_checkpoint_of_another_run_is_refused(
     checkpoint.mkdir(parents=True)
     (checkpoint / "trainer_state.json").write_text('{"best_model_checkpoint": null}')
     (checkpoint / "complete.json").write_text(json.dumps({"run": "f" * 64, "seconds": 1, "sizes": {}}))
-    told = told_in(run_here(capfd, "pretrain", *options))
+    told = message_in(run_here(capfd, "pretrain", *options))
     assert "belongs to another run" in told
     assert "delete" in told
     assert not (folder / RECORD).exists()

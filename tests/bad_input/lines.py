@@ -76,14 +76,14 @@ def merged(base: str, changes: str) -> tuple[str, ...]:
     return (*options.pop(""), *(word for option, values in options.items() for word in (option, *values)))
 
 
-def told_in(ran: Ran) -> str:
+def message_in(ran: Ran) -> str:
     """Returns the one sentence, after looking at all else that must hold."""
     assert "Traceback" not in ran.out + ran.err
-    told = [found for found in ran.err.splitlines() if found.startswith("error: ")]
-    assert len(told) == 1, ran.err
-    assert len(told[0]) < 900, told[0]
-    assert ran.err.rstrip().splitlines()[-1] == told[0], "more than one line"
-    return told[0]
+    message = [found for found in ran.err.splitlines() if found.startswith("error: ")]
+    assert len(message) == 1, ran.err
+    assert len(message[0]) < 900, message[0]
+    assert ran.err.rstrip().splitlines()[-1] == message[0], "more than one line"
+    return message[0]
 
 
 def nothing_half_written(runs: Path, out: str) -> None:

@@ -79,9 +79,9 @@ def _tables(here: Path) -> None:
 def _other_tables(here: Path) -> None:
     """The same rows in other spellings of their labels, and in files that others write."""
 
-    def table(name: str, spelt: Sequence[str], separator: str = ",") -> None:
+    def table(name: str, written: Sequence[str], separator: str = ",") -> None:
         lines = [
-            f"{row['sentence']}{separator}{spelt[at % len(spelt)]}\n" for at, row in enumerate(SENTENCES)
+            f"{row['sentence']}{separator}{written[at % len(written)]}\n" for at, row in enumerate(SENTENCES)
         ]
         (here / name).write_text("".join([f"sentence{separator}label\n", *lines]))
 

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import NoReturn
 
 import pytest
-from bad_input.lines import Line, nothing_half_written, read_lines, told_in
+from bad_input.lines import Line, message_in, nothing_half_written, read_lines
 from recipe_runs import RECIPES, run_here
 
 from wellread_hf.cli.wellread import COMMANDS
@@ -52,9 +52,9 @@ def test_an_input_ends_in_one_sentence_or_with_the_right_result(
         words += ["--running.runs", str(runs)]
     ran = run_here(capfd, line.command, *words)
     assert ran.status == line.status, f"{ran.out}\n{ran.err}"
-    told = ran.out + ran.err if line.status == 0 else told_in(ran)
+    message = ran.out + ran.err if line.status == 0 else message_in(ran)
     for answer in line.answers:
-        assert answer in told, told
+        assert answer in message, message
     nothing_half_written(runs, ran.out)
     if not line.leaves and line.status and runs.is_dir():
-        assert not [path for path in runs.iterdir() if path.is_dir()], told
+        assert not [path for path in runs.iterdir() if path.is_dir()], message

@@ -260,9 +260,9 @@ def test_a_data_set_that_is_not_in_the_cache_is_refused_offline_in_one_sentence(
         "except DataError as error: print(error)"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert told.stdout.startswith("wikimedia/wikipedia: expected a data set on the Hub"), told.stderr
-    assert "give a local file or folder in its place" in told.stdout
+    message = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert message.stdout.startswith("wikimedia/wikipedia: expected a data set on the Hub"), message.stderr
+    assert "give a local file or folder in its place" in message.stdout
 
 
 def test_a_hub_data_set_without_a_network_names_the_option_that_takes_a_folder():
@@ -274,5 +274,5 @@ def test_a_hub_data_set_without_a_network_names_the_option_that_takes_a_folder()
     )
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"} | nowhere
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert "give `corpus.sources` a local file or folder" in told.stdout, told.stderr
+    message = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert "give `corpus.sources` a local file or folder" in message.stdout, message.stderr

@@ -300,14 +300,14 @@ def test_memory_is_flat_for_ten_times_the_corpus(toy_folder, corpus, tmp_path):
     for times in (2, 20):
         path = tmp_path / f"{times}.txt"
         path.write_text(text * times, encoding="utf-8")
-        told = subprocess.run(
+        measured = subprocess.run(
             [sys.executable, "-c", MEASURE, str(path), str(toy_folder / "tokenizer"), str(tmp_path)],
             capture_output=True,
             text=True,
             check=True,
         ).stdout.split()
-        peaks.append(int(told[0]))
-        counts.append(int(told[1]))
+        peaks.append(int(measured[0]))
+        counts.append(int(measured[1]))
     assert counts == [len(corpus) * 2, len(corpus) * 20]
     assert path.stat().st_size > 19_000_000
     assert peaks[1] < 1.2 * peaks[0], f"{peaks} KiB"

@@ -25,9 +25,9 @@ def test_what_is_written_is_read_back(data, name):
 
 
 def test_words_for_the_nli_tasks_numbers_for_the_others_and_a_score():
-    spelt = {name: Predictions(name, {0: 1}).text.splitlines() for name in GLUE_SETS}
-    assert {lines[0] for lines in spelt.values()} == {"index\tprediction"}
-    assert {name: lines[1].split("\t")[1] for name, lines in spelt.items()} == {
+    written = {name: Predictions(name, {0: 1}).text.splitlines() for name in GLUE_SETS}
+    assert {lines[0] for lines in written.values()} == {"index\tprediction"}
+    assert {name: lines[1].split("\t")[1] for name, lines in written.items()} == {
         "cola": "1",
         "sst2": "1",
         "mrpc": "1",

@@ -149,7 +149,7 @@ def test_pairs_have_two_texts_a_row(tmp_path):
     assert load(task, tmp_path).train.texts == [("who", "me"), ("what", "this")]
 
 
-def test_regression_takes_numbers_in_any_spelling(tmp_path):
+def test_regression_takes_numbers_however_they_are_written(tmp_path):
     loaded = load(own(tmp_path, [("a", 1), ("b", "2.5"), ("c", -0.25)], regression=True), tmp_path)
     assert loaded.facts.labels == ()
     assert loaded.facts.metrics == ("pearson", "spearman")

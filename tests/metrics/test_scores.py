@@ -102,7 +102,7 @@ def test_a_constant_correlates_with_nothing(rows, metric, constant):
 @given(any_values, st.sampled_from(OF_VALUES))
 def test_every_finite_value_has_a_finite_score(rows, metric):
     said, true = columns(rows)
-    # SciPy warns where differences are near the end of what floats can tell apart; a number comes anyway.
+    # SciPy warns where differences are near the end of what floats can resolve; a number comes anyway.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = scores_of((metric,), said, true)[metric]

@@ -111,7 +111,7 @@ def test_a_damaged_or_foreign_file_is_made_anew(toy_tokenizer, tmp_path, damage)
 
 
 @pytest.mark.parametrize("padding", [True, False])
-def test_the_saved_tokenizer_does_not_tell_whether_rows_came_from_a_file(toy_folder, tmp_path, padding):
+def test_the_saved_tokenizer_is_the_same_whether_rows_came_from_a_file_or_not(toy_folder, tmp_path, padding):
     def saved(name):
         tokenizer = AutoTokenizer.from_pretrained(toy_folder / "tokenizer")
         if padding:
@@ -154,23 +154,23 @@ def test_whatever_decides_the_rows_has_a_file_of_its_own(toy_folder, toy_tokeniz
     assert len(files(tmp_path)) == len(calls)
 
 
-def _meet(tokenizer: Path, runs: Path, barrier: Any, told: Any) -> None:
+def _meet(tokenizer: Path, runs: Path, barrier: Any, results: Any) -> None:
     texts = [("was not never", str(number)) for number in range(3_000)]
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     barrier.wait()
     rows = encode_once(texts, of_bert(loaded, 16), runs)
     (file,) = files(runs)
-    told.put((rows.ids.tobytes(), rows.offsets.tobytes(), file.stat().st_ino))
+    results.put((rows.ids.tobytes(), rows.offsets.tobytes(), file.stat().st_ino))
 
 
 def test_two_processes_at_once_make_one_file(toy_folder, tmp_path):
     context = multiprocessing.get_context("spawn")
-    barrier, told = context.Barrier(2), context.Queue()
-    arguments = (toy_folder / "tokenizer", tmp_path, barrier, told)
+    barrier, results = context.Barrier(2), context.Queue()
+    arguments = (toy_folder / "tokenizer", tmp_path, barrier, results)
     both = [context.Process(target=_meet, args=arguments) for _ in range(2)]
     for process in both:
         process.start()
-    first, second = told.get(timeout=100), told.get(timeout=100)
+    first, second = results.get(timeout=100), results.get(timeout=100)
     for process in both:
         process.join()
     # The second found the first one's file, and read it.

@@ -83,7 +83,7 @@ BART = {
     "decoder_start_token_id": 2,
 }
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
-# For each family: tokenizer, class, sizes, and whether it tells the texts of a pair apart by segments.
+# For each family: tokenizer, class, sizes, and whether it reads the texts of a pair apart by segments.
 FAMILIES: dict[str, tuple[Any, str, dict[str, Any], bool]] = {
     "BERT": (wordpiece, "Bert", SIZE, True),
     "BERT of a generic tokenizer": (lambda: generic(wordpiece()), "Bert", SIZE, True),
@@ -239,7 +239,7 @@ def test_what_is_no_classifier_of_texts_is_refused_before_anything_is_read() -> 
 
 
 @pytest.mark.parametrize("tokenizer", [wordpiece, tf.CanineTokenizer], ids=["fast", "slow"])
-def test_rows_that_are_cut_are_counted_and_told_with_the_option(tokenizer: Any, capsys: Any) -> None:
+def test_rows_that_are_cut_are_counted_and_logged_with_max_length(tokenizer: Any, capsys: Any) -> None:
     model, _ = build("BERT")
     encoder = replace(row_encoder(model, wordpiece(), 8), words=PlainText(tokenizer()))
     texts = [("b c d e f g",), ("b c d",), ("b c d e f g h",)]
@@ -247,8 +247,8 @@ def test_rows_that_are_cut_are_counted_and_told_with_the_option(tokenizer: Any, 
     lengths = [len(tokenizer()(text)["input_ids"]) for (text,) in texts]
     assert (rows.cut, rows.longest) == (sum(length > 8 for length in lengths), max(lengths))
     report_cut(rows, encoder, "training")
-    told = capsys.readouterr().out
-    assert told == (
+    message = capsys.readouterr().out
+    assert message == (
         f"{rows.cut} of 3 training rows have more than 8 tokens and are cut; `max_length` {rows.longest} "
         "keeps them whole\n"
     )
@@ -256,7 +256,7 @@ def test_rows_that_are_cut_are_counted_and_told_with_the_option(tokenizer: Any, 
     assert capsys.readouterr().out == ""
 
 
-def test_rows_longer_than_the_model_can_take_are_told_so(capsys: Any) -> None:
+def test_rows_longer_than_the_model_can_take_are_logged(capsys: Any) -> None:
     model, tokenizer = build("BERT")
     encoder = replace(row_encoder(model, tokenizer, 8), positions=16)
     report_cut(encode([("b " * 30,)], encoder), encoder, "validation")

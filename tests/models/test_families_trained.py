@@ -11,7 +11,7 @@ TASK = "--task.name mine --task.data train.csv --task.validation dev.csv --task.
 
 
 @pytest.mark.parametrize("family", ["BART", "GPT-2"])
-def test_a_start_of_another_family_is_trained_and_cut_rows_are_told(
+def test_a_start_of_another_family_is_trained_and_cut_rows_are_logged(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -223,8 +223,8 @@ def test_an_encoder_of_any_family_starts_a_classifier_and_half_of_one_does_not(k
         tmp_path / "model.safetensors",
         {"format": "pt"},
     )
-    told = refused(lambda at: load_classifier(at, LABELS, 0), tmp_path)
-    assert f"they lack {dropped}" in told.replace(f"{base_of(kind)}.", "")
+    message = refused(lambda at: load_classifier(at, LABELS, 0), tmp_path)
+    assert f"they lack {dropped}" in message.replace(f"{base_of(kind)}.", "")
 
 
 def base_of(kind):

@@ -48,7 +48,7 @@ BARE = {
     "type_vocab_size": 2,
     "vocab_size": len(WORDS),
 }
-# What tells a masked LM from a pre-trained BERT.
+# What a pre-trained BERT has and a masked LM has not.
 POOLER = ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]
 PARAMETERS = Student(2, 128).parameters(len(WORDS))
 SHA = r"[0-9a-f]{40}"
@@ -242,17 +242,17 @@ def test_what_does_not_give_the_sources_logits_is_refused(
 
     monkeypatch.setattr(save, "save_model", save_badly)
     source = release(tmp_path / "source", weights)
-    told = refused(run_here(capfd, "adopt", "--sources", source, "--running.runs", tmp_path / "runs"))
-    assert "within 1e-05, got a difference of" in told
+    message = refused(run_here(capfd, "adopt", "--sources", source, "--running.runs", tmp_path / "runs"))
+    assert "within 1e-05, got a difference of" in message
     nothing_left(tmp_path / "runs")
 
 
 def refused(ran: Ran) -> str:
     assert ran.status == 2, ran.out + ran.err
     assert "Traceback" not in ran.err
-    (told,) = (line for line in ran.err.splitlines() if line.startswith("error: "))
-    assert len(told) < 700
-    return told
+    (message,) = (line for line in ran.err.splitlines() if line.startswith("error: "))
+    assert len(message) < 700
+    return message
 
 
 def nothing_left(runs: Path) -> None:
@@ -345,9 +345,9 @@ def test_a_source_that_is_not_whole_is_refused_and_nothing_left(
     source = release(tmp_path / "source", weights)
     spoil(source, weights)
     options_given = ("--sources", source, *options.split(), "--running.runs", tmp_path / "runs")
-    told = refused(run_here(capfd, "adopt", *options_given))
+    message = refused(run_here(capfd, "adopt", *options_given))
     for word in words:
-        assert word in told
+        assert word in message
     assert not (source / "ran").exists()
     nothing_left(tmp_path / "runs")
 
@@ -356,9 +356,9 @@ def test_a_source_that_is_not_whole_is_refused_and_nothing_left(
 def test_sources_are_named_or_all(
     options: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = refused(run_here(capfd, "adopt", *options, "--running.runs", tmp_path / "runs"))
-    assert "--sources" in told
-    assert "--all" in told
+    message = refused(run_here(capfd, "adopt", *options, "--running.runs", tmp_path / "runs"))
+    assert "--sources" in message
+    assert "--all" in message
 
 
 # Runs the recipe again and again in one start of Python, for the sake of time.

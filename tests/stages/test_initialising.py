@@ -222,10 +222,10 @@ def test_other_stages_start_from_what_was_made(
 def test_bad_input_is_refused_in_a_sentence(options: str, words: tuple[str, ...], init: Init) -> None:
     ran, folder = init(*options.split())
     assert ran.status == 2
-    (told,) = (line for line in ran.err.splitlines() if line.startswith("error: "))
+    (message,) = (line for line in ran.err.splitlines() if line.startswith("error: "))
     assert "Traceback" not in ran.err
     for word in words:
-        assert word in told
+        assert word in message
     assert not list(folder.glob("*.safetensors"))
 
 

@@ -7,7 +7,7 @@ Google's 24 (Turc et al. 2019) have a bare `config.json`, a `vocab.txt`, and the
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wellread_hf.errors import SourceError
+from wellread_hf.errors import SourceError, library_errors_as
 from wellread_hf.models.bert_names import NEXT_SENTENCE, NEXT_SENTENCE_PARTS, read_config
 from wellread_hf.store.places import Location, fetch
 
@@ -91,17 +91,12 @@ def load_released(location: Location, pickle: bool) -> tuple["PreTrainedModel", 
 
 def _weights(location: Location, pickle: bool) -> dict[str, "Tensor"]:
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = fetch(location, SAFETENSORS)
     if path is not None:
-        try:
+        with library_errors_as(SourceError, f"{location}: {SAFETENSORS} cannot be read", "fetch it again"):
             return load_file(path)
-        except SafetensorError as error:
-            raise SourceError(
-                f"{location}: {SAFETENSORS} cannot be read ({error}); fetch it again"
-            ) from error
     if not pickle:
         raise SourceError(
             f"{location}: expected weights in {SAFETENSORS}, found none; name a revision that "

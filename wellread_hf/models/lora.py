@@ -55,7 +55,7 @@ def add_lora(model: "PreTrainedModel", lora: Lora, seed: int) -> "PeftModel":
     )
     torch.manual_seed(seed)
     subject = f"`lora_rank` {lora.lora_rank}: LoRA cannot be added to a {type(model).__name__}"
-    with _old_names_allowed(), library_errors_as(SettingsError, subject, "leave out the option"):
+    with _old_names_allowed(), library_errors_as(SettingsError, subject, "train without LoRA"):
         adapted: PeftModel = get_peft_model(model, config)
     # peft adds heads that a model may have, and keeps names in a set, whose order is another in each process.
     config.modules_to_save = list(saved)
