@@ -14,7 +14,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP) ## pre-train and distil a tiny student on embedded data (ARGS="--help" for the dials)
-	$(BIN)/python recipes/pd.py $(ARGS)
+	$(BIN)/python recipes/pd.py --preset toy $(ARGS)
 
 demo-hub: demo ## push the demo's students to a Hub of this machine and load one back, without an account
 	$(BIN)/python -m tests.hub_server -- $(BIN)/python -m tests.hub_server.demo

@@ -8,10 +8,10 @@ source's logits, and record which source and revision that was.
   python recipes/adopt.py --all --pickle
 """
 
-from dataclasses import field, replace
+from dataclasses import field
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.errors import SettingsError
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Running
@@ -42,9 +42,17 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.adopt(source, s.tokenizer, s.pickle, s.running) for source in sources]
 
 
-def smoke(settings: Settings) -> Settings:
-    return replace(settings, sources=("toy:release@smoke",), all=False, tokenizer=None)
+SMOKE = Settings(sources=("toy:release@smoke",))
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_result,
+    presets={"smoke": SMOKE},
+    first="weights all tokenizer pickle runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_result, __doc__)
+    RECIPE.run()

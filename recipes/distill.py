@@ -11,14 +11,14 @@ runs/distill-..., an ordinary sequence classifier folder.
       --start.weights google/bert_uncased_L-4_H-256_A-4 --objective.method patient --objective.projection
 """
 
-from dataclasses import field, replace
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.settings.fields import checked
@@ -59,17 +59,23 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.distill(s.start, s.task, labels, s.transfer, s.objective, s.tuning, s.running, s.lora)]
 
 
-def smoke(settings: Settings) -> Settings:
-    return replace(
-        settings,
-        teacher=SMOKE_TEACHER,
-        labels=None,
-        start=Start(weights=SMOKE_ENCODER),
-        task=SMOKE_TASK,
-        transfer=SMOKE_TRANSFER,
-        tuning=SMOKE_TUNING,
-    )
+SMOKE = Settings(
+    teacher=SMOKE_TEACHER,
+    start=Start(weights=SMOKE_ENCODER),
+    task=SMOKE_TASK,
+    transfer=SMOKE_TRANSFER,
+    tuning=SMOKE_TUNING,
+)
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_result,
+    presets={"smoke": SMOKE},
+    first="teacher labels task weights student transfer epochs learning-rate batch-size max-length seed runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_result, __doc__)
+    RECIPE.run()

@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from wellread_hf.cli.recipe import run_recipe
-from wellread_hf.experiments.glue_runs import GlueRuns, GlueSettings, smoke_glue
+from wellread_hf.cli.recipe import Recipe
+from wellread_hf.experiments.glue_runs import SMOKE_GLUE, GlueRuns, GlueSettings
 from wellread_hf.results.scoreboard import scoreboard, show_scoreboard
 from wellread_hf.settings import Running
 from wellread_hf.settings.fields import Several, StudentName, checked
@@ -58,10 +58,17 @@ def plan(settings: Settings) -> list[Stage]:
     return [scoreboard(f"{s.student}-{s.method}", runs, about, planned.checks(names), s.running.runs)]
 
 
-def smoke(settings: Settings) -> Settings:
-    glue = replace(smoke_glue(settings.glue), from_mnli=True)
-    return replace(settings, student="2-128", tasks="sst2,mnli,stsb", seeds=2, glue=glue)
+SMOKE = Settings(tasks="sst2,mnli,stsb", seeds=2, glue=replace(SMOKE_GLUE, from_mnli=True))
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_scoreboard,
+    presets={"smoke": SMOKE},
+    first="student method tasks seeds weights teachers data from-mnli epochs learning-rate batch-size runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_scoreboard, __doc__)
+    RECIPE.run()

@@ -9,13 +9,13 @@ of recipes/pretrain.py.
   python recipes/init.py --source google/bert_uncased_L-4_H-256_A-4 --student 4-256 --keep embeddings
 """
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated
 
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Init, Running
 from wellread_hf.settings.fields import checked
@@ -35,9 +35,17 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.initialise(settings.init, settings.running)]
 
 
-def smoke(settings: Settings) -> Settings:
-    return replace(settings, init=Init(source=SMOKE_ENCODER))
+SMOKE = Settings(init=Init(source=SMOKE_ENCODER))
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_result,
+    presets={"smoke": SMOKE},
+    first="weights student keep layers tokenizer runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_result, __doc__)
+    RECIPE.run()

@@ -9,11 +9,11 @@ also those of their mean.
   python recipes/label.py --teacher ONE ANOTHER --teacher-weights 0.7 0.3 --task.name sst2
 """
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.settings.fields import FEW, Weight, checked
@@ -44,11 +44,21 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.label_by_all(teachers, s.teacher_weights, s.task, s.transfer, s.label, s.running)]
 
 
-def smoke(settings: Settings) -> Settings:
-    transfer = Transfer(sources=("task", *SMOKE_TRANSFER.sources))
-    teachers = (SMOKE_TEACHER,) * max(1, len(settings.teacher_weights))
-    return replace(settings, teacher=teachers, task=SMOKE_TASK, transfer=transfer)
+SMOKE = Settings(
+    teacher=(SMOKE_TEACHER,),
+    task=SMOKE_TASK,
+    transfer=Transfer(sources=("task", *SMOKE_TRANSFER.sources)),
+)
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_result,
+    presets={"smoke": SMOKE},
+    first="teacher task task.data task.columns transfer transfer.rows max-length label.batch-tokens runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_result, __doc__)
+    RECIPE.run()

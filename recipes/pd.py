@@ -3,21 +3,19 @@
   corpus -> MLM -> student;  task -> teacher -> soft labels of the transfer set (once);
   Basic, Distillation, PF, PD, PD-F -> scores -> runs/report-...: table.md, chart.png, results.json
 
-Unless --task.name names a task it runs on the embedded toy world; what is done already is skipped.
+What is done already is skipped. The preset `toy` runs all of it on an embedded toy world, within minutes.
 
-  python recipes/pd.py
-  accelerate launch recipes/pd.py --student 4-256 --task.name sst2 --teacher MY-TEACHER \\
-      --corpus.sources wikimedia/wikipedia,config=20231101.en \\
-      --corpus.tokenizer google-bert/bert-base-uncased \\
-      --transfer.sources task MY-REVIEWS,column=text --pretrain.minutes 600
+  wellread pd --preset toy
+  wellread pd --task sst2 --student 4-256 --teacher MY-TEACHER --minutes 600 \\
+      --transfer task MY-REVIEWS,column=text
+  accelerate launch recipes/pd.py --task mnli --weights google/bert_uncased_L-4_H-256_A-4
 """
 
-import sys
 from dataclasses import field, replace
 from typing import Annotated, Literal
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.results.comparison import report, show_report
 from wellread_hf.settings import (
     Corpus,
@@ -111,8 +109,7 @@ class Settings:
     """How the runs are carried out."""
 
 
-# What the recipe does unless a task is named: everything on the embedded toy world.
-ON_TOY = Settings(
+TOY = Settings(
     corpus=TOY_CORPUS,
     task=TOY_TASK,
     transfer=TOY_TRANSFER,
@@ -186,24 +183,27 @@ def plan(settings: Settings) -> list[Stage]:
     return [report(s.task.name, s.student, runs, methods.teacher, s.running.runs)]
 
 
-def smoke(settings: Settings) -> Settings:
-    tunings = dict.fromkeys(("basic", "distillation", "pf", "pd", "pdf", "teacher_tuning"), SMOKE_TUNING)
-    return replace(
-        settings,
-        methods=tuple(TITLES),
-        seeds=(0, 1),
-        corpus=SMOKE_CORPUS,
-        task=SMOKE_TASK,
-        transfer=SMOKE_TRANSFER,
-        pretrain=SMOKE_PRETRAIN,
-        weights=None,
-        teacher=None,
-        teacher_student="2-128",
-        teacher_pretrain=SMOKE_PRETRAIN,
-        **tunings,
-    )
+SMOKE = Settings(
+    methods=tuple(TITLES),
+    seeds=(0, 1),
+    corpus=SMOKE_CORPUS,
+    task=SMOKE_TASK,
+    transfer=SMOKE_TRANSFER,
+    pretrain=SMOKE_PRETRAIN,
+    teacher_student="2-128",
+    teacher_pretrain=SMOKE_PRETRAIN,
+    **dict.fromkeys((*TITLES, "teacher_tuning"), SMOKE_TUNING),
+)
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_report,
+    presets={"smoke": SMOKE, "toy": TOY},
+    first="task task.data student teacher weights corpus transfer methods seeds minutes runs",
+)
 
 if __name__ == "__main__":
-    named = any(word.startswith("--task.name") for word in sys.argv)
-    run_recipe(Settings, plan, smoke, show_report, __doc__, default=Settings() if named else ON_TOY)
+    RECIPE.run()

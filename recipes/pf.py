@@ -6,13 +6,13 @@ Reads text, a tokenizer and a task; writes runs/pretrain-... (or takes --weights
   python recipes/pf.py --weights google/bert_uncased_L-4_H-256_A-4 --task.name mrpc
 """
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated
 
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Lora, Optim, Pretrain, Running, Start, Task, Tuning
 from wellread_hf.settings.fields import checked
@@ -48,16 +48,22 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.finetune(start, s.task, s.tuning, s.running, s.lora)]
 
 
-def smoke(settings: Settings) -> Settings:
-    return replace(
-        settings,
-        weights=None,
-        pretrain=SMOKE_PRETRAIN,
-        corpus=SMOKE_CORPUS,
-        task=SMOKE_TASK,
-        tuning=SMOKE_TUNING,
-    )
+SMOKE = Settings(
+    pretrain=SMOKE_PRETRAIN,
+    corpus=SMOKE_CORPUS,
+    task=SMOKE_TASK,
+    tuning=SMOKE_TUNING,
+)
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_result,
+    presets={"smoke": SMOKE},
+    first="task weights student corpus minutes epochs learning-rate batch-size max-length seed runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_result, __doc__)
+    RECIPE.run()

@@ -6,13 +6,13 @@ Reads text and a tokenizer; writes runs/pack-... and runs/pretrain-..., an ordin
   accelerate launch recipes/pretrain.py --student 4-256 --block-lengths 128 512 --phase-shares 0.9 0.1
 """
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated
 
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Pretrain, Running
 from wellread_hf.settings.fields import checked
@@ -34,9 +34,17 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.pretrain(settings.pretrain, settings.corpus, settings.running)]
 
 
-def smoke(settings: Settings) -> Settings:
-    return replace(settings, pretrain=SMOKE_PRETRAIN, corpus=SMOKE_CORPUS)
+SMOKE = Settings(pretrain=SMOKE_PRETRAIN, corpus=SMOKE_CORPUS)
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_result,
+    presets={"smoke": SMOKE},
+    first="student corpus tokenizer minutes epochs block-lengths learning-rate batch-size weights seed runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_result, __doc__)
+    RECIPE.run()

@@ -7,14 +7,14 @@ resumes it: what is on the Hub already is not sent again. Log in first: `hf auth
 """
 
 import sys
-from dataclasses import field, replace
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publish import check_runs, publish_runs
 from wellread_hf.settings import Running
@@ -55,9 +55,18 @@ def show_plan(settings: Settings, made: list[Stage]) -> None:
         push(settings, made, dry_run=True)
 
 
-def smoke(settings: Settings) -> Settings:
-    return replace(settings, runs=(), send=False)
+SMOKE = Settings(send=False)
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=push,
+    presets={"smoke": SMOKE},
+    first="runs namespace public send tag collection verify",
+    preview=show_plan,
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, push, __doc__, preview=show_plan)
+    RECIPE.run()

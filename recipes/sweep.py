@@ -9,10 +9,21 @@ runs/glue-..., one a student and method. It can be ended and started again at wi
       --students 2-128 4-512 --engine ray --address auto --asha
 """
 
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.experiments.sweep import plan, preview, ready, show
+from wellread_hf.experiments.sweep_settings import SMOKE
 from wellread_hf.experiments.sweep_settings import SweepSettings as Settings
-from wellread_hf.experiments.sweep_settings import smoke_sweep
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show,
+    presets={"smoke": SMOKE},
+    first="students tasks methods learning-rates batch-sizes seeds weights teachers engine asha runs",
+    preview=preview,
+    ready=ready,
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke_sweep, show, __doc__, preview=preview, ready=ready)
+    RECIPE.run()

@@ -6,13 +6,13 @@ Reads an encoder and a task; writes runs/finetune-..., an ordinary sequence clas
   accelerate launch recipes/teacher.py --task.name mnli --start.weights google-bert/bert-large-uncased
 """
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated
 
 from tyro.conf import arg
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Lora, Optim, Running, Start, Task, Tuning
 from wellread_hf.settings.fields import checked
@@ -42,10 +42,17 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.finetune(s.start, s.task, s.tuning, s.running, s.lora)]
 
 
-def smoke(settings: Settings) -> Settings:
-    start = Start(weights=SMOKE_ENCODER)
-    return replace(settings, start=start, task=SMOKE_TASK, tuning=SMOKE_TUNING)
+SMOKE = Settings(start=Start(weights=SMOKE_ENCODER), task=SMOKE_TASK, tuning=SMOKE_TUNING)
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_result,
+    presets={"smoke": SMOKE},
+    first="task task.data weights epochs learning-rate batch-size max-length lora-rank seed runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_result, __doc__)
+    RECIPE.run()

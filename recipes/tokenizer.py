@@ -5,10 +5,10 @@ Reads text; writes runs/tokenizer-..., for --corpus.tokenizer of the other recip
   python recipes/tokenizer.py --corpus.sources my.txt --vocabulary 8000
 """
 
-from dataclasses import field, replace
+from dataclasses import field
 
 from wellread_hf import stages
-from wellread_hf.cli.recipe import run_recipe
+from wellread_hf.cli.recipe import Recipe
 from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Corpus, Running
 from wellread_hf.settings.fields import Vocabulary, checked
@@ -30,9 +30,17 @@ def plan(settings: Settings) -> list[Stage]:
     return [stages.train_tokenizer(settings.corpus, settings.vocabulary, settings.running)]
 
 
-def smoke(settings: Settings) -> Settings:
-    return replace(settings, vocabulary=200, corpus=SMOKE_CORPUS)
+SMOKE = Settings(vocabulary=200, corpus=SMOKE_CORPUS)
 
+
+RECIPE = Recipe(
+    about=__doc__,
+    settings=Settings,
+    plan=plan,
+    show=show_result,
+    presets={"smoke": SMOKE},
+    first="corpus vocabulary runs",
+)
 
 if __name__ == "__main__":
-    run_recipe(Settings, plan, smoke, show_result, __doc__)
+    RECIPE.run()

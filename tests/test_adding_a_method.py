@@ -58,7 +58,7 @@ def test_the_example_is_reached_by_its_name_and_trains(
     (command,) = re.findall(r"```bash\n(.*?)```", PAGE, re.S)
     asked = command[command.index("--objective") :].split()
     for options in (asked, [*asked, "--objective.temperature", "5"], []):
-        ran = run_here(capfd, "distill", *options, "--smoke", "--running.runs", tmp_path / "runs")
+        ran = run_here(capfd, "distill", *options, "--preset", "smoke", "--running.runs", tmp_path / "runs")
         assert ran.status == 0, ran.err
     losses = {
         json.dumps(json.loads((folder / "stage.json").read_text())["settings"]["objective"]): [
@@ -85,7 +85,9 @@ def test_the_example_takes_part_in_a_study(
         {"Arm": Arm, "Finding": Finding, "Objective": Objective, "replace": replace}
         | {"STUDIES": STUDIES, "METHODS": STUDIES["methods"]},
     )
-    ran = run_here(capfd, "study", "methods", "--dry-run", "--running.runs", tmp_path / "runs")
+    ran = run_here(
+        capfd, "study", "methods", "--preset", "toy", "--dry-run", "--running.runs", tmp_path / "runs"
+    )
     assert ran.status == 0, ran.err
     # With each student and seed.
     assert "\nmethods: 5 arms, 50 runs" in ran.out

@@ -132,7 +132,7 @@ def test_there_is_no_utils_module() -> None:
         "sys.argv = ['wellread', 'students']; from wellread_hf.cli.wellread import main; main()",
         "import runpy; sys.argv = ['recipes/pretrain.py', '--help']; "
         "runpy.run_path(sys.argv[0], run_name='__main__')",
-        "import runpy; sys.argv = ['recipes/pd.py', '--smoke', '--dry-run']; "
+        "import runpy; sys.argv = ['recipes/pd.py', '--preset', 'smoke', '--dry-run']; "
         "runpy.run_path(sys.argv[0], run_name='__main__')",
     ],
     ids=["package", "a student", "cli", "wellread students", "pretrain --help", "pd --dry-run"],

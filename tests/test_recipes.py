@@ -1,7 +1,6 @@
 """Every recipe runs: under python, and under `accelerate launch` in one and in two processes."""
 
 import ast
-import importlib.util
 import json
 import re
 import sys
@@ -14,7 +13,11 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 import pytest
 import tyro
+import yaml
 from recipe_runs import RECIPES, ROOT, Ran, launch, recipe, run_command, run_here
+
+from wellread_hf.cli.recipe import Recipe
+from wellread_hf.cli.wellread import load_recipe
 
 POSITIONAL = get_args(tyro.conf.Positional[str])[1]
 each_recipe = pytest.mark.parametrize("name", RECIPES)
@@ -102,19 +105,16 @@ def _options(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, bool]]
             yield name, below[field.name], POSITIONAL not in get_args(hints[field.name])
 
 
+def _loaded(name: str) -> Recipe[Any]:
+    loaded: Recipe[Any] = load_recipe(Path(recipe(name)))
+    return loaded
+
+
 @each_recipe
-def test_help_explains_every_field_with_its_default(
-    name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = run_here(capfd, name, "--help")
+def test_help_all_explains_every_field_with_its_default(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = run_here(capfd, name, "--help-all")
     assert shown.status == 0
-    spec = importlib.util.spec_from_file_location(f"recipe_{name}", recipe(name))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    spec.loader.exec_module(module)
-    options = list(_options(module.Settings()))
+    options = list(_options(_loaded(name).settings()))
     help_text = _squashed(shown.out)
     assert len(options) >= 9
     for option, sentence, is_option in options:
@@ -123,25 +123,31 @@ def test_help_explains_every_field_with_its_default(
             assert f"{_squashed(sentence)}(default:" in help_text, f"--{option}: {sentence}"
         elif option:
             assert _squashed(sentence) in help_text, f"{option}: {sentence}"
-    for flag in ("--smoke", "--dry-run", "--debug"):
+
+
+@each_recipe
+def test_help_shows_what_people_set_first_on_a_page(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = run_here(capfd, name, "--help")
+    assert shown.status == 0
+    assert len(shown.out.splitlines()) <= 60
+    for flag in ("--preset", "--config", "--dry-run", "--help-all"):
         assert flag in shown.out
 
 
 @each_recipe
-def test_dry_run_prints_settings_and_plan_and_writes_nothing(
+def test_a_dry_run_prints_the_plan_first_and_writes_nothing(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     runs = tmp_path / "runs"
-    ran = run_here(capfd, name, "--smoke", "--dry-run", "--running.runs", runs)
+    ran = run_here(capfd, name, "--preset", "smoke", "--dry-run", "--running.runs", runs)
     assert ran.status == 0, ran.err
     assert not runs.exists()
-    settings, plan = ran.out.split("\n}\n")
-    assert json.loads(settings + "}")["running"]["runs"] == str(runs)
     # Below an empty line a sweep says how many trials it has, a study its arms.
-    listed = plan.partition("\n\n")[0].splitlines()
-    assert len(listed) >= 2
-    for line in listed:
+    plan, *_, settings = ran.out.split("\n\n")
+    assert plan
+    for line in plan.splitlines():
         assert re.fullmatch(rf"to do +[a-z]+ +{re.escape(str(runs))}/[\w.-]+-[0-9a-f]{{12}}", line), line
+    assert yaml.safe_load(settings)["running"] == {"runs": str(runs)}
 
 
 def test_dry_run_on_own_text_writes_nothing_either(
@@ -169,19 +175,19 @@ def _folders(ran: Ran, word: str) -> list[Path]:
 def test_smoke_finishes_and_a_second_run_finds_all_done(
     name: str, under_python: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    first = run_here(capfd, name, "--smoke", "--running.runs", under_python)
+    first = run_here(capfd, name, "--preset", "smoke", "--running.runs", under_python)
     assert first.status == 0, first.err
     done = _folders(first, "done")
     assert set(_folders(first, "starts")) <= set(done)
     assert all((folder / "stage.json").is_file() for folder in done)
     assert not [folder for folder in done if (folder / "checkpoints").exists()]
     started = time.monotonic()
-    second = run_here(capfd, name, "--smoke", "--running.runs", under_python)
+    second = run_here(capfd, name, "--preset", "smoke", "--running.runs", under_python)
     assert second.status == 0
     assert _folders(second, "done already") == done
     assert not _folders(second, "starts")
     assert time.monotonic() - started < 3
-    plan = run_here(capfd, name, "--smoke", "--dry-run", "--running.runs", under_python)
+    plan = run_here(capfd, name, "--preset", "smoke", "--dry-run", "--running.runs", under_python)
     assert re.findall(r"^(done|half done|to do) +[a-z]+ +/", plan.out, re.MULTILINE) == ["done"] * len(done)
 
 
@@ -190,7 +196,9 @@ def test_a_second_run_in_a_process_of_its_own_takes_little(under_python: Path) -
     if not under_python.is_dir():
         pytest.skip("no recipe was run before this test")
     started = time.monotonic()
-    again = run_command([".venv/bin/python", recipe("pd"), "--smoke", "--running.runs", under_python])
+    again = run_command(
+        [".venv/bin/python", recipe("pd"), "--preset", "smoke", "--running.runs", under_python]
+    )
     assert again.status == 0, again.err
     assert "starts in" not in again.out
     assert "PD-F" in again.out
@@ -222,7 +230,7 @@ def test_every_recipe_runs_under_accelerate_launch(
         ["label", *labelling, tmp_path / "labelled"],
         # A sweep trains a trial a process, a study a student, and they say so.
         *(
-            [name, "--smoke", "--running.runs", runs]
+            [name, "--preset", "smoke", "--running.runs", runs]
             for name in RECIPES
             if processes == 1 or name not in ("sweep", "study")
         ),
@@ -265,30 +273,9 @@ def _teacher(folder: Path, toy_folder: Path) -> Path:
     return folder
 
 
-def test_toy_means_the_same_world_in_every_recipe_and_a_tiny_one_in_a_smoke_test(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    toy = (
-        "--corpus.sources",
-        "toy:corpus@smoke",
-        "--corpus.tokenizer",
-        "toy:tokenizer@smoke",
-        "--dry-run",
-        "--running.runs",
-        tmp_path,
-    )
-    calls = (("pd", toy), ("pretrain", toy), ("pretrain", ("--smoke", *toy)))
-    worlds = []
-    for name, options in calls:
-        ran = run_here(capfd, name, *options)
-        assert ran.status == 0, ran.err
-        worlds.append(re.findall(r"toyworld-seed0-\w{12}", ran.out)[0])
-    assert worlds[0] == worlds[1] != worlds[2]
-
-
 @pytest.mark.long
 def test_the_demo_shows_the_papers_order(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    ran = run_here(capfd, "pd", "--seeds", 0, "--running.runs", tmp_path)
+    ran = run_here(capfd, "pd", "--preset", "toy", "--seeds", 0, "--running.runs", tmp_path)
     assert ran.status == 0, ran.err
     (found,) = tmp_path.glob("report-*/results.json")
     score = {result["method"]: result["scores"][0] for result in json.loads(found.read_text())}

@@ -99,7 +99,7 @@ def test_every_recipe_is_smoked_and_no_other() -> None:
     smoked = set()
     for command in _commands(ROOT / ".github/workflows/smoke.yml"):
         if found := re.search(r"recipes/(\w+\.py)", command):
-            assert "--smoke" in command, command
+            assert "--preset smoke" in command, command
             smoked.add(found[1])
     assert smoked == recipes
 
@@ -108,7 +108,7 @@ def test_smoke_runs_the_whole_recipe_in_two_processes() -> None:
     commands = list(_commands(ROOT / ".github/workflows/smoke.yml"))
     # The launch that tests/test_recipes.py runs and counts the processes of.
     launch = "accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
-    assert any(launch in command and "recipes/pd.py --smoke" in command for command in commands)
+    assert any(launch in command and "recipes/pd.py --preset smoke" in command for command in commands)
 
 
 def test_make_check_lints_the_workflows_without_a_network() -> None:

@@ -28,7 +28,7 @@ BASES = {
     "pd": f"--teacher two --weights two {TASK} --methods pf --seeds 0",
     "glue": "--data glue --tasks sst2 --seeds 1 --weights two",
     "sweep": "--data glue --tasks sst2 --seeds 1 --weights two --dry-run",
-    "study": "methods --dry-run",
+    "study": "methods --preset toy --dry-run",
     "publish": "--no-send",
 }
 

@@ -17,7 +17,7 @@ from sweeps import boards, ended, options, results, rows, started, wait_for
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.glue_runs import GlueSettings
 from wellread_hf.experiments.grid import Grid
-from wellread_hf.experiments.sweep_settings import Engine, SweepSettings, smoke_sweep
+from wellread_hf.experiments.sweep_settings import SMOKE, Engine, SweepSettings
 from wellread_hf.results.trials import PLAN, read_trials
 from wellread_hf.settings import Lora, Optim, Running, Tuning
 from wellread_hf.store.graph import in_order
@@ -197,7 +197,7 @@ def test_a_trial_that_another_sweep_works_on_is_waited_for(encoder: Path, tmp_pa
 
 @pytest.mark.slow
 def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: Path) -> None:
-    glue = replace(smoke_sweep(SweepSettings()).glue, weights=str(encoder), from_mnli=True)
+    glue = replace(SMOKE.glue, weights=str(encoder), from_mnli=True)
     settings = SweepSettings(
         tasks="mnli,rte",
         learning_rates=(1e-3,),
@@ -213,7 +213,7 @@ def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: 
 
 @pytest.mark.slow
 def test_several_processes_are_refused(tmp_path: Path) -> None:
-    ran = launch(2, recipe("sweep"), "--smoke", "--running.runs", tmp_path)
+    ran = launch(2, recipe("sweep"), "--preset", "smoke", "--running.runs", tmp_path)
     assert ran.status != 0
     assert ran.err.count("each run is trained in one process: expected one, got 2") == 1
     assert "take --engine ray" in ran.err
@@ -247,7 +247,7 @@ def test_options_of_ray_need_ray(name: str) -> None:
 
 
 def test_two_names_of_one_student_are_one_run(tmp_path: Path, encoder: Path) -> None:
-    settings = smoke_sweep(SweepSettings())
+    settings = SMOKE
     with pytest.raises(SettingsError, match="each once, got 2-128 tiny"):
         Grid(replace(settings, students=("2-128", "tiny")))
     one_for_all = replace(settings.glue, weights=str(encoder), from_mnli=False)
@@ -256,7 +256,7 @@ def test_two_names_of_one_student_are_one_run(tmp_path: Path, encoder: Path) -> 
 
 
 def test_what_trials_share_is_planned_once() -> None:
-    settings = smoke_sweep(SweepSettings())
+    settings = SMOKE
     grid = Grid(replace(settings, methods=("basic", "pf", "pd", "distillation")))
     assert len(grid.trials) == 16
     kinds = [stage.kind for stage in in_order([*grid.stages.values()])]

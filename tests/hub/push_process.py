@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pushes import upload
 
-from wellread_hf.cli.recipe import with_errors_told
+from wellread_hf.cli.report import report_errors
 from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publish import publish
 
@@ -24,4 +24,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with_errors_told(False, main)
+    with report_errors(False, str):
+        main()

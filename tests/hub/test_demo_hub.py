@@ -13,7 +13,7 @@ from recipe_runs import ROOT, run_here
 def test_the_demo_pushes_pushes_again_verifies_and_loads(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ran = run_here(capfd, "pd", "--smoke", "--running.runs", tmp_path / "runs")
+    ran = run_here(capfd, "pd", "--preset", "smoke", "--running.runs", tmp_path / "runs")
     assert ran.status == 0, ran.err
     done = subprocess.run(
         [sys.executable, "-m", "tests.hub_server", "--", sys.executable, "-m", "tests.hub_server.demo"],

@@ -164,13 +164,22 @@ def test_patient_kd_runs_from_its_recipe(tmp_path: Path, capfd: pytest.CaptureFi
     patient = ("--label.states", 1, "--objective.method", "patient")
     # Before the teacher has read anything.
     early = run_here(
-        capfd, "distill", "--smoke", "--dry-run", *patient, "--objective.layers", "1:1", "1:2", *runs
+        capfd,
+        "distill",
+        "--preset",
+        "smoke",
+        "--dry-run",
+        *patient,
+        "--objective.layers",
+        "1:1",
+        "1:2",
+        *runs,
     )
     assert early.status == 2
     assert "layers 1 2, got those of 1; label with --label.states 1 2, or" in early.err
-    ran = run_here(capfd, "distill", "--smoke", *patient, *runs)
+    ran = run_here(capfd, "distill", "--preset", "smoke", *patient, *runs)
     assert ran.status == 0, ran.err
-    with_lora = run_here(capfd, "distill", "--smoke", *patient, "--lora-rank", 2, *runs)
+    with_lora = run_here(capfd, "distill", "--preset", "smoke", *patient, "--lora-rank", 2, *runs)
     assert with_lora.status == 0, with_lora.err
     (found,) = (
         StageRecord.read(path)

@@ -198,7 +198,7 @@ def test_smoke_runs_lora_in_every_recipe_that_takes_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("pf", "teacher", "distill"):
-        ran = run_here(capfd, name, "--smoke", "--lora-rank", 2, "--running.runs", tmp_path)
+        ran = run_here(capfd, name, "--preset", "smoke", "--lora-rank", 2, "--running.runs", tmp_path)
         assert ran.status == 0, ran.err
     (distilled,) = tmp_path.glob("distill-*")
     outcome = json.loads((distilled / "stage.json").read_text())["outcome"]

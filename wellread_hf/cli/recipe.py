@@ -1,206 +1,197 @@
-"""What all command lines share: running a recipe, every error in one sentence."""
+"""One runner for all recipes: settings from presets, files and options; a plan; the run; its results."""
 
-import json
 import os
-import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, TypeVar
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from wellread_hf.cli.words import read_words
-from wellread_hf.errors import UsageError, WellreadError, cause, input_error, one_line
+from wellread_hf.cli.options import Names, as_yaml, changed, options_of, read_yaml, with_file
+from wellread_hf.cli.report import report_errors
+from wellread_hf.cli.words import read_words, values_of
+from wellread_hf.errors import UsageError, nearest
+from wellread_hf.settings import Task
 from wellread_hf.store.progress import is_main_process
 
 Settings = TypeVar("Settings")
 
-# Some 140 microseconds: a run alone loses 5 %, and runs side by side get most of the cores
-# (docs/performance.md).
-SPINS = "10000"
-
-# A defect of ours; EX_SOFTWARE of sysexits.h.
-DEFECT = 70
+_HELP_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
     """Options of every recipe."""
 
-    smoke: bool = False
-    """Run the whole path in seconds on tiny embedded data."""
+    preset: str | None = None
+    """Named settings that files and options then change, e.g. `smoke`: the whole path in seconds."""
+    config: Path | None = None
+    """YAML file of settings; options count more. A finished stage's `settings.yaml` repeats its run."""
     dry_run: bool = False
-    """Print the resolved settings and the plan, with what is done already; write nothing."""
+    """Print the plan, with what is done already, and the settings that differ from the defaults; write
+    nothing."""
+    verbose: bool = False
+    """With `--dry-run`: print all settings."""
     debug: bool = False
     """Show the traceback of an error."""
 
 
-def run_recipe(
-    settings_type: type[Settings],
-    plan: Callable[[Settings], Sequence[Any]],
-    smoke: Callable[[Settings], Settings],
-    report: Callable[[Settings, Sequence[Any]], None] | None = None,
-    description: str | None = None,
-    default: Settings | None = None,
-    preview: Callable[[Settings, Sequence[Any]], None] | None = None,
-    ready: Callable[[Settings], None] | None = None,
-    program: str | None = None,
-    words: Sequence[str] | None = None,
-) -> None:
-    """Runs a recipe: reads the command line, plans the stages, carries them out, reports.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Generic[Settings]):
+    """What a recipe hands over: `RECIPE.run()` is its command line.
 
-    Exits with status 2 and one sentence on a mistake that the user can mend.
-
-    Args:
-        settings_type: A dataclass; each field is an option, the string below it its help.
+    Attributes:
+        about: The recipe's docstring, shown by `--help`.
+        settings: Their class; each field is an option, the string below it its help.
         plan: From settings to the stages wanted.
-        smoke: Shrinks the settings for `--smoke`.
-        report: Shows the results of the finished stages.
-        description: Shown by `--help`.
-        default: What options change; default: the type's own defaults.
-        preview: Shows what `report` would do, in a dry run.
+        show: Shows the results of the finished stages.
+        presets: Named settings for `--preset`.
+        first: Names of the options that `--help` shows, those that people set first.
+        preview: Shows in a dry run what `show` would do.
         ready: Makes sure of what the run needs beside its data; not called in a dry run.
-        program: Name shown by `--help`; default: the file's.
-        words: The command line's words; default: the program's.
     """
-    # What the user gave is what counts; a library's chatter would hide our lines.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
-    given = settings_type() if default is None else default
+    about: str | None
+    settings: type[Settings]
+    plan: Callable[[Settings], Sequence[Any]]
+    show: Callable[[Settings, Sequence[Any]], None]
+    presets: Mapping[str, Settings] = field(default_factory=dict)
+    first: str = ""
+    preview: Callable[[Settings, Sequence[Any]], None] | None = None
+    ready: Callable[[Settings], None] | None = None
 
-    def command(
-        settings: Annotated[settings_type, tyro.conf.arg(name="")] = given,  # type: ignore[valid-type]
-        flags: Annotated[Flags, tyro.conf.arg(name="")] = Flags(),
-    ) -> tuple[Any, Flags]:
-        return settings, flags
+    def run(self, program: str | None = None, words: Sequence[str] | None = None) -> None:
+        """Reads the command line, plans the stages, carries them out, shows the results.
 
-    def work() -> None:
-        read = read_words(command, sys.argv[1:] if words is None else words, program, description)
-        _run(read, plan, smoke, report, preview, ready)
+        Exits with status 2 and one sentence on a mistake of the user.
 
-    with_errors_told("--debug" in sys.argv, work)
+        Args:
+            program: What was called, e.g. `wellread pd`; default: the program's own name and words.
+            words: The words after it.
+        """
+        given = sys.argv[1:] if words is None else list(words)
+        called = [sys.argv[0]] if program is None else program.split()
+        # What the user gave is what counts; a library's chatter would hide our lines.
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        names = Names([option.name for option in options_of(self.settings())])
+        with report_errors("--debug" in given, names.spell):
+            if {"-h", "--help"} & {*given}:
+                return print(self._help(" ".join(called), names))
+            try:
+                settings, flags = self._read(given, " ".join(called), names)
+            finally:
+                for note in names.notes:
+                    print(note, file=sys.stderr)
+            self._carry_out(settings, flags, [*called, *given])
 
+    def _read(self, words: list[str], program: str, names: Names) -> tuple[Settings, Flags]:
+        if "--smoke" in words:
+            names.notes.append("note: --smoke is called --preset smoke now; it goes with the next release")
+            words = [
+                part for word in words for part in (["--preset", "smoke"] if word == "--smoke" else [word])
+            ]
+        words = ["--help" if word == "--help-all" else word for word in names.expand(words)]
+        default = self.settings()
+        for name in values_of(words, "--preset")[:1]:
+            default = self._preset(name)
+        for config in map(Path, values_of(words, "--config")[:1]):
+            default = with_file(default, config, names, read_yaml(config))
+        for path in map(Path, values_of(words, "--task.name")[:1]):
+            if path.suffix not in (".yaml", ".yml"):
+                continue
+            values = {"name": path.stem} | dict(read_yaml(path))
+            default = changed(default, {("task",): with_file(Task(), path, Names(_TASK), values)})
+            words = [*words, "--task.name", default.task.name]  # type: ignore[attr-defined]
+        kind = self.settings
 
-def _run(
-    given: tuple[Any, Flags],
-    plan: Callable[[Any], Sequence[Any]],
-    smoke: Callable[[Any], Any],
-    report: Callable[[Any, Sequence[Any]], None] | None,
-    preview: Callable[[Any, Sequence[Any]], None] | None,
-    ready: Callable[[Any], None] | None,
-) -> None:
-    # Here, not above: `wellread --help` need not wait for it.
-    from wellread_hf.store.graph import carry_out
-    from wellread_hf.store.records import REMEMBERS
+        def command(
+            settings: Annotated[kind, tyro.conf.arg(name="")] = default,  # type: ignore[valid-type]
+            flags: Annotated[Flags, tyro.conf.arg(name="")] = Flags(),
+        ) -> tuple[Any, Flags]:
+            return settings, flags
 
-    settings, flags = given
-    if flags.smoke:
-        settings = smoke(settings)
-    if flags.dry_run:
-        before = REMEMBERS.set(False)
-        try:
-            _show_plan(settings, plan(settings), preview)
-        finally:
-            REMEMBERS.reset(before)
-        return
-    if ready is not None:
-        ready(settings)
-    stages = plan(settings)
-    carry_out(stages)
-    if report is not None and is_main_process():
-        report(settings, stages)
+        return read_words(command, words, program, self.about, names)
 
-
-def _show_plan(
-    settings: Any, stages: Sequence[Any], preview: Callable[[Any, Sequence[Any]], None] | None
-) -> None:
-    from wellread_hf.store.graph import check, in_order
-    from wellread_hf.store.records import canonical_json
-
-    print(json.dumps(json.loads(canonical_json(asdict(settings))), indent=2))
-    ordered = in_order(stages)
-    check(ordered)
-    for stage in ordered:
-        print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
-    if preview is not None:
-        preview(settings, stages)
-
-
-def share_processors() -> None:
-    """Lets torch's idle threads sleep soon, so that several runs share a machine; before torch is loaded.
-
-    GNU's OpenMP, which torch's wheels for Linux carry, reads this once, when it is loaded. By default a
-    thread that waits for the others spins for milliseconds on a processor that another run could use.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-
-
-def with_errors_told(debug: bool, work: Callable[[], None]) -> None:
-    """Runs `work`; whatever it raises ends the program with one sentence and a status.
-
-    A mistake in the input: status 2 as a rule, else the error's own. A defect of the package: `DEFECT`.
-    A reader of our output that has gone, as `head` does: 141, and nothing is said.
-
-    Args:
-        debug: Let errors through, so that Python shows the traceback.
-        work: Any.
-    """
-    share_processors()
-    try:
-        work()
-        # Here a failed write can still be reported.
-        sys.stdout.flush()
-    except KeyboardInterrupt as error:
-        _close_bars()
-        if is_main_process():
-            # Ctrl-C says nothing, a signal does.
-            line = str(error) or "interrupted; the same command goes on from the last checkpoint"
-            print(line, file=sys.stderr)
-        sys.exit(getattr(error, "status", 130))
-    except BrokenPipeError:
-        # Python flushes again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except Exception as error:
-        if debug:
-            raise
-        _close_bars()
-        # Another process may have found what the first one did not, a loss of its own rows for one.
-        who = "" if is_main_process() else f"process {os.environ['RANK']}: "
-        told = error if isinstance(error, WellreadError) else input_error(error)
-        if told is None:
-            line = one_line(
-                f"this is a defect of wellread_hf, not of your input: "
-                f"{type(error).__name__}: {cause(error)}; --debug shows the traceback, please report it"
+    def _preset(self, name: str) -> Settings:
+        if name not in self.presets:
+            raise UsageError(
+                f"--preset: expected one of {', '.join(self.presets)}, got {name!r}; the nearest is "
+                f"{nearest(name, self.presets, 1)}"
             )
-            print(f"{who}internal error: {line}", file=sys.stderr)
-            sys.exit(DEFECT)
-        message = str(told) if isinstance(told, UsageError) else _as_typed(str(told), sys.argv)
-        print(f"{who}error: {one_line(message)}", file=sys.stderr)
-        sys.exit(told.status)
+        return self.presets[name]
+
+    def _help(self, program: str, names: Names) -> str:
+        options = {option.name: option for option in options_of(self.settings())}
+        lines = [f"usage: {program} [OPTIONS]", "", (self.about or "").strip(), "", "options:"]
+        shown = [options[names.find(name) or name] for name in self.first.split()]
+        entries = [
+            (names.shown(option.name), f"{option.help} (default: {_as_words(option.value)})")
+            for option in shown
+        ]
+        entries += [
+            ("--preset", f"Named settings that other options change: {', '.join(self.presets)}."),
+            ("--config", "YAML file of settings; options count more."),
+            ("--dry-run", "Print the plan and the settings that differ from the defaults; write nothing."),
+            ("--help-all", f"Explain all {len(options)} options."),
+        ]
+        for name, text in entries:
+            lines += textwrap.wrap(
+                f"  {name:17} {text}", _HELP_WIDTH, subsequent_indent=" " * 20, break_long_words=False
+            )
+        return "\n".join(lines)
+
+    def _carry_out(self, settings: Settings, flags: Flags, command: Sequence[str]) -> None:
+        # Here, not above: `wellread --help` need not wait for it.
+        from wellread_hf.store.graph import carry_out
+        from wellread_hf.store.records import INVOKED_AS, REMEMBERS
+
+        invoked, remembers = INVOKED_AS.set(tuple(command)), REMEMBERS.set(not flags.dry_run)
+        try:
+            if flags.dry_run:
+                return self._show_plan(settings, flags.verbose)
+            if self.ready is not None:
+                self.ready(settings)
+            stages = self.plan(settings)
+            carry_out(stages)
+            if is_main_process():
+                self._keep_settings(settings, stages, command)
+                self.show(settings, stages)
+        finally:
+            INVOKED_AS.reset(invoked)
+            REMEMBERS.reset(remembers)
+
+    def _show_plan(self, settings: Settings, everything: bool) -> None:
+        from wellread_hf.store.graph import check, in_order
+
+        stages = self.plan(settings)
+        ordered = in_order(stages)
+        check(ordered)
+        for stage in ordered:
+            print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
+        if self.preview is not None:
+            self.preview(settings, stages)
+        usual = {option.name: option.value for option in options_of(self.settings())}
+        shown = [each for each in options_of(settings) if everything or each.value != usual[each.name]]
+        print(f"\n{as_yaml(shown).rstrip() if shown else 'settings: all as by default'}")
+
+    def _keep_settings(self, settings: Settings, stages: Sequence[Any], command: Sequence[str]) -> None:
+        """Writes the settings beside the record of each stage, once: an equal rerun may differ in workers."""
+        from wellread_hf.store.records import SETTINGS, write_atomically
+
+        called = shlex.join([Path(command[0]).name, *command[1:]])
+        text = f"# All settings of: {called}\n{as_yaml(list(options_of(settings)))}"
+        for stage in stages:
+            if not (stage.folder / SETTINGS).exists():
+                write_atomically(stage.folder / SETTINGS, text)
 
 
-def _as_typed(message: str, words: Sequence[str]) -> str:
-    """Spells the settings that a message names in backticks as the command line does.
-
-    `learning_rate` becomes --pd.optim.learning-rate if that alone was given: settings do not know what they
-    are a part of.
-    """
-    typed = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
-
-    def spelled(match: re.Match[str]) -> str:
-        name = match[1].replace("_", "-")
-        long = [option for option in typed if option.endswith(f".{name}")]
-        return long[0] if len(long) == 1 and f"--{name}" not in typed else f"--{name}"
-
-    return re.sub(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`", spelled, message)
+_TASK = [option.name for option in options_of(Task())]
 
 
-def _close_bars() -> None:
-    """Ends the lines of progress bars that an error cut off, so that the sentence gets one of its own."""
-    bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
-    for bar in list(bars):
-        bar.close()
+def _as_words(value: Any) -> str:
+    return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)

@@ -1,53 +1,87 @@
 """The command `wellread`: one function a subcommand."""
 
+import ast
+import importlib.util
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from wellread_hf.cli.recipe import run_recipe, with_errors_told
+from wellread_hf.cli.options import Names
+from wellread_hf.cli.report import report_errors
 from wellread_hf.cli.words import read_words
 from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, nearest
 from wellread_hf.hub.options import Publishing
 
+_PACKAGE = Path(__file__).parents[1]
+
 
 def main() -> None:
     """Runs the command `wellread`."""
-    with_errors_told(
-        "--debug" in sys.argv, lambda: _run([word for word in sys.argv[1:] if word != "--debug"])
-    )
+    words, names = sys.argv[1:], Names()
+    with report_errors("--debug" in words, names.spell):
+        _run([word for word in words if word != "--debug"], names)
 
 
-def _run(words: Sequence[str]) -> None:
+def _run(words: Sequence[str], names: Names) -> None:
     # The first word is argparse's: tyro would read the options of all commands to list their names.
     parser = ArgumentParser(
         prog="wellread",
         description="Compact BERTs by Pre-trained Distillation. --debug shows the traceback of an error.",
     )
     listed = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name, function in COMMANDS.items():
-        listed.add_parser(name, help=str(function.__doc__).partition("\n")[0], add_help=False)
+    recipes = recipe_files()
+    about = {name: str(function.__doc__) for name, function in COMMANDS.items()}
+    about |= {name: _docstring(file) for name, file in recipes.items()}
+    if not words or words[0] in ("-h", "--help"):
+        for name, text in about.items():
+            listed.add_parser(name, help=text.partition("\n")[0], add_help=False)
     if not words:
-        # Whoever types the name alone wants to know what there is.
+        # The name alone asks what there is.
         parser.print_help(sys.stderr)
         sys.exit(2)
     name, options = words[0], words[1:]
     if name in ("-h", "--help"):
         parser.parse_args([name])
+    if name in recipes:
+        load_recipe(recipes[name]).run(f"wellread {name}", options)
+        return
     if name not in COMMANDS:
         raise UnknownNameError(
-            f"expected one of wellread's commands ({', '.join(COMMANDS)}), got {name!r}; the nearest is "
-            f"{nearest(name, COMMANDS, 1)}, and recipes are run as python recipes/NAME.py"
+            f"expected one of wellread's commands ({', '.join(about)}), got {name!r}; the nearest is "
+            f"{nearest(name, about, 1)}"
         )
-    if name == "sweep":
-        # Its options are those of a recipe's settings.
-        return _sweep(options)
     # Called when its words are read, so that what it prints is its own.
     read_words(wraps(COMMANDS[name])(partial(partial, COMMANDS[name])), options, f"wellread {name}")()
+
+
+def recipe_files() -> Mapping[str, Path]:
+    """Returns the recipes that are commands too, by name: those of the wheel, or of the checkout."""
+    folder = next(path for path in (_PACKAGE / "recipes", _PACKAGE.with_name("recipes")) if path.is_dir())
+    # `wellread publish FOLDER` is the command; the recipe of that name does the same with `--runs`.
+    return {
+        path.stem: path for path in sorted(folder.glob("*.py")) if path.stem not in {*COMMANDS, "minimal"}
+    }
+
+
+def load_recipe(file: Path) -> Any:
+    """Imports a recipe's file; returns its `RECIPE`."""
+    spec = importlib.util.spec_from_file_location(f"wellread_recipe_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Type hints and pickles look a class's module up here.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.RECIPE
+
+
+def _docstring(file: Path) -> str:
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
 
 
 def students() -> None:
@@ -202,27 +236,6 @@ def compare(
         print(f"{found.name}: {100 * found.average.value:.1f}")
 
 
-def sweep() -> None:
-    """Train a grid of students on GLUE's tasks, choose the best points on dev; as recipes/sweep.py does."""
-
-
-def _sweep(words: Sequence[str]) -> None:
-    from wellread_hf.experiments.sweep import plan, preview, ready, show
-    from wellread_hf.experiments.sweep_settings import SweepSettings, smoke_sweep
-
-    run_recipe(
-        SweepSettings,
-        plan,
-        smoke_sweep,
-        show,
-        sweep.__doc__,
-        preview=preview,
-        ready=ready,
-        program="wellread sweep",
-        words=words,
-    )
-
-
 def scores(
     runs: tyro.conf.Positional[tuple[Path, ...]],
     csv: Path | None = None,
@@ -268,15 +281,15 @@ def card(
     if all:
         if target is not None or out is None or eval_results or name is not None:
             raise SettingsError(
-                "--all writes the cards of the 24 students: expected --out FOLDER, and no target, --name or "
-                "--eval-results; leave out the one or the other"
+                "`all` writes the cards of the 24 students: expected `out` FOLDER, and no target, `name` or "
+                "`eval_results`; leave out the one or the other"
             )
         for student in STUDENTS:
             text = render(facts_of_student(student, namespace=namespace), picture=False).markdown
             _write(out / f"{student.name}.md", text.encode())
         return
     if target is None:
-        raise SettingsError("expected a run's folder or a student's name, got neither; or give --all")
+        raise SettingsError("expected a run's folder or a student's name, got neither; or give `all`")
     folder = Path(target)
     if folder.is_dir():
         facts = facts_of_run(folder, name, namespace)
@@ -287,7 +300,7 @@ def card(
     else:
         facts = facts_of_student(Student.parse(target), name, namespace)
         if out is None:
-            raise SettingsError(f"{target} is a student, not a run, and has no folder; say where with --out")
+            raise SettingsError(f"{target} is a student, not a run, and has no folder; say where with `out`")
     for path, content in render(facts, eval_results=eval_results).files.items():
         _write((out or folder) / path, content)
 
@@ -299,7 +312,7 @@ def _write(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error}); give another folder with --out") from error
+        raise StoreError(f"{path} cannot be written ({error}); give another folder with `out`") from error
     print(path)
 
 
@@ -307,7 +320,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
         *(students, losses, verdicts, card, publish, verify),
-        *(pull, submission, compare, sweep, scores),
+        *(pull, submission, compare, scores),
     )
 }
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from wellread_hf.cli.options import Names
 from wellread_hf.errors import UsageError, nearest
 
 Read = TypeVar("Read")
@@ -53,9 +54,20 @@ _DEVICES = {"device", "devices", "gpu", "gpus", "cuda", "cpu", "no-cuda", "use-c
 
 
 def read_words(
-    command: Callable[..., Read], words: Sequence[str], program: str | None, description: str | None = None
+    command: Callable[..., Read],
+    words: Sequence[str],
+    program: str,
+    description: str | None = None,
+    names: Names | None = None,
 ) -> Read:
     """Reads a command line as the parameters of `command`, calls it, and returns what it returns.
+
+    Args:
+        command: Any.
+        words: With the long names of options.
+        program: Name shown by `--help`.
+        description: Shown by `--help`.
+        names: How options were typed.
 
     Raises:
         UsageError: A word is not as it should be; the message names the option that may be meant.
@@ -67,10 +79,10 @@ def read_words(
     except SystemExit as end:
         if not end.code:
             raise
-    raise UsageError(_refusal(command, program, words))
+    raise UsageError((names or Names()).as_typed(_refusal(command, program, words)))
 
 
-def _refusal(command: Callable[..., Any], program: str | None, words: Sequence[str]) -> str:
+def _refusal(command: Callable[..., Any], program: str, words: Sequence[str]) -> str:
     """Says in one sentence what tyro says in a box."""
     text, _, rest = _tyro_says(command, program, words, width=100_000).partition("───")
     text = " ".join(text.split())
@@ -90,7 +102,7 @@ def _refusal(command: Callable[..., Any], program: str | None, words: Sequence[s
         kind = re.search(re.escape(match[1]) + r"(?:, --\S+)? (\S+)", rest)
         named = {"INT": "a whole number", "FLOAT": "a number"}
         wanted = next((said for word, said in named.items() if kind and word in kind[1]), "another value")
-        return f"{match[1]}: expected {wanted}, got {_value_of(match[1], words)!r}"
+        return f"{match[1]}: expected {wanted}, got {' '.join(values_of(words, match[1]))!r}"
     if match := re.match(r"invalid choice '(.*)' for argument '(?:settings\.)?(.*)'.*?\((.*)\)", text):
         known = re.findall(r"'([^']*)'", match[3])
         return (
@@ -104,7 +116,7 @@ def _refusal(command: Callable[..., Any], program: str | None, words: Sequence[s
     return f"{text}; see --help"
 
 
-def _tyro_says(command: Callable[..., Any], program: str | None, words: Sequence[str], width: int) -> str:
+def _tyro_says(command: Callable[..., Any], program: str, words: Sequence[str], width: int) -> str:
     """Returns what tyro prints in lines of `width` characters at most, without the box around them."""
     # Where the text cannot be UTF-8, the box is another one.
     said, columns = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), os.environ.get("COLUMNS")
@@ -120,8 +132,8 @@ def _tyro_says(command: Callable[..., Any], program: str | None, words: Sequence
     return re.sub(r"^[╭╰].*[╮╯]$\n|^│ ?| *│$", "", said.read(), flags=re.MULTILINE)
 
 
-def _value_of(option: str, words: Sequence[str]) -> str:
-    """Returns what was given for an option, the last time that it was."""
+def values_of(words: Sequence[str], option: str) -> list[str]:
+    """Returns the words that follow an option where it stands last; none if it is not given."""
     values: list[str] = []
     reads = False
     for word in words:
@@ -132,7 +144,7 @@ def _value_of(option: str, words: Sequence[str]) -> str:
             reads = False
         elif reads:
             values.append(word)
-    return " ".join(values)
+    return values
 
 
 def _other_name(option: str, known: Sequence[str]) -> str:

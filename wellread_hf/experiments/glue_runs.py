@@ -62,17 +62,13 @@ class GlueSettings:
     """LoRA, in place of training all weights."""
 
 
-def smoke_glue(settings: GlueSettings) -> GlueSettings:
-    """Shrinks the settings to the embedded toy world and to seconds."""
-    return replace(
-        settings,
-        data="toy:glue@smoke",
-        weights=None,
-        pretrain=SMOKE_PRETRAIN,
-        corpus=SMOKE_CORPUS,
-        teachers=("toy:teacher/{task}@smoke",),
-        tuning=SMOKE_TUNING,
-    )
+SMOKE_GLUE = GlueSettings(
+    data="toy:glue@smoke",
+    pretrain=SMOKE_PRETRAIN,
+    corpus=SMOKE_CORPUS,
+    teachers=("toy:teacher/{task}@smoke",),
+    tuning=SMOKE_TUNING,
+)
 
 
 class GlueRuns:

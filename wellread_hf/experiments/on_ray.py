@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from wellread_hf.errors import DiskFullError, SettingsError, Terminated
 from wellread_hf.experiments.ray_address import no_cluster
 from wellread_hf.experiments.scheduler import Engine, Job, OnEnd, Result, attempt
 from wellread_hf.experiments.sweep_settings import Engine as EngineSettings
+from wellread_hf.store.records import INVOKED_AS
 from wellread_hf.students import Student
 from wellread_hf.training.callbacks import ON_EVALUATION
 
@@ -83,7 +83,7 @@ def _run(jobs: Sequence[Job], on_end: OnEnd, settings: EngineSettings, folder: P
     jobs = sorted(jobs, key=lambda job: -inf if job.student is None else -job.student.parameters())
     machines = _machines()
     shares = [_share(job, settings, machines) for job in jobs]
-    place = {"folder": str(folder.absolute()), "cwd": os.getcwd(), "argv": sys.argv}
+    place = {"folder": str(folder.absolute()), "cwd": os.getcwd(), "invoked": INVOKED_AS.get()}
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(_work, jobs=jobs, place=place),
@@ -176,7 +176,7 @@ def _work(config: Mapping[str, int], jobs: Sequence[Job], place: Mapping[str, An
         tune.report({"result": asdict(Result(state="failed", error=error))})
         return
     # Records name the driver's command; paths in settings are relative to where it was started.
-    sys.argv = list(place["argv"])
+    INVOKED_AS.set(tuple(place["invoked"]))
     os.chdir(place["cwd"])
     job = jobs[config["job"]]
     if job.compared is not None:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from tyro.conf import arg
 
 from wellread_hf.errors import SettingsError
-from wellread_hf.experiments.glue_runs import GlueSettings, Method, smoke_glue
+from wellread_hf.experiments.glue_runs import SMOKE_GLUE, GlueSettings, Method
 from wellread_hf.settings import Running
 from wellread_hf.settings.fields import FEW, Batch, Number, Rate, Several, Students, checked, each_once
 from wellread_hf.tasks import parse_glue_tasks
@@ -111,17 +111,13 @@ class SweepSettings:
         return self
 
 
-def smoke_sweep(settings: SweepSettings) -> SweepSettings:
-    """Shrinks a sweep to eight trials of the embedded toy world."""
-    glue = smoke_glue(settings.glue)
-    grids_own = GlueSettings().tuning.optim
-    return replace(
-        settings,
-        students=("2-128",),
-        tasks="sst2,stsb",
-        methods=("pf", "pd"),
-        learning_rates=(1e-3, 3e-4),
-        batch_sizes=(8,),
-        seeds=1,
-        glue=replace(glue, from_mnli=False, tuning=replace(glue.tuning, optim=grids_own)),
-    )
+# Eight trials.
+SMOKE = SweepSettings(
+    tasks="sst2,stsb",
+    methods=("pf", "pd"),
+    learning_rates=(1e-3, 3e-4),
+    batch_sizes=(8,),
+    seeds=1,
+    # The learning rate and the batch size are the grid's.
+    glue=replace(SMOKE_GLUE, tuning=replace(SMOKE_GLUE.tuning, optim=GlueSettings().tuning.optim)),
+)

@@ -20,13 +20,13 @@ from wellread_hf.hub.cards.soft_labels import soft_labels_card
 from wellread_hf.hub.names import is_repo_name
 from wellread_hf.store.places import RepoType
 from wellread_hf.store.progress import bar
-from wellread_hf.store.records import ADAPTER, RECORD, StageRecord
+from wellread_hf.store.records import ADAPTER, RECORD, SETTINGS, StageRecord
 
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _OPTIONAL_FILES = ("special_tokens_map.json", "vocab.txt")
 # What our stages and `wellread card` leave in a run's folder beside the model; it is not uploaded.
 # A kill between a record and the tidying after it leaves locks and checkpoints.
-_NOT_UPLOADED = (RECORD, "log.json", "README.md", "switches.json", ".lock")
+_NOT_UPLOADED = (RECORD, SETTINGS, "log.json", "README.md", "switches.json", ".lock")
 _FOLDERS_NOT_UPLOADED = (".eval_results", ADAPTER, "checkpoints", "unchecked")
 _SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
 _CHUNK = 1 << 20

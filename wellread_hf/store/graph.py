@@ -5,7 +5,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +27,7 @@ from wellread_hf.errors import (
 )
 from wellread_hf.store.places import check_unchanged
 from wellread_hf.store.progress import is_main_process, log, say
-from wellread_hf.store.records import MEMORY, StageRecord, outputs_of
+from wellread_hf.store.records import INVOKED_AS, MEMORY, StageRecord, outputs_of
 from wellread_hf.store.signals import end_if_asked, signals_heard
 from wellread_hf.store.stage import Stage as Stage
 from wellread_hf.store.stage import in_order as in_order
@@ -193,7 +192,9 @@ def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
         versions=versions(),
         processes=processes().num_processes,
         device=str(processes().device),
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=shlex.join(
+            Path(word).name if place == 0 else word for place, word in enumerate(INVOKED_AS.get())
+        ),
         version=stage.version,
         outputs=outputs_of(stage.folder),
     ).write(stage.folder)

@@ -16,14 +16,18 @@ from typing import Any
 from wellread_hf.errors import StoreError, is_disk_full, library_errors_as
 
 RECORD = "stage.json"
+# All settings of the run, written beside its record; other runs may have the same result.
+SETTINGS = "settings.yaml"
 # Folder in a stage's that holds a LoRA adapter, beside the merged model.
 ADAPTER = "adapter"
 # Whether file digests are written down for the next run; a plan that is only shown writes nothing.
 REMEMBERS = ContextVar("REMEMBERS", default=True)
+# The command line that runs, program first; none where a program of the user's own plans the stages.
+INVOKED_AS: ContextVar[tuple[str, ...]] = ContextVar("INVOKED_AS", default=())
 # Where, in the folder of all stages.
 MEMORY = ".digests.json"
 # What lies in a stage's folder and is no output: others write it later, or it goes.
-_NO_OUTPUT = (RECORD, "README.md", "error.txt", "checkpoints", ".*", "*.part", "*.png", "unchecked")
+_NO_OUTPUT = (RECORD, SETTINGS, "README.md", "error.txt", "checkpoints", ".*", "*.part", "*.png", "unchecked")
 
 
 def digest(value: object) -> str:

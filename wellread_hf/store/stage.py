@@ -145,6 +145,7 @@ def in_order(stages: Sequence[Stage]) -> list[Stage]:
 def short_name(place: Place) -> str:
     """Names a model in a folder's name: what a stage's folder is of, or the last part of a Hub id."""
     named = place.folder.name if isinstance(place, Stage) else getattr(place, "name", place)
-    name = Path(str(named).partition("@")[0]).name.lower()
+    # A place of the toy world, `toy:encoder`, has a colon, which not all file systems take.
+    name = Path(str(named).partition("@")[0].replace(":", "-")).name.lower()
     ours = re.fullmatch(r"[a-z]+-(.+?)(-seed\d+)?-[0-9a-f]{12}", name)
     return ours.group(1) if ours else name

@@ -38,7 +38,7 @@ BUDGET = (
 )
 # A world that is learnt in no time, and learns nothing.
 SMALL = (
-    *("--students", "2-128", "--seeds", 0, 1, *BUDGET, "--task.data", "toy:task@smoke"),
+    *("--preset", "toy", "--students", "2-128", "--seeds", 0, 1, *BUDGET, "--task.data", "toy:task@smoke"),
     *("--corpus.sources", "toy:corpus@smoke", "--corpus.tokenizer", "toy:tokenizer@smoke"),
     *("--transfer", "toy:pool@smoke", "--near", "toy:near@smoke", "--far", "toy:far@smoke"),
     *("--teacher-pretrain.steps", 5),
@@ -99,7 +99,7 @@ SMALL = (
             "--students: expected one or more values, each once, got tiny 2-128",
         ),
         (
-            ("--scale", "text", "--pretrain.start", "x"),
+            ("--pretrain.dropout", "None", "--pretrain.start", "x"),
             "--pretrain.start: the study decides it for all arms alike, so expected --w",
         ),
         (("--teacher-pretrain.student", "12-768"), "expected --teacher-student instead, got 12-768"),
@@ -108,7 +108,9 @@ SMALL = (
 def test_what_is_refused(
     options: tuple[object, ...], error: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ran = run_here(capfd, "study", *options, "--dry-run", "--running.runs", tmp_path / "runs")
+    ran = run_here(
+        capfd, "study", "--preset", "toy", *options, "--dry-run", "--running.runs", tmp_path / "runs"
+    )
     assert ran.status == 2, ran.out
     assert error in ran.err, ran.err
     assert "Traceback" not in ran.err

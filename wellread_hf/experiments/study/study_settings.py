@@ -1,8 +1,6 @@
 """What studies go over, on which text, with which budget; the options of recipes/study.py."""
 
-from collections.abc import Sequence
 from dataclasses import field, replace
-from itertools import pairwise
 from operator import attrgetter
 from typing import Annotated, Literal, get_args
 
@@ -111,7 +109,7 @@ class StudySettings:
 
     studies: Annotated[Positional[tuple[StudyName, ...]], each_once(least=0)] = ()
     """Which studies to run; none named: all eight on the toy world, those the text allows on `text`."""
-    scale: Scale = "toy"
+    scale: Scale = "text"
     """`toy` is the embedded toy world with a budget of its own; `text` is real text: SST-2 unless another
     task is named, with transfer set and budget to be named."""
     # The fastest two: a study trains every arm with each, several times.
@@ -203,14 +201,10 @@ class StudySettings:
                 )
 
 
-def real_text(words: Sequence[str]) -> bool:
-    """Returns whether a command line asks for real text, whose defaults differ from the toy world's."""
-    return "--scale=text" in words or any(pair == ("--scale", "text") for pair in pairwise(words))
-
-
 _TOY_LABELS = replace(TOY_TUNING, epochs=Tuning().epochs)
 
 ON_TOY = StudySettings(
+    scale="toy",
     # So that eight studies take no more than 90 minutes on two cores.
     one_student=("initialisation", "transfer-size", "domain", "compound", "concurrent", "temperature"),
     seeds=(0, 1, 2, 3, 4),
@@ -240,29 +234,23 @@ ON_TOY = StudySettings(
 )
 
 
-def smoke_study(settings: StudySettings) -> StudySettings:
-    """Shrinks the studies to a tiny toy world and to seconds; one of them unless some are named."""
-    return replace(
-        ON_TOY,
-        studies=settings.studies or ("methods",),
-        students=("2-128",),
-        seeds=(0, 1),
-        budget=Budget(
-            mlm_steps=10, labelled_rows=64, labels_seen=64, transfer_rows=128, soft_labels_seen=128
-        ),
-        # Documents of the toy world are single texts, which fill blocks of 17.
-        pretrain=replace(SMOKE_PRETRAIN, steps=None, block_lengths=(17,), phase_shares=(1.0,)),
-        labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
-        soft_labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
-        deep_layers=4,
-        teacher_student="2-128",
-        teacher_pretrain=SMOKE_PRETRAIN,
-        teacher_tuning=SMOKE_TUNING,
-        engine=settings.engine,
-        task=SMOKE_TASK,
-        corpus=SMOKE_CORPUS,
-        transfer=("toy:pool@smoke",),
-        near=("toy:near@smoke",),
-        far=("toy:far@smoke",),
-        running=settings.running,
-    )
+SMOKE = replace(
+    ON_TOY,
+    studies=("methods",),
+    one_student=(),
+    students=("2-128",),
+    seeds=(0, 1),
+    budget=Budget(mlm_steps=10, labelled_rows=64, labels_seen=64, transfer_rows=128, soft_labels_seen=128),
+    # Documents of the toy world are single texts, which fill blocks of 17.
+    pretrain=replace(SMOKE_PRETRAIN, steps=None, block_lengths=(17,), phase_shares=(1.0,)),
+    labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
+    soft_labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
+    teacher_student="2-128",
+    teacher_pretrain=SMOKE_PRETRAIN,
+    teacher_tuning=SMOKE_TUNING,
+    task=SMOKE_TASK,
+    corpus=SMOKE_CORPUS,
+    transfer=("toy:pool@smoke",),
+    near=("toy:near@smoke",),
+    far=("toy:far@smoke",),
+)
