@@ -14,15 +14,12 @@ from tiny import SPECIAL, VOCABULARY, random_blocks, tiny_masked_lm, word_tokeni
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from wellread_hf.data.packing import Blocks
-from wellread_hf.settings import Optim, Pretrain, Running
+from wellread_hf.settings import Distil, Optim, Pretrain, Running
+from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.callbacks import Progress
-from wellread_hf.training.pretraining import (
-    HeldOutBlocks,
-    MlmTrainer,
-    RunBlocks,
-    pretrain,
-    unigram_loss,
-)
+from wellread_hf.training.distilbert import LearntFromTeacher
+from wellread_hf.training.masking import MlmCollator
+from wellread_hf.training.pretraining import HeldOutBlocks, MlmTrainer, RunBlocks, pretrain, unigram_loss
 from wellread_hf.training.time_budget import ENDLESS, TimeBudget
 
 RUN = "b" * 64
@@ -221,11 +218,6 @@ def test_trackers_are_passed_through(tmp_path: Path) -> None:
 
 
 def test_a_teacher_in_the_objective_computes_as_the_student_does(tmp_path: Path) -> None:
-    from wellread_hf.settings import Distil
-    from wellread_hf.training.arguments import training_arguments
-    from wellread_hf.training.distilbert import LearntFromTeacher
-    from wellread_hf.training.masking import MlmCollator
-
     kinds = []
     student, teacher = tiny_masked_lm(0), tiny_masked_lm(1)
     inside = teacher.bert.encoder.layer[0].intermediate.dense
@@ -247,9 +239,6 @@ def test_held_out_blocks_always_carry_the_same_masks(tmp_path: Path) -> None:
     class Twice(TrainerCallback):
         def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             losses.append(state.log_history[-1]["eval_loss"])
-
-    from wellread_hf.training.arguments import training_arguments
-    from wellread_hf.training.masking import MlmCollator
 
     trainer = MlmTrainer(
         model=tiny_masked_lm(),
