@@ -12,7 +12,7 @@ What is done already is skipped. The preset `toy` runs all of it on an embedded 
 """
 
 from dataclasses import field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
@@ -45,9 +45,10 @@ from wellread_hf.stages.presets import (
     TOY_TUNING,
 )
 from wellread_hf.store.stage import Stage
+from wellread_hf.students import METHOD_TITLES
 
 Method = Literal["basic", "distillation", "pf", "pd", "pdf"]
-TITLES = {"basic": "Basic", "distillation": "Distillation", "pf": "PF", "pd": "PD", "pdf": "PD-F"}
+TITLES = {method: METHOD_TITLES[method] for method in get_args(Method)}
 
 
 def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length: int = 128) -> Tuning:

@@ -2,7 +2,7 @@
 
 import runpy
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from recipe_runs import recipe, run_here
 
 from wellread_hf.results.summary import options_of, show_result
 from wellread_hf.settings import Corpus, Init, Running, Start, Task, Transfer
-from wellread_hf.store.records import StageRecord
+from wellread_hf.store.records import INVOKED_AS, StageRecord
 from wellread_hf.students import Student
 
 COUNTS = {
@@ -40,6 +40,13 @@ OUTCOMES: dict[str, Mapping[str, Any]] = {
     },
     "pretrain": {"held_out_loss": 3.0, "unigram_loss": 5.0, "tokens": 1_000},
 }
+
+
+@pytest.fixture(autouse=True)
+def invoked() -> Iterator[None]:
+    before = INVOKED_AS.get()
+    yield
+    INVOKED_AS.set(before)
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def test_the_next_command_works_as_it_is_printed(
             kind=stage.kind, name=stage.name, digest=stage.digest, settings=stage.identity, inputs={},
             outcome=OUTCOMES.get(stage.kind, {}), seconds=1.0, versions={}, command="", version=stage.version,
         ).write(stage.folder)  # fmt: skip
-    monkeypatch.setattr("sys.argv", [recipe(name)])
+    INVOKED_AS.set((recipe(name),))
     # What a person without the Hub has: the recipes' own defaults lie there.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     show_result(settings, stages)
@@ -148,6 +155,9 @@ def test_it_names_a_student_that_was_pretrained_in_the_same_runs(
             kind=kind, name="x", digest="0a1b", settings={}, inputs={}, outcome=OUTCOMES[kind], seconds=1.0,
             versions={}, command="",
         ).write(folder)  # fmt: skip
-    monkeypatch.setattr("sys.argv", [recipe("label")])
+    INVOKED_AS.set(("wellread", "label"))
     show_result(settings, [stage])
-    assert "--start.weights runs/pretrain-x-0a1b" in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert "--start.weights runs/pretrain-x-0a1b" in shown
+    # Called through wellread, so is what comes next.
+    assert shlex.split(shown.splitlines()[-1])[2] == "distill"

@@ -13,7 +13,7 @@ from wellread_hf.metrics.baselines import commonest, counts_of
 from wellread_hf.metrics.scores import metric_at
 from wellread_hf.settings import Corpus, Running, Task, Transfer
 from wellread_hf.store.graph import Stage
-from wellread_hf.store.records import StageRecord
+from wellread_hf.store.records import INVOKED_AS, StageRecord
 
 _TOY = "toy"
 _MADE = {"label": "soft labels", "tokenizer": "tokenizer"}
@@ -60,8 +60,11 @@ def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
 
 
 def typed(recipe: str, *words: str) -> str:
-    """Writes the command line of a recipe beside the one that runs, ready to paste into the same shell."""
-    return shlex.join([_program("python"), str(Path(sys.argv[0]).with_name(f"{recipe}.py")), *words])
+    """Writes the command line of another recipe, called as this one was, ready to paste into the shell."""
+    called = Path(next(iter(INVOKED_AS.get()), ""))
+    if called.suffix != ".py":
+        return typed_command(recipe, *words)
+    return shlex.join([_program("python"), str(called.with_name(f"{recipe}.py")), *words])
 
 
 def typed_command(*words: str) -> str:
