@@ -101,40 +101,10 @@ def test_ones_own_files_are_read_alike(tmp_path, ending):
     assert loaded.test is None
 
 
-@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
-def test_classes_found_in_the_data_are_the_sorted_words(tmp_path, ending):
-    loaded = load(own(tmp_path, [("a", "pos"), ("b", "neg"), ("c", "mid")], ending=ending), tmp_path)
-    assert loaded.facts.labels == ("mid", "neg", "pos")
-    assert loaded.train.labels.tolist() == [2, 1, 0]
-
-
 def test_labels_are_taken_by_name_and_by_number(tmp_path):
     rows = [("a", "bad"), ("b", 1), ("c", "0"), ("d", "good")]
     loaded = load(own(tmp_path, rows, labels=("bad", "good")), tmp_path)
     assert loaded.train.labels.tolist() == [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("labels", "classes"),
-    [
-        ((3, 0, 3), ("0", "3")),
-        ((2020, 2019, 2020), ("2019", "2020")),
-        ((90017, 90001, 90001), ("90001", "90017")),
-        ((5, 4, 3, 2, 1), ("1", "2", "3", "4", "5")),
-        ((10, 9, 2), ("2", "9", "10")),
-        ((-2, 2), ("-2", "2")),
-    ],
-)
-def test_distinct_numbers_in_their_order_are_the_classes(tmp_path, labels, classes):
-    loaded = load(own(tmp_path, [(f"text {n}", label) for n, label in enumerate(labels)]), tmp_path)
-    assert loaded.facts.labels == classes
-    assert [int(classes[number]) for number in loaded.train.labels] == list(labels)
-
-
-def test_whole_numbers_stored_as_floats_are_classes(tmp_path):
-    loaded = load(own(tmp_path, [("a", 0.0), ("b", 1.0)], ending=".parquet"), tmp_path)
-    assert loaded.facts.labels == ("0", "1")
-    assert loaded.train.labels.tolist() == [0, 1]
 
 
 def test_pairs_have_two_texts_a_row(tmp_path):
@@ -209,12 +179,6 @@ def test_a_label_outside_the_classes_is_refused_by_row(tmp_path, label):
 def test_a_bad_label_does_not_become_a_class_of_its_own(tmp_path, label):
     message = refused(own(tmp_path, [*TRAIN, ("x", label)]), tmp_path)
     assert f"training row 4: expected a label among 0, 1, got {label!r}" in message
-
-
-@pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_a_missing_label_is_refused_in_tables_too(tmp_path, ending):
-    message = refused(own(tmp_path, [*TRAIN, ("x", None)], ending=ending), tmp_path)
-    assert "training row 4: expected a label among 0, 1" in message
 
 
 @pytest.mark.parametrize("labels", [(None, None), (0.5, 1.5), (-1, -1), ([1], [0])])

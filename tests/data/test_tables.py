@@ -128,6 +128,8 @@ def test_a_byte_order_mark_is_no_text(tmp_path, ending):
         ([1.0, 0.0, 1.0], ("0", "1"), [1, 0, 1], FORMATS),
         ([10, 9, 2], ("2", "9", "10"), [2, 1, 0], FORMATS),
         ([2020, 2019], ("2019", "2020"), [1, 0], FORMATS),
+        ([90017, 90001, 90001], ("90001", "90017"), [1, 0, 0], FORMATS),
+        ([-2, 2], ("-2", "2"), [0, 1], FORMATS),
         ([5, 4, 3, 2, 1], ("1", "2", "3", "4", "5"), [4, 3, 2, 1, 0], FORMATS),
         ([True, False], ("False", "True"), [1, 0], FORMATS),
         (["true", "FALSE", "True"], ("False", "True"), [1, 0, 1], FORMATS),
