@@ -84,8 +84,11 @@ ON_THE_HUB = [command for page, command in OTHERS if page == "docs/publish.md" a
 
 
 @pytest.fixture
-def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recipes read their settings and do no more: names in capitals stand for what nobody has."""
+    (task,) = re.findall(r"```yaml\n(.*?)```", TEXTS["docs/your-own-data.md"], re.S)
+    (tmp_path / "mine.yaml").write_text(task)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("wellread_hf.cli.recipe.Recipe._carry_out", lambda *_: None)
 
 
@@ -159,7 +162,7 @@ def test_a_make_target_in_a_sentence_exists(target: str) -> None:
 
 def test_commands_on_the_hub_run_in_their_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for recipe in ("pretrain", "label"):
-        ran = run_here(capfd, recipe, "--preset", "smoke", "--running.runs", tmp_path / "runs")
+        ran = run_here(capfd, recipe, "--preset", "smoke", "--runs", tmp_path / "runs")
         assert ran.status == 0, ran.err
     (student,), (labels,) = ((tmp_path / "runs").glob(f"{kind}-*") for kind in ("pretrain", "label"))
     meant = {"RUN-FOLDER": str(student), "MY-NAME": "alice", "SOFT-LABELS": "soft-labels"}
