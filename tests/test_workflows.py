@@ -97,7 +97,9 @@ def test_only_the_publishing_job_has_rights_of_its_own() -> None:
 def test_every_recipe_is_smoked_from_the_wheel_but_publish_from_a_checkout() -> None:
     commands = list(_commands(ROOT / ".github/workflows/smoke.yml"))
     ran = [found[1] for each in commands if (found := re.fullmatch(r"wellread (\w+) --preset smoke", each))]
-    assert {*ran, "publish"} == {path.stem for path in (ROOT / "recipes").glob("*.py")}
+    # A script that shows the trainers alone is no command.
+    recipes = {path.stem for path in (ROOT / "recipes").glob("*.py") if "RECIPE" in path.read_text()}
+    assert {*ran, "publish"} == recipes
     assert any(re.search(r"pip install .*dist/\*\.whl$", command) for command in commands)
     assert any(command.endswith("python recipes/publish.py --preset smoke") for command in commands)
 
