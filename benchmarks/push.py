@@ -60,9 +60,9 @@ def stock(folder: Path, prefix: str) -> float:
 
 def ours(folder: Path, prefix: str) -> float:
     """Pushes as `wellread publish` does; returns seconds."""
-    from wellread_hf.hub.files import hash_files, model_upload
-    from wellread_hf.hub.options import Publishing
     from wellread_hf.hub.publish import publish
+    from wellread_hf.hub.push_settings import Publishing
+    from wellread_hf.hub.uploads import hash_files, model_upload
 
     started = time.monotonic()
     uploads = [

@@ -15,8 +15,8 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
-from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publish import check_runs, publish_runs
+from wellread_hf.hub.push_settings import Publishing
 from wellread_hf.settings import Running
 from wellread_hf.settings.fields import checked
 from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN

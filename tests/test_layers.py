@@ -33,7 +33,7 @@ FOR_RECIPES = {
     "wellread_hf.experiments.glue_runs",
     "wellread_hf.store.stage.Stage",
     "wellread_hf.hub.publish",
-    "wellread_hf.hub.options",
+    "wellread_hf.hub.push_settings",
     "wellread_hf.results.comparison",
     "wellread_hf.results.scoreboard",
     "wellread_hf.settings",

@@ -10,9 +10,9 @@ import pytest
 from huggingface_hub import HfApi, get_token
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
-from wellread_hf.hub.files import model_upload
-from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publish import publish
+from wellread_hf.hub.push_settings import Publishing
+from wellread_hf.hub.uploads import model_upload
 from wellread_hf.hub.verify import verify
 
 CARD = b"---\nlicense: apache-2.0\nlanguage: en\n---\n# A test that deletes itself\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 from pushes import upload
 
 from wellread_hf.cli.report import report_errors
-from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publish import publish
+from wellread_hf.hub.push_settings import Publishing
 
 # Some seconds of upload at the pace of the hub's tests.
 BIG = bytes(range(256)) * 40_000

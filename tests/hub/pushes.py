@@ -7,10 +7,10 @@ from typing import Any
 from hub_server import HubServer
 from huggingface_hub import HfApi
 
-from wellread_hf.hub.files import LocalFile, Upload
-from wellread_hf.hub.options import Publishing
 from wellread_hf.hub.publish import publish
-from wellread_hf.hub.report import Report
+from wellread_hf.hub.push_report import Report
+from wellread_hf.hub.push_settings import Publishing
+from wellread_hf.hub.uploads import LocalFile, Upload
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
 

@@ -12,8 +12,8 @@ from pushes import Wellread, push
 
 from wellread_hf.errors import HubError, SourceError, StoreError
 from wellread_hf.hub.download import fetch_repository
-from wellread_hf.hub.files import upload_of_run
 from wellread_hf.hub.pull import pull_soft_labels
+from wellread_hf.hub.uploads import upload_of_run
 from wellread_hf.hub.verify import _check_front_matter, verify
 
 pytestmark = pytest.mark.usefixtures("quick_waits")

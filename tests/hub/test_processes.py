@@ -16,7 +16,7 @@ from huggingface_hub import HfApi
 from push_process import BIG
 from pushes import CARD, TOKEN, only_reads, push, states, upload
 
-from wellread_hf.hub.report import Report
+from wellread_hf.hub.push_report import Report
 
 HERE = Path(__file__).parent
 NAME = "alice/bert-2-128"

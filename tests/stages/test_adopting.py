@@ -23,7 +23,7 @@ from transformers import (
     pipeline,
 )
 
-from wellread_hf.hub.files import model_upload
+from wellread_hf.hub.uploads import model_upload
 from wellread_hf.models.adopt import SENTENCES
 from wellread_hf.models.load import load_classifier
 from wellread_hf.store.places import Location

@@ -17,7 +17,7 @@ from tiny import bits, tiny_classifier, tiny_config, weights_of
 
 from wellread_hf import stages
 from wellread_hf.errors import SettingsError
-from wellread_hf.hub.files import model_upload
+from wellread_hf.hub.uploads import model_upload
 from wellread_hf.models.lora import add_lora
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
 

@@ -15,7 +15,7 @@ from wellread_hf.cli.options import Names
 from wellread_hf.cli.report import report_errors
 from wellread_hf.cli.words import read_words
 from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, nearest
-from wellread_hf.hub.options import Publishing
+from wellread_hf.hub.push_settings import Publishing
 
 _PACKAGE = Path(__file__).parents[1]
 

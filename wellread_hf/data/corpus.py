@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.data.files import LONGEST_TEXT
-from wellread_hf.data.tables import open_table
+from wellread_hf.data.table_reader import open_table
 from wellread_hf.errors import DataError, SettingsError, nearest
 from wellread_hf.store.places import Location
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from wellread_hf.data.classes import numbers_of_classes, values_of
 from wellread_hf.data.corpus import checked_text
 from wellread_hf.data.rows import Labels
-from wellread_hf.data.tables import open_table, split_names
+from wellread_hf.data.table_reader import open_table, split_names
 from wellread_hf.errors import DataError, nearest
 from wellread_hf.store.places import Location
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS

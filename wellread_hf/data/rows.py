@@ -19,7 +19,7 @@ from wellread_hf.data.classes import (
 )
 from wellread_hf.data.corpus import Source, checked_text
 from wellread_hf.data.several_classes import each_label, indicators, list_of, list_of_columns
-from wellread_hf.data.tables import open_table, split_names
+from wellread_hf.data.table_reader import open_table, split_names
 from wellread_hf.data.task_facts import facts_of, finds_classes, is_glue
 from wellread_hf.errors import DataError, LabelError, nearest
 from wellread_hf.settings import Task, Transfer

@@ -14,9 +14,9 @@ from huggingface_hub import HfApi
 
 from wellread_hf.errors import HubError, SettingsError, SourceError, library_errors_as, one_line
 from wellread_hf.hub.calls import Calls, Limits, Pause, bounded_client
-from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.names import is_repo_id
 from wellread_hf.hub.repository import files_at, same
+from wellread_hf.hub.uploads import LocalFile, Upload
 
 # Runs where nothing of this package is imported, as on a user's machine.
 _LOGITS = """

@@ -29,11 +29,11 @@ from wellread_hf.errors import (
 from wellread_hf.hub.calls import Calls, Limits, Pause, Stopped, bounded_client
 from wellread_hf.hub.collection import complete_collection
 from wellread_hf.hub.download import check_download, check_loads
-from wellread_hf.hub.files import Upload, check_uploads, uploads_of_runs
 from wellread_hf.hub.names import is_repo_id
-from wellread_hf.hub.options import Publishing
-from wellread_hf.hub.report import DONE, FAILED, INTERRUPTED, RepoResult, Report
+from wellread_hf.hub.push_report import DONE, FAILED, INTERRUPTED, RepoResult, Report
+from wellread_hf.hub.push_settings import Publishing
 from wellread_hf.hub.repository import Plan, Repository
+from wellread_hf.hub.uploads import Upload, check_uploads, uploads_of_runs
 from wellread_hf.store.progress import bar
 
 Item = TypeVar("Item")

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from wellread_hf.errors import PublishError, library_errors_as
 from wellread_hf.hub.cards import MODELS, facts_of_run, finished_stage, render
+from wellread_hf.hub.cards.labels_card import soft_labels_card
 from wellread_hf.hub.cards.secrets import secrets_in
-from wellread_hf.hub.cards.soft_labels import soft_labels_card
 from wellread_hf.hub.names import is_repo_name
 from wellread_hf.store.places import RepoType
 from wellread_hf.store.progress import bar
