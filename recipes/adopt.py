@@ -4,8 +4,8 @@ Reads Hub repositories or folders; writes runs/adopt-..., ordinary BertForPreTra
 next-sentence head included, so that fine-tuning starts from the pooler of the release) that give their
 source's logits, and record which source and revision that was.
 
-  python recipes/adopt.py --sources google/bert_uncased_L-4_H-256_A-4
-  python recipes/adopt.py --all --pickle
+  wellread adopt --weights google/bert_uncased_L-4_H-256_A-4
+  wellread adopt --all --pickle
 """
 
 from dataclasses import field
@@ -37,7 +37,7 @@ class Settings:
 def plan(settings: Settings) -> list[Stage]:
     s = settings
     if bool(s.sources) == s.all:
-        raise SettingsError("expected --sources with at least one name, or --all, got both or neither")
+        raise SettingsError("expected `sources` with at least one name, or `all`, got both or neither")
     sources = [student.release for student in STUDENTS] if s.all else s.sources
     return [stages.adopt(source, s.tokenizer, s.pickle, s.running) for source in sources]
 

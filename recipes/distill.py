@@ -1,14 +1,13 @@
 """Distil a teacher's soft labels into a student: PD from a pre-trained one, Distillation from random weights.
 
-Reads a student, a teacher and a transfer set; labels it unless that is done (recipes/label.py); writes
+Reads a student, a teacher and a transfer set; labels it unless that is done (`wellread label`); writes
 runs/distill-..., an ordinary sequence classifier folder.
 
-  python recipes/distill.py --teacher MY-TEACHER --task.name sst2 \\
-      --start.weights google/bert_uncased_L-4_H-256_A-4
-  python recipes/distill.py --teacher MY-TEACHER --task.name sst2 \\
-      --start.weights None --start.student 4-256 --start.tokenizer google-bert/bert-base-uncased
-  python recipes/distill.py --teacher MY-12-LAYER-TEACHER --task.name sst2 --label.states 3 6 9 \\
-      --start.weights google/bert_uncased_L-4_H-256_A-4 --objective.method patient --objective.projection
+  wellread distill --teacher MY-TEACHER --task sst2 --weights google/bert_uncased_L-4_H-256_A-4
+  wellread distill --teacher MY-TEACHER --task sst2 --weights None --student 4-256 \\
+      --tokenizer google-bert/bert-base-uncased
+  wellread distill --teacher MY-12-LAYER-TEACHER --task sst2 --label.states 3 6 9 \\
+      --weights google/bert_uncased_L-4_H-256_A-4 --objective.method patient --objective.projection
 """
 
 from dataclasses import field
@@ -31,7 +30,7 @@ class Settings:
     teacher: str | None = None
     """The classifier: Hub id (`NAME@REVISION`) or folder."""
     labels: Path | None = None
-    """Soft labels that are there, instead of a teacher: folder of recipes/label.py or `wellread pull`."""
+    """Soft labels that are there, instead of a teacher: folder of `wellread label` or `wellread pull`."""
     start: Start = field(default_factory=lambda: Start(weights="google/bert_uncased_L-2_H-128_A-2"))
     """The student."""
     task: Task = field(default_factory=Task)

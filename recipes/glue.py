@@ -4,8 +4,8 @@ PF fine-tunes a pre-trained student on each task's labels, PD distils a teacher 
 GLUE, text or --weights, for PD the teachers; writes runs/finetune-... or runs/distill-..., runs/predict-...
 with predictions-*.tsv, and runs/glue-...: table.md, results.json. `wellread submission` makes the zip of it.
 
-  python recipes/glue.py --student 4-256 --method pf --tasks sst2,mrpc --seeds 3
-  python recipes/glue.py --method pd --tasks all --weights google/bert_uncased_L-4_H-256_A-4 \\
+  wellread glue --student 4-256 --method pf --tasks sst2,mrpc --seeds 3
+  wellread glue --method pd --tasks all --weights google/bert_uncased_L-4_H-256_A-4 \\
       --student 4-256 --teachers MY-NAME/bert-large-{task} --from-mnli
 """
 

@@ -1,12 +1,11 @@
 """Take a student's first weights from another BERT: some of its layers, or its word embeddings alone.
 
 Reads a pre-trained BERT or a fine-tuned classifier; writes runs/init-..., an ordinary BertForMaskedLM folder
-for --start.weights of the other recipes (truncated and then fine-tuned it is the paper's TF) and for --start
-of recipes/pretrain.py.
+for --weights of the other recipes (truncated and then fine-tuned it is the paper's TF).
 
-  python recipes/init.py --source google/bert_uncased_L-12_H-256_A-4 --student 4-256
-  python recipes/init.py --source google-bert/bert-base-uncased --layers 1 3 5 8 10 12
-  python recipes/init.py --source google/bert_uncased_L-4_H-256_A-4 --student 4-256 --keep embeddings
+  wellread init --weights google/bert_uncased_L-12_H-256_A-4 --student 4-256
+  wellread init --weights google-bert/bert-base-uncased --layers 1 3 5 8 10 12
+  wellread init --weights google/bert_uncased_L-4_H-256_A-4 --student 4-256 --keep embeddings
 """
 
 from dataclasses import field

@@ -3,10 +3,10 @@
 Reads fine-tuned classifiers and unlabelled text; writes runs/label-..., shards of logits, of several teachers
 also those of their mean.
 
-  python recipes/label.py --teacher runs/finetune-bert-large-uncased-sst2-seed0-... --task.name sst2
-  accelerate launch recipes/label.py --teacher MY-ID --task.name sst2 \\
-      --transfer.sources task more.jsonl,column=text
-  python recipes/label.py --teacher ONE ANOTHER --teacher-weights 0.7 0.3 --task.name sst2
+  wellread label --teacher runs/finetune-bert-large-uncased-sst2-seed0-... --task sst2
+  accelerate launch recipes/label.py --teacher MY-ID --task sst2 \\
+      --transfer task more.jsonl,column=text
+  wellread label --teacher ONE ANOTHER --teacher-weights 0.7 0.3 --task sst2
 """
 
 from dataclasses import field

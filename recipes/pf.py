@@ -2,8 +2,8 @@
 
 Reads text, a tokenizer and a task; writes runs/pretrain-... (or takes --weights) and runs/finetune-....
 
-  python recipes/pf.py --pretrain.student 4-256 --pretrain.minutes 60 --task.name sst2
-  python recipes/pf.py --weights google/bert_uncased_L-4_H-256_A-4 --task.name mrpc
+  wellread pf --student 4-256 --minutes 60 --task sst2
+  wellread pf --weights google/bert_uncased_L-4_H-256_A-4 --task mrpc
 """
 
 from dataclasses import field

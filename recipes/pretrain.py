@@ -2,7 +2,7 @@
 
 Reads text and a tokenizer; writes runs/pack-... and runs/pretrain-..., an ordinary BertForMaskedLM folder.
 
-  python recipes/pretrain.py --corpus.sources my.txt --student 4-256 --minutes 30
+  wellread pretrain --corpus my.txt --student 4-256 --minutes 30
   accelerate launch recipes/pretrain.py --student 4-256 --block-lengths 128 512 --phase-shares 0.9 0.1
 """
 

@@ -2,8 +2,8 @@
 
 Reads an encoder and a task; writes runs/finetune-..., an ordinary sequence classifier folder.
 
-  python recipes/teacher.py --task.name sst2
-  accelerate launch recipes/teacher.py --task.name mnli --start.weights google-bert/bert-large-uncased
+  wellread teacher --task sst2
+  accelerate launch recipes/teacher.py --task mnli --weights google-bert/bert-large-uncased
 """
 
 from dataclasses import field

@@ -1,8 +1,8 @@
 """Train a lower-case WordPiece tokenizer on a corpus.
 
-Reads text; writes runs/tokenizer-..., for --corpus.tokenizer of the other recipes.
+Reads text; writes runs/tokenizer-..., for --tokenizer of the other recipes.
 
-  python recipes/tokenizer.py --corpus.sources my.txt --vocabulary 8000
+  wellread tokenizer --corpus my.txt --vocabulary 8000
 """
 
 from dataclasses import field

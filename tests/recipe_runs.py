@@ -29,6 +29,10 @@ RECIPES = (
 )
 
 
+# The package's parts in a script; no stages, no options.
+MINIMAL = ROOT / "recipes/minimal.py"
+
+
 @dataclass(frozen=True)
 class Ran:
     status: int

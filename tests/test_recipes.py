@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import runpy
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import tyro
 import yaml
-from recipe_runs import RECIPES, ROOT, Ran, launch, recipe, run_command, run_here
+from recipe_runs import MINIMAL, RECIPES, ROOT, Ran, launch, recipe, run_command, run_here
 
 from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.wellread import load_recipe
@@ -62,8 +63,17 @@ print("one of", PartialState().num_processes, "processes")
 
 
 def test_these_are_all_recipes() -> None:
-    assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == set(RECIPES)
+    assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == {*RECIPES, MINIMAL.stem}
     assert len(RECIPES) == 13
+
+
+@pytest.mark.slow
+def test_the_minimal_script_runs(tmp_path: Path, no_network: None, capfd: pytest.CaptureFixture[str]) -> None:
+    assert len(MINIMAL.read_text(encoding="utf-8").splitlines()) <= 70
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        runpy.run_path(str(MINIMAL), run_name="__main__")
+    assert "agreement: 1.00" in capfd.readouterr().out
 
 
 def _squashed(text: str) -> str:

@@ -15,7 +15,7 @@ _LONGEST_WORD = 300
 
 
 class WellreadError(Exception):
-    """A mistake that the user can mend: one sentence on what was expected, what came, what to do.
+    """A mistake in the input: one sentence on what was expected, what came, what to do.
 
     The commands print it without a traceback and exit with `status`.
     """
@@ -41,7 +41,7 @@ class SettingsError(WellreadError):
 
 
 class UsageError(WellreadError):
-    """A word of a command line is none that the command takes; the message spells options as it does."""
+    """A word of a command line is none that the command takes; the message has options as typed."""
 
 
 class UnknownNameError(WellreadError):
@@ -148,11 +148,11 @@ def library_errors_as(kind: type[WellreadError], subject: str, remedy: str = "")
     """Turns whatever a library raises in the block into one sentence: `subject: cause; remedy`.
 
     Libraries raise anything on input that they were not made for, so there is no list of exceptions here.
-    Errors of ours, a full disk and a full memory pass: others know better what to say of them.
+    Our errors, a full disk and a full memory pass: others know better what to say of them.
 
     Args:
         kind: The error raised instead.
-        subject: What was done with what, e.g. `--teacher NAME: cannot be loaded as a classifier`.
+        subject: What was done with what, e.g. NAME cannot be loaded as a classifier.
         remedy: What to do.
     """
     try:

@@ -14,6 +14,7 @@ import tyro
 from wellread_hf.cli.options import Names, as_yaml, changed, options_of, read_yaml, with_file
 from wellread_hf.cli.report import report_errors
 from wellread_hf.cli.words import read_words, values_of
+from wellread_hf.cli.worlds import check_one_world
 from wellread_hf.errors import UsageError, nearest
 from wellread_hf.settings import Task
 from wellread_hf.store.progress import is_main_process
@@ -115,7 +116,9 @@ class Recipe(Generic[Settings]):
         ) -> tuple[Any, Flags]:
             return settings, flags
 
-        return read_words(command, words, program, self.about, names)
+        settings, flags = read_words(command, words, program, self.about, names)
+        check_one_world({option.name: option.value for option in options_of(settings)})
+        return settings, flags
 
     def _preset(self, name: str) -> Settings:
         if name not in self.presets:

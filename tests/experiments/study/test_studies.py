@@ -51,7 +51,7 @@ SMALL = (
     [
         (("--seeds", 3), "--seeds: expected two or more, got 3; a single run has no error bar"),
         (("--seeds", 1, 1), "--seeds: expected one or more values, each once, got 1 1"),
-        (("--task.name", "sst2"), "expected --scale text"),
+        (("--task.name", "sst2", "--task.data", "x.csv", "--corpus", "x.txt"), "expected --scale text"),
         (("--budget.labels-seen", 499), "499: expected at least the 500 of --budget.labelled-rows"),
         (("--budget.soft-labels-seen", 99), "99: expected at least the 6000 of --budget.transfer-rows"),
         (
