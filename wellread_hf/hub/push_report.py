@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from wellread_hf.errors import one_line
+from wellread_hf.results.tables import Table
 from wellread_hf.store.records import write_atomically
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 _FILES_SHOWN = 7
-# A table wider than a page of text, for pipes and logs, which have no width of their own.
-_WIDTH = 140
 _LONGEST_MESSAGE = 2_000
 
 
@@ -56,37 +55,29 @@ class Report:
 
     def show(self, dry_run: bool) -> None:
         """Prints the report as a table."""
-        from rich.console import Console
-        from rich.table import Table
-
-        # What the Hub says is text: brackets in it are no markup.
-        console = Console(width=None if Console().is_terminal else _WIDTH, markup=False, emoji=False)
-        table = Table()
-        for column in ("repository", "state", "files", "size", "seconds", "what is wrong"):
-            table.add_column(column, overflow="fold")
-        for result in self.repositories:
-            table.add_row(
+        head = ("repository", "state", "files", "size", "seconds", "what is wrong")
+        rows = [
+            (
                 result.repo,
                 result.state,
                 _some(tuple(result.files)),
-                f"{result.bytes / 1e6:,.1f} MB" if result.bytes else "",
-                "" if dry_run else f"{result.seconds:.1f}",
+                f"{result.bytes / 1e6:,.1f} MB" if result.bytes else None,
+                None if dry_run else f"{result.seconds:.1f}",
                 one_line(result.error, _LONGEST_MESSAGE),
             )
-        head = (
-            f"{'plan for' if dry_run else 'pushed to'} {self.endpoint} as {one_line(self.user)}, "
-            f"{self.visibility}, tag {self.tag}"
-        )
+            for result in self.repositories
+        ]
         foreign = [
             f"{result.repo} also has {_some(result.foreign)}: not of this push, left as they are"
             for result in self.repositories
             if result.foreign
         ]
-        collection = self.collection and f"collection: {self.collection}"
-        for part in (head, table, *foreign, collection, self.problem):
-            if part:
-                shown = one_line(part, _LONGEST_MESSAGE) if isinstance(part, str) else part
-                console.print(shown, highlight=False, soft_wrap=isinstance(part, str))
+        collection = [f"collection: {self.collection}"] if self.collection else []
+        notes = [*foreign, *collection, *([self.problem] if self.problem else [])]
+        Table(head, rows, [one_line(note, _LONGEST_MESSAGE) for note in notes]).show(
+            f"{'plan for' if dry_run else 'pushed to'} {self.endpoint} as {one_line(self.user)}, "
+            f"{self.visibility}, tag {self.tag}"
+        )
 
 
 def _some(names: Sequence[str]) -> str:
