@@ -44,9 +44,11 @@ def adopt(source: Place, tokenizer: Place | None, pickle: bool, running: Running
         # A vocab.txt says nothing of lengths.
         words.model_max_length = min(words.model_max_length, model.config.max_position_embeddings)
         check_fit(model, words)
+        # Deleted unless it passes: a wrong copy must not lie where a model is looked for.
         with unchecked(stage.folder) as folder:
             save_model(model, words, folder)
             difference = parity(model, words, folder)
+            # Not `>`, which NaN passes.
             if not difference <= _TOLERANCE:
                 raise StoreError(
                     f"{source_at.name}: expected the saved model to give the source's logits to within "
@@ -54,6 +56,7 @@ def adopt(source: Place, tokenizer: Place | None, pickle: bool, running: Running
                     "(`start.weights`), and report this"
                 )
         return {
+            # A local path means nothing on a card that others read.
             "source": source_at.name if source_at.fingerprint.startswith("hub:") else None,
             "revision": source_at.revision,
             "parity": difference,

@@ -85,6 +85,7 @@ class _Training:
         self.lora = lora if lora is not None and lora.lora_rank is not None else None
         place = start if isinstance(start, Stage) else start.weights
         self.start = Start(weights=str(start.folder)) if isinstance(start, Stage) else start
+        # At planning: a grid of hundreds of runs would fail one by one.
         if self.lora is not None:
             check_lora(self.lora, self.start)
         self.task = FoundTask(task, running)
@@ -94,6 +95,7 @@ class _Training:
         assert tokenizer is not None  # Start asks for a tokenizer where there are no weights
         self.tokenizer = tokenizer
         if soft is not None:
+            # Before the teacher labels anything: its states would have to be stored.
             check_objective(soft.objective, soft.labels, self.shape, self.lora)
 
     def stage(self, kind: str) -> Stage:
@@ -178,10 +180,12 @@ class _Training:
         tokenizer = load_tokenizer(self.tokenizer, trust_remote_code=self.start.trust_remote_code)
         model = self._model(self.weights, len(tokenizer), loaded.facts, self.tuning.seed)
         encoder = row_encoder(model, tokenizer, self.tuning.max_length)
+        # Layer maps such as `skip` depend on the depth of the model that was loaded.
         rows, targets, objective = self._targets(loaded, model.config.num_hidden_layers)
         # LoRA goes into the model itself; what is trained is peft's view of it.
         trained: Any = model if self.lora is None else add_lora(model, self.lora, self.tuning.seed)
         if self.weights is not None:
+            # Two rows show a model that cannot read them; with random weights it is our own.
             check_reads(trained.to(PartialState().device), rows.texts[:2], encoder, self.weights)
         encoded = encode_once(rows.texts, encoder, runs)
         report_cut(encoded, encoder, "training" if self.soft is None else "transfer")
@@ -200,6 +204,7 @@ class _Training:
         )
         outcome["mlm_loss_at_start"] = _mlm_loss(self.weights)
         outcome["class_counts"] = class_counts
+        # So that users' pipelines cut where training did.
         tokenizer.model_max_length = self.tuning.max_length
         if self.lora is None:
             save_model(model, tokenizer, stage.folder)
@@ -242,6 +247,7 @@ class _Training:
         rows = self.soft.transfer.rows(loaded)
         objective, layers = resolve_layers(self.soft.objective, depth, labels.folder)
         store = SoftLabels.open(labels.folder, layers)
+        # By hashes of the texts: labels of other rows would train without an error.
         store.check_belongs(rows.texts)
         targets: dict[str, Any] = {"teacher_logits": store.logits}
         if store.states is not None:

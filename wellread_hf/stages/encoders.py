@@ -69,6 +69,7 @@ def pack(
 
         tokenizer = load_tokenizer(tokenizer_at)
         check_tokenizer(tokenizer, corpus.tokenizer)
+        # A pair of texts is read as one: a masked LM needs no border between them.
         texts = (" ".join(row) for row in sources.texts())
         packed = pack_documents if documents else pack_texts
         return asdict(packed(texts, tokenizer, block_length, masked, stage.folder))
@@ -82,6 +83,7 @@ def pack(
             "tokenizer": tokenizer_at.fingerprint,
             "block_length": block_length,
             "masked": masked,
+            # Left out where False: corpora packed before there were documents keep their digest.
             **({"documents": True} if documents else {}),
         },
         inputs=[tokenizer_at, *sources.locations],
@@ -109,6 +111,7 @@ def pretrain(
         teacher: A masked LM to learn from, in place of the one that the settings name.
         text: What a stage makes, in place of the corpus' sources.
     """
+    # A phase of another length needs blocks of its own; equal lengths share one stage by their digest.
     packs = [
         pack(corpus, length, settings.mask_share, running, settings.next_sentence, text)
         for length in settings.block_lengths
@@ -119,6 +122,7 @@ def pretrain(
     teacher_at = None
     if teacher is not None:
         teacher_at = find(teacher, "model", "distil.teacher", running)
+        # Settings then name the stage's folder; the digest takes its fingerprint.
         settings = replace(settings, distil=replace(settings.distil, teacher=teacher_at.name))
 
     def work(stage: Stage) -> Mapping[str, Any]:
@@ -149,6 +153,7 @@ def pretrain(
         identity=_choices(settings, teacher_at)
         | {
             "start": None if start_at is None else start_at.fingerprint,
+            # A start brings its own size, so that two names of one start give one result.
             "student": None if start_at is not None else name,
             "packs": [packed.digest for packed in packs],
             "tokenizer": tokenizer_at.fingerprint,
@@ -161,6 +166,7 @@ def pretrain(
 
 def _choices(settings: Pretrain, teacher_at: Location | None) -> dict[str, Any]:
     """Says what of the settings decides a result."""
+    # Both came after the first release of stored digests.
     choices = identity_of(settings, later=("next_sentence", "distil"))
     if teacher_at is not None:
         choices["distil"]["teacher"] = teacher_at.fingerprint
@@ -178,6 +184,7 @@ def _model(settings: Pretrain, start_at: Location | None, vocabulary: int) -> An
         new = new_pretraining if settings.next_sentence else new_masked_lm
         return new(student, vocabulary, dropout, settings.seed)
     if settings.next_sentence:
+        # Loaded with both heads: one that the start has is kept, not drawn again.
         return load_bert(start_at, settings.seed, "BertForPreTraining")[0]
     return load_masked_lm(start_at, settings.seed, settings.trust_remote_code)
 
@@ -211,6 +218,7 @@ def _objective(
     own_code = settings.distil.trust_remote_code
     teacher = load_masked_lm(teacher_at, trust_remote_code=own_code, trained=True)
     words = load_tokenizer(teacher_at, teacher.config)
+    # The loss compares two distributions word by word, so index i must be one word in both.
     if words.get_vocab() != tokenizer.get_vocab():
         raise TokenizerError(
             f"{teacher_at}: expected the words of `corpus.tokenizer`, which the student's "

@@ -29,6 +29,7 @@ def predict(model: Stage, task: Task, max_length: int, running: Running) -> Stag
         max_length: Tokens a row, as in training.
         running: Where it goes.
     """
+    # The setting by which a user would name this model.
     model_at = model.at(field="weights")
     found_task = FoundTask(task, running)
 
@@ -62,6 +63,7 @@ def predict(model: Stage, task: Task, max_length: int, running: Running) -> Stag
                 path = stage.folder / file_name(name, kind)
                 write_atomically(path, predictions_of(name, found.index, values).text)
                 files[path.name] = {"rows": len(found.texts), "sha256": file_digest(path)}
+        # The hashes let a submission show that its rows are these predictions.
         return {"task": task.name, "dev": dev, "files": files}
 
     return Stage(
@@ -109,6 +111,7 @@ def check_glue(tasks: Sequence[Task], running: Running) -> Stage:
         root=running.runs,
         identity={
             "tasks": [found.identity() for found in found_tasks],
+            # A change of our own tables of sets is looked at again.
             "sets": digest(GLUE_SETS),
             "versions": {name: version(name) for name in _SCORERS},
         },

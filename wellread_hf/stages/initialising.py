@@ -54,8 +54,10 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
 
         bert, new, left_out = load_bert(source_at, settings.seed, "BertForMaskedLM")
         words = _tokenizer(source_at, tokenizer_at, bert.config)
+        # A vocab.txt sets no length, and a student has no more positions than its source.
         words.model_max_length = min(words.model_max_length, bert.config.max_position_embeddings)
         check_fit(bert, words)
+        # Of word embeddings alone no layer is taken.
         numbers: Sequence[int] = ()
         if settings.keep == "embeddings":
             assert student is not None  # Init asks for one
@@ -77,6 +79,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
         }
 
     made = short_name(source) if student is None else student.name
+    # In the folder's name, so that two students of one source are distinguished.
     kept = "layers-" + "-".join(map(str, settings.layers)) if settings.layers else settings.keep
     return Stage(
         kind="init",
@@ -100,6 +103,7 @@ def _numbers(settings: Init, student: Student | None, source: "BertForMaskedLM")
     from wellread_hf.models.init import spread_layers
 
     there = source.config.num_hidden_layers
+    # DistilBERT's choice: half the depth of its source.
     wanted = max(1, there // 2) if student is None else student.layers
     if settings.layers:
         return settings.layers
@@ -119,6 +123,7 @@ def _tokenizer(source_at: Location, other_at: Location | None, config: Any) -> A
     if other_at is None:
         return load_tokenizer(source_at, config)
     other = load_tokenizer(other_at)
+    # Some released checkpoints come without a tokenizer; then the given one cannot be compared.
     if any(fetch(source_at, file) for file in _TOKENIZER_FILES):
         own = load_tokenizer(source_at, config)
         if own.get_vocab() != other.get_vocab():

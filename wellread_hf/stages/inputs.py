@@ -39,6 +39,7 @@ def find(
         return replace(place, field=field)
     if is_toy(place):
         return replace(toy_location(place, running.runs), field=field, repo_type=repo_type)
+    # Digests of large files are remembered in the folder of runs, which may be full or read-only.
     with disk_errors_reported(running.runs):
         return locate(place, repo_type, field, revision, memory=running.runs / MEMORY)
 
@@ -49,6 +50,7 @@ def identity_of(settings: Any, later: Sequence[str]) -> dict[str, Any]:
     Fields that came `later` are left out at their defaults, so that digests stay what they were before them.
     """
     known = {field.name: field for field in fields(settings)}
+    # Stored digests are of the fields that there were then.
     unsaid = {name for name in later if getattr(settings, name) == _default(known[name])}
     said = {name: value for name, value in asdict(settings).items() if name not in unsaid}
     # On two machines `auto` may be two things. Of these fp32 keeps that word: so it has been stored.
@@ -157,6 +159,7 @@ class FoundTask:
         """Returns what decides the task's rows; without its labels it does not matter how many are drawn."""
         task = self.task if uses_labels else replace(self.task, train_rows=None, train_seed=0)
         places = {"data": None, "validation": task.validation is not None, "test": task.test is not None}
+        # Where the data lies does not matter, only what it says.
         content = {"content": [location.fingerprint for location in self.locations]}
         return identity_of(task, later=("multi_label",)) | places | content
 
@@ -221,6 +224,7 @@ class TransferSet:
                 for row in self.sources[spec].texts():
                     texts.append(row)
                     shown.update()
+        # Text from elsewhere has no labels, and a hard-label loss needs one for each row.
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
         return draw_rows(Rows(texts, labels), self.transfer)
 
@@ -237,6 +241,7 @@ class TransferSet:
         counts: list[int | None] = []
         for spec in self.transfer.sources:
             if spec == TASK:
+                # A stage that has yet to run has no rows to count.
                 counts.append(None if task.is_pending else len(task.load().train.texts))
                 continue
             source, location = self.sources[spec].found[0]

@@ -26,6 +26,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
     def shape() -> Shape | None:
         return shape_of(teacher_at)
 
+    # Where the config says it, before hours of labelling and not after loading.
     if settings.states and (expected := shape()) is not None:
         _check_depth(settings.states, expected.layers)
 
@@ -47,6 +48,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         own_code = settings.trust_remote_code
         tokenizer = load_tokenizer(teacher_at, trust_remote_code=own_code)
         model = load_classifier(teacher_at, trust_remote_code=own_code)
+        # The model decides what of the tokenizer's output it reads.
         encoder = row_encoder(model, tokenizer, settings.max_length)
         if settings.states:
             depth, width = model.config.num_hidden_layers, model.config.hidden_size
@@ -54,8 +56,10 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         loaded = found_task.load()
         texts = transfer_set.rows(loaded).texts
         facts = loaded.facts
+        # Two teachers may name the same classes in another order; logits are stored in the task's.
         order = _order(model.config, facts, teacher_at, settings)
         model.to(PartialState().device)
+        # Two rows show a model that cannot read them, before the pass over all.
         check_reads(model, texts[:2], encoder, teacher_at)
         reused = label_rows(model, encoder, texts, order, settings, stage.folder)
         outcome = {
@@ -68,6 +72,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         }
         if settings.states:
             outcome |= {"states": settings.states, "teacher_layers": depth, "teacher_width": width}
+        # A check of the teacher for the card; other processes need not repeat it.
         if PartialState().is_main_process:
             validation = encode(loaded.validation.texts, encoder)
             report_cut(validation, encoder, "validation")
@@ -137,6 +142,7 @@ def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running)
 
         records = [each.record for each in labels]
         stores = [SoftLabels.open(each.folder) for each in labels]
+        # Rows are compared by hashes of their texts; the texts themselves are not stored.
         first = stores[0]
         for record, store in zip(records, stores, strict=True):
             same = len(store.hashes) == len(first.hashes) and bool((store.hashes == first.hashes).all())
@@ -165,6 +171,7 @@ def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running)
             "weights": shares,
             "task": labels[0].identity["task"],
             "transfer": labels[0].identity["transfer"],
+            # What students' checks read of a labelling stage's settings.
             "settings": {"max_length": max(stage.identity["settings"]["max_length"] for stage in labels)},
         },
         inputs=labels,
@@ -213,6 +220,7 @@ def stored_labels(folder: Path) -> Stage:
     """
     record = StageRecord.read(folder)
 
+    # It is finished already; work starts only where the folder has gone.
     def work(stage: Stage) -> Mapping[str, Any]:
         raise StoreError(f"{folder} was deleted while it was in use; label again (recipes/label.py)")
 
@@ -224,6 +232,7 @@ def stored_labels(folder: Path) -> Stage:
         work=work,
         version=record.version,
     )
+    # The name ends in the digest, so that a renamed or edited folder shows.
     if record.kind != "label" or stage.folder.name != folder.resolve().name:
         raise StoreError(
             f"`labels` {folder}: expected the folder of a labelling stage under its own name, label-...; "

@@ -81,9 +81,11 @@ def check_objective(
             "labels are stored without any; label again with one teacher and its layers named, "
             "e.g. `label.states` 2 4"
         )
+    # Pairs that are written out need no depth.
     named = {int(pair.split(":")[1]) for pair in objective.layers if ":" in pair}
     ours, theirs = student(), teacher_of(labels)
     if ours is not None and theirs is not None:
+        # A projection maps any width to the teacher's.
         if not objective.projection:
             check_widths(ours.width, theirs.width)
         # What `skip` and `last` name depends on both depths.

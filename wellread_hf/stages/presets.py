@@ -10,12 +10,14 @@ SMOKE_TASK = Task(name="toy", data="toy:task@smoke")
 SMOKE_TRANSFER = Transfer(sources=("toy:pool@smoke",))
 SMOKE_ENCODER = "toy:encoder@smoke"
 SMOKE_TEACHER = "toy:teacher@smoke"
+# Two lengths, so that a smoke run crosses from one phase to the next.
 SMOKE_PRETRAIN = Pretrain(
     steps=10,
     block_lengths=(32, 64),
     phase_shares=(0.9, 0.1),
     optim=Optim(learning_rate=1e-3, batch_size=8),
 )
+# Two evaluations, so that the better weights are loaded again at the end.
 SMOKE_TUNING = Tuning(epochs=1, evaluations=2, max_length=32, optim=Optim(learning_rate=1e-3, batch_size=8))
 
 TOY_CORPUS = Corpus(sources=("toy:corpus",), tokenizer="toy:tokenizer")

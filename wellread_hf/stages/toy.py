@@ -158,6 +158,7 @@ def _model(name: str, size: str, runs: Path) -> Stage:
     `encoder` is a masked LM, `teacher` a classifier of the toy task or of one of GLUE's, and `release` lies
     as Google's checkpoints do: a bare config, `vocab.txt`, a next-sentence head.
     """
+    # The smallest of the 24: a path is shown, nothing is learnt.
     world, student = _world(size, runs), Student(2, 128)
 
     def work(stage: Stage) -> Mapping[str, Any]:
@@ -168,6 +169,7 @@ def _model(name: str, size: str, runs: Path) -> Stage:
 
         tokenizer = load_tokenizer(world.at("tokenizer"))
         words = tokenizer.get_vocab()
+        # As Google's files lie: no tokenizer.json, no architectures, so that adopting has its work to do.
         if name == "release":
             lines = "".join(f"{word}\n" for word in sorted(words, key=words.__getitem__))
             (stage.folder / "vocab.txt").write_text(lines)
