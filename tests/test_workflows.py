@@ -106,7 +106,7 @@ def test_every_recipe_is_smoked_from_the_wheel_but_publish_from_a_checkout() -> 
 
 def test_smoke_runs_the_whole_recipe_in_two_processes() -> None:
     commands = list(_commands(ROOT / ".github/workflows/smoke.yml"))
-    # The launch that tests/test_recipes.py runs and counts the processes of.
+    # The launch that tests/cli/test_recipes.py runs and counts the processes of.
     launch = "accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
     assert any(launch in command and "recipes/pd.py --preset smoke" in command for command in commands)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from wellread_hf.errors import SettingsError, UsageError, cause, nearest
+from wellread_hf.errors import UsageError, WellreadError, cause, nearest
 
 Settings = TypeVar("Settings")
 
@@ -197,7 +197,7 @@ def with_file(settings: Settings, path: Path, names: Names, values: Mapping[str,
         found[places[option]] = value
     try:
         return changed(settings, found)
-    except SettingsError as error:
+    except WellreadError as error:
         raise UsageError(f"{path}: {names.spell(str(error))}") from error
 
 

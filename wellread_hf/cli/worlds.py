@@ -59,5 +59,6 @@ def _places(options: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _is_on_the_hub(place: str) -> bool:
-    place = re.split("[,@]", place.rpartition("=")[2] if place.count("=") == 1 else place)[0]
+    # Without a source's options, a revision, and the task that a teacher is of.
+    place = re.split("[,@]", place)[0].rpartition("=")[2]
     return re.fullmatch(r"[\w.-]+/[\w.{}-]+", place) is not None and not Path(place).exists()
