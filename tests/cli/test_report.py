@@ -1,7 +1,6 @@
 """A mistake of the user is answered by one sentence and status 2, and leaves nothing that looks finished."""
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,36 +35,6 @@ def test_states_that_cannot_be_compared_are_refused_before_anything_is_labelled(
     ran = run_here(capfd, "distill", *merged(base, changes), "--running.runs", tmp_path / "runs")
     message_in(ran)
     assert not list((tmp_path / "runs").glob("label-*"))
-
-
-@pytest.mark.parametrize(
-    ("command", "words", "told"),
-    [
-        ("pretrain", "--studnet 2-128", "--studnet: there is no such option; expected --student"),
-        ("pretrain", "--optim.lerning-rate 1", "expected --optim.learning-rate"),
-        ("teacher", "--tuning.epochs 3", "expected --epochs"),
-        ("distill", "--label.teacher two", "expected --teacher"),
-        ("label", "--start.weights two", "expected --teacher"),
-        ("glue", "--seed 3", "expected --seeds"),
-        ("teacher", "--lr 1", "expected --optim.learning-rate"),
-        ("teacher", "--fp16", "expected --optim.precision bf16"),
-        ("teacher", "--output_dir x", "expected --running.runs"),
-        ("teacher", "--device cuda", "CUDA_VISIBLE_DEVICES"),
-        ("tokenizer", "--zzzzzz 1", "there is no such option; see --help"),
-        ("teacher", "word", "the word 'word', which belongs to none"),
-        ("teacher", "--epochs abc", "--epochs: expected a number, got 'abc'"),
-        ("pretrain", "--steps 1.5", "--steps: expected a whole number, got '1.5'"),
-        ("pretrain", f"--steps {'9' * 5000}", "--steps: expected a whole number, got '9999"),
-        ("teacher", "--epochs", "--epochs: expected a value, got none"),
-        ("glue", "--method pdd", "--method: expected one of pf, pd, got 'pdd'; the nearest is pd"),
-    ],
-)
-def test_a_word_that_an_option_does_not_take_is_answered_in_one_line_with_the_right_name(
-    command: str, words: str, told: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    ran = run_here(capfd, command, *words.split(), "--running.runs", tmp_path / "runs")
-    assert told in message_in(ran)
-    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -152,29 +121,6 @@ def test_a_damaged_shard_of_soft_labels_is_refused_and_made_again(
     assert run_here(capfd, "label", *merged(BASES["label"], shards), *runs).status == 0
     assert run_here(capfd, "distill", *distil, *runs).status == 0
     assert json.loads((store / "stage.json").read_text())["outcome"]["shards_reused"] == 2
-
-
-def test_a_checkpoint_of_another_run_is_refused(
-    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from wellread_hf.store.records import RECORD
-
-    monkeypatch.chdir(place)
-    options = (
-        *merged(BASES["pretrain"], "--steps 2 --optim.batch-size 4"),
-        "--running.runs",
-        tmp_path / "runs",
-    )
-    plan = run_here(capfd, "pretrain", *options, "--dry-run")
-    folder = Path(re.findall(r"(/\S+/pretrain-\S+)", plan.out)[0])
-    checkpoint = folder / "checkpoints/checkpoint-1"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "trainer_state.json").write_text('{"best_model_checkpoint": null}')
-    (checkpoint / "complete.json").write_text(json.dumps({"run": "f" * 64, "seconds": 1, "sizes": {}}))
-    told = message_in(run_here(capfd, "pretrain", *options))
-    assert "belongs to another run" in told
-    assert "delete" in told
-    assert not (folder / RECORD).exists()
 
 
 def test_of_two_processes_one_tells_and_both_end(place: Path, tmp_path: Path) -> None:
