@@ -75,7 +75,6 @@ def test_pages_have_no_idioms(page: Path) -> None:
     assert not {number: idioms for number, idioms in found.items() if idioms}
 
 
-@pytest.mark.xfail(strict=False, reason="the package's words change today")
 def test_the_package_has_no_idioms() -> None:
     found = {
         f"{source.relative_to(ROOT)}:{line}": idioms

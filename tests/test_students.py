@@ -67,7 +67,7 @@ def test_there_are_24_in_the_order_of_the_table():
 
 
 @pytest.mark.parametrize("student", STUDENTS, ids=str)
-def test_every_spelling_of_a_name_is_read(student):
+def test_every_form_of_a_name_is_read(student):
     short = f"{student.layers}-{student.hidden}"
     zipped = f"uncased_L-{student.layers}_H-{student.hidden}_A-{student.hidden // 64}"
     for name in (short, f"bert-{short}", zipped, f"google/bert_{zipped}", student.name, student.release):

@@ -77,7 +77,7 @@ def _tables(here: Path) -> None:
 
 
 def _other_tables(here: Path) -> None:
-    """The same rows in other spellings of their labels, and in files that others write."""
+    """The same rows with their labels written otherwise, and in files that others write."""
 
     def table(name: str, written: Sequence[str], separator: str = ",") -> None:
         lines = [

@@ -192,7 +192,7 @@ def test_an_error_of_a_type_is_one_sentence_that_names_the_field(fields, sentenc
         *(("mnli-mm", "mnli"), ("MNLI", "mnli"), ("glue/cola", "cola"), ("CoLA", "cola"), ("qqpp", "qqp")),
     ],
 )
-def test_a_task_by_another_spelling_is_answered_with_the_right_one(written, meant):
+def test_a_task_by_another_name_is_answered_with_the_right_one(written, meant):
     with pytest.raises(UnknownNameError, match=f"the nearest is {meant}$"):
         parse_glue_tasks(written)
 

@@ -124,18 +124,18 @@ class Names:
         return f"--{short}"
 
     def as_typed(self, message: str) -> str:
-        """Spells the options of a message as they were typed."""
+        """Returns a message with its options as they were typed."""
         return re.sub(
             r"(?<![\w-])--([a-z][\w.-]*)", lambda match: self.typed.get(match[1], match[0]), message
         )
 
-    def spell(self, message: str) -> str:
-        """Spells the settings that a message names in backticks as the command line does.
+    def as_options(self, message: str) -> str:
+        """Returns a message with the settings in its backticks as options of the command line.
 
         Settings do not know what they are a part of: `learning_rate` may be that of `pd.optim`.
         """
 
-        def spelled(match: re.Match[str]) -> str:
+        def named(match: re.Match[str]) -> str:
             name = match[1].replace("_", "-")
             for known in (list(self.typed), self._long):
                 ends = [name] if name in known else [each for each in known if each.endswith(f".{name}")]
@@ -143,7 +143,7 @@ class Names:
                     return self.typed.get(ends[0]) or self.shown(ends[0])
             return f"--{name}"
 
-        return re.sub(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`", spelled, message)
+        return re.sub(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`", named, message)
 
 
 def changed(settings: Settings, values: Mapping[tuple[str, ...], Any]) -> Settings:
@@ -198,7 +198,7 @@ def with_file(settings: Settings, path: Path, names: Names, values: Mapping[str,
     try:
         return changed(settings, found)
     except WellreadError as error:
-        raise UsageError(f"{path}: {names.spell(str(error))}") from error
+        raise UsageError(f"{path}: {names.as_options(str(error))}") from error
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -80,7 +80,7 @@ class Recipe(Generic[Settings]):
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         names = Names([option.name for option in options_of(self.settings())])
-        with report_errors("--debug" in given, names.spell):
+        with report_errors("--debug" in given, names.as_options):
             if {"-h", "--help"} & {*given}:
                 return print(self._help(" ".join(called), names))
             try:

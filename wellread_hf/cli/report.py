@@ -26,7 +26,7 @@ def share_processors() -> None:
 
 
 @contextmanager
-def report_errors(debug: bool, spell: Callable[[str], str]) -> Iterator[None]:
+def report_errors(debug: bool, as_options: Callable[[str], str]) -> Iterator[None]:
     """Ends the program with one sentence and a status, whatever the block raises.
 
     A mistake in the input: status 2 as a rule, else the error's own. A defect of the package: `DEFECT`.
@@ -34,7 +34,7 @@ def report_errors(debug: bool, spell: Callable[[str], str]) -> Iterator[None]:
 
     Args:
         debug: Let errors through, so that Python shows the traceback.
-        spell: Names the settings of a message as the command line does.
+        as_options: Names the settings of a message as the command line does.
     """
     share_processors()
     try:
@@ -66,7 +66,7 @@ def report_errors(debug: bool, spell: Callable[[str], str]) -> Iterator[None]:
             )
             print(f"{who}internal error: {line}", file=sys.stderr)
             sys.exit(DEFECT)
-        message = str(known) if isinstance(known, UsageError) else spell(str(known))
+        message = str(known) if isinstance(known, UsageError) else as_options(str(known))
         print(f"{who}error: {one_line(message)}", file=sys.stderr)
         sys.exit(known.status)
 

@@ -23,7 +23,7 @@ _PACKAGE = Path(__file__).parents[1]
 def main() -> None:
     """Runs the command `wellread`."""
     words, names = sys.argv[1:], Names()
-    with report_errors("--debug" in words, names.spell):
+    with report_errors("--debug" in words, names.as_options):
         _run([word for word in words if word != "--debug"], names)
 
 
