@@ -51,12 +51,8 @@ Method = Literal["basic", "distillation", "pf", "pd", "pdf"]
 TITLES = {method: METHOD_TITLES[method] for method in get_args(Method)}
 
 
-def tuning(epochs: float, learning_rate: float, batch_size: int = 32, max_length: int = 128) -> Tuning:
-    return Tuning(
-        epochs=epochs,
-        max_length=max_length,
-        optim=Optim(learning_rate=learning_rate, batch_size=batch_size),
-    )
+def tuning(epochs: float, learning_rate: float) -> Tuning:
+    return Tuning(epochs=epochs, optim=Optim(learning_rate=learning_rate))
 
 
 # Few, for that is where pre-training matters most: docs/log.md.
@@ -126,62 +122,40 @@ TOY = Settings(
 )
 
 
-class Methods:
-    """Plans the methods; what they and their seeds share is planned alike, and so carried out once."""
+def made_teacher(s: Settings) -> Stage:
+    encoder = stages.pretrain(replace(s.teacher_pretrain, student=s.teacher_student), s.corpus, s.running)
+    return stages.finetune(encoder, s.task, s.teacher_tuning, s.running)
 
-    def __init__(self, settings: Settings) -> None:
-        s = self.settings = settings
-        self.teacher = None if s.teacher is not None else self.made_teacher()
-        self.labels = stages.label(s.teacher or self.teacher, s.task, s.transfer, s.label, s.running)
 
-    def made_teacher(self) -> Stage:
-        s = self.settings
-        reading = replace(s.teacher_pretrain, student=s.teacher_student)
-        encoder = stages.pretrain(reading, s.corpus, s.running)
-        return stages.finetune(encoder, s.task, s.teacher_tuning, s.running)
+def random(s: Settings) -> Start:
+    # Without pre-training here there is no corpus; the tokenizer is the given student's.
+    return Start(student=s.student, tokenizer=s.weights or s.corpus.tokenizer)
 
-    def random(self) -> Start:
-        # Without pre-training here there is no corpus; the tokenizer is the given student's.
-        s = self.settings
-        return Start(student=s.student, tokenizer=s.weights or s.corpus.tokenizer)
 
-    def pretrained(self, seed: int) -> Start | Stage:
-        s = self.settings
-        if s.weights is not None:
-            return Start(weights=s.weights)
-        seed = 0 if s.shared_pretraining else seed
-        return stages.pretrain(replace(s.pretrain, student=s.student, seed=seed), s.corpus, s.running)
-
-    def distilled(self, start: Start | Stage, tuning: Tuning) -> Stage:
-        s = self.settings
-        return stages.distill(start, s.task, self.labels, s.transfer, s.objective, tuning, s.running)
-
-    def fine_tuned(self, start: Start | Stage, tuning: Tuning) -> Stage:
-        return stages.finetune(start, self.settings.task, tuning, self.settings.running)
-
-    def run(self, method: Method, seed: int) -> Stage:
-        """Plans one method with one seed."""
-        tuning = replace(getattr(self.settings, method), seed=seed)
-        match method:
-            case "basic":
-                return self.fine_tuned(self.random(), tuning)
-            case "distillation":
-                return self.distilled(self.random(), tuning)
-            case "pf":
-                return self.fine_tuned(self.pretrained(seed), tuning)
-            case "pd":
-                return self.distilled(self.pretrained(seed), tuning)
-            case "pdf":
-                return self.fine_tuned(self.run("pd", seed), tuning)
+def pretrained(s: Settings, seed: int) -> Start | Stage:
+    if s.weights is not None:
+        return Start(weights=s.weights)
+    reading = replace(s.pretrain, student=s.student, seed=0 if s.shared_pretraining else seed)
+    return stages.pretrain(reading, s.corpus, s.running)
 
 
 def plan(settings: Settings) -> list[Stage]:
-    methods = Methods(settings)
-    runs = {
-        TITLES[method]: [methods.run(method, seed) for seed in settings.seeds] for method in settings.methods
-    }
     s = settings
-    return [report(s.task.name, s.student, runs, methods.teacher, s.running.runs)]
+    made = made_teacher(s) if s.teacher is None else None
+    labels = stages.label(s.teacher or made, s.task, s.transfer, s.label, s.running)
+
+    def run(method: Method, seed: int) -> Stage:
+        tuning = replace(getattr(s, method), seed=seed)
+        if method == "pdf":
+            return stages.finetune(run("pd", seed), s.task, tuning, s.running)
+        start = pretrained(s, seed) if method in ("pf", "pd") else random(s)
+        if method in ("basic", "pf"):
+            return stages.finetune(start, s.task, tuning, s.running)
+        return stages.distill(start, s.task, labels, s.transfer, s.objective, tuning, s.running)
+
+    # What methods and seeds share is planned alike, and so carried out once.
+    runs = {TITLES[method]: [run(method, seed) for seed in s.seeds] for method in s.methods}
+    return [report(s.task.name, s.student, runs, made, s.running.runs)]
 
 
 SMOKE = Settings(

@@ -124,10 +124,9 @@ class Names:
         return f"--{short}"
 
     def as_typed(self, message: str) -> str:
-        """Returns a message with its options as they were typed."""
-        return re.sub(
-            r"(?<![\w-])--([a-z][\w.-]*)", lambda match: self.typed.get(match[1], match[0]), message
-        )
+        """Returns a message with its options as they were typed, else by their short names."""
+        option = r"(?<![\w-])--([a-z][\w.-]*)"
+        return re.sub(option, lambda match: self.typed.get(match[1]) or self.shown(match[1]), message)
 
     def as_options(self, message: str) -> str:
         """Returns a message with the settings in its backticks as options of the command line.

@@ -5,6 +5,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -189,8 +190,10 @@ class Recipe(Generic[Settings]):
         called = shlex.join([Path(command[0]).name, *command[1:]])
         text = f"# All settings of: {called}\n{as_yaml(list(options_of(settings)))}"
         for stage in stages:
-            if not (stage.folder / SETTINGS).exists():
-                write_atomically(stage.folder / SETTINGS, text)
+            # A finished stage may lie in a folder that is only read.
+            with suppress(OSError):
+                if not (stage.folder / SETTINGS).exists():
+                    write_atomically(stage.folder / SETTINGS, text)
 
 
 _TASK = [option.name for option in options_of(Task())]
