@@ -12,8 +12,8 @@ from dataclasses import field
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
+from wellread_hf.cli.summary import show_result
 from wellread_hf.errors import SettingsError
-from wellread_hf.results.summary import show_result
 from wellread_hf.settings import Running
 from wellread_hf.settings.fields import checked
 from wellread_hf.store.stage import Stage

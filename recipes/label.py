@@ -14,7 +14,7 @@ from typing import Annotated
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
-from wellread_hf.results.summary import show_result
+from wellread_hf.cli.summary import show_result
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.settings.fields import FEW, Weight, checked
 from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER, SMOKE_TRANSFER

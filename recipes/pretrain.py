@@ -13,7 +13,7 @@ from tyro.conf import arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
-from wellread_hf.results.summary import show_result
+from wellread_hf.cli.summary import show_result
 from wellread_hf.settings import Corpus, Pretrain, Running
 from wellread_hf.settings.fields import checked
 from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN

@@ -9,7 +9,7 @@ from dataclasses import field
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
-from wellread_hf.results.summary import show_result
+from wellread_hf.cli.summary import show_result
 from wellread_hf.settings import Corpus, Running
 from wellread_hf.settings.fields import Vocabulary, checked
 from wellread_hf.stages.presets import SMOKE_CORPUS

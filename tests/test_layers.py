@@ -42,7 +42,7 @@ FOR_RECIPES = {
     "wellread_hf.students",
     "wellread_hf.experiments.study.study_settings",
     "wellread_hf.experiments.study.studies",
-    "wellread_hf.results.summary",
+    "wellread_hf.cli.summary",
     "wellread_hf.experiments.sweep_settings",
     "wellread_hf.experiments.sweep",
     "wellread_hf.tasks",

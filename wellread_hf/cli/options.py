@@ -70,7 +70,12 @@ def options_of(settings: Any, prefix: str = "", path: tuple[str, ...] = ()) -> I
 
 @cache
 def _help_of(kind: Any) -> Mapping[str, str]:
-    body = ast.parse(dedent(inspect.getsource(kind))).body[0]
+    try:
+        source = inspect.getsource(kind)
+    except (OSError, TypeError):
+        # Settings made where there is no file, by `runpy` for one, have no help strings to read.
+        return {}
+    body = ast.parse(dedent(source)).body[0]
     assert isinstance(body, ast.ClassDef)
     return {
         field.target.id: " ".join(str(below.value.value).split())
@@ -118,9 +123,9 @@ class Names:
         self.typed[found or name.removeprefix("no-")] = option
         return f"--{found}{equals}{value}" if found else word
 
-    def shown(self, option: str) -> str:
+    def shown(self, dotted: str) -> str:
         """Returns an option as help and errors show it: by its short name where it has one."""
-        short = next((name for name in _SHORT if name != option and self.find(name) == option), option)
+        short = next((name for name in _SHORT if name != dotted and self.find(name) == dotted), dotted)
         return f"--{short}"
 
     def as_typed(self, message: str) -> str:

@@ -132,13 +132,13 @@ def _tyro_says(command: Callable[..., Any], program: str, words: Sequence[str], 
     return re.sub(r"^[╭╰].*[╮╯]$\n|^│ ?| *│$", "", said.read(), flags=re.MULTILINE)
 
 
-def values_of(words: Sequence[str], option: str) -> list[str]:
+def values_of(words: Sequence[str], wanted: str) -> list[str]:
     """Returns the words that follow an option where it stands last; none if it is not given."""
     values: list[str] = []
     reads = False
     for word in words:
         name, equals, value = word.partition("=")
-        if name.replace("_", "-") == option:
+        if name.replace("_", "-") == wanted:
             values, reads = [value] if equals else [], True
         elif word.startswith("--"):
             reads = False
@@ -147,19 +147,19 @@ def values_of(words: Sequence[str], option: str) -> list[str]:
     return values
 
 
-def _other_name(option: str, known: Sequence[str]) -> str:
+def _other_name(given: str, known: Sequence[str]) -> str:
     """Names the option that is meant by one that is not known.
 
     Args:
-        option: As it was given.
+        given: As it was given.
         known: All that there are, with their dashes.
     """
-    asked = option.partition("=")[0].lstrip("-").replace("_", "-").lower()
+    asked = given.partition("=")[0].lstrip("-").replace("_", "-").lower()
     last = asked.rpartition(".")[2]
     ours = [name.removeprefix("--") for name in known]
     if last in _DEVICES:
         return (
-            f"{option}: there is no such option, the device is chosen outside: CUDA_VISIBLE_DEVICES names "
+            f"{given}: there is no such option, the device is chosen outside: CUDA_VISIBLE_DEVICES names "
             "the GPUs (empty: the CPU), and `accelerate launch` starts a process for each"
         )
     found = (
@@ -172,10 +172,10 @@ def _other_name(option: str, known: Sequence[str]) -> str:
         or _same_end("".join(get_close_matches(last, [name.rpartition(".")[2] for name in ours], n=1)), ours)
     )
     if not found:
-        return f"{option}: there is no such option; see --help for those that there are"
+        return f"{given}: there is no such option; see --help for those that there are"
     value = " bf16" if last in ("fp16", "bf16", "half") else ""
     shown = [f"--{name}{value}" for name in found[:_SHOWN]] + ["..."] * (len(found) > _SHOWN)
-    return f"{option}: there is no such option; expected {' or '.join(shown)}"
+    return f"{given}: there is no such option; expected {' or '.join(shown)}"
 
 
 def _same_end(asked: str, names: Sequence[str]) -> list[str]:

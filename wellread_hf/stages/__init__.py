@@ -1,6 +1,6 @@
 """The stages: each builder returns a `Stage` that says what it will do, where, and after what.
 
-Building touches no model; a chain is planned first (a recipe's `--dry-run`) and carried out after.
+Building touches no model; a chain is planned first (a recipe's dry run) and carried out after.
 """
 
 from wellread_hf.stages.adopting import adopt

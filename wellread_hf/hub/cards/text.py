@@ -7,7 +7,7 @@ import unicodedata
 # Entities, not backslashes: an entity never has a meaning in Markdown's structure (CommonMark 2.5), and
 # ends no table cell. Commas, hyphens, dots in numbers and spaces have none to lose.
 _HARMLESS = re.compile(r"[\w\s,'%-]|(?<=\d)\.(?=\d)|\.(?=\s|$)")
-# An option and its `=`, what it names, and choices behind it: `--sources=FILE,column=text`.
+# An option and its `=`, what it names, and choices behind it: sources=FILE,column=text.
 _PARTS = re.compile(r"(-[\w.-]*=|)(.*?)((?:,\w+=[^,/]*)*)", re.DOTALL)
 
 

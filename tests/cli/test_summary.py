@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from recipe_runs import recipe, run_here
 
-from wellread_hf.results.summary import options_of, show_result
+from wellread_hf.cli.summary import show_result, words_of
 from wellread_hf.settings import Corpus, Init, Running, Start, Task, Transfer
 from wellread_hf.store.records import INVOKED_AS, StageRecord
 from wellread_hf.students import Student
@@ -134,7 +134,7 @@ def test_the_next_command_works_as_it_is_printed(
         # Which task comes next nobody has said yet; GLUE's lies on the Hub.
         place_of_task = words.index("--task.name")
         assert words[place_of_task + 1] == "sst2"
-        words[place_of_task : place_of_task + 2] = options_of(inputs["task"], Task(), "task.")
+        words[place_of_task : place_of_task + 2] = words_of(inputs["task"], Task(), "task.")
     ran = run_here(capfd, goes_on, *words, "--dry-run")
     assert ran.status == 0, ran.err
     assert str(stages[-1].folder) in ran.out or name == "pf"

@@ -1,19 +1,18 @@
 """What a run prints last: scores beside the commonest class, the folders, and the next command."""
 
-import shlex
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
+from wellread_hf.cli.options import options_of
 from wellread_hf.errors import StoreError
 from wellread_hf.metrics.baselines import commonest, counts_of
 from wellread_hf.metrics.scores import metric_at
+from wellread_hf.results.typed import typed
 from wellread_hf.settings import Corpus, Running, Task, Transfer
 from wellread_hf.store.graph import Stage
-from wellread_hf.store.records import INVOKED_AS, StageRecord
+from wellread_hf.store.records import StageRecord
 
 _TOY = "toy"
 _MADE = {"label": "soft labels", "tokenizer": "tokenizer"}
@@ -59,49 +58,26 @@ def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def typed(recipe: str, *words: str) -> str:
-    """Writes the command line of another recipe, called as this one was, ready to paste into the shell."""
-    called = Path(next(iter(INVOKED_AS.get()), ""))
-    if called.suffix != ".py":
-        return typed_command(recipe, *words)
-    return shlex.join([_program("python"), str(called.with_name(f"{recipe}.py")), *words])
-
-
-def typed_command(*words: str) -> str:
-    """Writes a command line of `wellread`, ready to paste into the same shell."""
-    return shlex.join([_program("wellread"), *words])
-
-
-def _program(name: str) -> str:
-    """Returns a program of the environment that runs, by its name where the shell finds that very one."""
-    path = Path(sys.executable).with_name(name)
-    if shutil.which(name) == str(path):
-        return name
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def options_of(settings: Any, default: Any, prefix: str = "") -> list[str]:
-    """Returns the options that make settings of their defaults, as tyro reads them."""
+def words_of(settings: Any, default: Any, prefix: str = "") -> list[str]:
+    """Returns the words of a command line that make settings of their defaults."""
+    usual = {option.name: option.value for option in options_of(default, prefix)}
     words: list[str] = []
-    hints = get_type_hints(type(settings), include_extras=True)
-    for field in fields(settings):
-        value, usual = getattr(settings, field.name), getattr(default, field.name)
-        name = prefix + field.name.replace("_", "-")
-        if is_dataclass(value):
-            notes = getattr(hints[field.name], "__metadata__", ())
-            merged = any(getattr(note, "name", None) == "" for note in notes)
-            words += options_of(value, usual, prefix if merged else f"{name}.")
-        elif value != usual and isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--{prefix}no-{name.removeprefix(prefix)}")
-        elif value != usual:
-            words += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
+    for option in options_of(settings, prefix):
+        value = option.value
+        if value == usual[option.name]:
+            continue
+        if isinstance(value, bool):
+            parent, _, name = option.name.rpartition(".")
+            words.append(f"--{option.name}" if value else f"--{parent + '.' if parent else ''}no-{name}")
+        else:
+            words += [f"--{option.name}", *map(str, value if isinstance(value, tuple) else [value])]
     return words
 
 
 def _shared(settings: Any) -> list[str]:
     """Returns the options that every recipe has: the task, and how it is run."""
-    task = options_of(settings.task, Task(), "task.") if hasattr(settings, "task") else []
-    return [*task, *options_of(settings.running, Running(), "running.")]
+    task = words_of(settings.task, Task(), "task.") if hasattr(settings, "task") else []
+    return [*task, *words_of(settings.running, Running(), "running.")]
 
 
 def _teach(settings: Any, stage: Stage) -> str:
@@ -121,12 +97,12 @@ def _tuned(settings: Any, stage: Stage) -> str:
     if not hasattr(settings, "pretrain"):
         return typed("label", "--teacher", str(stage.folder), *_shared(settings))
     again = replace(settings, tuning=replace(settings.tuning, seed=settings.tuning.seed + 1))
-    return typed("pf", *options_of(again, type(settings)()))
+    return typed("pf", *words_of(again, type(settings)()))
 
 
 def _distil(settings: Any, stage: Stage) -> str:
     """Soft labels teach a student: the last one that was pre-trained in the same folder of runs."""
-    transfer = options_of(settings.transfer, Transfer(), "transfer.")
+    transfer = words_of(settings.transfer, Transfer(), "transfer.")
     weights = _pretrained(settings.running.runs)
     start = [] if weights is None else ["--start.weights", weights]
     return typed("distill", "--labels", str(stage.folder), *start, *transfer, *_shared(settings))
@@ -147,7 +123,7 @@ def _pretrained(runs: Path) -> str | None:
 def _read(settings: Any, stage: Stage) -> str:
     """A tokenizer serves pre-training on the text that it was made of."""
     corpus = replace(settings.corpus, tokenizer=str(stage.folder))
-    return typed("pretrain", *options_of(corpus, Corpus(), "corpus."), *_shared(settings))
+    return typed("pretrain", *words_of(corpus, Corpus(), "corpus."), *_shared(settings))
 
 
 _NEXT: Mapping[str, Callable[[Any, Stage], str]] = {
