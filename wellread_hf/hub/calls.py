@@ -28,8 +28,11 @@ from wellread_hf.store.progress import say
 
 Answer = TypeVar("Answer")
 
+# What the client itself counts as temporary (`http_backoff`), and 425.
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
+# The client sets no time-out for uploads and most calls: a silent server would hold them for ever.
 _CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
+# The client's own backoff begins at one second as well.
 _FIRST_WAIT, _LONGEST_BACKOFF = 1.0, 30.0
 # Longer waits are announced, or they look as if the program hung.
 _SILENT_BELOW = 5.0
@@ -135,6 +138,7 @@ class Calls:
             # A fault of this machine or of ours is not the Hub's.
             if failure is None:
                 raise
+            # With a status, even of an error, somebody has answered.
             self.pause.answered |= failure.code is not None
             raise failure from error
         self.pause.answered = True
@@ -146,6 +150,7 @@ class Calls:
         Raises:
             HubError: There is no next try.
         """
+        # Before all others: a token that is refused here is refused for every repository.
         if error.code == 401:
             raise AuthenticationError(
                 f"{what}: the Hub does not accept the token ({error.message}); log in with `hf auth login`, "
@@ -161,11 +166,14 @@ class Calls:
                 f"command again after {back:%H:%M}, or allow the wait with `max_wait` {wait / 60 + 1:.0f}"
             ) from error
         if wait is None:
+            # The exponent is cut, because a float times 2 to the 1024 is an OverflowError.
             doubled = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** min(failed - 1, 10))
             wait = doubled * self._jitter.uniform(0.75, 1.25)
+        # A wrong address is known within a minute; it need not take the hour that a repository may.
         allowed = self.limits.deadline
         if not self.pause.answered:
             allowed = min(allowed, self.limits.silence)
+        # A try after the deadline is not worth its wait.
         if time.monotonic() + wait > self._started + allowed:
             raise HubError(
                 f"{what}: no success within {allowed:.0f} s and {self.tries} calls, the last answer was: "
@@ -186,6 +194,7 @@ def _diagnose(error: BaseException) -> CallError | None:
     following: BaseException | None = error
     while following is not None:
         error, following = following, following.__cause__ or following.__context__
+        # Raised by a hook of ours; the client may have wrapped it since.
         if isinstance(error, CallError):
             return error
         if isinstance(error, HfHubHTTPError) and error.response is not None:
@@ -204,9 +213,11 @@ def _diagnose(error: BaseException) -> CallError | None:
         # After a failed connection the client throws away the session that all threads share.
         if isinstance(error, RuntimeError) and "client has been closed" in str(error):
             return CallError("the connection was closed", retry=True)
+        # A full disk or a missing permission is an OSError too, but not the network's.
         ours = isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError)
         if is_transport_error(error) and not ours:
             return CallError(f"{type(error).__name__}: {error}", retry=True)
+        # The client's error for a card that the Hub's `validate-yaml` refuses.
         if isinstance(error, ValueError) and "Invalid metadata" in str(error):
             return CallError(str(error), retry=False, code=400)
     return None
@@ -244,6 +255,7 @@ def _bound(request: Any, longest: float) -> None:
 def _raise_if_retried(response: Any) -> None:
     if response.status_code not in (*_RETRIED, 409):
         return
+    # Hooks run before the body is read.
     response.read()
     if response.status_code == 409 and _CREATION_BUSY not in response.text:
         return
@@ -262,6 +274,7 @@ def requested_wait(headers: Any, message: str) -> float | None:
     limit = re.search(r"r\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit", ""))
     after = headers.get("Retry-After", "").strip()
     quota = _QUOTA.search(message)
+    # A second more than the Hub says, as the client itself waits.
     if limit:
         seconds = float(limit[1]) + 1
     elif after.isdecimal():

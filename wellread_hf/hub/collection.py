@@ -23,6 +23,7 @@ def complete_collection(
     those that are not of the family in the order wanted. Returns the collection's address.
     """
 
+    # By title, not by `exists_ok`: the Hub's staging server accepts duplicates.
     def find() -> Any:
         found = api.list_collections(owner=namespace)
         return next((collection for collection in found if collection.title == title), None)
@@ -53,11 +54,13 @@ def complete_collection(
 
 
 def _items(api: HfApi, calls: Calls, slug: str) -> list[Any]:
+    # One by one, since a listing of collections shows only the first items of each.
     return list(calls("reading the collection", lambda: api.get_collection(slug)).items)
 
 
 def _order(api: HfApi, calls: Calls, slug: str, namespace: str) -> None:
     """Puts the namespace's models first, in order; moves nothing that is in its place."""
+    # Read again: what was just added has its place and id by now.
     items = _items(api, calls, slug)
     ours = [item for item in items if item.item_type == "model" and item.item_id.startswith(f"{namespace}/")]
     ours.sort(key=lambda item: family_order(item.item_id.rpartition("/")[2]))

@@ -41,6 +41,7 @@ def check_download(api: HfApi, calls: Calls, repo: str, upload: Upload, revision
     Raises:
         HubError: A file arrived with other bytes.
     """
+    # Fresh: a damaged file in the usual cache lies under the name of the right hash.
     with tempfile.TemporaryDirectory(prefix="wellread-") as cache:
         wrong = []
         for path, file in upload.files.items():
@@ -110,6 +111,7 @@ def fetch_repository(
         info: Any = calls(
             f"looking at {repo}", lambda: api.repo_info(repo, repo_type=kind, revision=revision or None)
         )
+        # One commit for all files, whatever is pushed meanwhile.
         commit = str(info.sha)
         found = {}
         for path, entry in calls(f"listing {repo}", lambda: files_at(api, repo, kind, commit)).items():
@@ -134,6 +136,7 @@ def _download(
 
 
 def _logits(name: str, revision: str, environment: Mapping[str, str]) -> list[float]:
+    # The client reads HF_HOME and HF_ENDPOINT when it is imported, so it takes a process of its own.
     done = subprocess.run(
         [sys.executable, "-c", _LOGITS, name, revision],
         env=os.environ | dict(environment),
@@ -142,6 +145,7 @@ def _logits(name: str, revision: str, environment: Mapping[str, str]) -> list[fl
         check=False,
     )
     if done.returncode:
+        # The last line of a traceback is the error itself.
         said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
         raise HubError(f"{name}: does not load in a process of its own: {said[-1][:300]}")
     logits: list[float] = json.loads(done.stdout.splitlines()[-1])

@@ -39,6 +39,7 @@ from wellread_hf.store.progress import bar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# A Hub on this machine, as in tests and `make demo-hub`, needs no encryption.
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ENDS = {"create": "created", "update": "updated", "unchanged": "unchanged"}
 
@@ -103,6 +104,7 @@ def publish(
             "digits, . _ -"
         )
     api = api or HfApi(token=get_token())
+    # A second time: only now is the token known that no file may contain.
     check_uploads(uploads, api.token if isinstance(api.token, str) else None)
     endpoint = urlparse(api.endpoint)
     if endpoint.scheme != "https" and endpoint.hostname not in _LOOPBACK:
@@ -110,6 +112,7 @@ def publish(
             f"HF_ENDPOINT {api.endpoint}: expected https (http is for this machine alone), a token would "
             "travel unencrypted"
         )
+    # The client shows a bar a file, from all threads at once.
     disable_progress_bars()
     with bounded_client(60 * settings.deadline):
         return _Push(api, uploads, settings, version).run(dry_run)
@@ -210,6 +213,7 @@ class _Push:
         calls, private = Calls(self.limits, self.pause), not self.settings.public
         try:
             return complete_collection(self.api, calls, self.settings.namespace, title, notes, private)
+        # The repositories are pushed by now, so the report has to be written all the same.
         except (HubError, Stopped) as error:
             self.problem = error
             return None
@@ -279,6 +283,7 @@ def _user_of(api: HfApi, calls: Calls, namespace: str) -> str:
             "nobody is logged in to the Hub: run `hf auth login`, or set HF_TOKEN to a token that may write"
         )
     user = calls("asking who is logged in", api.whoami)
+    # A fine-grained token does not say here whether it may write; only a reading one is sure to fail.
     if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise AuthenticationError(
             f"the token of {user['name']} may only read: expected one that may write; make one in the "

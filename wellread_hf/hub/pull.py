@@ -35,6 +35,7 @@ def pull_soft_labels(
     api = api or HfApi(token=get_token())
     with library_errors_as(StoreError, f"`runs` {runs}", "give a folder that can be written to"):
         runs.mkdir(parents=True, exist_ok=True)
+        # Within `runs`, since the last step is a renaming, which works only within one file system.
         beside = tempfile.TemporaryDirectory(prefix=".pull-", dir=runs)
     with beside:
         _, files = fetch_repository(api, repo, "dataset", revision, Path(beside.name) / "cache", deadline)
@@ -43,6 +44,7 @@ def pull_soft_labels(
         with library_errors_as(StoreError, f"{repo}: expected soft labels, which cannot be read"):
             for path, where in files.items():
                 if path == RECORD or path.endswith(".safetensors"):
+                    # The name alone: a path from outside could lead out of the folder.
                     shutil.copyfile(where, whole / Path(path).name)
             record = StageRecord.read(whole)
             # It becomes a folder's name: nothing from outside may lead out of `runs`.
@@ -51,6 +53,7 @@ def pull_soft_labels(
                 raise StoreError(f"{repo}: expected soft labels, got the outputs of a stage {kind!r}")
             SoftLabels.open(whole)
         folder = runs / f"label-{record.name}-{record.digest[:12]}"
+        # A folder without a record is a stage that never finished.
         if not (folder / RECORD).is_file():
             shutil.rmtree(folder, ignore_errors=True)
             commit(whole, folder)

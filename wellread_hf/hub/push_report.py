@@ -9,6 +9,7 @@ from wellread_hf.errors import one_line
 from wellread_hf.results.tables import Table
 from wellread_hf.store.records import write_atomically
 
+# 130 is what shells report after Ctrl-C: 128 and the number of the signal.
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 _FILES_SHOWN = 7
 _LONGEST_MESSAGE = 2_000

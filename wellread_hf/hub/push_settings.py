@@ -10,7 +10,9 @@ from wellread_hf.settings.fields import Minutes, Several, checked
 
 Verify = Literal["tree", "download", "load"]
 
+# What git takes for a tag, and never the name of the branch itself.
 _TAG = re.compile(r"(?!main$)[A-Za-z0-9](?!.*\.\.)(?!.*\.lock$)([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
+# The Hub's limit, as far as it is known.
 _LONGEST_TITLE = 60
 
 
@@ -20,6 +22,7 @@ class Publishing:
 
     namespace: str = ""
     """User or organisation that gets the repositories."""
+    # What was public once may have been copied.
     public: bool = False
     """Everybody may see them; without it they are private."""
     # More are slowed down by the Hub.
@@ -29,6 +32,7 @@ class Publishing:
     """Tag of this version; default: `v` and the package's version."""
     collection: str | None = "Well-read students"
     """Title of the collection that lists them; `None` for no collection."""
+    # The tree's hashes cost one request, a download every byte again.
     verify: Verify = "tree"
     """How what arrived is checked: hashes in the repository's tree, or of a download as well, or by loading
     it in a process of its own as well."""

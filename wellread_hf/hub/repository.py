@@ -66,6 +66,7 @@ class Repository:
         if info is None:
             return replace(plan, state="create", tag=tag)
         head = str(info.sha)
+        # `create_repo(exist_ok=True)` would neither change the visibility nor complain.
         if bool(info.private) != private:
             found, wanted = ("private", "public") if info.private else ("public", "private")
             advice = "give `public` only for what may be seen by all" if info.private else "give `public`, or"
@@ -79,6 +80,7 @@ class Repository:
         # The Hub makes .gitattributes itself.
         foreign = tuple(path for path in there if path not in self.upload.files and path != ".gitattributes")
         plan = replace(plan, head=head, changed=changed, foreign=foreign)
+        # A version's tag is never moved, so new content needs a new one.
         if changed and tag in tags:
             why = (
                 f"tag {tag} is already at {tags[tag][:8]} and {', '.join(changed)} would change; give the "
@@ -104,12 +106,14 @@ class Repository:
                 self.api.create_repo(self.repo, repo_type=self.kind, private=private, exist_ok=True)
 
         self.calls(f"creating {self.repo}", create)
+        # The Hub may have a default of its own, and whatever existed already keeps its visibility.
         info = self._info()
         if bool(info.private) != private:
             raise HubError(
                 f"{self.repo}: asked for a {'private' if private else 'public'} repository, the Hub made it "
                 f"{'private' if info.private else 'public'}; nothing was uploaded, change it in its settings"
             )
+        # A new repository has a first commit of the Hub's own, on which ours is planned.
         head = str(info.sha)
         there, files = self._tree(head), self.upload.files
         changed = tuple(path for path in plan.changed if not same(files[path], there.get(path)))
@@ -138,6 +142,8 @@ class Repository:
         head, files = str(plan.head), self.upload.files
         for failed in count(1):
             try:
+                # Not `upload_folder`: with Xet it makes several commits, and sends them again without a look
+                # at the head.
                 made = self.calls.once(
                     lambda: self.api.create_commit(
                         self.repo,

@@ -65,12 +65,14 @@ class LocalFile:
 
     def text(self) -> str:
         """Returns the content of a text file, of weights their header; nothing for pictures."""
+        # A picture is bytes; read as text it could match by chance.
         if self.path.endswith(".png"):
             return ""
         with self._pristine.as_file() as file:
             length = -1
             if self.path.endswith(".safetensors"):
                 length = int.from_bytes(file.read(8), "little")
+                # The file is damaged, which `_check_tensors` reports better.
                 if length >= self.size:
                     return ""
             return file.read(length).decode("utf-8", errors="replace")
@@ -112,6 +114,7 @@ def uploads_of_runs(
             shown.update()
     hash_files(uploads)
     uploads.sort(key=lambda upload: family_order(upload.name))
+    # Before anybody is asked to log in; the push checks again with the token.
     check_uploads(uploads, token=None)
     return uploads
 
@@ -133,6 +136,7 @@ def upload_of_run(
         record = StageRecord.read(folder)
         record.check_outputs(folder)
         if record.kind == "label":
+            # Soft labels of other settings are another repository.
             name = name or f"{record.name}-soft-labels-{record.digest[:8]}"
             # The command line may name folders of this machine; the Hub has no use for it.
             shown = replace(record, command="")
@@ -278,6 +282,7 @@ def _allowed_files(
 
 
 def _check_tensors(path: Path) -> None:
+    # numpy is enough for a look at the names, so torch is not loaded.
     try:
         with safe_open(path, framework="numpy") as file:
             empty = not list(file.keys())

@@ -128,7 +128,9 @@ def _load(folder: Path) -> tuple[Any, Any]:
     with library_errors_as(SourceError, f"{folder}: its bytes are right, but it does not load"):
         # Its own code is not run: the question here is whether it can be trusted.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        # `AutoModel` would leave out the heads.
         kind = getattr(transformers, config.architectures[0])
+        # A pickle could run code while it is loaded.
         model = kind.from_pretrained(folder, use_safetensors=True)
         return model, transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
@@ -152,6 +154,7 @@ def _claims(card: Path, model: Any, tokenizer: Any, data: str, max_length: int) 
         return logits_in_order(model, encode(loaded.validation.texts, encoder)), loaded.validation.labels
 
     for result in results:
+        # Whatever stands on a card from elsewhere is cut, and cannot steer the terminal.
         task, split, kind = (
             one_line(str(part), 300)
             for part in (result.dataset_config, result.dataset_split, result.metric_type)
@@ -161,6 +164,7 @@ def _claims(card: Path, model: Any, tokenizer: Any, data: str, max_length: int) 
             yield f"{name}: {one_line(str(result.dataset_type), 300)} is not GLUE"
         elif split != GLUE_TASKS[task].validation:
             yield f"{name}: the labels of that split are not public"
+        # An encoder's card shows the scores of models that were fine-tuned from it.
         elif "SequenceClassification" not in type(model).__name__:
             yield f"{name}: of models fine-tuned from this one, which are not in this repository"
         elif kind not in _METRICS or not (isinstance(value, int | float) and -1 <= value <= 1):

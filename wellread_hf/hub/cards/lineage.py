@@ -26,6 +26,7 @@ class Stages:
         found = {}
         for path in sorted(root.glob(f"*/{RECORD}")):
             try:
+                # One damaged record must not keep the cards of all other stages from being made.
                 record = StageRecord.read(path.parent)
             except StoreError:
                 continue
@@ -42,6 +43,7 @@ class Stages:
         found: StageRecord | None = record
         seen = set()
         while found is not None:
+            # Records are files; one that names itself would be followed without end.
             if found.digest in seen:
                 raise ValueError(f"stage {found.digest[:12]} starts from itself")
             seen.add(found.digest)
@@ -94,6 +96,7 @@ class Stages:
 
     def recipe(self, record: StageRecord) -> str:
         """Returns what runs have in common that differ in their seeds alone, earlier tunings' included."""
+        # The seed alone may differ between the runs of one result.
         tuning = {key: value for key, value in record.settings["tuning"].items() if key != "seed"}
         start = dict(record.settings["start"])
         before = self.producer(start["weights"])

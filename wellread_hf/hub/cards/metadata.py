@@ -39,8 +39,10 @@ def licence_of(facts: Facts) -> str | None:
 
     None where the user's own files went in, whose licence is not known.
     """
+    # Nobody here can know under which licence a copy elsewhere is.
     if facts.adoption is not None and not facts.adoption.googles:
         return "unknown"
+    # Texts of the user's own have a licence that is not known here.
     return LICENCE if facts.stated else None
 
 
@@ -71,6 +73,7 @@ def metadata_of(facts: Facts) -> dict[str, Any]:
         datasets=_datasets(facts) or None,
         metrics=sorted({result.metric_type for result in results}) or None,
         base_model=base_id,
+        # The Hub guesses this relation where there is none, and knows no other for adopted weights.
         base_model_relation="finetune" if base_id else None,
         model_name=facts.name if results else None,
         eval_results=results or None,
@@ -145,6 +148,7 @@ def _index_results(facts: Facts) -> list[EvalResult]:
 
 def _chosen(facts: Facts) -> list[Result]:
     """Returns one result a task: a task student's own; of a pre-trained one, the best on dev."""
+    # Of a task student its own result: the index speaks of the weights in this repository.
     if facts.own is not None:
         return [facts.own]
     best: dict[str, Result] = {}
@@ -178,6 +182,7 @@ def _tags(facts: Facts) -> list[str]:
 
 def _datasets(facts: Facts) -> list[str]:
     """Returns the Hub ids of all data that went into the weights."""
+    # A data set from a folder has no id on the Hub, so the index leaves it out.
     ids: list[str | None] = []
     if facts.own is not None:
         task, taught = facts.own.task, facts.own.teaching

@@ -22,6 +22,7 @@ def draw(facts: Facts) -> bytes:
     """
     this = facts.student.parameters(facts.vocabulary), facts.name
     scored = _scored(facts.results)
+    # An encoder without scores of its own is shown beside the release.
     if not scored:
         release = [_release_mark(student, float(row[0])) for student, row in GLUE_TEST.items()]
         return draw_family(this, {}, {_RELEASE: release}, "GLUE score on test")
@@ -55,6 +56,7 @@ def _scored(results: Iterable[Result]) -> dict[str, list[Result]]:
     for result in results:
         tasks = best.setdefault(result.method, {})
         known = tasks.get(result.task.name)
+        # The card's own result stays, even where another one of its method is better.
         if known is None or result.first.mean > known.first.mean or result.this_seed is not None:
             tasks[result.task.name] = result
     return {method: [tasks[name] for name in sorted(tasks)] for method, tasks in sorted(best.items())}

@@ -80,6 +80,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
             licence=licence_of(facts),
         )
     )
+    # Commands and names come from records, which may hold a token.
     if found := secrets_in(text):
         raise CardError(
             f"the card has what looks like a secret ({', '.join(found)}), in a command or a name; take it "
@@ -98,6 +99,7 @@ def environment() -> jinja2.Environment:
     # Markdown, not HTML: what comes from records goes through a filter of `cards.text`, all of it.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_home()),
+        # A misspelt fact would else become an empty place in the card.
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         trim_blocks=True,
@@ -123,6 +125,7 @@ def environment() -> jinja2.Environment:
 def _home() -> Path:
     """Returns where the template lies: beside this file in an installed package, else in the checkout."""
     here = Path(__file__).parent
+    # A wheel carries the template beside the module; in a checkout it lies where people edit cards.
     for folder in (here, here.parents[2] / "model_cards"):
         if (folder / _TEMPLATE).is_file():
             return folder

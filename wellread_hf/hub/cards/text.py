@@ -13,6 +13,7 @@ _PARTS = re.compile(r"(-[\w.-]*=|)(.*?)((?:,\w+=[^,/]*)*)", re.DOTALL)
 
 def plain(text: str) -> str:
     """Returns text on one line, without control, formatting or unpaired surrogate characters."""
+    # Categories C and Z: controls, invisible marks and every kind of blank or line break.
     kept = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
     return " ".join(kept.split())
 
@@ -33,6 +34,7 @@ def code(text: str) -> str:
     if not text or "|" in text:
         return markdown(text)
     ticks = _ticks(text, 1)
+    # Markdown drops one blank at both ends, so that code may begin or end with a tick.
     edge = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{edge}{text}{edge}{ticks}"
 
@@ -53,6 +55,7 @@ def without_places(command: str) -> str:
     """Takes the places of a machine out of a command line: of a path its file's name is left, no host."""
     try:
         words = shlex.split(command)
+    # A command that was cut short has unpaired quotes.
     except ValueError:
         words = command.split()
     return shlex.join(map(_without_place, words))
@@ -62,6 +65,7 @@ def _without_place(word: str) -> str:
     option, value, options = _PARTS.fullmatch(word).groups()  # type: ignore[union-attr]  # it matches any text
     path = value.removeprefix("file:").replace("\\", "/")
     if re.match(r"[a-z][\w+.-]*://(?!/)", value, re.IGNORECASE):
+        # Hosts and the places of files are nobody's business; a file's name says enough.
         value = "ADDRESS"
     elif re.match(r"/|~|[A-Za-z]:/|[\w.-]+@[\w.-]+:", path) or value != path or ".." in path.split("/"):
         value = path.rstrip("/").rpartition("/")[2].rpartition(":")[2].lstrip("~") or "PATH"
