@@ -102,6 +102,7 @@ def draw_methods(
         )
     axes.set_xticks(range(len(scores)), list(scores))
     # Bars are read by their length, so they start at zero.
+    # The share above the highest bar is room for its figure.
     axes.set_ylim(0, 1.15 * max([teacher or 0.0, *(score for found in scores.values() for score in found)]))
     _draw_teacher(axes, teacher)
     axes.set_ylabel(axis)
@@ -247,6 +248,7 @@ def draw_panels(panels: Mapping[str, tuple[Series, Series]]) -> bytes:
         _draw_sizes(axes, ours, paper)
         axes.set_title(title, fontsize="medium")
         axes.margins(y=0.1)
+    # The grid of panels may have more places than there are tasks.
     for axes in every[len(panels) :]:
         axes.remove()
     figure.supxlabel("parameters (logarithmic)", fontsize="medium")

@@ -129,6 +129,7 @@ def compare(submission: Path, labels: Sequence[Path]) -> Scored:
             np.array([true[row] for row in rows]),
         )
         counts[name] = len(rows)
+    # AX is no part of GLUE's average.
     averaged = {name: found for name, found in scores.items() if GLUE_SETS[name].dev is not None}
     return Scored(scores, counts, average(averaged) if averaged else None)
 
