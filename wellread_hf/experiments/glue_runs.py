@@ -94,12 +94,15 @@ class GlueRuns:
 
     def predictions(self, model: Stage, task: str) -> Stage:
         """Plans the predictions of a model of `task`, on dev and test."""
+        # As in training, where longer rows were cut.
         length = self.settings.tuning.max_length
         return predict(model, self._task(task), length, self.running)
 
     def checks(self, tasks: Sequence[str]) -> Stage:
         """Plans a look at all rows and metrics that runs of these tasks will need."""
+        # What others start from is trained as well, asked for or not.
         needed = {*tasks, *(["mnli"] if any(map(self.starts_from_mnli, tasks)) else [])}
+        # In GLUE's order, so that the same tasks have one digest.
         read = [self._task(name) for name in parse_glue_tasks(",".join(needed))]
         return check_glue(read, self.running)
 
@@ -123,6 +126,7 @@ class GlueRuns:
         if self.starts_from_mnli(task):
             return self.model(student, "mnli", method, tuning)
         if method in ("basic", "distillation"):
+            # Random weights take the words of given students, so that methods differ in one thing.
             return Start(student=student, tokenizer=weights or self.settings.corpus.tokenizer)
         return self._encoder(student) if weights is None else Start(weights=weights)
 

@@ -54,6 +54,7 @@ class Grid:
         trial = self.trials.get(stage.digest)
         if trial is None:
             models = [self.trials[needed.digest] for needed in stage.after if needed.digest in self.trials]
+            # What packs, predicts or gathers takes no more than the smallest student.
             student = None if stage.kind in LARGE else STUDENTS[0]
             if models:
                 student = Student.parse(models[0].student)
@@ -66,6 +67,7 @@ class Grid:
             compared=None if stage.digest in self._needed else " ".join(kind),
             metric=trial.metric,
             alike=((*kind, trial.batch_size), kind, trial.student, "trials"),
+            # Products of a layer grow with H squared, so times of one size say something of another.
             work=student.layers * student.hidden**2 * float(self._rows.get(f"{trial.task} train", 1)),
         )
 

@@ -63,6 +63,7 @@ def connected(settings: EngineSettings, folder: Path) -> Iterator[Engine]:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise no_cluster(settings.address, " ".join(str(error).split())) from error
+    # What Ray's own handler makes of a SIGTERM while it starts.
     except SystemExit as ended:
         raise Terminated(signal.SIGTERM) from ended
     finally:
@@ -75,6 +76,7 @@ def connected(settings: EngineSettings, folder: Path) -> Iterator[Engine]:
         yield lambda jobs, on_end: _run(jobs, on_end, settings, folder)
     finally:
         ray.shutdown()
+        # Ray's checkpoints are not used: a retried trial goes on from that of its stage.
         shutil.rmtree(folder / "ray", ignore_errors=True)
 
 
@@ -161,6 +163,7 @@ class AshaByKind(FIFOScheduler):
                 reduction_factor=_REDUCTION,
             )
         asha = self.of_kind[kind]
+        # Tune adds trials to the one scheduler that it knows, not to these.
         if trial.trial_id not in asha._trial_info:
             asha.on_trial_add(controller, trial)
         return str(asha.on_trial_result(controller, trial, result))

@@ -95,6 +95,7 @@ def run(
             if beside is not None:
                 shown.set_postfix_str(beside)
 
+        # Level by level: waiting for the slowest of one costs little beside thousands of trials.
         for level in levels(jobs):
             ready = []
             for job in level:
@@ -142,6 +143,7 @@ def attempt(job: Job) -> Result:
     try:
         _when_free(stage)
     except DiskFullError:
+        # Every other job would find the disk as full.
         raise
     except WellreadError as refused:
         error = " ".join(str(refused.renamed(job.names)).split())

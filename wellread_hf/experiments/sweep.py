@@ -34,6 +34,7 @@ def ready(settings: SweepSettings) -> None:
 
 def plan(settings: SweepSettings) -> list[Stage]:
     """Plans a sweep: one stage."""
+    # A plan is of the files as they are now, also in a notebook that plans twice.
     _grid.cache_clear()
     return [sweep(_grid(settings))]
 
@@ -92,7 +93,9 @@ def sweep(grid: Grid) -> Stage:
         kind="sweep",
         name="-".join(settings.methods),
         root=settings.running.runs,
+        # With ASHA not every trial is finished, so the result is another one.
         identity={"trials": list(grid.trials), "stopped_early": settings.engine.asha},
+        # Trials are no inputs: the engine carries them out, perhaps side by side.
         inputs=[grid.checks],
         work=lambda stage: _work(grid, stage.folder),
         solo=True,
@@ -101,6 +104,7 @@ def sweep(grid: Grid) -> Stage:
 
 def _work(grid: Grid, folder: Path) -> Mapping[str, Any]:
     """Does what is left to do; raises `TrialsFailedError` at the end where something failed."""
+    # Before anything runs, since scores are read from an unfinished sweep too.
     write_plan(folder, grid.trials.values())
     ended, failed = _over(grid, folder), dict[str, str]()
 
@@ -130,6 +134,7 @@ def _work(grid: Grid, folder: Path) -> Mapping[str, Any]:
             f"the first of all that failed is {next(iter(failed.values()))}. "
             f"The others are finished ({folder / TABLE}); what failed is tried again by the same command"
         )
+    # With how they ended, since the large folders of trials may be deleted afterwards.
     write_plan(folder, [ended[digest] for digest in grid.trials])
     return {
         "trials": len(ended),

@@ -22,10 +22,12 @@ _FOR_RAY = ("address", "asha", "retries", "trial_cpus", "trial_gpus")
 class Engine:
     """Where trials are carried out."""
 
+    # Needs no other package, and no cluster.
     engine: Literal["process", "ray"] = "process"
     """`process`: one after another in this process; `ray`: side by side on Ray (`wellread-hf[cluster]`)."""
     address: str | None = None
     """A Ray cluster that runs already, `HOST:PORT` or `auto`; default: one of this machine's own."""
+    # Which trials ASHA stops depends on the order in which they end, so two runs may differ.
     asha: bool = False
     """Stop poor trials early, by asynchronous successive halving (ASHA) over the evaluations. With `ray`."""
     retries: Annotated[int, Field(ge=0, le=1_000)] | None = None
@@ -56,10 +58,12 @@ class Engine:
 class SweepSettings:
     """A grid, all of it: every student, task, method, learning rate, batch size and seed together."""
 
+    # The fastest to train.
     students: Students = ("2-128",)
     """Which of the 24 students."""
     tasks: str = "all"
     """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
+    # As the release was fine-tuned.
     methods: Annotated[tuple[Method, ...], each_once()] = ("pf",)
     """`pf` fine-tunes on labels, `pd` distils from `teachers`; `basic` and `distillation` are the same from
     random weights."""

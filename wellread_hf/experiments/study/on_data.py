@@ -36,6 +36,7 @@ _LEAST, _EIGHTH, _ALL = "2 %", "1/8", "all"
 _SIZES = {_LEAST: 0.02, _EIGHTH: 0.125, "40 %": 0.4, _ALL: 1.0}
 TRANSFER_SIZE = Study(
     title="Size of the transfer set",
+    # The two methods of the paper's figure on transfer sets.
     arms=tuple(
         replace(arm, at=at, share=share) for arm in (DISTILLATION, PD) for at, share in _SIZES.items()
     ),
@@ -70,6 +71,7 @@ TRANSFER_SIZE = Study(
 
 DOMAIN = Study(
     title="Domain of the transfer set",
+    # The three methods of the paper's figure on domains.
     arms=tuple(
         replace(arm, at=domain, domain=domain)
         for arm in (DISTILLATION, PD, PDF)
@@ -114,6 +116,7 @@ DOMAIN = Study(
 
 COMPOUND = Study(
     title="Compound effect: pre-trained on the transfer set itself (D_LM = D_T)",
+    # The three methods that the paper compares at D_LM = D_T.
     arms=(
         DISTILLATION,
         replace(PF, weights="pre-trained on D_T"),

@@ -110,6 +110,7 @@ class Plan:
     def _study(self, name: StudyName) -> PlannedStudy:
         study, s = STUDIES[name], self._settings
         common = s.students[:1] if name in s.one_student else s.students
+        # One a study, since only arms that are compared must share their words.
         starts = Starts(s)
         runs = []
         for arm in study.arms:
@@ -157,7 +158,9 @@ class Plan:
                 f"`label.states` is missing: {arm.series} compares [CLS] states of the teacher's layers; "
                 "name those that its layer map speaks of, e.g. 2 4"
             )
+        # States take room, so they are stored only where an arm compares them.
         how = s.label if states else replace(s.label, states=())
+        # All of the task's text: the teacher reads no labels, however few the students have.
         labels = label(self._teacher or str(s.teacher), s.task, transfer, how, s.running)
         assert transfer.rows is not None  # always drawn, so that the budget is known
         tuning = self._tuning(arm, s.soft_labels, "soft_labels_seen", transfer.rows, seed)

@@ -35,6 +35,7 @@ class Predictions:
     @classmethod
     def read(cls, path: Path) -> "Predictions":
         """Reads what `write` wrote."""
+        # A pickle could run code.
         with np.load(path, allow_pickle=False) as arrays:
             models = {name: arrays[name] for name in arrays.files}
         return cls(models.pop(_LABELS), models)

@@ -122,6 +122,7 @@ class Starts:
         **changes: Any,
     ) -> Stage:
         s = self.settings
+        # Noted here too, so that its words are compared with those of given models.
         self._corpus_tokenizer()
         steps = s.budget.named("mlm_steps")
         settings = replace(s.pretrain, student=student.name, seed=seed, steps=steps, **changes)
@@ -200,6 +201,7 @@ def _found(settings: StudySettings, field: str, student: Student) -> tuple[Locat
             f"{at}: expected a pre-trained model, got a classifier ({heads}), which has learnt a task; name "
             "the model that it was made from"
         )
+    # Google's configs name no classes, although their weights have both heads.
     if field == "mlm_plus" and heads and _WITH_SENTENCES not in heads:
         raise SettingsError(
             f"{at}: expected a model with a next-sentence head (BertForPreTraining), got {heads}; name one "

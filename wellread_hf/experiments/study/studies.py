@@ -40,6 +40,7 @@ def ready(settings: StudySettings) -> None:
 
 def plan(settings: StudySettings) -> list[Stage]:
     """Plans all studies: one stage carries them out, the last."""
+    # A plan is of the files as they are now, also in a notebook that plans twice.
     _plan.cache_clear()
     planned = _plan(settings)
     return studies_stages(planned.studies, settings)
@@ -86,6 +87,7 @@ def study_stage(planned: PlannedStudy) -> Stage:
 
     def work(stage: Stage) -> Mapping[str, Any]:
         path = stage.folder / PREDICTIONS
+        # What a killed run has predicted is kept.
         if not path.is_file():
             predict(planned).write(path)
         found = results(planned, Predictions.read(path))
