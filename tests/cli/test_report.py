@@ -38,7 +38,7 @@ def test_states_that_cannot_be_compared_are_refused_before_anything_is_labelled(
 
 
 @pytest.mark.parametrize(
-    ("raised", "status", "told"),
+    ("raised", "status", "message"),
     [
         (
             PermissionError(13, "Permission denied", "x.txt"),
@@ -57,19 +57,19 @@ def test_states_that_cannot_be_compared_are_refused_before_anything_is_labelled(
     ids=lambda value: type(value).__name__,
 )
 def test_whatever_is_raised_ends_in_one_line(
-    raised: Exception, status: int, told: str, capsys: pytest.CaptureFixture[str]
+    raised: Exception, status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end, report_errors(False, str):
         raise raised
     assert end.value.code == status
     (line,) = capsys.readouterr().err.splitlines()
-    assert told in line
+    assert message in line
     assert len(line) < 700
     with pytest.raises(type(raised)), report_errors(True, str):
         raise raised
 
 
-def test_a_reader_that_has_gone_is_told_nothing() -> None:
+def test_a_reader_that_has_gone_gets_no_message() -> None:
     ran = run_command(["bash", "-c", ".venv/bin/wellread students | true; echo ${PIPESTATUS[0]}"])
     assert (ran.out.strip(), ran.err) in (("141", ""), ("0", ""))
 
@@ -112,9 +112,9 @@ def test_a_damaged_shard_of_soft_labels_is_refused_and_made_again(
     shard = sorted(store.glob("shard-*"))[1]
     damage(shard)
     distil = merged(BASES["distill"], f"{shards} --tuning.optim.batch-size 4")
-    told = message_in(run_here(capfd, "distill", *distil, *runs))
-    assert "shard" in told
-    assert "recipes/label.py" in told
+    message = message_in(run_here(capfd, "distill", *distil, *runs))
+    assert "shard" in message
+    assert "recipes/label.py" in message
     # What the sentence says helps.
     (store / "stage.json").unlink()
     shard.unlink(missing_ok=True)
@@ -123,7 +123,7 @@ def test_a_damaged_shard_of_soft_labels_is_refused_and_made_again(
     assert json.loads((store / "stage.json").read_text())["outcome"]["shards_reused"] == 2
 
 
-def test_of_two_processes_one_tells_and_both_end(place: Path, tmp_path: Path) -> None:
+def test_of_two_processes_one_reports_and_both_end(place: Path, tmp_path: Path) -> None:
     options = ("--corpus.sources", place / "empty.txt", "--corpus.tokenizer", place / "tokenizer")
     ran = launch(2, recipe("pretrain"), *options, "--running.runs", tmp_path / "runs")
     assert ran.status != 0
