@@ -79,10 +79,12 @@ def test_debug_shows_the_traceback(place: Path, tmp_path: Path) -> None:
     command = [sys.executable, recipe("tokenizer"), *options, "--running.runs", tmp_path / "runs"]
     quiet = run_command(command)
     assert "the corpus is empty" in message_in(quiet)
-    loud = run_command([*command, "--debug"])
-    assert loud.status == 1
-    assert "Traceback" in loud.err
-    assert "DataError: the corpus is empty" in loud.err
+    as_command = [sys.executable, "-m", "wellread_hf.cli.wellread", "tokenizer", *command[2:]]
+    for each in (command, as_command):
+        loud = run_command([*each, "--debug"])
+        assert loud.status == 1
+        assert "Traceback" in loud.err
+        assert "DataError: the corpus is empty" in loud.err
 
 
 def _flip(path: Path) -> None:

@@ -103,9 +103,8 @@ class Recipe(Generic[Settings]):
             default = self._preset(name)
         for config in map(Path, values_of(words, "--config")[:1]):
             default = with_file(default, config, names, read_yaml(config))
-        for path in map(Path, values_of(words, "--task.name")[:1]):
-            if path.suffix not in (".yaml", ".yml"):
-                continue
+        task = values_of(words, "--task.name")[:1] or [getattr(getattr(default, "task", None), "name", "")]
+        if (path := Path(task[0])).suffix in (".yaml", ".yml"):
             values = {"name": path.stem} | dict(read_yaml(path))
             default = changed(default, {("task",): with_file(Task(), path, Names(_TASK), values)})
             words = [*words, "--task.name", default.task.name]  # type: ignore[attr-defined]

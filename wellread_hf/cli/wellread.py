@@ -48,7 +48,9 @@ def _run(words: Sequence[str], names: Names) -> None:
     if name in ("-h", "--help"):
         parser.parse_args([name])
     if name in recipes:
-        load_recipe(recipes[name]).run(f"wellread {name}", options)
+        # It ends by itself, and reads the flag as its own.
+        debug = ["--debug"] if "--debug" in sys.argv else []
+        load_recipe(recipes[name]).run(f"wellread {name}", [*options, *debug])
         return
     if name not in COMMANDS:
         raise UnknownNameError(
