@@ -1,12 +1,15 @@
 """The benchmarks' harness: pairs, figures, their file and picture; masked LM, cohort and GPU run."""
 
 import json
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 import torch
 
+import benchmarks
 from benchmarks import __main__ as bench
 from benchmarks import cohort, gpu, limits, mlm, report, sst2_chart, vocabulary_head
 from benchmarks.figures import Figure, compared
@@ -182,6 +185,14 @@ def test_the_readmes_picture_is_drawn_from_the_stored_study(tmp_path):
     }
     sst2_chart.main(tmp_path / "sst2.png")
     assert (tmp_path / "sst2.png").read_bytes().startswith(b"\x89PNG")
+
+
+# The other side of a pair, which needs a package that is nobody's requirement.
+@pytest.mark.parametrize(
+    "name", sorted({m.name for m in iter_modules(benchmarks.__path__)} - {"textbrewer_side"})
+)
+def test_every_module_of_the_benchmarks_can_be_loaded(name):
+    import_module(f"benchmarks.{name}")
 
 
 def test_every_benchmark_of_the_list_is_there():
