@@ -66,9 +66,9 @@ def _real(count: int) -> tuple[Texts, npt.NDArray[np.int64]]:
     from wellread_hf.settings import Task
     from wellread_hf.store.places import Location
 
-    place = os.environ["SST2"]
-    loaded = load_task(Task(name="sst2", data=place), [Location(name=place, revision=None, fingerprint="")])
-    drawn = draw_rows(loaded.train, count, 0, "rows")
+    task = Task(name="sst2", data=os.environ["SST2"], train_rows=count)
+    place = Location(name=str(task.data), revision=None, fingerprint="")
+    drawn = draw_rows(load_task(task, [place]).train, task)
     assert drawn.labels is not None
     return drawn.texts, drawn.labels.astype(np.int64)
 
