@@ -24,7 +24,7 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "soft-labels": Method("wellread_hf.training.methods.soft_labels"),
+    "soft-labels": Method("wellread_hf.training.methods.soft_cross_entropy"),
     "patient": Method("wellread_hf.training.methods.patient", states=True),
 }
 
