@@ -54,6 +54,7 @@ def fingerprint(
                     f"{file}: expected a file, got a pipe or a device; take it out of the folder"
                 )
     is_model = repo_type == "model" and any((path / mark).is_file() for mark in _MODEL_MARKS)
+    # What a stage made is known by that stage's digest, without reading it.
     stage = next((folder for folder in (path, *path.parents) if (folder / RECORD).is_file()), None)
     if stage is not None:
         record = StageRecord.read(stage)
@@ -77,6 +78,7 @@ def with_named_elsewhere(
 ) -> str:
     """Adds to a model's fingerprint those of what its files name elsewhere."""
     real = folder.resolve()
+    # A model may name itself, or one that names it.
     if real in above:
         return found
     named = [_elsewhere(*place, memory, hub, (*above, real)) for place in _named_elsewhere(folder)]
@@ -122,6 +124,7 @@ def _named_elsewhere(folder: Path) -> Iterator[tuple[str, str | None]]:
     for names in (config.get("auto_map"), json_object(folder / "tokenizer_config.json").get("auto_map")):
         for name in names.values() if isinstance(names, dict) else ():
             for reference in name if isinstance(name, list) else (name,):
+                # The form in which transformers names code of another repository: REPOSITORY--module.Class.
                 if isinstance(reference, str) and "--" in reference:
                     yield reference.partition("--")[0], None
 

@@ -87,6 +87,7 @@ def _carry_out(stages: Sequence[Stage]) -> None:
     for stage in ordered:
         end_if_asked()
         if state is None or stage.state == "done":
+            # What is only needed was looked at by `check`, as far as it will be read.
             if stage.digest in wanted:
                 stage.record.check_outputs(stage.folder)
             _clean_up(stage)
@@ -98,6 +99,7 @@ def _carry_out(stages: Sequence[Stage]) -> None:
             with _locked(stage.folder, state.is_main_process):
                 # Another run may have finished it between our plan and our lock.
                 done = [stage.state == "done"]
+                # All processes must go the same way, and only the main one holds the lock.
                 if state.num_processes > 1:
                     from accelerate.utils import broadcast_object_list
 
@@ -137,6 +139,7 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
     if state.is_main_process:
         for sentence in outcome.get("warnings", ()):
             say(f"warning: {sentence}")
+        # A stage that was resumed counts what it had taken before as well.
         seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
         _record(stage, outcome, seconds)
         _clean_up(stage)
@@ -192,6 +195,7 @@ def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
         versions=versions(),
         processes=processes().num_processes,
         device=str(processes().device),
+        # The name of the program is enough; where it lies is nobody's business.
         command=shlex.join(
             Path(word).name if place == 0 else word for place, word in enumerate(INVOKED_AS.get())
         ),
@@ -217,6 +221,7 @@ def _locked(folder: Path, holds: bool) -> Iterator[None]:
         yield
     finally:
         holder.unlink(missing_ok=True)
+        # Removed while it is held: afterwards it might be another run's.
         (folder / ".lock").unlink(missing_ok=True)
         lock.release()
         # What was refused before anything was written leaves no folder; others are not empty.
@@ -239,6 +244,7 @@ def disk_errors_reported(folder: Path) -> Iterator[None]:
                 f"{folder}: a file cannot be read or written ({cause(error)}); check its path and "
                 "rights, and run again"
             ) from error
+        # Libraries may hide that the disk is full, so the room that is left is looked at too.
         there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
         if full or shutil.disk_usage(there).free < 1 << 16:
             raise DiskFullError(

@@ -27,6 +27,7 @@ def quiet() -> Iterator[None]:
 
 def is_main_process() -> bool:
     """Returns whether this is the first process of a launch, before anything is set up."""
+    # Launchers set RANK; accelerate would know as well, but loads torch.
     return os.environ.get("RANK", "0") == "0"
 
 

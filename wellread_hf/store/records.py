@@ -37,6 +37,7 @@ def digest(value: object) -> str:
 
 def canonical_json(value: object) -> str:
     """Writes JSON with sorted keys and no spaces, so that equal values give equal text."""
+    # NaN is no JSON, and does not equal itself.
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain, allow_nan=False)
 
 
@@ -130,6 +131,7 @@ def file_digests(paths: Iterable[Path], memory: Path | None = None) -> dict[Path
             # Others may have written meanwhile.
             write_atomically(memory, json.dumps(_remembered(memory) | new, indent=0))
         except OSError as error:
+            # The memory saves time alone, so a run goes on without it; a full disk would stop it anyway.
             if is_disk_full(error):
                 raise
     return found
