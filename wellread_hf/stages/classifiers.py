@@ -112,6 +112,7 @@ class _Training:
             inputs=inputs,
             work=self.work,
             check=self.check,
+            # Two reasons raise it, and either makes another result.
             version=self.task.version + reading_version(*models),
             shape=self.shape,
         )

@@ -59,6 +59,7 @@ def pack(
     """
     sources = Sources(corpus.sources if text is None else [text], "corpus.sources", running)
     tokenizer_at = find(corpus.tokenizer, "model", "corpus.tokenizer", running)
+    # Blocks with fewer ordinary tokens than this are left out, so it is a part of the packing.
     masked = masked_positions_per_block(block_length, mask_share)
 
     def work(stage: Stage) -> Mapping[str, Any]:

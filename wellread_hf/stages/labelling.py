@@ -31,6 +31,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         _check_depth(settings.states, expected.layers)
 
     def check() -> None:
+        # A teacher reads no labels, however few of the task's rows a student is given.
         FoundTask(replace(task, train_rows=None, train_seed=0), running).check()
         transfer_set.check(found_task)
         _check_teacher(teacher_at, found_task, settings)
