@@ -12,6 +12,7 @@ from wellread_hf.settings.fields import Count, Seed, checked
 class Task:
     """A labelled data set: one of GLUE's by name, or your own with the columns named."""
 
+    # The task on which the paper compares all 24 sizes.
     name: str = "sst2"
     """GLUE's name of the task (cola, sst2, mrpc, ...), or any name for a data set of your own."""
     data: str | None = None
@@ -82,6 +83,7 @@ class Task:
 class Corpus:
     """Plain text for pre-training, and the tokenizer that cuts it."""
 
+    # One of BERT's two corpora.
     sources: tuple[str, ...] = ("wikimedia/wikipedia,config=20231101.en",)
     """Each `NAME[,config=..][,split=train][,revision=..][,column=text][,rows=N]`: Hub id, folder in Hub
     layout, or .txt, .csv, .tsv, .jsonl, .json, .parquet file (also .gz)."""

@@ -24,6 +24,7 @@ def _as_given(value: Any, read: Callable[[Any], Any]) -> Any:
 
 
 Number = Annotated[float, AllowInfNan(False), WrapValidator(_as_given)]
+# Upper bounds, here and below, lie where a run can only be a mistake.
 Rate = Annotated[Number, Field(gt=0, le=1e30)]
 Temperature = Annotated[Number, Field(gt=0, le=1_000)]
 Weight = Annotated[Number, Field(ge=0, le=1e6)]
@@ -80,10 +81,12 @@ def checked(path: str = "") -> Callable[[type[Class]], type[Class]]:
     Args:
         path: Dotted path of the settings in those of a recipe, where it is the same in all of them.
     """
+    # A misspelt setting would else be left out without a word.
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     def decorate(kind: type[Class]) -> type[Class]:
         made: Any = dataclass(frozen=True, slots=True, kw_only=True, config=config)(kind)
+        # pydantic's own error lists types and addresses; ours is one sentence with the setting's name.
         check = made.__init__
 
         @wraps(check)

@@ -64,6 +64,7 @@ class Distil:
 class Pretrain:
     """Masked-language-model pre-training."""
 
+    # The smallest of the 24, and the fastest to train.
     student: StudentName = "2-128"
     """Which of the 24 to train from random weights."""
     start: str | None = None
@@ -109,6 +110,7 @@ class Pretrain:
                 "`block_lengths` and `phase_shares` must be of one length, got "
                 f"{len(self.block_lengths)} and {len(self.phase_shares)}"
             )
+        # Shares such as thirds have no exact sum.
         if abs(sum(self.phase_shares) - 1) >= 1e-6:
             raise SettingsError(
                 f"`phase_shares` must add up to 1, got {' '.join(map(str, self.phase_shares))}"

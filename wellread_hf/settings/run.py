@@ -87,6 +87,7 @@ class Optim:
     # BERT's share in fine-tuning.
     warmup: Share = 0.1
     """Share of the steps in which the learning rate rises from 0 to its peak."""
+    # BERT's.
     schedule: Schedule = "linear"
     """How the learning rate falls to 0 after the warm-up."""
     # BERT's, and so are the clipping and the second-moment decay below.

@@ -87,6 +87,7 @@ class Lora:
     """LoRA's part is multiplied by this over the rank; default: twice the rank."""
     lora_dropout: Share = 0.0
     """Dropout before LoRA's matrices, on top of the encoder's own."""
+    # Students are small, so LoRA for all layers costs little.
     lora_targets: tuple[str, ...] = ()
     """Linear layers that get LoRA, by the end of their names, e.g. `query value`; default: all of the
     encoder's."""
