@@ -39,8 +39,10 @@ LOOKS: dict[str, Look] = {
 }
 METHOD_TITLES: dict[str, str] = {name: look.title for name, look in LOOKS.items()}
 
+# The paper's grid (Table 1a).
 LAYERS = (2, 4, 6, 8, 10, 12)
 HIDDEN = (128, 256, 512, 768)
+# BERT's own sizes, from here on: the 24 differ from it in depth and width alone.
 HEAD_SIZE = 64
 POSITIONS = 512
 SEGMENTS = 2
@@ -48,6 +50,7 @@ VOCABULARY = 30_522
 BERT_DROPOUT = 0.1
 
 _ALIASES = {(2, 128): "tiny", (4, 256): "mini", (4, 512): "small", (8, 512): "medium", (12, 768): "base"}
+# At most five digits, since Python refuses to read numbers of thousands of digits.
 _PATTERNS = (
     re.compile(r"(?:bert-)?(\d{1,5})-(\d{1,5})"),
     re.compile(r"(?:google/bert_)?uncased_L-(\d{1,5})_H-(\d{1,5})_A-(\d{1,5})"),
@@ -133,6 +136,7 @@ class Student:
     def fill_in(self, pattern: str) -> str:
         """Fills `{student}`, `{layers}`, `{hidden}` and `{heads}` into a pattern of names."""
         named = {"student": self.name, "layers": self.layers, "hidden": self.hidden, "heads": self.heads}
+        # Not by `format`: names may have braces of their own.
         for word, value in named.items():
             pattern = pattern.replace(f"{{{word}}}", str(value))
         return pattern

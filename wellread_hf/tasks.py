@@ -34,6 +34,7 @@ class TaskFacts:
 
 _ENTAILMENT = ("entailment", "not_entailment")
 
+# Metrics are in the order of GLUE's table, and the first one chooses the checkpoint.
 GLUE_TASKS: dict[str, TaskFacts] = {
     "cola": TaskFacts(
         columns=("sentence",),
@@ -55,11 +56,13 @@ GLUE_TASKS: dict[str, TaskFacts] = {
     "mnli": TaskFacts(
         columns=("premise", "hypothesis"),
         labels=("entailment", "neutral", "contradiction"),
+        # Of two sets one has to choose the checkpoint: the one of the training rows' genres.
         validation="validation_matched",
         test="test_matched",
     ),
     "qnli": TaskFacts(columns=("question", "sentence"), labels=_ENTAILMENT),
     "rte": TaskFacts(columns=("sentence1", "sentence2"), labels=_ENTAILMENT),
+    # Not in RTE's order: numbers of classes are those of GLUE's own data set.
     "wnli": TaskFacts(columns=("sentence1", "sentence2"), labels=("not_entailment", "entailment")),
 }
 
@@ -132,6 +135,7 @@ GLUE_SETS: dict[str, GlueSet] = {
         title="AX",
         task="mnli",
         config="ax",
+        # AX has no labelled rows anywhere.
         dev=None,
         test="test",
         test_rows=1_104,

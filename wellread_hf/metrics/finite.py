@@ -14,6 +14,7 @@ def require_finite(what: str, values: npt.NDArray[Any]) -> None:
     Raises:
         NotFiniteError: With the first such row.
     """
+    # A sum shows a NaN or an infinity among its numbers, so one look a row is enough.
     rows = values.reshape(len(values), -1).sum(axis=1)
     bad = np.flatnonzero(~np.isfinite(rows))
     if len(bad):

@@ -83,6 +83,7 @@ def _accuracy(predictions: Array, labels: Array) -> float:
 def _f1(predictions: Array, labels: Array, average: str = "binary") -> float:
     from sklearn.metrics import f1_score
 
+    # 0 is scikit-learn's own choice where F1 has no value, but with a warning at each evaluation.
     return float(f1_score(labels, predictions, average=average, zero_division=0))
 
 
