@@ -8,7 +8,7 @@ from scipy.stats import entropy
 
 from wellread_hf.errors import LabelError, SettingsError, UnknownNameError
 from wellread_hf.settings import Objective
-from wellread_hf.training.methods import METHODS, find_method, patient, soft_labels
+from wellread_hf.training.methods import METHODS, find_method, patient, soft_cross_entropy
 from wellread_hf.training.methods.batch import DistillationBatch
 from wellread_hf.training.methods.layers import layer_pairs, student_layers
 
@@ -127,7 +127,7 @@ def test_a_student_like_its_teacher_has_the_teachers_entropy_no_distance_and_no_
 
 def test_without_weight_patient_kd_is_the_soft_label_objective(batch: DistillationBatch) -> None:
     objective = Objective(method="patient", temperature=2.0, hard_label_share=0.4, states_weight=0.0)
-    assert torch.equal(patient.row_losses(batch, objective), soft_labels.row_losses(batch, objective))
+    assert torch.equal(patient.row_losses(batch, objective), soft_cross_entropy.row_losses(batch, objective))
     with pytest.raises(LabelError, match="a batch has no labels"):
         patient.row_losses(DistillationBatch(*[batch.logits] * 2, None, *[batch.states] * 2), objective)
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wellread_hf.settings import Objective
-from wellread_hf.training.methods import soft_labels
+from wellread_hf.training.methods import soft_cross_entropy
 from wellread_hf.training.methods.batch import DistillationBatch
 
 
@@ -26,7 +26,7 @@ def row_losses(batch: DistillationBatch, objective: Objective) -> Tensor:
     assert batch.states is not None  # METHODS says that this method compares states
     assert batch.teacher_states is not None
     distances = state_distances(batch.states, batch.teacher_states)
-    return soft_labels.row_losses(batch, objective) + objective.states_weight * distances
+    return soft_cross_entropy.row_losses(batch, objective) + objective.states_weight * distances
 
 
 def state_distances(states: Tensor, teacher_states: Tensor) -> Tensor:
