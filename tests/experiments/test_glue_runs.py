@@ -138,8 +138,8 @@ def test_teachers_are_named_by_task_or_by_one_template(
     named = [f"{task}={tmp_path}/teacher-{task}" for task in ("sst2", "rte")]
     assert template.status == 0, template.err
     assert (
-        _run(capfd, encoder, runs, *pd, "--teachers", *named).out.split("\n}\n")[1]
-        == (template.out.split("\n}\n")[1])
+        _run(capfd, encoder, runs, *pd, "--teachers", *named).out.split("\n\n")[0]
+        == (template.out.split("\n\n")[0])
     )
     for teachers, task in (([], "sst2"), (named[:1], "rte")):
         ran = _run(capfd, encoder, runs, *pd, "--teachers", *teachers)

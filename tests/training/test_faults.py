@@ -83,7 +83,7 @@ def test_checkpoints_of_another_run_are_refused(
     )
     (ours,) = tmp_path.glob("pretrain-*")
     plan = recipes.run("pretrain", *options, "--seed", 1, "--dry-run")
-    other = Path(plan.split()[-1])
+    other = Path(next(line.split()[-1] for line in plan.splitlines() if " pretrain " in line))
     assert other != ours
     shutil.copytree(ours / "checkpoints", other / "checkpoints")
     error = _error(recipes.run("pretrain", *options, "--seed", 1, status=2))
