@@ -50,6 +50,7 @@ def training_arguments(
         gradient_accumulation_steps=accumulation,
         learning_rate=optim.learning_rate,
         lr_scheduler_type=optim.schedule,
+        # As a number of steps: `warmup_ratio` is gone from transformers 5.
         warmup_steps=round(optim.warmup * steps),
         weight_decay=optim.weight_decay,
         adam_beta2=optim.beta2,
@@ -59,6 +60,7 @@ def training_arguments(
         seed=seed,
         # The data set gives the rows of the whole run in order (data/order.py).
         train_sampling_strategy="sequential",
+        # By default `teacher_logits` would be gone before the collator sees a row.
         remove_unused_columns=False,
         dataloader_num_workers=running.workers,
         dataloader_persistent_workers=running.workers > 0,
@@ -68,15 +70,19 @@ def training_arguments(
         save_strategy="steps",
         save_steps=checkpoint_steps,
         save_total_limit=_CHECKPOINTS_KEPT,
+        # Of classifiers the best evaluation is kept, as the release chose on dev; pre-training keeps its
+        # last.
         load_best_model_at_end=metric is not None,
         metric_for_best_model=metric,
         greater_is_better=None if metric is None else True,
+        # Early stopping goes on counting after a resume.
         restore_callback_states_from_checkpoint=True,
         # Some twenty points of a short run, and of a long one no more than anybody reads.
         logging_steps=max(1, min(50, steps // 20)),
         # A NaN must reach our check, not be replaced by an average.
         logging_nan_inf_filter=False,
         report_to=list(running.report_to),
+        # The bar is ours (`callbacks.Progress`).
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
         # Joins several CPU processes over gloo; without it each would train alone.
@@ -97,5 +103,6 @@ def _shares(batch_size: int, most: int | None) -> tuple[int, int]:
             f"`optim.batch_size`: expected one that {processes} processes share evenly, got {batch_size}; "
             f"choose a multiple of {processes}"
         )
+    # A divisor of the share, so that all micro-batches have one size.
     micro = max(rows for rows in range(1, min(share, most or share) + 1) if share % rows == 0)
     return micro, share // micro

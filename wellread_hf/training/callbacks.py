@@ -47,6 +47,7 @@ class Progress(TrainerCallback):
         """Moves it."""
         if self.budget is not None:
             left = self.bar.format_interval(self.budget.left)
+            # Drawn by `update`.
             self.bar.set_description_str(f"{self.name}, {left} left", refresh=False)
         self.bar.update(state.global_step - self.bar.n)
 
@@ -126,9 +127,11 @@ class EndWhenAsked(TrainerCallback):
 
 def watch(trainer: RowMeanTrainer, folder: str, run: str, seconds_before: float) -> MarkCheckpoints:
     """Adds the callbacks above to a trainer working in `folder`; returns the one that keeps time."""
+    # Without bars of its own the Trainer prints each log, which would break ours.
     trainer.remove_callback(PrinterCallback)
     marks = MarkCheckpoints(run, seconds_before)
     progress = Progress(folder.rpartition("-")[0], getattr(trainer, "time_budget", None))
+    # What asks for a checkpoint comes before what looks at the weights that go into it.
     for callback in (EndWhenAsked(trainer), FiniteOnly(), marks, progress):
         trainer.add_callback(callback)
     if (report := ON_EVALUATION.get()) is not None:
@@ -161,5 +164,6 @@ def train_and_evaluate(
             raise Terminated(signal_heard() or signal.SIGTERM, f"step {trainer.state.global_step}")
     metrics = trainer.evaluate()
     if trainer.is_world_process_zero():
+        # From this `wellread losses` draws its picture.
         write_atomically(folder / "log.json", json.dumps(trainer.state.log_history, indent=1))
     return metrics, marks.seconds

@@ -53,6 +53,7 @@ class MarkCheckpoints(TrainerCallback):
             "sizes": {file.name: file.stat().st_size for file in files},
             "sha256": {file.name: file_digest(file) for file in files},
         }
+        # With a hash of itself, since a mark may be damaged like any file.
         write_atomically(folder / MARK, json.dumps(mark | {"check": digest(mark)}))
 
 

@@ -75,6 +75,7 @@ class ClassifierTrainer(RowMeanTrainer):
         if known is None:
             known = inferred_problem(getattr(config, "num_labels", outputs), labels)
             if config is not None and labels is not None:
+                # As stock heads do at their first batch.
                 config.problem_type = known
         return known
 
@@ -96,6 +97,7 @@ class ClassifierTrainer(RowMeanTrainer):
         # Encoder-decoders give states as well, which an evaluation would collect.
         logits = model(**self._without_targets(inputs)).logits
         problem = self.problem(labels, logits.size(-1))
+        # In fp32, whatever autocast made of them.
         losses = hard_label_loss(logits.float(), labels, problem, self.args.label_smoothing_factor)
         return losses, SequenceClassifierOutput(logits=logits)
 

@@ -143,5 +143,6 @@ def _new_projection(ours: int, theirs: int, seed: int) -> nn.Linear:
     """Makes a linear map without bias, one for all layers (as in Jiao et al. 2020, TinyBERT, eq. 8)."""
     # Without values at first, and with a generator of its own: the run's random state stays what it is.
     projection = nn.Linear(ours, theirs, bias=False, device="meta").to_empty(device="cpu")
+    # With this spread the projected states are as large as the student's.
     nn.init.normal_(projection.weight, std=ours**-0.5, generator=torch.Generator().manual_seed(seed))
     return projection

@@ -139,6 +139,7 @@ class DistillationTrainer(ClassifierTrainer):
             # Asked for only where it is needed: not every classifier knows the argument.
             given["output_hidden_states"] = True
         outputs = model(**given)
+        # In fp32, whatever autocast made of them.
         logits = outputs.logits.float()
         live = None
         if self.teacher is not None:
@@ -166,6 +167,7 @@ class DistillationTrainer(ClassifierTrainer):
         """Collects a step's micro-batches as the parent does, with the weight of their true labels."""
         batches, rows = super().get_batch_samples(*args, **kwargs)
         if self.objective.hard_label_share:
+            # The true labels' part is a mean over the rows that have one, the teacher's over all.
             labelled = self.count(ClassifierTrainer.row_weights(self, batch, True) for batch in batches)
             for batch in batches:
                 batch[_WEIGHT] = rows / labelled
@@ -224,6 +226,7 @@ class DistillationTrainer(ClassifierTrainer):
         if not self.objective.hard_label_share:
             return 1.0
         weights = ClassifierTrainer.row_weights(self, inputs, True)
+        # Outside of a training the batch is all there is.
         weight: Tensor = inputs.get(_WEIGHT, len(weights) / weights.sum().clamp(min=1))
         return weight
 
@@ -270,6 +273,7 @@ class DistillationTrainer(ClassifierTrainer):
         model: Any = self.model
         outputs, problem = model.config.num_labels, self.problem()
         check_soft_labels(self.train_dataset, outputs, problem)
+        # With one part alone there is nothing to pull apart.
         if problem == REGRESSION and 0 < share < 1:
             warning = other_scale(self.train_dataset, str(column), outputs)
             if warning is not None:

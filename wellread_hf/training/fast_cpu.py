@@ -22,6 +22,7 @@ from torch.nn.utils import get_total_norm
 
 from wellread_hf.models.masked_lm import replaced
 
+# Sixteen bits decide on a number; torch draws a double for each, which takes 10 to 15 ns.
 _DRAWS = 1 << 16
 # Below this many numbers, drawing a seed costs more than it saves.
 _FEW = 1 << 14
@@ -41,6 +42,7 @@ def cheap_dropout(model: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for module in model.modules():
+            # What somebody has replaced already is left alone.
             if type(module) is nn.Dropout and not module.inplace and "forward" not in vars(module):
                 stack.enter_context(replaced(module, partial(_dropout_forward, module)))
         yield
@@ -60,9 +62,12 @@ def drop(values: Tensor, rate: float) -> Tensor:
     if values.numel() < _FEW:
         return F.dropout(values, rate)
     dropped = round(rate * _DRAWS)
+    # The scale below would divide by 0.
     if dropped == _DRAWS:
         return values * 0
+    # From torch's state, so that a run depends on its seed alone, and resumes to the same bits.
     seed = int(torch.randint(2**63 - 1, ()))
+    # A draw of 64 bits serves four numbers.
     draws = np.random.SFC64(seed).random_raw(-(-values.numel() // 4)).view(np.int16)[: values.numel()]
     kept = torch.from_numpy(draws).view(values.shape) >= dropped - _DRAWS // 2
     return values * kept.to(values.dtype).mul_(_DRAWS / (_DRAWS - dropped))
@@ -136,6 +141,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
             gradients.append((parameter, gradient))
             values.append(gradient.values() if gradient.is_sparse else gradient)
     norm = get_total_norm(values)
+    # The 1e-6 is torch's own.
     share = most / (norm + 1e-6)
     # Not `share < 1`: where the norm is not a number, no gradient is one afterwards, as in torch.
     if not share >= 1:
@@ -201,6 +207,7 @@ class VocabularyLoss(torch.autograd.Function):
         labels = labels.unsqueeze(1)
         right = outputs.gather(1, labels)
         highest = outputs.amax(1, keepdim=True)
+        # Into the same array: a second one is what this function is there to save.
         shares = torch.softmax(outputs, 1, out=outputs)
         ctx.save_for_backward(hidden, weight, shares, labels)
         # log Σ exp = highest - log(highest share), which is at least 1/V: nothing underflows.

@@ -13,6 +13,7 @@ import torch
 from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.errors import DataError, TokenizerError
 
+# BERT's: 80 % become [MASK], 10 % a random word, 10 % stay as they are.
 _MASKED, _RANDOM = 0.8, 0.9
 # What an example has that decides its masks.
 _BLOCK = ("input_ids", "epoch", "block")
@@ -57,6 +58,7 @@ class MlmCollator:
         special = np.zeros(len(tokenizer), dtype=bool)
         special[tokenizer.all_special_ids] = True
         self._special = special
+        # Random words are words alone; transformers' own collator may draw special tokens.
         self._words = np.flatnonzero(~special)
         self._continues = _continues_word(tokenizer) if whole_word else None
 

@@ -109,9 +109,11 @@ class RowMeanTrainer(Trainer):
     ) -> tuple[list[Any], Any]:
         """Collects the micro-batches of a step, and counts its rows as a share of one process."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        # Reduced at every step, so that all processes end with the same one.
         if self.args.world_size > 1:
             asked = torch.tensor(float(signal_heard() is not None), device=device)
             self._asked = self.accelerator.reduce(asked, reduction="mean")
+        # A loss of the user's own gets the count that stock Trainer gives it.
         if self.compute_loss_func is not None:
             return batches, items
         return batches, self.count(self.row_weights(batch, training=True) for batch in batches)
@@ -146,8 +148,10 @@ class RowMeanTrainer(Trainer):
         weights = self.row_weights(inputs, model.training)
         losses, outputs = self.row_losses(model, inputs)
         if model.training:
+            # Outside of a training the batch is the whole step.
             rows = weights.sum().clamp(min=1).to(losses) if num_items_in_batch is None else num_items_in_batch
             loss = losses.sum() / rows
+            # On a GPU the look would stall every step; there the logged losses are looked at.
             if loss.device.type == "cpu" and not torch.isfinite(loss):
                 raise not_finite(loss.item(), self.state.global_step + 1)
         else:
@@ -160,6 +164,7 @@ class RowMeanTrainer(Trainer):
         """Keeps values [B] of an evaluation's batch, by name, from all processes."""
         if self._evaluated is not None:
             for name, rows in values.items():
+                # Without the rows of other processes that accelerate fills up the last batch with.
                 self._evaluated[name].append(self.accelerator.gather_for_metrics(rows.detach()))
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:

@@ -51,6 +51,7 @@ class SentencePairs:
         # The masks of this row are drawn with the last number of the counter at 0.
         draw = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, block, 1]))
         width = self.ids.shape[1]
+        # In the middle half, so that both parts have enough to mask.
         cut = int(draw.integers(width // 4, width - width // 4 + 1))
         stranger = int(draw.integers(2))
         follows = self.ids[self._stranger(block, draw) if stranger else block, cut:]
@@ -64,6 +65,7 @@ class SentencePairs:
 
     def _stranger(self, block: int, draw: np.random.Generator) -> int:
         """Draws a window of another document, each with the same probability."""
+        # Of the same part, or held-out text would be trained on.
         part, numbers = self._parts[int(self._is_held_out[block])]
         start, end = (
             int(np.searchsorted(numbers, self.documents[block], side)) for side in ("left", "right")

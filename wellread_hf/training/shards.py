@@ -47,6 +47,7 @@ def shard_paths(folder: Path) -> list[Path]:
 
 def write_shard(path: Path, arrays: Arrays) -> None:
     """Writes a shard whole or not at all."""
+    # safetensors takes contiguous arrays alone.
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     beside = path.with_name(path.name + ".part")
     save_file(arrays, beside, metadata={_CHECKSUM: _checksum(arrays)})

@@ -50,6 +50,7 @@ def label_rows(
     encoded = encode(texts, encoder)
     report_cut(encoded, encoder, "transfer")
     hashes = text_hashes(texts)
+    # Rows of like length share a batch, so that little is padding.
     sorted_rows = longest_first(encoded.lengths)
     shards = -(-len(texts) // settings.shard_rows)
     state = PartialState()
@@ -68,6 +69,7 @@ def label_rows(
             _check_finite(rows, logits, states)
             arrays: Arrays = {"rows": rows, "logits": logits[:, list(order)], "hashes": hashes[rows]}
             if states is not None:
+                # Layer maps such as `skip` depend on the teacher's depth.
                 depth = np.array([np.int64(teacher.config.num_hidden_layers)])
                 arrays |= {"states": states, "layers": np.array(settings.states), "depth": depth}
             write_shard(path, arrays)
@@ -108,12 +110,14 @@ def mean_logits(teachers: Sequence[Logits], shares: Sequence[float], multi_label
     elif logits.shape[-1] == 1:
         mean = (weights * logits).sum(axis=0)
     else:
+        # In logarithms, so that sure teachers stay finite.
         mean = logsumexp(log_softmax(logits, axis=-1), axis=0, b=weights)
     return np.asarray(mean, dtype=np.float32)
 
 
 def text_hashes(texts: Texts) -> npt.NDArray[np.uint64]:
     """Returns a 64-bit hash of each row's text [n]."""
+    # NUL separates the columns, since no text has one.
     raw = b"".join(hashlib.blake2b("\0".join(row).encode(), digest_size=8).digest() for row in texts)
     return np.frombuffer(raw, dtype=np.uint64)
 

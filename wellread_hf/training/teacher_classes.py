@@ -87,4 +87,5 @@ def _are_matched(teacher: Sequence[str], task: Sequence[str]) -> bool:
 
 
 def _plain(name: str) -> str:
+    # `not_entailment` and `Not-Entailment` are one name.
     return name.lower().translate({ord(mark): None for mark in " _-"})

@@ -83,6 +83,7 @@ def tune(
     rows, targets = train
     batch = settings.optim.batch_size
     steps = max(1, round(settings.epochs * len(rows) / batch))
+    # Rounded up, or there would be more evaluations than asked for.
     every = -(-steps // settings.evaluations)
     checkpoint, seconds = find_checkpoint(folder, run)
     steps = steps_if_over(checkpoint) or steps
@@ -101,11 +102,13 @@ def tune(
             running,
             steps,
             settings.seed,
+            # The best weights are taken from a checkpoint, so every evaluation has one.
             checkpoint_steps=every,
             evaluation_steps=every,
             metric=metrics[0],
         ),
         train_dataset=TargetRows(rows, targets, whole_run(rows.lengths, batch, steps, settings.seed)),
+        # By length, so that batches have little padding.
         eval_dataset=TargetRows(*validation, longest_first(validation[0].lengths)),
         data_collator=PadCollator(rows.pad_id, rows.pad_left),
         compute_metrics=compute_metrics,

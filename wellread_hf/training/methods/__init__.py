@@ -23,6 +23,7 @@ class Method:
     states: bool = False
 
 
+# Modules as text, so that a plan checks the name without loading torch.
 METHODS: dict[str, Method] = {
     "soft-labels": Method("wellread_hf.training.methods.soft_cross_entropy"),
     "patient": Method("wellread_hf.training.methods.patient", states=True),
