@@ -166,6 +166,7 @@ def numbers_of_classes(
     for place_of, name in enumerate(names):
         for meaning in _meanings(name):
             known.setdefault(meaning, place_of)
+    # A number means a class by its place only where somebody gave the order, and no name is a number.
     by_place = stated and all(number_of(name) is None for name in names)
     found = []
     seen: dict[tuple[type, Any], int] = {}
@@ -212,9 +213,11 @@ def values_of(labels: Sequence[Numbered], place: str) -> npt.NDArray[np.float32]
     found = []
     for row, label in labels:
         try:
+            # Python would read `1_0` as 10, which no table means.
             number = math.nan if isinstance(label, str) and "_" in label else float(label)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
+        # Labels are kept in fp32, where larger numbers are infinite.
         if not abs(number) <= np.finfo(np.float32).max:
             raise LabelError(
                 f"{place} row {row}: expected a number as label, got {shown(label)}; "

@@ -58,6 +58,7 @@ class Source:
             given[key] = value
         columns = tuple(given.pop("column", "text").split("+"))
         rows = given.pop("rows", None)
+        # Few digits, since Python refuses to read numbers of thousands of them.
         if rows is not None and not (rows.isdecimal() and len(rows) < 13 and int(rows) > 0):
             raise SettingsError(f"source {spec!r}: expected a number of rows of at least 1, got {rows!r}")
         return cls(name=name, columns=columns, rows=None if rows is None else int(rows), **given)

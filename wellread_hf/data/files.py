@@ -216,6 +216,7 @@ def _array(name: str, first: int, lines: Iterator[tuple[int, str]]) -> Iterator[
 
 def _parsed(where: str, text: str) -> Any:
     try:
+        # `json` would keep the last of two values of one name without a word.
         return json.loads(text, object_pairs_hook=lambda pairs: _without_twins(where, pairs))
     except (ValueError, RecursionError) as error:
         raise DataError(

@@ -59,6 +59,7 @@ def load_glue_rows(name: str, split: str, location: Location) -> GlueRows:
     for number, row in enumerate(open_table(location, rows.config, split).rows(), start=1):
         texts.append(tuple(checked_text(row, column, number, where) for column in facts.columns))
         index.append(_index(row, number, where))
+        # GLUE's test labels are withheld.
         if split == rows.dev:
             labels.append(_cell(row, "label", where))
     if not texts:
@@ -77,6 +78,7 @@ def load_glue_rows(name: str, split: str, location: Location) -> GlueRows:
 
 def _index(row: Mapping[str, Any], number: int, where: str) -> int:
     value = _cell(row, "idx", where)
+    # At most 18 digits fit into 64 bits.
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:

@@ -38,6 +38,7 @@ def length_grouped(
         group = group[np.argsort(-lengths[group], kind="stable")]
         batches.extend(group[first : first + batch_size] for first in range(0, len(group), batch_size))
     whole = [batch for batch in batches if len(batch) == batch_size]
+    # The short one is last, where the next epoch fills it up.
     short = [batch for batch in batches if len(batch) < batch_size]
     return np.concatenate([*(whole[index] for index in draw.permutation(len(whole))), *short])
 

@@ -99,6 +99,7 @@ def pack(
             ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
             yield (blocks[count.chosen(ordinary >= masked)],)
         count.check_known(tokenizer)
+        # One to train on, and one held out.
         if count.rows < 2:
             raise DataError(
                 f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
@@ -289,4 +290,5 @@ def mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDAr
             f"{path}: expected {expected} bytes as recorded, found {found}; delete the folder, the "
             "next run packs the corpus again"
         )
+    # Mapped, since a corpus may be larger than the memory.
     return np.memmap(path, dtype=dtype, mode="r", shape=shape)

@@ -189,6 +189,7 @@ def draw_rows(rows: Rows, settings: Task | Transfer) -> Rows:
     _, count, seed = _draw(settings)
     if count is None:
         return rows
+    # The first of one permutation, so that a larger draw contains a smaller one.
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
     return Rows(
         texts=[rows.texts[index] for index in chosen],

@@ -181,6 +181,7 @@ def _plain_paths(name: str) -> Iterator[tuple[str, Callable[[str], str]]]:
         for path, plain in files.items():
             link = Path(beside, "data", path.relative_to(folder)).with_name(plain)
             link.parent.mkdir(parents=True, exist_ok=True)
+            # Links, since a data set may be large.
             link.symlink_to(path.absolute())
         yield str(Path(beside, "data")), os.readlink
 

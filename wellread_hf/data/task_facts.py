@@ -52,6 +52,7 @@ def facts_of(task: Task) -> TaskFacts:
             f"task {task.name!r}: expected a column of labels beside the texts, got {task.label!r} as both; "
             "name it with `task.label`"
         )
+    # GLUE's own for its one regression, STS-B.
     metrics: tuple[str, ...] = ("pearson", "spearman") if task.regression else ("accuracy",)
     if task.multi_label:
         metrics = ("f1_micro", "f1_macro")
