@@ -72,6 +72,7 @@ def load_released(location: Location, pickle: bool) -> tuple["PreTrainedModel", 
             state_dict=weights,
             dtype=torch.float32,
             output_loading_info=True,
+            # Other shapes are refused below, in one sentence.
             ignore_mismatched_sizes=True,
         )
         for names, said in (

@@ -83,6 +83,7 @@ def _pad_id(model: Any, tokenizer: Any) -> int:
                 f"expected a padding token, got none in the config of {type(model).__name__} and none in "
                 f"{tokenizer.name_or_path}; set the tokenizer's pad_token and save it again"
             )
+        # Classifiers such as GPT-2's look for it in the config, to find the last token of a row.
         config.pad_token_id = own
     elif tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(own)
@@ -167,6 +168,7 @@ def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows
                 )
             full = [row for row, length in enumerate(found) if length >= encoder.max_length]
             if full:
+                # transformers would warn of each row that is longer than the model takes.
                 again = encoder.words([[column[row] for row in full] for column in columns], verbose=False)
                 uncut.extend(map(len, again["input_ids"]))
             lengths.extend(found)

@@ -57,6 +57,7 @@ def load_masked_lm(
         SourceError: There is none, it has no safetensors, its weights are not what its config describes, or
             it needs code of its own; or the source has no head although it should be `trained`.
     """
+    # Loading draws the weights that are missing.
     torch.manual_seed(seed)
     model, info = load_whole("AutoModelForMaskedLM", location, "model", trust_remote_code=trust_remote_code)
     if trained and (lacking := sorted(info["missing_keys"])):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+# Far above the 8e-8 that the order of sums makes in fp64.
 TOLERANCE = 1e-5
 # The name that peft's own loading gives to an adapter.
 _NAME = "default"
@@ -51,6 +52,7 @@ def add_lora(model: "PreTrainedModel", lora: Lora, seed: int) -> "PeftModel":
         target_modules=targets,
         # As the weights lie in GPT-2's layers.
         fan_in_fan_out=any(isinstance(model.get_submodule(name), Conv1D) for name in targets),
+        # peft saves no new head unless it is named.
         modules_to_save=list(saved),
     )
     torch.manual_seed(seed)
@@ -121,8 +123,10 @@ def save_adapter(model: "PeftModel", base: Location, folder: Path) -> int:
     """
     config = model.peft_config[_NAME]
     on_hub = base.fingerprint.startswith("hub:")
+    # A path would name a place of this machine.
     config.base_model_name_or_path = base.name if on_hub else Path(base.name).resolve().name
     config.revision = base.revision
+    # By default peft asks the Hub whether the vocabulary was changed.
     model.save_pretrained(str(folder), save_embedding_layers=False)
     # A card of gaps to be filled in.
     (folder / "README.md").unlink()

@@ -85,6 +85,7 @@ def load_whole(
             location.name,
             revision=location.revision,
             use_safetensors=True,
+            # By default weights come in the type they were saved in, fp16 as well.
             dtype=torch.float32,
             output_loading_info=True,
             # Looked at below, where names and shapes are known.
@@ -220,8 +221,10 @@ def load_merged(kind: str, location: Location, what: str, **more: Any) -> tuple[
         # peft goes on with random weights.
         warnings.filterwarnings("error", "Found missing adapter keys")
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        # In fp64, as our own LoRA is merged: in fp32 the order of sums shows.
         merged = PeftModel.from_pretrained(model, str(folder)).double().merge_and_unload().float()
         _check_finite(merged)
+        # peft freezes what an adapter belongs to.
         merged.requires_grad_(True)
     with safe_open(folder / _ADAPTER_WEIGHTS, "pt") as weights:
         whole = {name.removeprefix("base_model.model.") for name in weights.keys()}  # noqa: SIM118
