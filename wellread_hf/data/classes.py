@@ -53,6 +53,7 @@ def number_of(label: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float):
+        # 0, 0.0 and "0.0" are one class.
         return (int(value) if value.is_integer() else value) if math.isfinite(value) else None
     return value
 
@@ -93,6 +94,7 @@ def classes_in(labels: Sequence[Any], place: str) -> tuple[str, ...]:
     if all(boolean_of(label) is not None for label in known):
         found = [str(value) for value in sorted({bool(boolean_of(label)) for label in known})]
     elif any(map(_is_number, known)) and all(_is_number(label) or _says_missing(label) for label in known):
+        # 1.5 is no class: a column of such numbers is for regression.
         numbers = {value for value in map(number_of, known) if isinstance(value, int)}
         found = [str(value) for value in sorted(numbers)]
     else:

@@ -100,6 +100,7 @@ def is_pending(location: Location) -> bool:
 def _name_and_options(spec: str) -> tuple[str, list[str]]:
     """Splits a source at its commas; those of a path that is there are part of its name."""
     parts = spec.split(",")
+    # The longest name first: a path with a comma may lie beside one that ends before it.
     for count in range(len(parts), 1, -1):
         name = ",".join(parts[:count])
         # Unlike pathlib's, these raise nothing: a path that cannot be is not there.

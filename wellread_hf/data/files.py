@@ -62,6 +62,7 @@ def _format(name: str) -> tuple[str, str | None]:
     path = PurePosixPath(name)
     compression = path.suffix.lower() if path.suffix.lower() in _COMPRESSIONS else None
     ending = (path.with_suffix("") if compression else path).suffix.lower()
+    # Parquet is compressed within.
     if ending not in _ENDINGS or (compression and ending == ".parquet"):
         raise DataError(
             f"{name}: expected a file of {', '.join(_ENDINGS)}, all but the last also as "
@@ -101,6 +102,7 @@ def _opened(name: str, compression: str | None) -> Iterator[Any]:
 def _lines(name: str, compression: str | None, longest: int) -> Iterator[tuple[int, str]]:
     """Yields the lines of a file of text with their numbers, with their ends, without a byte-order mark."""
     with _opened(name, compression) as file:
+        # One byte more than allowed shows that a line is too long.
         for number, raw in enumerate(iter(lambda: file.readline(longest + 1), b""), start=1):
             if len(raw) > longest:
                 raise DataError(

@@ -153,6 +153,7 @@ class Counts:
         """Counts the ids of one batch, `words` of them without separators."""
         self.tokens += len(ids)
         self.words += words
+        # Tokenizers of bytes know every text, and have no such token.
         if tokenizer.unk_token_id is not None:
             self.unknown += int((ids == tokenizer.unk_token_id).sum())
 

@@ -133,6 +133,7 @@ def _table_elsewhere(location: Location, config: str | None, split: str) -> Tabl
     from datasets import load_dataset
 
     with _as_data_set(location):
+        # Streamed, so that nothing is converted into a copy first.
         found = load_dataset(location.name, config, split=split, revision=location.revision, streaming=True)
 
     def rows() -> Iterator[Row]:

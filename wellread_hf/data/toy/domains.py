@@ -39,6 +39,7 @@ def write_toy_domains(folder: Path, settings: ToyWorldSettings, task: Path) -> d
     folder.mkdir(parents=True, exist_ok=True)
     usual, turned = Language(settings), Language(settings, turned=True)
     for name in ("near", "far"):
+        # A generator of its own, so that one file does not depend on the other.
         rng = random.Random(f"{settings.seed} {name}")
         texts: dict[str, None] = {}
         while len(texts) < settings.pool_rows:

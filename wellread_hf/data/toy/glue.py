@@ -39,6 +39,7 @@ def write_toy_glue(folder: Path, task: Path) -> dict[str, object]:
         (folder / config).mkdir(parents=True, exist_ok=True)
         for split, kind in kinds.items():
             _write(folder / config / f"{split}-00000-of-00001.parquet", facts, pairs[kind], kind)
+    # As the repository on the Hub has it, so that both are read in one way.
     configs = [
         {
             "config_name": config,
@@ -62,6 +63,7 @@ def _write(path: Path, facts: TaskFacts, rows: Sequence[dict[str, object]], kind
         chosen = [rows[(number + step) % len(rows)] for step in range(len(facts.columns))]
         for column, row in zip(facts.columns, chosen, strict=True):
             table[column].append(row["sentence"])
+        # Withheld, as on the Hub.
         table["label"].append(-1 if kind == "test" else _label(chosen, facts))
         table["idx"].append(number)
     types = {"label": pa.int64() if facts.labels else pa.float32(), "idx": pa.int32()}

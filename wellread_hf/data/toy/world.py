@@ -103,6 +103,7 @@ def write_toy_world(folder: Path, settings: ToyWorldSettings | None = None) -> N
     held_out: set[str] = set()
 
     def draw(name: str, count: int) -> dict[str, int]:
+        # A generator for each part, so that the size of one does not change another.
         rng = random.Random(f"{settings.seed} {name}")
         drawn: dict[str, int] = {}
         while len(drawn) < count:
@@ -111,6 +112,7 @@ def write_toy_world(folder: Path, settings: ToyWorldSettings | None = None) -> N
         return drawn
 
     (folder / "task").mkdir(parents=True, exist_ok=True)
+    # What is held out comes first, since the others must not have its sentences.
     for split in ("test", "validation", "train"):
         rows = draw(split, getattr(settings, f"{split}_rows"))
         _write_rows(
