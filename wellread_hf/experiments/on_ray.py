@@ -51,6 +51,7 @@ def connected(settings: EngineSettings, folder: Path) -> Iterator[Engine]:
         SourceError: There is no Ray cluster at the address.
     """
     for variable, value in _ENVIRONMENT.items():
+        # What the user has set stays.
         os.environ.setdefault(variable, value)
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -91,6 +92,7 @@ def _run(jobs: Sequence[Job], on_end: OnEnd, settings: EngineSettings, folder: P
             tune.with_parameters(_work, jobs=jobs, place=place),
             lambda config: tune.PlacementGroupFactory([shares[config["job"]]]),
         ),
+        # A grid over their numbers is how Tune takes a list of jobs.
         param_space={"job": tune.grid_search(list(range(len(jobs))))},
         tune_config=tune.TuneConfig(
             scheduler=AshaByKind(jobs) if settings.asha else None,
@@ -198,6 +200,7 @@ def _work(config: Mapping[str, int], jobs: Sequence[Job], place: Mapping[str, An
 
 def _machines() -> list[tuple[float, float]]:
     """Returns the CPUs and GPUs of each machine of the cluster."""
+    # Ray lists lost machines as well.
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
 

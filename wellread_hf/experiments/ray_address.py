@@ -26,6 +26,7 @@ def check_address(address: str) -> None:
         named = []
     else:
         host, colon, port = address.rpartition(":")
+        # With ray:// the driver would run on another machine.
         if not (colon and host and port.isdecimal()) or "/" in host:
             raise SettingsError(f"`address`: expected HOST:PORT of a Ray cluster, or auto, got {address!r}")
         try:

@@ -53,6 +53,7 @@ def decided(study: Study, settings: StudySettings, found: Sequence[Difference]) 
         verdict, and a note: why it cannot be decided, or what it is limited to.
     """
     lacking = [lacking_for(finding, study, settings) for finding in study.findings]
+    # What cannot be decided takes no part in the correction.
     found = [replace(each, p=None) if why else each for each, why in zip(found, lacking, strict=True)]
     decisions = []
     corrected = holm([each.p for each in found])

@@ -145,6 +145,7 @@ _SHARES = {
         PD,
         series="PD on the task's rows",
         at=f"hard labels {share:.0%}",
+        # True labels are known for the task's own rows alone.
         transfer="task",
         objective=Objective(hard_label_share=share),
     )

@@ -118,6 +118,7 @@ class Plan:
             try:
                 for student in map(Student.parse, students):
                     runs += [self._run(arm, starts, student, seed) for seed in s.seeds]
+            # Stages name their own settings, for which a study has other names.
             except WellreadError as error:
                 raise error.renamed(names_here(s, arm)) from error
         starts.check_words()
@@ -241,6 +242,7 @@ def left_out(settings: StudySettings) -> dict[StudyName, str]:
         lacking["depth-width"] = f"`weights` of {' and '.join(students)}"
     if domains:
         lacking["domain"] = " and ".join(domains)
+    # Given students have read other text than the transfer set.
     if steps:
         lacking["compound"] = steps[0]
     if steps or states:

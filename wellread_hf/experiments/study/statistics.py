@@ -127,6 +127,7 @@ def difference(by_seed: Array, over_rows: tuple[float, float], claim: Claim) -> 
         return float(brentq(lambda p: half(p) - above, _LEAST_P, 0.5)) if half(_LEAST_P) > above else _LEAST_P
 
     p = None
+    # Without a spread over seeds there is nothing to test against.
     if seed_error > _ROUNDING:
         p = p_of(mean if claim == "better" else mean + MARGIN)
         if claim == "alike":
