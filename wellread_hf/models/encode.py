@@ -91,6 +91,7 @@ def _pad_id(model: Any, tokenizer: Any) -> int:
 
 
 def _segments_from(model: Any) -> int:
+    # DistilBERT's forward, for one, takes none.
     if "token_type_ids" not in inspect.signature(model.forward).parameters:
         return 0
     kinds = getattr(model.config, "type_vocab_size", None)
@@ -156,6 +157,7 @@ def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows
                 columns,
                 truncation=True,
                 max_length=encoder.max_length,
+                # Rows have no padding yet.
                 return_attention_mask=False,
                 return_token_type_ids=has_segments,
             )

@@ -158,6 +158,7 @@ def new_classifier(
 
 
 def _head(labels: tuple[str, ...], multi_label: bool) -> dict[str, Any]:
+    # Stated in the config, so that nothing has to be inferred from a batch.
     if not labels:
         return {"num_labels": 1, "problem_type": "regression"}
     return {

@@ -101,6 +101,7 @@ def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def _last_layer(model: PreTrainedModel) -> Any:
     """Returns the last layer of a stock BERT encoder whose output only head and pooler read, else None."""
     base: Any = model.base_model
+    # A subclass may compute anything in its layers.
     if type(base) is not BertModel or base.config.is_decoder:
         return None
     last = base.encoder.layer[-1]

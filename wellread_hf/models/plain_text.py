@@ -45,6 +45,7 @@ class PlainText:
     def _found_in_vocabulary(self, special: set[str]) -> dict[str, str]:
         """Returns the tokens that are pieces of the vocabulary too, as T5's `</s>`, with a blank in each."""
         found = {}
+        # A token of one character has no place for a blank.
         for token in sorted(token for token in special if len(token) > 1):
             ids = self.tokenizer(token, add_special_tokens=False, split_special_tokens=self._splits)[
                 "input_ids"

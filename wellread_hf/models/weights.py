@@ -93,6 +93,7 @@ def load_whole(
             **more,
         )
         check_weights(model, info, new_head)
+        # Integers that a quantiser reads are right.
         if getattr(model, "hf_quantizer", None) is None:
             _check_types(_stored(location))
     return model, info
