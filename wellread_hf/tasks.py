@@ -133,6 +133,7 @@ GLUE_SETS: dict[str, GlueSet] = {
     "wnli": _own("wnli", "WNLI", 146, 0),
     "ax": GlueSet(
         title="AX",
+        # GLUE has these rows predicted by the model of MNLI.
         task="mnli",
         config="ax",
         # AX has no labelled rows anywhere.
