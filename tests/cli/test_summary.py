@@ -132,7 +132,7 @@ def test_the_next_command_works_as_it_is_printed(
     assert (Path(script).stem, Path(script).is_file()) == (goes_on, True)
     if name in ("pretrain", "adopt", "init"):
         # Which task comes next nobody has said yet; GLUE's lies on the Hub.
-        place_of_task = words.index("--task.name")
+        place_of_task = words.index("--task")
         assert words[place_of_task + 1] == "sst2"
         words[place_of_task : place_of_task + 2] = words_of(inputs["task"], Task(), "task.")
     ran = run_here(capfd, goes_on, *words, "--dry-run")
@@ -158,6 +158,6 @@ def test_it_names_a_student_that_was_pretrained_in_the_same_runs(
     INVOKED_AS.set(("wellread", "label"))
     show_result(settings, [stage])
     shown = capfd.readouterr().out
-    assert "--start.weights runs/pretrain-x-0a1b" in shown
+    assert "--weights runs/pretrain-x-0a1b" in shown
     # Called through wellread, so is what comes next.
     assert shlex.split(shown.splitlines()[-1])[2] == "distill"

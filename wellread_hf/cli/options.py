@@ -36,6 +36,11 @@ _SHORT = {
 _RENAMED = {"start": "weights", "source": "weights", "sources": "weights"}
 
 
+def short_name(name: str) -> str:
+    """Returns the short name of an option, or the name itself."""
+    return next((short for short, long in _SHORT.items() if name in long), name)
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """A field of a recipe's settings, nested as they are.

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.cli.options import options_of
+from wellread_hf.cli.options import options_of, short_name
 from wellread_hf.errors import StoreError
 from wellread_hf.metrics.baselines import commonest, counts_of
 from wellread_hf.metrics.scores import metric_at
@@ -70,7 +70,10 @@ def words_of(settings: Any, default: Any, prefix: str = "") -> list[str]:
             parent, _, name = option.name.rpartition(".")
             words.append(f"--{option.name}" if value else f"--{parent + '.' if parent else ''}no-{name}")
         else:
-            words += [f"--{option.name}", *map(str, value if isinstance(value, tuple) else [value])]
+            words += [
+                f"--{short_name(option.name)}",
+                *map(str, value if isinstance(value, tuple) else [value]),
+            ]
     return words
 
 
@@ -82,7 +85,7 @@ def _shared(settings: Any) -> list[str]:
 
 def _teach(settings: Any, stage: Stage) -> str:
     """A pre-trained or distilled student is fine-tuned: on its task, or on one whose words it has read."""
-    task = [] if hasattr(settings, "task") else ["--task.name", _TOY if _of_toy(settings) else Task().name]
+    task = [] if hasattr(settings, "task") else ["--task", _TOY if _of_toy(settings) else Task().name]
     return typed("pf", "--weights", str(stage.folder), *task, *_shared(settings))
 
 
@@ -104,7 +107,7 @@ def _distil(settings: Any, stage: Stage) -> str:
     """Soft labels teach a student: the last one that was pre-trained in the same folder of runs."""
     transfer = words_of(settings.transfer, Transfer(), "transfer.")
     weights = _pretrained(settings.running.runs)
-    start = [] if weights is None else ["--start.weights", weights]
+    start = [] if weights is None else ["--weights", weights]
     return typed("distill", "--labels", str(stage.folder), *start, *transfer, *_shared(settings))
 
 
