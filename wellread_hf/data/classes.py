@@ -53,7 +53,6 @@ def number_of(label: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float):
-        # 0, 0.0 and "0.0" are one class.
         return (int(value) if value.is_integer() else value) if math.isfinite(value) else None
     return value
 

@@ -99,7 +99,6 @@ def pack(
             ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
             yield (blocks[count.chosen(ordinary >= masked)],)
         count.check_known(tokenizer)
-        # One to train on, and one held out.
         if count.rows < 2:
             raise DataError(
                 f"the corpus is too short: expected at least two blocks of {block_length} tokens, got "
