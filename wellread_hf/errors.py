@@ -20,6 +20,7 @@ class WellreadError(Exception):
     The commands print it without a traceback and exit with `status`.
     """
 
+    # What command lines end with on words that they do not take.
     status = 2
 
     def renamed(self, settings: Mapping[str, str]) -> Self:
@@ -125,6 +126,7 @@ class Terminated(KeyboardInterrupt):
     """
 
     def __init__(self, number: int, checkpoint: str = "the last checkpoint") -> None:
+        # What shells report of a program that a signal has ended.
         self.status = 128 + number
         super().__init__(
             f"ended by {signal.Signals(number).name}; the same command goes on from {checkpoint}"
@@ -134,6 +136,7 @@ class Terminated(KeyboardInterrupt):
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Returns the known names most like `name`, nearest first, joined by commas."""
     known = list(known)
+    # Without a cutoff some name is always given, however unlike it is.
     return ", ".join(get_close_matches(name, known, n=count, cutoff=0.0) or known[:count])
 
 
@@ -158,6 +161,7 @@ def library_errors_as(kind: type[WellreadError], subject: str, remedy: str = "")
     try:
         yield
     except (WellreadError, MemoryError):
+        # Where memory is full, what is read is not to blame.
         raise
     except Exception as error:
         if is_disk_full(error):
@@ -173,6 +177,7 @@ def is_disk_full(error: Exception) -> bool:
 def cause(error: BaseException) -> str:
     """Returns what an exception says, in one line; its type where it says nothing or is a mere key."""
     said = " ".join(str(error).split())
+    # The text of a KeyError is the bare key.
     if not said or isinstance(error, LookupError):
         said = f"{type(error).__name__} {said}".strip()
     return said if len(said) <= _CAUSE else said[: _CAUSE - 3] + "..."
@@ -204,6 +209,7 @@ def input_error(error: Exception) -> WellreadError | None:
         return DataError(f"expected text in UTF-8, got other bytes ({said}); convert the file, or rename it")
     if is_disk_full(error):
         return DiskFullError(f"the disk is full ({said}); free some space and run again")
+    # Libraries raise OSErrors of their own, without a number of the system's.
     if not isinstance(error, OSError) or error.errno is None:
         return None
     return StoreError(f"{error.filename or 'a call of the system'}: {error.strerror}; {_remedy(error.errno)}")
