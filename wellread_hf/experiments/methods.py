@@ -48,12 +48,16 @@ TOY_DISTILLATION = replace(TOY_TUNING, epochs=12)
 class MethodSettings:
     """Every method over every seed, with one student and one teacher."""
 
+    # The smallest of the 24, and the fastest to train.
     student: StudentName = "2-128"
     """Which of the 24 students."""
+    # PD-F is the optional third step of the paper's algorithm.
     methods: Annotated[tuple[Method, ...], each_once()] = ("basic", "distillation", "pf", "pd")
     """What to compare; `pdf` is PD followed by fine-tuning."""
+    # The fewest with a spread to speak of.
     seeds: Annotated[tuple[Seed, ...], FEW, each_once()] = (0, 1, 2)
     """One run of every method a seed."""
+    # A pre-training a seed would take as many times as long.
     shared_pretraining: bool = True
     """All seeds start from one pre-trained student, as the paper's did; else each seed pre-trains its own."""
     corpus: Corpus = field(default_factory=Corpus)
@@ -68,18 +72,22 @@ class MethodSettings:
     """A pre-trained student for all seeds instead: Hub id (`NAME@REVISION`) or folder."""
     teacher: str | None = None
     """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
+    # BERT-base, the largest that is pre-trained here.
     teacher_student: StudentName = "12-768"
     """Size of the teacher made here."""
     teacher_pretrain: Pretrain = field(default_factory=Pretrain)
     """Its pre-training."""
+    # The middle of the grid that BERT's authors give for fine-tuning.
     teacher_tuning: Tuning = field(default_factory=lambda: _tuning(3, 3e-5))
     """Its fine-tuning on the task's labels."""
     label: Label = field(default_factory=Label)
     """How the transfer set is labelled."""
     objective: Objective = field(default_factory=Objective)
     """What distillation minimises."""
+    # The release's epochs, and the upper end of its grid, which suits the smallest students.
     basic: Tuning = field(default_factory=lambda: _tuning(4, 3e-4))
     """Random weights, fine-tuned on the labels."""
+    # The same for PD, so that the two differ in their start alone.
     distillation: Tuning = field(default_factory=lambda: _tuning(6, 5e-4))
     """Random weights, distilled."""
     pf: Tuning = field(default_factory=lambda: _tuning(4, 3e-4))
@@ -96,8 +104,10 @@ TOY = MethodSettings(
     corpus=TOY_CORPUS,
     task=TOY_TASK,
     transfer=TOY_TRANSFER,
+    # With fewer steps a student knows words, but reads no sentences: docs/log.md.
     pretrain=replace(TOY_PRETRAIN, steps=1_500),
     teacher_student=TOY_TEACHER_STUDENT,
+    # PD follows its teacher, and one that has read less is no better than PF: docs/log.md.
     teacher_pretrain=replace(TOY_TEACHER_PRETRAIN, steps=3_000),
     teacher_tuning=TOY_TEACHER_TUNING,
     basic=TOY_TUNING,
@@ -109,6 +119,7 @@ TOY = MethodSettings(
 
 
 SMOKE = MethodSettings(
+    # PD-F too: a smoke run shows that every path works.
     methods=tuple(TITLES),
     seeds=(0, 1),
     corpus=SMOKE_CORPUS,
