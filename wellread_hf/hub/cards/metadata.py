@@ -42,7 +42,6 @@ def licence_of(facts: Facts) -> str | None:
     # Nobody here can know under which licence a copy elsewhere is.
     if facts.adoption is not None and not facts.adoption.googles:
         return "unknown"
-    # Texts of the user's own have a licence that is not known here.
     return LICENCE if facts.stated else None
 
 
