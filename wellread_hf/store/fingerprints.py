@@ -78,7 +78,6 @@ def with_named_elsewhere(
 ) -> str:
     """Adds to a model's fingerprint those of what its files name elsewhere."""
     real = folder.resolve()
-    # A model may name itself, or one that names it.
     if real in above:
         return found
     named = [_elsewhere(*place, memory, hub, (*above, real)) for place in _named_elsewhere(folder)]
