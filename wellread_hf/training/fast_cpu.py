@@ -22,7 +22,6 @@ from torch.nn.utils import get_total_norm
 
 from wellread_hf.models.masked_lm import replaced
 
-# Sixteen bits decide on a number; torch draws a double for each, which takes 10 to 15 ns.
 _DRAWS = 1 << 16
 # Below this many numbers, drawing a seed costs more than it saves.
 _FEW = 1 << 14

@@ -13,7 +13,6 @@ import torch
 from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.errors import DataError, TokenizerError
 
-# BERT's: 80 % become [MASK], 10 % a random word, 10 % stay as they are.
 _MASKED, _RANDOM = 0.8, 0.9
 # What an example has that decides its masks.
 _BLOCK = ("input_ids", "epoch", "block")

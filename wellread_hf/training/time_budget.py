@@ -72,7 +72,6 @@ class TimeBudget(TrainerCallback):
     def factor(self, step: int) -> float:
         """Looks at the clock and returns the share of the peak learning rate that is due now."""
         share = [(time.monotonic() - self.started) / self.seconds]
-        # The main process's clock counts, or processes would end at different steps.
         broadcast_object_list(share)
         self.spent = share[0]
         if self.spent < self.warmup:
@@ -93,7 +92,6 @@ class TimeBudget(TrainerCallback):
         if over < len(self.phase_ends) and self.spent >= self.phase_ends[over]:
             self.switches.append(self.data.end_phase(over))
             if state.is_world_process_zero:
-                # Written down, so that a resumed run sees the same blocks.
                 write_atomically(self.path, json.dumps(self.switches))
 
 
