@@ -70,6 +70,7 @@ class Source:
             DataError: A column is missing, or a row is no text, has a NUL or is not UTF-8; the
                 message names source and row.
         """
+        # A text file has one column, which takes whatever name is asked for.
         rows = open_table(location, self.config, self.split, self.columns[0]).rows()
         for number, row in enumerate(islice(rows, self.rows), start=1):
             yield tuple(checked_text(row, column, number, self.name) for column in self.columns)

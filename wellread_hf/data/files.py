@@ -135,6 +135,7 @@ def _csv_rows(name: str, compression: str | None, separator: str) -> Iterator[Ro
         for _, line in _lines(name, compression, _LONGEST_LINE)
         for part in io.StringIO(line, newline="")
     )
+    # Without `strict` a quotation mark that is never closed takes in the rest without an error.
     reader = csv.reader(lines, delimiter=separator, strict=True)
     header: list[str] = []
     number = 0

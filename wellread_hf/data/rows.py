@@ -249,6 +249,7 @@ def _read(
     joined: list[str] = []
     for number, row in enumerate(table.rows(), start=1):
         texts.append(tuple(checked_text(row, column, number, name) for column in facts.columns))
+        # A single column may have a + in its name.
         if facts.multi_label and task.label not in row:
             joined = task.label.split("+")
         missing = [column for column in joined or [task.label] if column not in row]

@@ -18,6 +18,7 @@ def list_of(label: Any, row: int, place: str) -> list[Any] | None:
         LabelError: It is no list.
     """
     found = label
+    # JSON alone: a guess at separators would split names.
     if isinstance(label, str) and label.lstrip().startswith("["):
         try:
             found = json.loads(label)

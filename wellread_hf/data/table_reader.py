@@ -88,6 +88,7 @@ class _Plan:
 _UNDERSTOOD = {"name", "version", "data_dir", "data_files", "description", "features", "sep", "delimiter"}
 
 
+# Each split of a data set asks for its plan, and on the Hub a look takes several requests.
 @lru_cache(maxsize=32)
 def _plan(location: Location, config: str | None) -> _Plan:
     from datasets import get_dataset_split_names, load_dataset_builder
