@@ -115,6 +115,7 @@ def _work(grid: Grid, folder: Path) -> Mapping[str, Any]:
         return _best_so_far(ended.values())
 
     def carry_out(stages: Sequence[Stage], engine: Engine, title: str) -> None:
+        # What failed is tried again, what ASHA stopped is not.
         over = {digest for digest, trial in ended.items() if trial.state != "failed"}
         jobs = [grid.job(stage) for stage in in_order(stages) if stage.digest not in over]
         failed.update(run(jobs, engine, on_end, title))

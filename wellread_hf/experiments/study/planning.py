@@ -181,6 +181,7 @@ class Plan:
     def _transfer(self, arm: Arm) -> Transfer:
         budget = self._settings.budget
         if arm.transfer == TASK:
+            # The very rows whose labels students are given, by the same seed.
             rows, seed = budget.named("labelled_rows"), self._settings.task.train_seed
             return Transfer(sources=(TASK,), rows=rows, seed=seed)
         rows = round(arm.share * budget.named("transfer_rows"))
@@ -238,6 +239,7 @@ def left_out(settings: StudySettings) -> dict[StudyName, str]:
     states = [] if settings.label.states else ["`label.states`"]
     if steps and not (settings.deep and settings.mlm_plus):
         lacking["initialisation"] = f"{steps[0]}, or `deep` and `mlm_plus`"
+    # Depth against width names students of its own, which may not be among those given.
     if settings.weights is not None and (students := _not_given(settings)):
         lacking["depth-width"] = f"`weights` of {' and '.join(students)}"
     if domains:
