@@ -18,6 +18,7 @@ from wellread_hf.hub.cards.text import without_places
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import VOCABULARY, Student
 
+# With the student's name it stays below the 96 characters of a repository's name.
 _LONGEST_SLUG = 40
 
 
