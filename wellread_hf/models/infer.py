@@ -13,6 +13,7 @@ from wellread_hf.models.encode import EncodedRows, PadCollator, RowEncoder, enco
 from wellread_hf.store.places import Location
 from wellread_hf.store.progress import bar
 
+# As a labelling pass has it by default.
 _BATCH_TOKENS = 8192
 # A CPU is faster with less: activations stay in its caches, and small batches pad less (docs/performance.md).
 _CPU_BATCH_TOKENS = 2048

@@ -112,6 +112,7 @@ def load_classifier(
         LabelError: `labels` is None and the source has no trained head.
     """
     head: dict[str, Any] = {} if labels is None else _head(labels, multi_label)
+    # A new head is drawn while the model is loaded.
     if seed is not None:
         torch.manual_seed(seed)
     load = load_merged if is_adapter(location) else load_whole

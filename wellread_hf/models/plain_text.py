@@ -65,6 +65,7 @@ def _with_words(tokenizer: Any, words: set[str]) -> Any:
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     for token in rules["added_tokens"]:
         token["special"] = token["special"] and token["content"] not in words
+    # The tokenizer itself is saved with the model, and stays what it was.
     other = copy.deepcopy(tokenizer)
     other._tokenizer = type(tokenizer.backend_tokenizer).from_str(json.dumps(rules))
     return other

@@ -33,5 +33,6 @@ def train_wordpiece(texts: Iterable[tuple[str, ...]], vocabulary: int, folder: P
     trained.train_from_iterator(counted(), vocab_size=vocabulary, show_progress=True)
     if count == 0:
         raise DataError("the corpus is empty: expected text to train a tokenizer on; check `corpus.sources`")
+    # The 24 have 512 positions.
     BertTokenizer(vocab=trained.get_vocab(), do_lower_case=True, model_max_length=512).save_pretrained(folder)
     return {"texts": count, "vocabulary": trained.get_vocab_size()}
