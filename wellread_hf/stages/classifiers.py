@@ -293,5 +293,6 @@ def _mlm_loss(weights_at: Location | None) -> float | None:
     if weights_at is None or not (Path(weights_at.name) / RECORD).is_file():
         return None
     outcome = StageRecord.read(Path(weights_at.name)).outcome
+    # A classifier hands on what its own start had.
     loss: float | None = outcome.get("held_out_loss", outcome.get("mlm_loss_at_start"))
     return loss

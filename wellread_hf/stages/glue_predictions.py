@@ -51,6 +51,7 @@ def predict(model: Stage, task: Task, max_length: int, running: Running) -> Stag
         files: dict[str, Mapping[str, Any]] = {}
         for name, rows in sets_of(task.name).items():
             for kind, split in (("dev", rows.dev), ("test", rows.test)):
+                # AX has no labelled rows.
                 if split is None:
                     continue
                 found = load_glue_rows(name, split, found_task.locations[0])

@@ -31,6 +31,7 @@ TOY_PRETRAIN = Pretrain(
     mask_share=0.3,
     optim=Optim(learning_rate=2e-3, batch_size=32, beta2=0.98, warmup=0.3),
 )
+# Wider than the students, not deeper: a 4-256 read worse after a longer time (docs/log.md).
 TOY_TEACHER_STUDENT = "2-256"
 # Better than any student that is fine-tuned on the same labels, as the paper's teacher is.
 TOY_TEACHER_PRETRAIN = replace(
