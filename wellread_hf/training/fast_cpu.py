@@ -28,6 +28,7 @@ _FEW = 1 << 14
 
 # mallopt(3): the size from which an array is mapped by itself, and what may lie free at the heap's end.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+# mallopt takes a C int, so there is no higher threshold.
 _LARGEST_INT = 2**31 - 1
 # glibc's own thresholds cannot be read. In a process that has freed large arrays they have grown to these.
 _GROWN_MMAP, _GROWN_TRIM = 32 << 20, 64 << 20

@@ -86,6 +86,7 @@ def tune(
     # Rounded up, or there would be more evaluations than asked for.
     every = -(-steps // settings.evaluations)
     checkpoint, seconds = find_checkpoint(folder, run)
+    # A run that early stopping has ended does not go on.
     steps = steps_if_over(checkpoint) or steps
     trainer_class, more = ClassifierTrainer, dict[str, Any]()
     if objective is not None:
