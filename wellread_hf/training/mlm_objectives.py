@@ -21,7 +21,7 @@ RowLosses = tuple[Tensor, Mapping[str, Tensor]]
 
 
 class MlmObjective(Protocol):
-    """A loss of masked rows; a new one is one more of these, and a line in `stages/reading.py`."""
+    """A loss of masked rows; a new one is one more of these, and a line in `stages/encoders.py`."""
 
     def __call__(self, model: nn.Module, stock: Any, inputs: Inputs, fast_cpu: bool = True) -> RowLosses:
         """Returns the losses [B] of a batch of rows, and parts [B] whose held-out means are recorded.
