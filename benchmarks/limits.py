@@ -21,7 +21,7 @@ def products(student: Student, blocks: int = BATCH) -> Iterator[Product]:
 
     The last layer's queries, attention output and feed-forward part exist at scored positions only.
     """
-    hidden, scored = student.hidden, masked_positions_per_block(LENGTH)
+    hidden, scored = student.hidden, masked_positions_per_block(LENGTH, 0.15)
     rows = blocks * scored
     yield from _layers(student, student.layers - 1, blocks, LENGTH)
     # The last layer: keys and values everywhere; the head's transform is of the shape of its two others.

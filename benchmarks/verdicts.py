@@ -24,7 +24,7 @@ from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.statistics import LEVEL, Array, scored
 from wellread_hf.experiments.study.study_settings import ON_TOY
 from wellread_hf.results.tables import Table
-from wellread_hf.store.graph import Stage
+from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student
 
 _STUDY = STUDIES["methods"]

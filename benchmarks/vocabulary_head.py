@@ -15,7 +15,7 @@ from wellread_hf.students import VOCABULARY
 from wellread_hf.training.fast_cpu import VocabularyLoss, freed_memory_kept
 
 NAME = "vocabulary-head"
-SCORED = BATCH * masked_positions_per_block(LENGTH)
+SCORED = BATCH * masked_positions_per_block(LENGTH, 0.15)
 FLOAT = 4
 
 

@@ -2,7 +2,8 @@
 
 Each finding of the paper is confirmed, not confirmed or not decidable, by a paired test over students and
 seeds. Reads a task, a teacher, text and students, or the toy world; writes, beside the ordinary
-stages, runs/study-...: table.md, chart.png, results.json. What is done is skipped; end it and go on at will.
+stages, runs/study-...: table.md, chart.png, results.json. Finished stages are skipped; it can be stopped
+at any time.
 
   wellread study --preset toy --dry-run
   wellread study methods depth-width --preset toy --engine ray

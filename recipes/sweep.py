@@ -2,7 +2,7 @@
 
 The point with the best mean over its seeds on dev is chosen, its dev and test rows are predicted. Reads what
 recipes/glue.py reads; writes runs/sweep-...: trials.json, the plan, and table.md, the best points; then
-runs/glue-..., one a student and method. It can be ended and started again at will.
+runs/glue-..., one a student and method. It can be stopped at any time and resumes.
 
   wellread sweep --students 2-128 4-256 --tasks sst2,cola --seeds 3 --dry-run
   wellread sweep --tasks all --weights google/bert_uncased_L-{layers}_H-{hidden}_A-{heads} \\

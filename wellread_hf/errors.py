@@ -42,7 +42,7 @@ class SettingsError(WellreadError):
 
 
 class UsageError(WellreadError):
-    """A word of a command line is none that the command takes; the message has options as typed."""
+    """A command does not take a word of its command line; the message has options as typed."""
 
 
 class UnknownNameError(WellreadError):

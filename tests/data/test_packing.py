@@ -28,7 +28,7 @@ from wellread_hf.errors import DataError, StoreError, TokenizerError
 
 
 def packed(texts, tokenizer, length, folder, masked=None):
-    masked = masked_positions_per_block(length) if masked is None else masked
+    masked = masked_positions_per_block(length, 0.15) if masked is None else masked
     packing = pack(texts, tokenizer, length, masked, folder)
     return packing, Blocks.open(folder, packing).ids
 
@@ -63,7 +63,7 @@ def test_blocks_are_the_stock_tokenizers_ids_joined_by_separators(toy_tokenizer,
     known = sorted(set(toy_tokenizer.get_vocab()) - set(toy_tokenizer.all_special_tokens))
     words = st.sampled_from([*known[:30], "unheardof", "WAS", "!", "[MASK]", ""])
     texts = data.draw(st.lists(st.lists(words, max_size=30).map(" ".join), min_size=1, max_size=20))
-    masked = masked_positions_per_block(length)
+    masked = masked_positions_per_block(length, 0.15)
     expected, tokens = reference(texts, toy_tokenizer, length, masked)
     with TemporaryDirectory() as folder:
         plain = toy_tokenizer(texts, add_special_tokens=False, split_special_tokens=True)
@@ -157,7 +157,7 @@ def test_blocks_of_unknown_words_are_left_out_and_counted(toy_tokenizer, corpus,
     assert mixed.blocks + mixed.left_out == mixed.tokens // 14
     assert (kept[: len(ids)] == ids).all()
     ordinary = (~np.isin(kept, toy_tokenizer.all_special_ids)).sum(axis=1)
-    assert ordinary.min() >= masked_positions_per_block(16)
+    assert ordinary.min() >= masked_positions_per_block(16, 0.15)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_slow_tokenizer_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("length", "count"), [(8, 1), (16, 2), (32, 5), (64, 10), (128, 19), (512, 77)])
 def test_masked_positions_are_fifteen_in_a_hundred(length, count):
-    assert masked_positions_per_block(length) == round(0.15 * length) == count
+    assert masked_positions_per_block(length, 0.15) == round(0.15 * length) == count
 
 
 def test_at_least_one_position_is_masked():

@@ -197,7 +197,8 @@ def test_predictions_of_real_test_rows_go_into_a_submission(shared: Path, tmp_pa
     from wellread_hf.models.load import new_classifier
     from wellread_hf.results.submission import submit
     from wellread_hf.settings import Running, Task
-    from wellread_hf.store.graph import Stage, carry_out
+    from wellread_hf.store.graph import carry_out
+    from wellread_hf.store.stage import Stage
     from wellread_hf.students import Student
 
     def work(stage: Stage) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def test_a_larger_student_takes_more() -> None:
 
 def test_a_job_never_asks_for_more_than_a_machine_has() -> None:
     from wellread_hf.experiments.on_ray import _share
-    from wellread_hf.store.graph import Stage
+    from wellread_hf.store.stage import Stage
 
     stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
     job = Job(stage=stage, student=Student(12, 768))
@@ -164,7 +164,7 @@ def test_early_stopping_compares_only_likes() -> None:
     from types import SimpleNamespace
 
     from wellread_hf.experiments.on_ray import AshaByKind
-    from wellread_hf.store.graph import Stage
+    from wellread_hf.store.stage import Stage
 
     stage = Stage(kind="x", name="x", root=Path("x"), identity={}, work=lambda stage: {})
     kinds = ["a", "b", "a", "b", "a", None]

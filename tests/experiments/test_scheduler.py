@@ -62,7 +62,7 @@ def test_a_failure_is_a_result_and_what_needs_it_fails_with_it(tmp_path: Path) -
             "refused": "`deep` X: no",
             "broken": "MemoryError: cannot allocate so much",
             "good": None,
-            "user": f"it needs {refused.folder.name}, which did not come to its end",
+            "user": f"it needs {refused.folder.name}, which did not finish",
         }
         assert set(failed) == {refused.digest, broken.digest, user.digest}
         assert failed[refused.digest] == f"{refused.folder.name}: `deep` X: no"

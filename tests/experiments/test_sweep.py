@@ -20,8 +20,8 @@ from wellread_hf.experiments.grid import Grid
 from wellread_hf.experiments.sweep_settings import SMOKE, Engine, SweepSettings
 from wellread_hf.results.trials import PLAN, read_trials
 from wellread_hf.settings import Lora, Optim, Running, Tuning
-from wellread_hf.store.graph import in_order
 from wellread_hf.store.records import StageRecord
+from wellread_hf.store.stage import in_order
 
 
 def _run(capfd: Any, *words: object) -> Ran:

@@ -14,7 +14,7 @@ from wellread_hf.errors import DataError, SourceError, TokenizerError
 from wellread_hf.models.encode import encode, report_cut, row_encoder
 from wellread_hf.models.infer import check_reads, logits_in_order
 from wellread_hf.models.plain_text import PlainText
-from wellread_hf.store.places import Location
+from wellread_hf.store.stage import Location
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -23,7 +23,7 @@ from wellread_hf.models.load import (
     load_tokenizer,
     new_classifier,
 )
-from wellread_hf.store.places import Location
+from wellread_hf.store.stage import Location
 from wellread_hf.students import Student
 
 WORDS = 150

@@ -27,7 +27,7 @@ from wellread_hf.models.load import load_classifier
 from wellread_hf.models.lora import add_lora, exact_logits
 from wellread_hf.settings import Lora
 from wellread_hf.stages.adapting import save_lora
-from wellread_hf.store.places import Location
+from wellread_hf.store.stage import Location
 
 MARK = "complete.json"
 SIZES = {"vocab_size": 60, "max_position_embeddings": 64, "num_labels": 2}

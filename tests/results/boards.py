@@ -6,8 +6,9 @@ from typing import Any
 
 from wellread_hf.results.scoreboard import scoreboard
 from wellread_hf.results.trials import Trial, write_plan, write_trial
-from wellread_hf.store.graph import Stage, carry_out
+from wellread_hf.store.graph import carry_out
 from wellread_hf.store.records import StageRecord
+from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student
 from wellread_hf.tasks import sets_of
 

@@ -9,7 +9,8 @@ import pytest
 
 from wellread_hf.results.comparison import report, show_report
 from wellread_hf.results.tables import CHART, RESULTS, TABLE
-from wellread_hf.store.graph import Stage, carry_out
+from wellread_hf.store.graph import carry_out
+from wellread_hf.store.stage import Stage
 
 
 def _run(

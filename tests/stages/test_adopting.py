@@ -26,8 +26,8 @@ from transformers import (
 from wellread_hf.hub.uploads import model_upload
 from wellread_hf.models.adopt import SENTENCES
 from wellread_hf.models.load import load_classifier
-from wellread_hf.store.places import Location
 from wellread_hf.store.records import RECORD
+from wellread_hf.store.stage import Location
 from wellread_hf.students import STUDENTS, Student
 
 WORDS = (

@@ -7,7 +7,8 @@ import pytest
 from wellread_hf.errors import WellreadError
 from wellread_hf.settings import Corpus, Label, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages import distill, finetune, label, pack, train_tokenizer
-from wellread_hf.store.graph import check, in_order
+from wellread_hf.store.graph import check
+from wellread_hf.store.stage import in_order
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from wellread_hf import stages
 from wellread_hf.errors import DataError, StoreError
 from wellread_hf.settings import Corpus, Optim, Pretrain, Running, Task, Tuning
 from wellread_hf.stages.inputs import find
-from wellread_hf.store.graph import Stage, carry_out, in_order
+from wellread_hf.store.graph import carry_out
 from wellread_hf.store.places import locate
+from wellread_hf.store.stage import Stage, in_order
 
 
 def _stage(root: Path, name: str, after: list[Stage] | None = None, calls: list[str] | None = None) -> Stage:

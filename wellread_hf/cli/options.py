@@ -192,7 +192,7 @@ def with_file(settings: Settings, path: Path, names: Names, values: Mapping[str,
     """Returns settings with the values of a YAML file: nested names, long or short.
 
     Raises:
-        UsageError: A name is not known, or a value is none that its setting can have.
+        UsageError: A name is not known, or a setting cannot have a value.
     """
     places = {option.name: option.path for option in options_of(settings)}
     found = {}

@@ -169,7 +169,8 @@ class Recipe(Generic[Settings]):
             REMEMBERS.reset(remembers)
 
     def _show_plan(self, settings: Settings, everything: bool) -> None:
-        from wellread_hf.store.graph import check, in_order
+        from wellread_hf.store.graph import check
+        from wellread_hf.store.stage import in_order
 
         stages = self.plan(settings)
         ordered = in_order(stages)

@@ -11,8 +11,8 @@ from wellread_hf.metrics.baselines import commonest, counts_of
 from wellread_hf.metrics.scores import metric_at
 from wellread_hf.results.typed import typed
 from wellread_hf.settings import Corpus, Running, Task, Transfer
-from wellread_hf.store.graph import Stage
 from wellread_hf.store.records import StageRecord
+from wellread_hf.store.stage import Stage
 
 _TOY = "toy"
 _MADE = {"label": "soft labels", "tokenizer": "tokenizer"}

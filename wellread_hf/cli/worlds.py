@@ -9,11 +9,16 @@ from wellread_hf.errors import SettingsError
 
 _TOY = "toy:"
 # What is read of a task's world; a local path may be of either.
-_READ = ("teacher", "teachers", "weights", "start.weights", "corpus.sources")
+_CORPUS = ("corpus.sources", "corpus.tokenizer")
+_READ = (
+    *("teacher", "teachers", "distil.teacher", "weights", "start.weights", "deep", "mlm-plus"),
+    *("transfer.sources", "transfer", "near", "far"),
+    *_CORPUS,
+)
 
 
 def check_one_world(options: Mapping[str, Any]) -> None:
-    """Refuses a real teacher, weights or corpus for a toy task, and a toy corpus for a real task.
+    """Refuses real models and text for a toy task, and those of the toy world for a real task.
 
     The toy world's words are invented, so a model that has read other text knows none of them.
 
@@ -40,7 +45,9 @@ def check_one_world(options: Mapping[str, Any]) -> None:
                 f"`{setting}` {place} is real and the task, {task}, is the toy world's; expected both of one "
                 "world: give another task, or leave out one of the two"
             )
-        if not toy_task and setting == "corpus.sources" and place.startswith(_TOY):
+        # Rows in files here may be of the toy world, which a corpus of it would be read for.
+        local = data is not None and not _is_on_the_hub(str(data)) and setting not in _CORPUS
+        if not toy_task and place.startswith(_TOY) and not local:
             raise SettingsError(
                 f"`{setting}` {place} is the toy world's and the task, {task}, is real; expected both of one "
                 f"world: give `{setting}`, or leave out the preset"
@@ -49,7 +56,7 @@ def check_one_world(options: Mapping[str, Any]) -> None:
 
 def _places(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns settings and places that a run reads: without pre-training it reads no corpus."""
-    read = [name for name in _READ if name != "corpus.sources" or options.get("weights") is None]
+    read = [name for name in _READ if name not in _CORPUS or options.get("weights") is None]
     found = []
     for name in read:
         value = options.get(name) or ()

@@ -11,7 +11,7 @@ from typing import Any
 from wellread_hf.data.files import LONGEST_TEXT
 from wellread_hf.data.table_reader import open_table
 from wellread_hf.errors import DataError, SettingsError, nearest
-from wellread_hf.store.places import Location
+from wellread_hf.store.stage import Location
 
 # Rows that are looked at before anything runs: a second of reading here, little to fetch from the Hub.
 _CHECKED = 100_000

@@ -13,7 +13,7 @@ from wellread_hf.data.corpus import checked_text
 from wellread_hf.data.rows import Labels
 from wellread_hf.data.table_reader import open_table, split_names
 from wellread_hf.errors import DataError, nearest
-from wellread_hf.store.places import Location
+from wellread_hf.store.stage import Location
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 

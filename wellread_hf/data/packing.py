@@ -43,8 +43,8 @@ class Packing:
     sha256: str
 
 
-def masked_positions_per_block(block_length: int, mask_share: float = 0.15) -> int:
-    """Returns how many positions of a block are predicted: round(0.15 · T), at least 1."""
+def masked_positions_per_block(block_length: int, mask_share: float) -> int:
+    """Returns how many positions of a block are predicted: `mask_share` · T, rounded, at least 1."""
     return max(1, round(mask_share * block_length))
 
 

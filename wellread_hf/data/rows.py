@@ -23,8 +23,8 @@ from wellread_hf.data.table_reader import open_table, split_names
 from wellread_hf.data.task_facts import facts_of, finds_classes, is_glue
 from wellread_hf.errors import DataError, LabelError, nearest
 from wellread_hf.settings import Task, Transfer
-from wellread_hf.store.places import Location
 from wellread_hf.store.progress import log
+from wellread_hf.store.stage import Location
 from wellread_hf.tasks import TaskFacts
 
 # GLUE's numbers of rows, which are nobody's labels.

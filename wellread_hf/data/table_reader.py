@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wellread_hf.data.files import Row, class_names, file_rows, is_known, names_in_file
 from wellread_hf.errors import DataError, library_errors_as, nearest
-from wellread_hf.store.places import Location
+from wellread_hf.store.stage import Location
 
 # What `fsspec`, which `datasets` finds files with, takes for a pattern or for a chain of addresses.
 _MARKS = ("*", "?", "[", "{", "::", "://")

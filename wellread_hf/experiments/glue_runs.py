@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import Annotated
 
+from pydantic import model_validator
 from tyro.conf import arg
 
 from wellread_hf.errors import SettingsError
@@ -20,10 +21,10 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
-from wellread_hf.settings.fields import checked
+from wellread_hf.settings.fields import checked, refuse_set
 from wellread_hf.stages import check_glue, distill, finetune, label, predict, pretrain
 from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN, SMOKE_TUNING
-from wellread_hf.store.graph import Stage
+from wellread_hf.store.stage import Stage
 from wellread_hf.students import Method as Method
 from wellread_hf.students import Student
 from wellread_hf.tasks import GLUE, parse_glue_tasks
@@ -60,6 +61,15 @@ class GlueSettings:
     """Training on each task (its `seed` is set by this recipe)."""
     lora: Annotated[Lora, arg(name="")] = field(default_factory=Lora)
     """LoRA, in place of training all weights."""
+
+    @model_validator(mode="after")
+    def _recipe_sets_students_and_seeds(self) -> "GlueSettings":
+        refuse_set(
+            self,
+            {"pretrain.student": "student", "tuning.seed": "`seeds`"},
+            {"student": Pretrain().student, "seed": 0},
+        )
+        return self
 
 
 SMOKE_GLUE = GlueSettings(

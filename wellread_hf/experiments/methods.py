@@ -3,6 +3,8 @@
 from dataclasses import field, replace
 from typing import Annotated, Literal, get_args
 
+from pydantic import model_validator
+
 from wellread_hf.settings import (
     Corpus,
     Label,
@@ -14,7 +16,7 @@ from wellread_hf.settings import (
     Transfer,
     Tuning,
 )
-from wellread_hf.settings.fields import FEW, Seed, StudentName, checked, each_once
+from wellread_hf.settings.fields import FEW, Seed, StudentName, checked, each_once, refuse_set
 from wellread_hf.stages.presets import (
     SMOKE_CORPUS,
     SMOKE_PRETRAIN,
@@ -44,6 +46,15 @@ TOY_TRANSFER = Transfer(sources=("toy:pool",), rows=1_000)
 TOY_DISTILLATION = replace(TOY_TUNING, epochs=12)
 
 
+# Fields of the parts below that follow from the recipe's own settings.
+_SET_HERE = {
+    "pretrain.student": "student",
+    "pretrain.seed": "`seeds`",
+    "teacher_pretrain.student": "`teacher_student`",
+    **{f"{method}.seed": "`seeds`" for method in TITLES},
+}
+
+
 @checked()
 class MethodSettings:
     """Every method over every seed, with one student and one teacher."""
@@ -67,7 +78,7 @@ class MethodSettings:
     transfer: Transfer = field(default_factory=Transfer)
     """Text that the teacher labels; its own labels, if it has any, are not looked at."""
     pretrain: Pretrain = field(default_factory=Pretrain)
-    """Pre-training of the student (`student`, `seed` and `start` are set by this recipe)."""
+    """Pre-training of the student (`student` and `seed` are set by this recipe)."""
     weights: str | None = None
     """A pre-trained student for all seeds instead: Hub id (`NAME@REVISION`) or folder."""
     teacher: str | None = None
@@ -98,6 +109,11 @@ class MethodSettings:
     """The last step of PD-F: the PD student, fine-tuned."""
     running: Running = field(default_factory=Running)
     """How the runs are carried out."""
+
+    @model_validator(mode="after")
+    def _recipe_sets_students_and_seeds(self) -> "MethodSettings":
+        refuse_set(self, _SET_HERE, {"student": Pretrain().student, "seed": 0})
+        return self
 
 
 TOY = MethodSettings(

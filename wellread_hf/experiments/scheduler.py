@@ -103,7 +103,7 @@ def run(
                 if job.stage.state == "done":
                     ended(job, Result(state="done"))
                 elif unfinished:
-                    error = f"it needs {unfinished[0]}, which did not come to its end"
+                    error = f"it needs {unfinished[0]}, which did not finish"
                     ended(job, Result(state="failed", error=error))
                 else:
                     ready.append(job)

@@ -95,7 +95,6 @@ class SweepSettings:
         for named, differs, instead in (
             ("optim.learning_rate", given.optim.learning_rate != unset.optim.learning_rate, "learning_rates"),
             ("optim.batch_size", given.optim.batch_size != unset.optim.batch_size, "batch_sizes"),
-            ("seed", given.seed != unset.seed, "seeds"),
         ):
             if differs:
                 raise SettingsError(

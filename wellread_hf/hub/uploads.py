@@ -18,9 +18,9 @@ from wellread_hf.hub.cards import MODELS, facts_of_run, finished_stage, render
 from wellread_hf.hub.cards.labels_card import soft_labels_card
 from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.names import is_repo_name
-from wellread_hf.store.places import RepoType
 from wellread_hf.store.progress import bar
 from wellread_hf.store.records import ADAPTER, RECORD, SETTINGS, StageRecord
+from wellread_hf.store.stage import RepoType
 
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _OPTIONAL_FILES = ("special_tokens_map.json", "vocab.txt")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SourceError, library_errors_as
 from wellread_hf.models.bert_names import NEXT_SENTENCE, NEXT_SENTENCE_PARTS, read_config
-from wellread_hf.store.places import Location, fetch
+from wellread_hf.store.places import fetch
+from wellread_hf.store.stage import Location
 
 if TYPE_CHECKING:
     from torch import Tensor

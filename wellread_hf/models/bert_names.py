@@ -5,7 +5,8 @@ import re
 from typing import Any
 
 from wellread_hf.errors import SourceError
-from wellread_hf.store.places import Location, fetch
+from wellread_hf.store.places import fetch
+from wellread_hf.store.stage import Location
 
 # A `BertForPreTraining` has these, and a masked LM has no place for them.
 NEXT_SENTENCE = ("bert.pooler.dense.weight", "cls.seq_relationship.weight")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from wellread_hf.errors import SourceError, library_errors_as
 from wellread_hf.models.encode import EncodedRows, PadCollator, RowEncoder, encode
-from wellread_hf.store.places import Location
 from wellread_hf.store.progress import bar
+from wellread_hf.store.stage import Location
 
 # As a labelling pass has it by default.
 _BATCH_TOKENS = 8192

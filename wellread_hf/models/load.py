@@ -7,8 +7,8 @@ import torch
 from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
 from wellread_hf.models.bert_names import read_config
 from wellread_hf.models.weights import is_adapter, load_merged, load_whole, loading
-from wellread_hf.store.places import Location
 from wellread_hf.store.progress import log
+from wellread_hf.store.stage import Location
 from wellread_hf.students import Student
 
 if TYPE_CHECKING:

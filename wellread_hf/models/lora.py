@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.settings import Lora
-from wellread_hf.store.places import Location
+from wellread_hf.store.stage import Location
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -13,7 +13,8 @@ import torch
 from safetensors import safe_open
 
 from wellread_hf.errors import SourceError, WellreadError, cause, library_errors_as
-from wellread_hf.store.places import Location, fetch
+from wellread_hf.store.places import fetch
+from wellread_hf.store.stage import Location
 
 _WEIGHTS = "model.safetensors"
 _ADAPTER_CONFIG = "adapter_config.json"

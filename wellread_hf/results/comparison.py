@@ -13,8 +13,8 @@ from wellread_hf.metrics.baselines import commonest, counts_of, doubt
 from wellread_hf.metrics.scores import metric_at
 from wellread_hf.results.charts import draw_methods, score_axis, task_in_words
 from wellread_hf.results.tables import CHART, RESULTS, TABLE, Table
-from wellread_hf.store.graph import Stage, in_order
 from wellread_hf.store.records import write_atomically
+from wellread_hf.store.stage import Stage, in_order
 
 # What `results.json` has of each method; see `report`.
 MethodResult = dict[str, Any]

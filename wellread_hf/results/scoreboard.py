@@ -10,8 +10,8 @@ from wellread_hf.metrics.average import average, mean_and_spread
 from wellread_hf.metrics.baselines import commonest, counts_of, doubt
 from wellread_hf.results.tables import RESULTS, TABLE, Table
 from wellread_hf.results.typed import typed_command
-from wellread_hf.store.graph import Stage
 from wellread_hf.store.records import write_atomically
+from wellread_hf.store.stage import Stage
 from wellread_hf.tasks import GLUE_SETS
 
 

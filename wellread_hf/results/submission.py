@@ -60,7 +60,7 @@ def submit(runs: Sequence[Path], out: Path, baseline_for_missing: bool = False) 
     Raises:
         SettingsError: No run is given, a task twice, or one is missing and not to be filled.
         StoreError: A folder is of another stage, or its files are damaged.
-        DataError: Rows are missing, doubled or too many, or a value is none that the set has.
+        DataError: Rows are missing, doubled or too many, or the set has no such value.
     """
     if not runs:
         raise SettingsError("expected a folder of predictions, runs/glue-... or runs/predict-..., got none")

@@ -3,9 +3,10 @@
 A bound at the far end is where a run can only be a mistake, or where memory or a number's type ends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field, fields
 from functools import wraps
+from operator import attrgetter
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import AfterValidator, AllowInfNan, ConfigDict, Field, ValidationError, WrapValidator
@@ -116,6 +117,23 @@ _EXPECTED = {
     "tuple": "a list of values",
     "path": "a path",
 }
+
+
+def refuse_set(settings: Any, instead: Mapping[str, str], unset: Mapping[str, Any]) -> None:
+    """Refuses fields that a recipe sets itself: what is given there would be dropped.
+
+    Args:
+        settings: A recipe's settings.
+        instead: Paths of such fields, and what of the recipe's own they follow from.
+        unset: What these fields have if nothing is given, by the last part of their path.
+
+    Raises:
+        SettingsError: One of them was given.
+    """
+    for path, setting in instead.items():
+        value = attrgetter(path)(settings)
+        if value != unset[path.rpartition(".")[2]]:
+            raise SettingsError(f"`{path}` {value}: the recipe sets it, from its {setting}; leave it out")
 
 
 def settings_error(error: ValidationError, kind: Any, path: str = "") -> SettingsError:

@@ -167,7 +167,7 @@ def pretrain(
 
 def _choices(settings: Pretrain, teacher_at: Location | None) -> dict[str, Any]:
     """Says what of the settings decides a result."""
-    # Both came after the first release of stored digests.
+    # Both are newer than digests in use.
     choices = identity_of(settings, later=("next_sentence", "distil"))
     if teacher_at is not None:
         choices["distil"]["teacher"] = teacher_at.fingerprint

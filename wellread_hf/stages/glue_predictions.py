@@ -83,7 +83,7 @@ def predict(model: Stage, task: Task, max_length: int, running: Running) -> Stag
 
 
 def check_glue(tasks: Sequence[Task], running: Running) -> Stage:
-    """Looks at all that training will lean on when it is over: every row of every split, every metric.
+    """Checks what is needed after training: every row of every split, every metric.
 
     Put it before the training stages; a split without its column, or a metric that does not load,
     would else show after hours.

@@ -1,4 +1,4 @@
-"""Soft labels: what one teacher says of a transfer set, the mean of several, and what is there already."""
+"""Soft labels: what one teacher says of a transfer set, the mean of several, and stored ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -120,7 +120,9 @@ def named_teacher(name: str | None) -> str:
     return name
 
 
-def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running) -> Stage:
+def combine(
+    labels: Sequence[Stage], weights: Sequence[float], running: Running, shard_rows: int = Label().shard_rows
+) -> Stage:
     """Makes one store of several teachers' soft labels: the logarithm of the weighted mean of probabilities.
 
     Whatever reads soft labels reads these. Their softmax (multi-label: sigmoid) is the mean at temperature 1;
@@ -131,6 +133,7 @@ def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running)
         labels: Labelling stages of one task and transfer set.
         weights: One a teacher, in any unit; none: all alike.
         running: How it is carried out.
+        shard_rows: Rows a shard; no part of the result.
 
     Raises:
         SettingsError: Weights and teachers are not of one number, or a weight is negative, or all are zero.
@@ -155,7 +158,7 @@ def combine(labels: Sequence[Stage], weights: Sequence[float], running: Running)
                 )
         classes = _classes_of(records[0])
         logits = mean_logits([store.logits for store in stores], shares, "multi_label" in classes)
-        write_rows(stage.folder, logits, first.hashes, Label().shard_rows)
+        write_rows(stage.folder, logits, first.hashes, shard_rows)
         return {
             "rows": len(logits),
             **classes,
@@ -210,7 +213,7 @@ def label_by_all(
             "states of several have no mean; name one teacher, or leave the states out"
         )
     stages = [label(teacher, task, transfer, settings, running) for teacher in teachers]
-    return combine(stages, weights, running) if len(stages) > 1 else stages[0]
+    return combine(stages, weights, running, settings.shard_rows) if len(stages) > 1 else stages[0]
 
 
 def stored_labels(folder: Path) -> Stage:

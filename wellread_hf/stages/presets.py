@@ -5,7 +5,6 @@ from dataclasses import replace
 from wellread_hf.settings import Corpus, Optim, Pretrain, Task, Transfer, Tuning
 
 # The smallest of the 24.
-SMOKE_STUDENT = "2-128"
 SMOKE_CORPUS = Corpus(sources=("toy:corpus@smoke",), tokenizer="toy:tokenizer@smoke")
 SMOKE_TASK = Task(name="toy", data="toy:task@smoke")
 SMOKE_TRANSFER = Transfer(sources=("toy:pool@smoke",))

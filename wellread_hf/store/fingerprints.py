@@ -8,7 +8,7 @@ from wellread_hf.errors import SourceError
 from wellread_hf.store.records import RECORD, StageRecord, digest, file_digests, json_object
 from wellread_hf.store.stage import RepoType
 
-HubCommit = Callable[[str, str | None], str]
+HubFingerprint = Callable[[str, str | None], str]
 
 # A folder with one of these is a model's or a tokenizer's.
 ADAPTER_CONFIG = "adapter_config.json"
@@ -31,7 +31,7 @@ _NEVER_READ = (
 
 
 def fingerprint(
-    path: Path, repo_type: RepoType, memory: Path | None, hub: HubCommit, above: tuple[Path, ...] = ()
+    path: Path, repo_type: RepoType, memory: Path | None, hub: HubFingerprint, above: tuple[Path, ...] = ()
 ) -> str:
     """Returns what stands for the content of a file or folder.
 
@@ -74,7 +74,7 @@ def fingerprint(
 
 
 def with_named_elsewhere(
-    found: str, folder: Path, memory: Path | None, hub: HubCommit, above: tuple[Path, ...] = ()
+    found: str, folder: Path, memory: Path | None, hub: HubFingerprint, above: tuple[Path, ...] = ()
 ) -> str:
     """Adds to a model's fingerprint those of what its files name elsewhere."""
     real = folder.resolve()
@@ -129,7 +129,7 @@ def _named_elsewhere(folder: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def _elsewhere(
-    name: str, revision: str | None, memory: Path | None, hub: HubCommit, above: tuple[Path, ...]
+    name: str, revision: str | None, memory: Path | None, hub: HubFingerprint, above: tuple[Path, ...]
 ) -> str:
     """Returns the fingerprint of another model; its name alone where it is not known.
 
@@ -138,5 +138,5 @@ def _elsewhere(
     try:
         path = Path(name)
         return fingerprint(path, "model", memory, hub, above) if path.is_dir() else hub(name, revision)
-    except OSError:
+    except (OSError, SourceError):
         return name

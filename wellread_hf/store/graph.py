@@ -29,9 +29,7 @@ from wellread_hf.store.places import check_unchanged
 from wellread_hf.store.progress import is_main_process, log, say
 from wellread_hf.store.records import INVOKED_AS, MEMORY, StageRecord, outputs_of
 from wellread_hf.store.signals import end_if_asked, signals_heard
-from wellread_hf.store.stage import Stage as Stage
-from wellread_hf.store.stage import in_order as in_order
-from wellread_hf.store.stage import short_name as short_name
+from wellread_hf.store.stage import Stage, in_order
 
 _DISTRIBUTIONS = ("torch", "transformers", "datasets", "accelerate", "tokenizers")
 
@@ -195,7 +193,7 @@ def _record(stage: Stage, outcome: Mapping[str, Any], seconds: float) -> None:
         versions=versions(),
         processes=processes().num_processes,
         device=str(processes().device),
-        # The name of the program is enough; where it lies is nobody's business.
+        # The name of the program is enough; its folder is private.
         command=shlex.join(
             Path(word).name if place == 0 else word for place, word in enumerate(INVOKED_AS.get())
         ),

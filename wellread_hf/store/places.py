@@ -10,8 +10,7 @@ from typing import Any
 
 from wellread_hf.errors import DataError, SourceError, library_errors_as
 from wellread_hf.store.fingerprints import ADAPTER_CONFIG, fingerprint, with_named_elsewhere
-from wellread_hf.store.stage import Location as Location
-from wellread_hf.store.stage import RepoType as RepoType
+from wellread_hf.store.stage import Location, RepoType
 
 # What was found so far inside `each_found_once`; None outside, where files may change between two calls.
 _FOUND: ContextVar[dict[tuple[str, ...], Location] | None] = ContextVar("_FOUND", default=None)
@@ -72,7 +71,7 @@ def _locate(
     with library_errors_as(SourceError, f"{what}: cannot be read", "check the path and its rights"):
         if not (path.is_dir() or path.is_file()):
             raise SourceError(f"{what}: expected a file or folder, got neither; give one")
-        found = fingerprint(path, repo_type, memory, _hub_commit)
+        found = fingerprint(path, repo_type, memory, _hub_fingerprint)
     return Location(name=str(path), revision=None, fingerprint=found, repo_type=repo_type, field=field)
 
 
@@ -91,7 +90,7 @@ def check_unchanged(location: Location, memory: Path | None = None) -> None:
     try:
         same = (
             path.exists()
-            and fingerprint(path, location.repo_type, memory, _hub_commit) == location.fingerprint
+            and fingerprint(path, location.repo_type, memory, _hub_fingerprint) == location.fingerprint
         )
     except OSError:
         same = False
@@ -144,7 +143,7 @@ def _on_the_hub(repo_id: str, repo_type: RepoType, field: str, revision: str | N
     # The commit is that of the adapter, and its base model has one of its own.
     if path is None:
         return found
-    adapted_to = with_named_elsewhere(found.fingerprint, path.parent, None, _hub_commit)
+    adapted_to = with_named_elsewhere(found.fingerprint, path.parent, None, _hub_fingerprint)
     return replace(found, fingerprint=adapted_to)
 
 
@@ -207,10 +206,7 @@ def is_transport_error(error: BaseException) -> bool:
     )
 
 
-# Asked once, so that it is one commit throughout a run.
+# Asked once, so that it is one commit throughout a run; an error is not kept.
 @cache
-def _hub_commit(name: str, revision: str | None) -> str:
-    try:
-        return _on_the_hub(name, "model", "", revision).fingerprint
-    except (OSError, SourceError):
-        return name
+def _hub_fingerprint(name: str, revision: str | None) -> str:
+    return _on_the_hub(name, "model", "", revision).fingerprint

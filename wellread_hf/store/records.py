@@ -94,7 +94,7 @@ def unchecked(folder: Path) -> Iterator[Path]:
         yield beside
         for path in sorted(beside.iterdir()):
             there = folder / path.name
-            # A folder, unlike a file, gives no way.
+            # A file replaces a file, but a folder has to be removed first.
             if there.is_dir():
                 shutil.rmtree(there)
             path.replace(there)

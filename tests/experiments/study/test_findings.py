@@ -22,8 +22,9 @@ from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
 from wellread_hf.experiments.study.predicting import Predictions
 from wellread_hf.experiments.study.studies import studies_stages, study_stage
 from wellread_hf.experiments.study.study_settings import ON_TOY, StudySettings
-from wellread_hf.store.graph import Stage, carry_out
+from wellread_hf.store.graph import carry_out
 from wellread_hf.store.records import StageRecord
+from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student
 
 Scorer = Callable[[Arm, Student, int], float]

@@ -23,7 +23,7 @@ from wellread_hf.experiments.study.statistics import (
     verdict,
 )
 from wellread_hf.experiments.study.study_settings import StudySettings
-from wellread_hf.store.graph import Stage, in_order
+from wellread_hf.store.stage import Stage, in_order
 
 # As they go into `results.json`.
 Numbers = dict[str, Any]

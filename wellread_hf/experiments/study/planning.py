@@ -174,7 +174,7 @@ class Plan:
         if seen < rows:
             raise SettingsError(
                 f"`budget.soft_labels_seen` {seen}: expected at least the {rows} of `budget.labelled_rows`, "
-                f"which {arm.name} sees as often; give more of the one or less of the other"
+                f"which {arm.name} sees as often; raise the first or lower the second"
             )
         return replace(tuning, epochs=seen / rows, seed=seed)
 

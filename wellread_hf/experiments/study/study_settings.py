@@ -54,7 +54,7 @@ class Budget:
             if most is not None and there is not None and most < there:
                 raise SettingsError(
                     f"`budget.{seen}` {most}: expected at least the {there} of `budget.{rows}`, or some rows "
-                    "are never seen; give more of the one or less of the other"
+                    "are never seen; raise the first or lower the second"
                 )
         return self
 

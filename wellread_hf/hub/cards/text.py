@@ -65,7 +65,7 @@ def _without_place(word: str) -> str:
     option, value, options = _PARTS.fullmatch(word).groups()  # type: ignore[union-attr]  # it matches any text
     path = value.removeprefix("file:").replace("\\", "/")
     if re.match(r"[a-z][\w+.-]*://(?!/)", value, re.IGNORECASE):
-        # Hosts and the places of files are nobody's business; a file's name says enough.
+        # Hosts and local paths are private; a file's name says enough.
         value = "ADDRESS"
     elif re.match(r"/|~|[A-Za-z]:/|[\w.-]+@[\w.-]+:", path) or value != path or ".." in path.split("/"):
         value = path.rstrip("/").rpartition("/")[2].rpartition(":")[2].lstrip("~") or "PATH"
