@@ -205,7 +205,7 @@ def test_damaged_files_and_folders_without_scores_are_listed(tmp_path: Path) -> 
         read_dev_scores([], ALL)
     with pytest.raises(StoreError, match="there is no folder"):
         read_dev_scores([tmp_path / "missing"], ALL)
-    with pytest.raises(StoreError, match=r"expected dev scores of sst2 in .*, found none; recipes/glue.py"):
+    with pytest.raises(StoreError, match=r"expected dev scores of sst2 in .*, found none; wellread glue"):
         read_dev_scores([tmp_path], ("sst2",))
     folder = sweep(tmp_path, *trials_of("rte", {(1e-4, 8): [0.5]}, "bert-2-128", "pf"))
     with pytest.raises(StoreError, match=r"expected dev scores of sst2 in .*, found none \(sweep-x"):

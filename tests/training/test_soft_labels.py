@@ -143,7 +143,7 @@ def test_a_missing_shard_is_refused_and_an_unfinished_one_is_not_read(store, tex
     SoftLabels.open(store).check_belongs(texts)
     for left in (3, 2, 1):
         shards(store)[0].unlink()
-        with pytest.raises(StoreError, match=f"expected 4 shards .* found {left}; .* recipes/label"):
+        with pytest.raises(StoreError, match=f"expected 4 shards .* found {left}; .* wellread label"):
             SoftLabels.open(store)
     shards(store)[0].unlink()
     with pytest.raises(StoreError, match="expected 1 shards of soft labels, found 0"):
@@ -173,7 +173,7 @@ def test_foreign_texts_are_refused_by_row(store, texts):
         found.check_belongs(other)
     message = str(refusal.value)
     assert "made for other texts: 1 of 100 rows differ, the first is row 42" in message
-    assert "recipes/label.py" in message
+    assert "wellread label" in message
     swapped = [texts[1], texts[0], *texts[2:]]
     with pytest.raises(LabelError, match="2 of 100 rows differ, the first is row 1"):
         found.check_belongs(swapped)

@@ -125,7 +125,11 @@ class Names:
         if found == name and name in _RENAMED and self.find(_RENAMED[name]) == name:
             new = f"--{_RENAMED[name]}"
             self.notes.append(f"note: {option} is called {new} now; the old name goes with the next release")
-        self.typed[found or name.removeprefix("no-")] = option
+        key = found or name.removeprefix("no-")
+        if self.typed.setdefault(key, option).replace("_", "-") != option.replace("_", "-"):
+            raise UsageError(
+                f"{self.typed[key]} and {option} are two names of one setting; expected one of them, got both"
+            )
         return f"--{found}{equals}{value}" if found else word
 
     def shown(self, dotted: str) -> str:
@@ -150,7 +154,10 @@ class Names:
                 ends = [name] if name in known else [each for each in known if each.endswith(f".{name}")]
                 if len(ends) == 1:
                     return self.typed.get(ends[0]) or self.shown(ends[0])
-            return f"--{name}"
+            if short_name(name) in self._long:
+                return f"--{short_name(name)}"
+            # A library's own words stand in backticks, too.
+            return f"--{name}" if "." in name or not self._long else match[0]
 
         return re.sub(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`", named, message)
 

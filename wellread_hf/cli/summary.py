@@ -85,14 +85,19 @@ def _shared(settings: Any) -> list[str]:
 
 def _teach(settings: Any, stage: Stage) -> str:
     """A pre-trained or distilled student is fine-tuned: on its task, or on one whose words it has read."""
-    task = [] if hasattr(settings, "task") else ["--task", _TOY if _of_toy(settings) else Task().name]
+    task = [] if hasattr(settings, "task") else ["--task", *_task_of(settings)]
     return typed("pf", "--weights", str(stage.folder), *task, *_shared(settings))
 
 
-def _of_toy(settings: Any) -> bool:
+def _task_of(settings: Any) -> list[str]:
+    """Returns the task of the world that a student has read, as words of a command line."""
     source = getattr(getattr(settings, "init", None), "source", None)
     sources = getattr(getattr(settings, "corpus", settings), "sources", ())
-    return any(str(place).startswith("toy:") for place in (*sources, source))
+    toy = [str(place) for place in (*sources, source) if str(place).startswith("toy:")]
+    if not toy:
+        return [Task().name]
+    size = toy[0].partition("@")[2]
+    return [_TOY, *(["--task.data", f"toy:task@{size}"] if size else [])]
 
 
 def _tuned(settings: Any, stage: Stage) -> str:

@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +59,9 @@ def _run(words: Sequence[str], names: Names) -> None:
             f"{nearest(name, about, 1)}"
         )
     # Called when its words are read, so that what it prints is its own.
-    read_words(wraps(COMMANDS[name])(partial(partial, COMMANDS[name])), options, f"wellread {name}")()
+    command = COMMANDS[name]
+    about = cleandoc(str(command.__doc__)).partition("Args:")[0].strip()
+    read_words(wraps(command)(partial(partial, command)), options, f"wellread {name}", about)()
 
 
 def recipe_files() -> Mapping[str, Path]:

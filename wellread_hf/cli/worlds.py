@@ -10,8 +10,9 @@ from wellread_hf.errors import SettingsError
 _TOY = "toy:"
 # What is read of a task's world; a local path may be of either.
 _CORPUS = ("corpus.sources", "corpus.tokenizer")
+_MODELS = ("teacher", "teachers", "distil.teacher", "weights", "start.weights", "deep", "mlm-plus")
 _READ = (
-    *("teacher", "teachers", "distil.teacher", "weights", "start.weights", "deep", "mlm-plus"),
+    *_MODELS,
     *("transfer.sources", "transfer", "near", "far"),
     *_CORPUS,
 )
@@ -33,14 +34,14 @@ def check_one_world(options: Mapping[str, Any]) -> None:
     toy_task = str(data).startswith(_TOY) or (name == "toy" and data is None)
     if name is None and home not in options:
         return
-    if data == "toy:task" and name != "toy":
+    if str(data).partition("@")[0] == "toy:task" and name != "toy":
         raise SettingsError(
             f"`task.name` {name} has other rows than the toy task in `task.data` {data}, which a preset may "
             "have set; give `task.data`, or leave out the preset"
         )
     task = f"`task.name` {name}" if name is not None else f"`{home}` {data}"
     for setting, place in _places(options):
-        if toy_task and _is_on_the_hub(place):
+        if toy_task and _is_on_the_hub(place, setting in _MODELS):
             raise SettingsError(
                 f"`{setting}` {place} is real and the task, {task}, is the toy world's; expected both of one "
                 "world: give another task, or leave out one of the two"
@@ -65,7 +66,9 @@ def _places(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _is_on_the_hub(place: str) -> bool:
+def _is_on_the_hub(place: str, is_model: bool = False) -> bool:
     # Without a source's options, a revision, and the task that a teacher is of.
     place = re.split("[,@]", place)[0].rpartition("=")[2]
-    return re.fullmatch(r"[\w.-]+/[\w.{}-]+", place) is not None and not Path(place).exists()
+    # Only old models have names without a namespace; `task`, a file's name and ./x are no ids.
+    pattern = r"\w[\w.-]*(/[\w.{}-]+)?" if is_model else r"\w[\w.-]*/[\w.{}-]+"
+    return re.fullmatch(pattern, place) is not None and not Path(place).exists()

@@ -57,13 +57,13 @@ def check_tokenizer(tokenizer: Any, name: str) -> None:
     if not getattr(tokenizer, "is_fast", False):
         raise TokenizerError(
             f"{name}: expected a fast tokenizer (tokenizer.json), got a slow one; convert it or train "
-            "one with recipes/tokenizer.py"
+            "one with wellread tokenizer"
         )
     for role in ("mask_token", "cls_token", "sep_token", "pad_token"):
         if getattr(tokenizer, role) is None:
             raise TokenizerError(
                 f"{name}: expected a tokenizer with a {role}, got one without; take a BERT-like "
-                "tokenizer or train one with recipes/tokenizer.py"
+                "tokenizer or train one with wellread tokenizer"
             )
 
 
@@ -172,7 +172,7 @@ class Counts:
             raise DataError(
                 f"the corpus does not fit the tokenizer: expected known words, got {self.unknown:,} unknown "
                 f"ones ({tokenizer.unk_token}) among {self.words:,} tokens; take a tokenizer for its "
-                "language and script, or train one (recipes/tokenizer.py)"
+                "language and script, or train one (wellread tokenizer)"
             )
 
     def packing(self, block_length: int, dtype: np.dtype[Any]) -> dict[str, Any]:

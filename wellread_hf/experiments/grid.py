@@ -113,7 +113,7 @@ class Grid:
         for student, task, method, learning_rate, batch_size, seed in points:
             optim = replace(s.glue.tuning.optim, learning_rate=learning_rate, batch_size=batch_size)
             tuning = replace(s.glue.tuning, optim=optim, seed=seed)
-            # As recipes/glue.py plans it, so that the two share their pre-training.
+            # As wellread glue plans it, so that the two share their pre-training.
             stage = self._runs.model(student.name, task, method, tuning)
             trial = Trial(
                 digest=stage.digest,

@@ -180,7 +180,7 @@ def model_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str 
     if not contents["config.json"].get("architectures"):
         raise PublishError(
             f"{found['config.json']}: expected architectures, got none, so pipelines would not know what "
-            "to load; save the model again, or take it over with recipes/adopt.py"
+            "to load; save the model again, or take it over with wellread adopt"
         )
     _check_tensors(found["model.safetensors"])
     return _upload(name, found, added, "model", note)
@@ -194,7 +194,7 @@ def soft_labels_upload(folder: Path, name: str, added: Mapping[str, bytes], note
     """
     found = _allowed_files(folder, (), _SHARD)
     if not found:
-        raise PublishError(f"{folder}: expected shards of soft labels, found none; run recipes/label.py")
+        raise PublishError(f"{folder}: expected shards of soft labels, found none; run wellread label")
     for shard in found.values():
         _check_tensors(shard)
     return _upload(name, found, added, "dataset", note)

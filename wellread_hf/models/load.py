@@ -64,7 +64,7 @@ def load_masked_lm(
         raise SourceError(
             f"{location}: expected a trained masked LM, but it has no weights for "
             f"{', '.join(lacking[:3])}; name one that was pre-trained, and not fine-tuned since "
-            "(recipes/pretrain.py)"
+            "(wellread pretrain)"
         )
     return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
 
@@ -128,7 +128,7 @@ def load_classifier(
     if labels is None and lacking:
         raise LabelError(
             f"{location}: expected a trained classifier, but it has no weights for "
-            f"{', '.join(lacking[:3])}; fine-tune it first (recipes/teacher.py)"
+            f"{', '.join(lacking[:3])}; fine-tune it first (wellread teacher)"
         )
     if labels is not None and getattr(model, "_hf_peft_config_loaded", False):
         raise SourceError(
@@ -136,7 +136,7 @@ def load_classifier(
             "merge the two first (peft's merge_and_unload, then save_pretrained)"
         )
     if any(".pooler." in name for name in lacking):
-        log(f"{location}: it has no pooler; the student's is new, drawn with the seed")
+        log(f"{location.name}: it has no pooler; the student's is new, drawn with the seed")
     return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
 
 

@@ -49,8 +49,8 @@ def loading(location: Location, what: str) -> Iterator[None]:
             if re.search(r"(no|a) file named model\.safetensors", said):
                 raise SourceError(
                     f"{subject}: it has no model.safetensors; name a revision that has one (the Hub's "
-                    "converter leaves it at NAME@refs/pr/N), or let recipes/adopt.py `pickle` make one of a "
-                    "pre-trained BERT's pytorch_model.bin"
+                    "converter leaves it at NAME@refs/pr/N), or let wellread adopt, with pickle, make one of "
+                    "a pre-trained BERT's pytorch_model.bin"
                 ) from error
             if isinstance(error, NotImplementedError):
                 # transformers compares tied weights although one got no values.

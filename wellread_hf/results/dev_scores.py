@@ -104,7 +104,7 @@ def read_dev_scores(runs: Sequence[Path], tasks: Sequence[str]) -> DevScores:
     if not found.rows:
         raise StoreError(
             f"expected dev scores of {', '.join(tasks)} in {', '.join(map(str, runs))}, found none"
-            f"{''.join(f' ({note})' for note in found.notes)}; recipes/glue.py and wellread sweep make them"
+            f"{''.join(f' ({note})' for note in found.notes)}; wellread glue and wellread sweep make them"
         )
     known: dict[object, Row] = {}
     firsts = {row: known.setdefault(row.identity, row) for row in found.rows}

@@ -24,7 +24,7 @@ BASELINE = "baseline"
 # Bytes of a file of predictions or of a zip of them; QQP's has 4 MB.
 _LARGEST = 1 << 26
 _EXPECTED = "expected predictions as this version stores them"
-_AGAIN = "run recipes/glue.py again"
+_AGAIN = "run wellread glue again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def submit(runs: Sequence[Path], out: Path, baseline_for_missing: bool = False) 
     if missing and not baseline_for_missing:
         raise SettingsError(
             f"expected predictions of all of GLUE's tasks, {', '.join(missing)} are missing; predict them "
-            "(recipes/glue.py), or fill them with `baseline_for_missing`"
+            "(wellread glue), or fill them with `baseline_for_missing`"
         )
     files: dict[str, str] = {}
     origins: dict[str, str] = {}
@@ -160,7 +160,7 @@ def _predicted(run: Path) -> dict[str, Path]:
         return {task: max((run.parent / name for name in of), key=_dev) for task, of in names.items()}
     raise StoreError(
         f"{run} is the folder of a stage {record.kind!r}: expected predictions, runs/glue-... or "
-        "runs/predict-...; recipes/glue.py makes them"
+        "runs/predict-...; wellread glue makes them"
     )
 
 
@@ -178,7 +178,7 @@ def _stored(folder: Path, name: str) -> Predictions:
     if known is None or not path.is_file() or file_digest(path) != known["sha256"]:
         raise StoreError(
             f"{path} is missing, or is not what its stage wrote; delete {folder / 'stage.json'} and run "
-            "recipes/glue.py again"
+            "wellread glue again"
         )
     return parse(_read(path), name, str(path))
 

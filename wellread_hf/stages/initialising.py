@@ -31,7 +31,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
     source = source or settings.source
     if source is None:
         raise SettingsError(
-            "`source` is missing: expected a BERT to take weights from, a folder (recipes/pretrain.py makes "
+            "`source` is missing: expected a BERT to take weights from, a folder (wellread pretrain makes "
             "one) or a Hub id"
         )
     source_at = find(source, "model", "source", running)

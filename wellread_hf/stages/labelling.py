@@ -114,7 +114,7 @@ def named_teacher(name: str | None) -> str:
     """
     if name is None:
         raise SettingsError(
-            "`teacher` is missing: expected a fine-tuned classifier, a folder (recipes/teacher.py makes one) "
+            "`teacher` is missing: expected a fine-tuned classifier, a folder (wellread teacher makes one) "
             "or a Hub id"
         )
     return name
@@ -154,7 +154,7 @@ def combine(
                 raise LabelError(
                     f"{labels[0].folder.name} and {record.kind}-{record.name}-{record.digest[:12]} hold soft "
                     "labels of other texts or classes, which have no mean; label one transfer set with "
-                    "all teachers (recipes/label.py `teacher` A B)"
+                    "all teachers (wellread label `teacher` A B)"
                 )
         classes = _classes_of(records[0])
         logits = mean_logits([store.logits for store in stores], shares, "multi_label" in classes)
@@ -226,7 +226,7 @@ def stored_labels(folder: Path) -> Stage:
 
     # It is finished already; work starts only where the folder has gone.
     def work(stage: Stage) -> Mapping[str, Any]:
-        raise StoreError(f"{folder} was deleted while it was in use; label again (recipes/label.py)")
+        raise StoreError(f"{folder} was deleted while it was in use; label again (wellread label)")
 
     stage = Stage(
         kind=record.kind,

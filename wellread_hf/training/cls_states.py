@@ -93,7 +93,7 @@ class ComparedStates:
             found = "none" if stored is None else f"shape {tuple(stored.shape)}"
             raise LabelError(
                 f"expected {STATES} of {len(self.layers)} layers for each row of a batch, got {found}; store "
-                "those of the map's layers (recipes/label.py `label.states`), and keep the column through "
+                "those of the map's layers (wellread label `label.states`), and keep the column through "
                 "your collator"
             )
         check_widths(self.width, stored.size(2))
@@ -134,7 +134,7 @@ def _width(teacher: Any | None, row: Any | None) -> int | None:
     if row.get(STATES) is None:
         raise LabelError(
             f"expected a column {STATES} in the training rows, found {', '.join(row)}; store the teacher's "
-            "[CLS] states there (recipes/label.py `label.states`), or give a live `teacher`"
+            "[CLS] states there (wellread label `label.states`), or give a live `teacher`"
         )
     return int(np.shape(row[STATES])[-1])
 

@@ -11,7 +11,7 @@ a_soft = 5 and a_cos = 1, are those of the authors' training command (`train.py`
 of transformers), which takes the KL over all positions unless given `--restrict_ce_to_mask`. Here it is over
 the masked ones, where alone the heads are evaluated.
 
-The student's start, every other layer of the teacher, is `stages.initialise` (recipes/init.py).
+The student's start, every other layer of the teacher, is `stages.initialise` (wellread init).
 """
 
 from typing import Any

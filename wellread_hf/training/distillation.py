@@ -238,7 +238,7 @@ class DistillationTrainer(ClassifierTrainer):
             if ours != theirs:
                 raise LabelError(
                     f"a live teacher must have the student's {field}: expected {ours}, got {theirs}; use "
-                    "stored soft labels (recipes/label.py), which match classes by name and tokenise apart"
+                    "stored soft labels (wellread label), which match classes by name and tokenise apart"
                 )
         known = teacher.config.problem_type or inferred_problem(teacher.config.num_labels)
         if known != self.problem():
@@ -250,7 +250,7 @@ class DistillationTrainer(ClassifierTrainer):
         if ours and theirs and ours != theirs:
             raise LabelError(
                 f"a live teacher must have the student's classes in their order: expected {', '.join(ours)}, "
-                f"got {', '.join(theirs)}; use stored soft labels (recipes/label.py), matched by name"
+                f"got {', '.join(theirs)}; use stored soft labels (wellread label), matched by name"
             )
 
     def _check_rows(self) -> None:
@@ -268,7 +268,7 @@ class DistillationTrainer(ClassifierTrainer):
         if first.get(SOFT_LABELS) is None:
             raise LabelError(
                 f"expected a column {SOFT_LABELS} in the training rows, found {', '.join(first)}; store "
-                "the teacher's logits there (recipes/label.py), or give a live `teacher`"
+                "the teacher's logits there (wellread label), or give a live `teacher`"
             )
         model: Any = self.model
         outputs, problem = model.config.num_labels, self.problem()

@@ -49,7 +49,7 @@ class MlmCollator:
         if tokenizer.mask_token_id is None:
             raise TokenizerError(
                 f"expected a tokenizer with a mask token, got {type(tokenizer).__name__} without one; "
-                "take a BERT-like tokenizer or train one with recipes/tokenizer.py"
+                "take a BERT-like tokenizer or train one with wellread tokenizer"
             )
         self.mask_share = mask_share
         self.seed = seed

@@ -40,7 +40,7 @@ def shard_paths(folder: Path) -> list[Path]:
     if len(paths) != expected:
         raise StoreError(
             f"{folder}: expected {expected} shards of soft labels, found {len(paths)}; delete the "
-            "folder, the next run of recipes/label.py makes it again"
+            "folder, the next run of wellread label makes it again"
         )
     return paths
 
@@ -93,7 +93,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _damaged(path: Path, why: str) -> StoreError:
     return StoreError(
         f"{path}: expected a whole shard of soft labels, but {why}; delete this file and the folder's "
-        "stage.json, then run recipes/label.py again: it makes the missing shard only"
+        "stage.json, then run wellread label again: it makes the missing shard only"
     )
 
 

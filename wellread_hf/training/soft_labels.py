@@ -174,13 +174,13 @@ class SoftLabels:
         if len(texts) != len(self.hashes):
             raise LabelError(
                 f"the soft labels have {len(self.hashes)} rows, the data set has {len(texts)}: they do "
-                "not belong together; label this data set (recipes/label.py)"
+                "not belong together; label this data set (wellread label)"
             )
         wrong = np.flatnonzero(text_hashes(texts) != self.hashes)
         if len(wrong):
             raise LabelError(
                 f"the soft labels were made for other texts: {len(wrong)} of {len(texts)} rows differ, the "
-                f"first is row {wrong[0] + 1}; label this data set (recipes/label.py)"
+                f"first is row {wrong[0] + 1}; label this data set (wellread label)"
             )
 
 

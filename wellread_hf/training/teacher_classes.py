@@ -38,7 +38,7 @@ def teacher_order(
         remedy = "" if problem == expected else ", or correct problem_type in its config.json"
         raise LabelError(
             f"{who} was trained for {what}, the task is {ours}; take a teacher that was fine-tuned "
-            f"on this task (recipes/teacher.py){remedy}"
+            f"on this task (wellread teacher){remedy}"
         )
     if not task:
         return [0]

@@ -16,7 +16,7 @@ BEGIN, END = "<!-- studies: begin -->", "<!-- studies: end -->"
 _FILES = (TABLE, CHART, RESULTS, PREDICTIONS)
 # Percent of a page's width that a picture takes: four in a row, and room between them.
 _WIDTH = 23
-_AGAIN = "delete the folder and run recipes/study.py again, nothing is trained twice"
+_AGAIN = "delete the folder and run wellread study again, nothing is trained twice"
 
 
 def collect(folders: Sequence[Path], page: Path) -> None:
@@ -35,7 +35,7 @@ def collect(folders: Sequence[Path], page: Path) -> None:
     if not studies:
         raise SettingsError(
             "expected folders of finished studies, runs/study-... or runs/studies-..., got none; name what "
-            "recipes/study.py wrote"
+            "wellread study wrote"
         )
     # Through a link its target is changed.
     page = page.resolve()
@@ -100,7 +100,7 @@ def _studies(folder: Path) -> list[Path]:
         return [folder.parent / name for name in record.outcome["studies"]]
     if record.kind != "study":
         raise StoreError(
-            f"{expected}got a stage {record.kind!r} by its {RECORD}; run recipes/study.py and name what it "
+            f"{expected}got a stage {record.kind!r} by its {RECORD}; run wellread study and name what it "
             "wrote"
         )
     return [folder]

@@ -205,7 +205,7 @@ def _found(settings: StudySettings, field: str, student: Student) -> tuple[Locat
     if field == "mlm_plus" and heads and _WITH_SENTENCES not in heads:
         raise SettingsError(
             f"{at}: expected a model with a next-sentence head (BertForPreTraining), got {heads}; name one "
-            "that recipes/pretrain.py made with `next_sentence`"
+            "that wellread pretrain made with `next_sentence`"
         )
     return at, shape
 
