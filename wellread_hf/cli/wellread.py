@@ -60,8 +60,8 @@ def _run(words: Sequence[str], names: Names) -> None:
         )
     # Called when its words are read, so that what it prints is its own.
     command = COMMANDS[name]
-    about = cleandoc(str(command.__doc__)).partition("Args:")[0].strip()
-    read_words(wraps(command)(partial(partial, command)), options, f"wellread {name}", about)()
+    text = cleandoc(str(command.__doc__)).partition("Args:")[0].strip()
+    read_words(wraps(command)(partial(partial, command)), options, f"wellread {name}", text)()
 
 
 def recipe_files() -> Mapping[str, Path]:
