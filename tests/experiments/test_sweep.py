@@ -225,7 +225,6 @@ def test_several_processes_are_refused(tmp_path: Path) -> None:
         ({"students": ()}, "one or more"),
         ({"learning_rates": (1e-3, 1e-3)}, "each once"),
         ({"seeds": 0}, "at least 1, got 0"),
-        ({"glue": GlueSettings(tuning=Tuning(seed=9))}, "a sweep goes over it"),
         ({"glue": GlueSettings(tuning=Tuning(optim=Optim(batch_size=9)))}, "a sweep goes over it"),
         ({"glue": GlueSettings(from_mnli=True), "tasks": "rte"}, "add mnli"),
         ({"glue": GlueSettings(lora=Lora(lora_rank=4)), "methods": ("pf", "basic")}, "are random"),

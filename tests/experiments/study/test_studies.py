@@ -52,7 +52,10 @@ SMALL = (
     [
         (("--seeds", 3), "--seeds: expected two or more, got 3; a single run has no error bar"),
         (("--seeds", 1, 1), "--seeds: expected one or more values, each once, got 1 1"),
-        (("--task.name", "sst2", "--task.data", "x.csv", "--corpus", "x.txt"), "expected --scale text"),
+        (
+            ("--task.name", "sst2", "--task.data", "x.csv", "--corpus", "x.txt", "--tokenizer", "x"),
+            "expected --scale text",
+        ),
         (("--budget.labels-seen", 499), "499: expected at least the 500 of --budget.labelled-rows"),
         (("--budget.soft-labels-seen", 99), "99: expected at least the 6000 of --budget.transfer-rows"),
         (
@@ -73,7 +76,7 @@ SMALL = (
         (("--task.train-rows", 100), "--task.train-rows: the study decides it"),
         (("--labels.epochs", 9), "expected --budget.labels-seen instead, got 9"),
         (("--pretrain.steps", 9), "expected --budget.mlm-steps instead, got 9"),
-        (("--patient.method", "soft-labels"), "expected --patient instead, got soft-labels"),
+        (("--patient.method", "soft-labels"), "expected the study concurrent instead, got soft-labels"),
         (("--engine", "ray", "--asha"), "a study needs all of them"),
         (("--budget.labelled-rows", "None"), "expected --budget.labelled-rows and a number, got none"),
         (("domain", "--far"), "--far is missing: expected sources of text"),
@@ -86,8 +89,8 @@ SMALL = (
         ),
         (("initialisation", "--deep", "no/such/place"), "--deep no/such/place: there is no such file"),
         (
-            ("initialisation", "--students", "2-128", "--mlm-plus", "no/{student}"),
-            "--mlm-plus no/bert-2-128: there is no",
+            ("initialisation", "--students", "2-128", "--mlm-plus", "no/such/{student}"),
+            "--mlm-plus no/such/bert-2-128: there is no",
         ),
         (("domain", "--near", "no/such/place"), "--near no/such/place: there is no such file"),
         (

@@ -85,7 +85,7 @@ _LEFT_TO_THE_STUDY = {
     "pretrain.start": "`weights`",
     "pretrain.distil.teacher": "the study concurrent",
     "teacher_pretrain.student": "`teacher_student`",
-    "patient.method": "`patient`",
+    "patient.method": "the study concurrent",
     "labels.patience": "`budget.labels_seen`",
     "labels.seed": "`seeds`",
     "labels.epochs": "`budget.labels_seen`",
