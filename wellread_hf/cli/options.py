@@ -130,6 +130,7 @@ class Names:
             raise UsageError(
                 f"{self.typed[key]} and {option} are two names of one setting; expected one of them, got both"
             )
+        # An unknown name passes on as it is: `words` answers it with the nearest option.
         return f"--{found}{equals}{value}" if found else word
 
     def shown(self, dotted: str) -> str:
@@ -164,9 +165,11 @@ class Names:
 
 def changed(settings: Settings, values: Mapping[tuple[str, ...], Any]) -> Settings:
     """Returns settings with other values, by the paths of their fields."""
+    # All values of one part at once: its cross-field rules must see them together.
     parts: dict[str, dict[tuple[str, ...], Any]] = {}
     for (head, *rest), value in values.items():
         parts.setdefault(head, {})[tuple(rest)] = value
+    # `replace` makes the object anew, so pydantic checks the values and the rules across fields.
     return replace(
         settings,  # type: ignore[type-var]  # a dataclass
         **{
@@ -209,6 +212,7 @@ def with_file(settings: Settings, path: Path, names: Names, values: Mapping[str,
             if any(each.startswith(f"{name}.") for each in places):
                 raise UsageError(f"{path}: expected names and values below {name}, got {value!r:.40}")
             raise UsageError(f"{path}: there is no setting {name}; the nearest is {nearest(name, places, 1)}")
+        # Without dashes: an error names it as a setting of the file, since nobody typed an option.
         names.typed.setdefault(option, option)
         found[places[option]] = value
     try:
@@ -220,6 +224,7 @@ def with_file(settings: Settings, path: Path, names: Names, values: Mapping[str,
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         name = prefix + str(key).replace("_", "-")
+        # An empty mapping counts as a value: it is refused by name, where a walk into it would pass it over.
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{name}.")
         else:
@@ -237,10 +242,12 @@ def as_yaml(options: Sequence[Option]) -> str:
         for group in groups:
             inner = inner.setdefault(group, {})
         inner[leaf] = _plain(option.value)
+    # By default PyYAML sorts names, escapes umlauts and gives each item of a list a line.
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [*map(_plain, value)]
+    # The safe dumper refuses paths.
     return str(value) if isinstance(value, Path) else value

@@ -75,18 +75,23 @@ class Recipe(Generic[Settings]):
             program: What was called, e.g. `wellread pd`; default: the program's own name and words.
             words: The words after it.
         """
+        # `wellread NAME` and tests give the words; a recipe's own program alone reads `sys.argv`.
         given = sys.argv[1:] if words is None else list(words)
         called = [sys.argv[0]] if program is None else program.split()
         # What the user gave is what counts; a library's chatter would hide our lines.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        # Unset, tokenizers stops its threads in a forked process, and warns that it does.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         names = Names([option.name for option in options_of(self.settings())])
+        # Looked for by hand, since a mistake in the other words ends the run before the flags are read.
         with report_errors("--debug" in given, names.as_options):
+            # A page of our own: tyro's, with all options of `pd`, had 564 lines (docs/decisions.md).
             if {"-h", "--help"} & {*given}:
                 return print(self._help(" ".join(called), names))
             try:
                 settings, flags = self._read(given, " ".join(called), names)
             finally:
+                # On stderr, so that stdout holds the run's account alone; also when reading fails.
                 for note in names.notes:
                     print(note, file=sys.stderr)
             self._carry_out(settings, flags, [*called, *given])
@@ -107,6 +112,7 @@ class Recipe(Generic[Settings]):
         if (path := Path(task[0])).suffix in (".yaml", ".yml"):
             values = {"name": path.stem} | dict(read_yaml(path))
             default = changed(default, {("task",): with_file(Task(), path, Names(_TASK), values)})
+            # The file's path is still among the words, and of an option given twice the last counts.
             words = [*words, "--task.name", default.task.name]  # type: ignore[attr-defined]
         kind = self.settings
 
@@ -161,6 +167,7 @@ class Recipe(Generic[Settings]):
                 self.ready(settings)
             stages = self.plan(settings)
             carry_out(stages)
+            # Every process of a launch comes here; files and results are written once.
             if is_main_process():
                 self._keep_settings(settings, stages, command)
                 self.show(settings, stages)
@@ -174,6 +181,7 @@ class Recipe(Generic[Settings]):
 
         stages = self.plan(settings)
         ordered = in_order(stages)
+        # Wrong columns or missing files were found after hours; a dry run reads the data as a run does.
         check(ordered)
         for stage in ordered:
             print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")

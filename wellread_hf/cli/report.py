@@ -47,10 +47,12 @@ def report_errors(debug: bool, as_options: Callable[[str], str]) -> Iterator[Non
             # Ctrl-C says nothing, a signal does.
             line = str(error) or "interrupted; the same command goes on from the last checkpoint"
             print(line, file=sys.stderr)
+        # 128 + SIGINT, as a shell reports a program that Ctrl-C ended.
         sys.exit(getattr(error, "status", 130))
     except BrokenPipeError:
         # Python flushes again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # 128 + SIGPIPE: what a shell reports of any program whose reader has gone.
         sys.exit(141)
     except Exception as error:
         if debug:
@@ -73,6 +75,7 @@ def report_errors(debug: bool, as_options: Callable[[str], str]) -> Iterator[Non
 
 def _close_bars() -> None:
     """Ends the lines of progress bars that an error cut off, so that the sentence gets one of its own."""
+    # tqdm lists its open bars only privately; where nobody loaded it there are none to close.
     bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
     for bar in list(bars):
         bar.close()

@@ -15,6 +15,7 @@ from wellread_hf.store.records import StageRecord
 from wellread_hf.store.stage import Stage
 
 _TOY = "toy"
+# All other stages make a model.
 _MADE = {"label": "soft labels", "tokenizer": "tokenizer"}
 # Where an outcome has scores: its key, the split, and whose they are.
 _SCORED = (
@@ -68,6 +69,7 @@ def words_of(settings: Any, default: Any, prefix: str = "") -> list[str]:
             continue
         if isinstance(value, bool):
             parent, _, name = option.name.rpartition(".")
+            # tyro writes the opposite of a flag as `no-` before its last part.
             words.append(f"--{option.name}" if value else f"--{parent + '.' if parent else ''}no-{name}")
         else:
             words += [
@@ -97,6 +99,7 @@ def _task_of(settings: Any) -> list[str]:
     if not toy:
         return [Task().name]
     size = toy[0].partition("@")[2]
+    # A toy world of another size has other rows, so its size goes along.
     return [_TOY, *(["--task.data", f"toy:task@{size}"] if size else [])]
 
 
@@ -121,6 +124,7 @@ def _pretrained(runs: Path) -> str | None:
     found = [path.parent for kind in ("pretrain", "adopt") for path in runs.glob(f"{kind}-*/stage.json")]
     for folder in sorted(found, key=lambda folder: -(folder / "stage.json").stat().st_mtime):
         try:
+            # A folder whose record is damaged would be refused by the next command.
             StageRecord.read(folder)
         except StoreError:
             continue

@@ -24,6 +24,7 @@ _PACKAGE = Path(__file__).parents[1]
 def main() -> None:
     """Runs the command `wellread`."""
     words, names = sys.argv[1:], Names()
+    # `--debug` is for every command, so no function has it as a parameter.
     with report_errors("--debug" in words, names.as_options):
         _run([word for word in words if word != "--debug"], names)
 
@@ -38,6 +39,7 @@ def _run(words: Sequence[str], names: Names) -> None:
     recipes = recipe_files()
     about = {name: str(function.__doc__) for name, function in COMMANDS.items()}
     about |= {name: _docstring(file) for name, file in recipes.items()}
+    # Only a page of help needs the list.
     if not words or words[0] in ("-h", "--help"):
         for name, text in about.items():
             listed.add_parser(name, help=text.partition("\n")[0], add_help=False)
@@ -46,6 +48,7 @@ def _run(words: Sequence[str], names: Names) -> None:
         parser.print_help(sys.stderr)
         sys.exit(2)
     name, options = words[0], words[1:]
+    # argparse shows its page, which lists the commands added above, and ends.
     if name in ("-h", "--help"):
         parser.parse_args([name])
     if name in recipes:
@@ -86,6 +89,7 @@ def load_recipe(file: Path) -> Any:
 
 
 def _docstring(file: Path) -> str:
+    # Parsed, not imported: importing all recipes takes two seconds, and the help needs a line of each.
     return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
 
 

@@ -20,9 +20,11 @@ _SYNONYMS = {
     "lr": "learning-rate",
     "bs": "batch-size",
     "batch": "batch-size",
+    # Labelling counts a batch in tokens; recipes with `batch-size` find that name before this one.
     "batch-size": "batch-tokens",
     "per-device-train-batch-size": "batch-size",
     "train-batch-size": "batch-size",
+    # Steps follow from the batch and what a process handles at once.
     "gradient-accumulation-steps": "micro-batch-size",
     "num-train-epochs": "epochs",
     "num-epochs": "epochs",
@@ -77,6 +79,7 @@ def read_words(
         with redirect_stderr(io.StringIO()):
             return tyro.cli(command, prog=program, description=description, args=words)
     except SystemExit as end:
+        # `--help` ends with 0, and has printed its page.
         if not end.code:
             raise
     raise UsageError((names or Names()).as_typed(_refusal(command, program, words)))
@@ -84,6 +87,7 @@ def read_words(
 
 def _refusal(command: Callable[..., Any], program: str, words: Sequence[str]) -> str:
     """Says in one sentence what tyro says in a box."""
+    # So wide that no message is wrapped. A rule parts it from the option's help.
     text, _, rest = _tyro_says(command, program, words, width=100_000).partition("───")
     text = " ".join(text.split())
     if match := re.match(r"Unrecognized options: (.*)", text):
@@ -119,6 +123,7 @@ def _refusal(command: Callable[..., Any], program: str, words: Sequence[str]) ->
 def _tyro_says(command: Callable[..., Any], program: str, words: Sequence[str], width: int) -> str:
     """Returns what tyro prints in lines of `width` characters at most, without the box around them."""
     # Where the text cannot be UTF-8, the box is another one.
+    # tyro takes its width from `shutil.get_terminal_size`, which reads COLUMNS first.
     said, columns = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(width)
     try:
@@ -139,6 +144,7 @@ def values_of(words: Sequence[str], wanted: str) -> list[str]:
     for word in words:
         name, equals, value = word.partition("=")
         if name.replace("_", "-") == wanted:
+            # Anew: of an option given twice the last counts, as with tyro.
             values, reads = [value] if equals else [], True
         elif word.startswith("--"):
             reads = False
@@ -173,6 +179,7 @@ def _other_name(given: str, known: Sequence[str]) -> str:
     )
     if not found:
         return f"{given}: there is no such option; see --help for those that there are"
+    # Others have a flag for it, we have a setting with a value.
     value = " bf16" if last in ("fp16", "bf16", "half") else ""
     shown = [f"--{name}{value}" for name in found[:_SHOWN]] + ["..."] * (len(found) > _SHOWN)
     return f"{given}: there is no such option; expected {' or '.join(shown)}"
