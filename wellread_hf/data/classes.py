@@ -50,6 +50,7 @@ def number_of(label: Any) -> int | float | None:
         if not _NUMBER.fullmatch(value):
             return None
         value = int(value) if value.lstrip("+-").isdecimal() else float(value)
+    # In Python True is an int; here it is a class of another kind.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float):
@@ -98,6 +99,7 @@ def classes_in(labels: Sequence[Any], place: str) -> tuple[str, ...]:
         found = [str(value) for value in sorted(numbers)]
     else:
         words = {label if isinstance(label, str) else number_of(label) for label in known}
+        # Sorted, so that the numbers of classes do not depend on the order of rows.
         found = sorted(str(word) for word in words if word is not None)
     if not found:
         raise LabelError(
@@ -219,6 +221,7 @@ def values_of(labels: Sequence[Numbered], place: str) -> npt.NDArray[np.float32]
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         # Labels are kept in fp32, where larger numbers are infinite.
+        # Not `>`: NaN has to be refused, and compares with nothing.
         if not abs(number) <= np.finfo(np.float32).max:
             raise LabelError(
                 f"{place} row {row}: expected a number as label, got {shown(label)}; "

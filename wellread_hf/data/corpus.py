@@ -76,6 +76,7 @@ class Source:
             yield tuple(checked_text(row, column, number, self.name) for column in self.columns)
 
 
+# Several stages of a plan check the same source, each by reading up to 100,000 rows.
 @lru_cache(maxsize=64)
 def check_rows(source: Source, location: Location) -> int | None:
     """Refuses a source whose first rows cannot be used; once in a process for the same content.
@@ -145,12 +146,14 @@ def checked_text(row: Mapping[str, Any], column: str, number: int, name: str) ->
             f"{name}, row {number}: expected a text of at most {LONGEST_TEXT:,} characters, got "
             f"{len(text):,}; break it into several rows"
         )
+    # NUL separates the columns where texts are hashed (training/soft_labels.py).
     if "\0" in text:
         raise DataError(
             f"{name}, row {number}: the text has a NUL character at {text.index(chr(0))}, which no "
             "text has; correct or leave out the row"
         )
     try:
+        # JSON may escape half a pair, which Python reads and fast tokenizers cannot take.
         text.encode()
     except UnicodeEncodeError as error:
         raise DataError(

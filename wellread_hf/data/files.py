@@ -253,6 +253,7 @@ def _parquet(name: str) -> Iterator[Any]:
 def _parquet_rows(name: str) -> Iterator[Row]:
     with _parquet(name) as file:
         _check_names(name, file.schema_arrow.names)
+        # In bounded memory: by default pyarrow takes 65,536 rows at once, and a row may be a long text.
         for batch in file.iter_batches(batch_size=1024):
             yield from batch.to_pylist()
 

@@ -64,6 +64,7 @@ def load_glue_rows(name: str, split: str, location: Location) -> GlueRows:
             labels.append(_cell(row, "label", where))
     if not texts:
         raise DataError(f"{where}: expected rows, found none; check the folder")
+    # Predictions are kept by this number, so one of two such rows would be lost.
     twice, times = Counter(index).most_common(1)[0]
     if times > 1:
         raise DataError(f"{where}: expected one number (idx) a row, got {twice} twice; correct it")

@@ -19,6 +19,7 @@ _MOST_ROWS = 2**31
 
 def shuffled(rows: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Returns a permutation of range(rows) that depends on (seed, epoch) alone."""
+    # As a pair: by seed + epoch, runs of neighbouring seeds would share orders.
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
@@ -35,6 +36,7 @@ def length_grouped(
     batches: list[npt.NDArray[np.int64]] = []
     for start in range(0, len(order), _MEGABATCH * batch_size):
         group = order[start : start + _MEGABATCH * batch_size]
+        # Stable: NumPy's default orders rows of one length differently from CPU to CPU.
         group = group[np.argsort(-lengths[group], kind="stable")]
         batches.extend(group[first : first + batch_size] for first in range(0, len(group), batch_size))
     whole = [batch for batch in batches if len(batch) == batch_size]

@@ -124,6 +124,7 @@ def write_rows(folder: Path, names: Sequence[str], batches: Iterable[tuple[npt.N
                 raw = np.ascontiguousarray(values).tobytes()
                 checksum.update(raw)
                 file.write(raw)
+        # Or a crash of the machine could leave a name without content.
         for file in files:
             file.flush()
             os.fsync(file.fileno())
@@ -187,6 +188,7 @@ def _id_stream(
     """Yields the ids of one batch of texts at a time, every text followed by the separator."""
     separator = [tokenizer.sep_token_id]
     for rows in encoded(texts, tokenizer):
+        # An empty text would leave two separators side by side.
         ids = np.fromiter(chain.from_iterable(row + separator for row in rows if row), dtype=dtype)
         count.texts += len(rows)
         count.add(ids, sum(map(len, rows)), tokenizer)
@@ -227,6 +229,7 @@ def _blocks(
     stream: Iterable[npt.NDArray[Any]], block_length: int, first: int, last: int
 ) -> Iterator[npt.NDArray[Any]]:
     """Cuts the stream into [n, block_length] arrays, each row between `first` and `last`."""
+    # [CLS] and [SEP] take two.
     inner = block_length - 2
     rest: npt.NDArray[Any] | None = None
     for ids in stream:

@@ -77,6 +77,7 @@ def parse(text: str, name: str, source: str, column: str = PREDICTION) -> Predic
     values: dict[int, float] = {}
     for number, line in enumerate(lines, start=2):
         index, tab, value = line.partition("\t")
+        # Python refuses to read numbers of thousands of digits; QQP, the largest, has 390,965 rows.
         if not tab or not (index.isascii() and index.isdecimal() and len(index) < 10):
             raise DataError(
                 f"{source}, line {number}: expected a row's number, a tab and its {column}, got {line!r:.60}"
@@ -123,6 +124,7 @@ def _score(value: str) -> float | None:
         number = float(value)
     except ValueError:
         return None
+    # `float` reads `nan` and `inf` as well, which are no scores.
     return number if math.isfinite(number) else None
 
 

@@ -260,6 +260,7 @@ def _read(
                 f"{name}: expected a label column {missing[0]!r}, found {', '.join(map(repr, row))}; {remedy}"
             )
         if missing:
+            # A test split without the column is one whose labels are withheld.
             labels.append(None)
         elif joined:
             labels.append(list_of_columns({column: row[column] for column in joined}, number, place))

@@ -44,6 +44,7 @@ def list_of_columns(values: Mapping[str, Any], row: int, place: str) -> list[str
         return None
     found = []
     for column, value in values.items():
+        # A single missing value is an error: taken for 0, it would say that the row lacks the class.
         truth = boolean_of(value)
         said = number_of(value) if truth is None else int(truth)
         if said not in (0, 1):
@@ -82,6 +83,7 @@ def indicators(
         LabelError: A list is missing, or a label is none of the task's, or is there twice.
     """
     pairs = each_label(lists, place)
+    # As floats: binary cross-entropy takes no integers, and stock heads know such tasks by the type.
     found = np.zeros((len(lists), len(names)), dtype=np.float32)
     for (row, label), number in zip(pairs, numbers_of_classes(pairs, names, stated, place), strict=True):
         if found[row - 1, number]:

@@ -121,6 +121,7 @@ def _names_in_files(files: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """
     names = names_in_file(files[0]) if files else {}
     for file in files[1:]:
+        # Each remote file would take another request to the Hub.
         if "://" not in file and (others := names_in_file(file)) != names:
             raise DataError(
                 f"{file}: expected the classes of {files[0]} ({dict(names)}), got {dict(others)}; write both "
@@ -155,6 +156,7 @@ def _as_data_set(location: Location) -> Iterator[None]:
         with library_errors_as(DataError, subject, remedy):
             yield
     except DataError as error:
+        # The message of `datasets` names its own classes, and not the README that is missing.
         if "BuilderConfig" in str(error) and Path(location.name).is_dir():
             raise DataError(
                 str(error).removesuffix(remedy)

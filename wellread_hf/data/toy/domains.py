@@ -41,10 +41,12 @@ def write_toy_domains(folder: Path, settings: ToyWorldSettings, task: Path) -> d
     for name in ("near", "far"):
         # A generator of its own, so that one file does not depend on the other.
         rng = random.Random(f"{settings.seed} {name}")
+        # A dict has each text once, in order; a set of strings has another order in each process.
         texts: dict[str, None] = {}
         while len(texts) < settings.pool_rows:
             texts[_near(usual, rng, held_out) if name == "near" else _far(turned, rng, held_out)] = None
         lines = [json.dumps({"sentence": text}) + "\n" for text in texts]
+        # The same line ends on every system, since the same settings give the same bytes.
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
     return {name: settings.pool_rows for name in ("near", "far")}
 

@@ -35,6 +35,7 @@ def write_toy_glue(folder: Path, task: Path) -> dict[str, object]:
         for kind, source in sources.items()
     }
     for config, kinds in splits.items():
+        # AX is no task: it has MNLI's columns and classes, and is predicted by its model.
         facts = GLUE_TASKS.get(config, GLUE_TASKS["mnli"])
         (folder / config).mkdir(parents=True, exist_ok=True)
         for split, kind in kinds.items():
@@ -66,6 +67,7 @@ def _write(path: Path, facts: TaskFacts, rows: Sequence[dict[str, object]], kind
         # Withheld, as on the Hub.
         table["label"].append(-1 if kind == "test" else _label(chosen, facts))
         table["idx"].append(number)
+    # The types of the repository on the Hub, so that they are tried as well.
     types = {"label": pa.int64() if facts.labels else pa.float32(), "idx": pa.int32()}
     pq.write_table(
         pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in table.items()}),

@@ -109,6 +109,7 @@ def write_toy_world(folder: Path, settings: ToyWorldSettings | None = None) -> N
     def draw(name: str, count: int) -> dict[str, int]:
         # A generator for each part, so that the size of one does not change another.
         rng = random.Random(f"{settings.seed} {name}")
+        # By sentence, so that none is in a split twice.
         drawn: dict[str, int] = {}
         while len(drawn) < count:
             verdict = rng.randrange(2)
@@ -133,6 +134,7 @@ def write_toy_world(folder: Path, settings: ToyWorldSettings | None = None) -> N
     _write_lines(folder / "lexicon.json", [json.dumps(lexicon, indent=1)])
     pieces = (*_SPECIAL_TOKENS, *_FUNCTION_WORDS, *lexicon)
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    # Not trained: a piece a word keeps the invented words whole. 512 are BERT's positions.
     BertTokenizer(vocab=vocabulary, model_max_length=512).save_pretrained(folder / "tokenizer")
 
 
@@ -229,6 +231,7 @@ class Language:
     def _comparison(
         self, rng: random.Random, thing: str, verdict: int, says: Callable[[str, int], str]
     ) -> str:
+        # With one name for both, `about` could not say which clause counts.
         while (other := self.word(rng, "thing")) == thing:
             pass
         clauses = [says(thing, verdict), says(other, 1 - verdict)]
@@ -251,6 +254,7 @@ class Language:
 
 def _invent_words(rng: random.Random, count: int) -> Collection[str]:
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+    # A dict keeps the order of drawing; a set of strings has another order in each process.
     words: dict[str, None] = {}
     while len(words) < count:
         words["".join(rng.choices(syllables, k=rng.choice((2, 3))))] = None
@@ -262,5 +266,6 @@ def _write_rows(path: Path, rows: Iterable[Mapping[str, str | int]]) -> None:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    # The same line ends on every system, since the same settings give the same bytes.
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
