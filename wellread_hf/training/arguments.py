@@ -63,7 +63,9 @@ def training_arguments(
         # By default `teacher_logits` would be gone before the collator sees a row.
         remove_unused_columns=False,
         dataloader_num_workers=running.workers,
+        # torch refuses to keep workers where there are none.
         dataloader_persistent_workers=running.workers > 0,
+        # Without CUDA torch warns that it cannot.
         dataloader_pin_memory=torch.cuda.is_available(),
         eval_strategy="no" if evaluation_steps is None else "steps",
         eval_steps=evaluation_steps,
@@ -84,6 +86,7 @@ def training_arguments(
         report_to=list(running.report_to),
         # The bar is ours (`callbacks.Progress`).
         disable_tqdm=True,
+        # By default Trainer lets DDP search for unused parameters at every step.
         ddp_find_unused_parameters=False,
         # Joins several CPU processes over gloo; without it each would train alone.
         use_cpu=PartialState().device.type == "cpu",

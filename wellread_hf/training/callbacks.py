@@ -41,6 +41,7 @@ class Progress(TrainerCallback):
         """Opens the bar."""
         # By the clock there is no number of steps to come to.
         steps = state.max_steps if state.max_steps < ENDLESS else None
+        # At once: other bars wait two seconds, so that a short wait shows none.
         self.bar = bar(self.name, "steps", steps, initial=state.global_step, delay=0)
 
     def on_step_end(self, args: Arguments, state: State, control: Control, **kwargs: Any) -> None:
@@ -130,6 +131,7 @@ def watch(trainer: RowMeanTrainer, folder: str, run: str, seconds_before: float)
     # Without bars of its own the Trainer prints each log, which would break ours.
     trainer.remove_callback(PrinterCallback)
     marks = MarkCheckpoints(run, seconds_before)
+    # A stage's folder is its name and a digest, which says nothing to a person.
     progress = Progress(folder.rpartition("-")[0], getattr(trainer, "time_budget", None))
     # What asks for a checkpoint comes before what looks at the weights that go into it.
     for callback in (EndWhenAsked(trainer), FiniteOnly(), marks, progress):
@@ -158,6 +160,7 @@ def train_and_evaluate(
         Terminated: A signal asked for the end; a checkpoint of the last step is written.
     """
     marks = watch(trainer, folder.name, run, seconds_before)
+    # In here a signal waits for the end of the step; anywhere else it ends the run at once.
     with after_a_checkpoint():
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if trainer.asked_to_end:

@@ -51,6 +51,7 @@ class LearntFromTeacher:
                 f"{ours.hidden_size}, since their hidden states are compared, got H = {theirs.hidden_size}; "
                 "give `distil.cosine_weight` 0, or another of the two"
             )
+        # Without dropout, so that a row has one answer of the teacher's.
         self.teacher = teacher.eval().requires_grad_(False)
         self.settings = settings
 
@@ -80,6 +81,7 @@ class LearntFromTeacher:
 
 def soft_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Returns T² · KL(teacher ‖ student) at temperature T, each row's mean [B], of logits [B, K, V]."""
+    # In fp32, whatever autocast made of them, and as logarithms, where small probabilities do not vanish.
     ours, theirs = (F.log_softmax(side.float() / temperature, dim=-1) for side in (logits, teacher_logits))
     divergence = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1)
     return divergence.mean(dim=1) * temperature**2

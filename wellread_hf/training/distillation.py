@@ -94,6 +94,7 @@ class DistillationTrainer(ClassifierTrainer):
         self.objective: Objective = objective
         method = find_method(objective)
         self._method_losses: Callable[[DistillationBatch, Objective], Tensor]
+        # Only now: the table of methods names modules as text, so that a plan loads no torch.
         self._method_losses = import_module(method.module).row_losses
         super().__init__(*args, fast_cpu=fast_cpu, **kwargs)
         if self.args.label_smoothing_factor and not objective.hard_label_share:

@@ -109,9 +109,11 @@ def _fitted(labels: Tensor, logits: Tensor, problem: Problem) -> Tensor:
     most = {SINGLE_LABEL: outputs - 1, MULTI_LABEL: 1}.get(problem)
     if most is not None and labels.device.type == "cpu" and len(looked):
         low, high = looked.min().item(), looked.max().item()
+        # Not `low < 0 or ...`: NaN has to be refused, and compares with nothing.
         if not (low >= 0 and high <= most):
             raise LabelError(
                 f"problem_type {problem} with {outputs} outputs: expected labels from 0 to {most}, got "
                 f"{low:g} to {high:g}; change the labels, or the model's num_labels"
             )
+    # torch's cross-entropy refuses class numbers of 16 or 32 bits, which a column may have.
     return labels.long() if problem == SINGLE_LABEL else labels.to(logits.dtype)

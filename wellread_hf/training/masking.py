@@ -63,6 +63,7 @@ class MlmCollator:
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Makes a masked batch of blocks."""
+        # Packed ids have 16 or 32 bits, which torch's cross-entropy refuses as class numbers.
         original = np.stack([np.asarray(example["input_ids"], dtype=np.int64) for example in examples])
         rows, length = original.shape
         count = masked_positions_per_block(length, self.mask_share)
@@ -90,6 +91,7 @@ class MlmCollator:
 
     def _generator(self, epoch: int, block: int) -> np.random.Generator:
         # A counter-based generator: one stream for every (seed, epoch, block), none depends on another.
+        # The last number of the counter keeps these draws apart from those of sentence pairs.
         return np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, block, 0]))
 
     def _choose(

@@ -43,6 +43,7 @@ def masked_words(model: nn.Module, stock: Any, inputs: Inputs, fast_cpu: bool = 
 def with_next_sentence(model: nn.Module, stock: Any, inputs: Inputs, fast_cpu: bool = True) -> RowLosses:
     """Returns each row's masked-word loss plus its next-sentence loss [B] in nats."""
     words, outputs = _masked_words(model, stock, inputs, fast_cpu)
+    # In fp32, whatever autocast made of them.
     guesses, labels = outputs.seq_relationship_logits.float(), inputs["next_sentence_label"]
     follows = F.cross_entropy(guesses, labels, reduction="none")
     right = (guesses.argmax(dim=1) == labels).float()
@@ -60,4 +61,5 @@ def _masked_words(model: nn.Module, stock: Any, inputs: Inputs, fast_cpu: bool) 
             return masked_lm_loss(mlm_logits(outputs), labels), outputs
         with giving_losses(stock, labels):
             outputs = model(**shown)
+    # Losses [B, K], where the stock head has logits.
     return mlm_logits(outputs).mean(dim=1), outputs

@@ -72,6 +72,7 @@ class MlmTrainer(RowMeanTrainer):
             budget = self.time_budget
             chosen: Any = self.optimizer if optimizer is None else optimizer
             self.lr_scheduler = LambdaLR(chosen, lambda step: budget.factor(step))
+            # Or a second call of `train` would keep this schedule, as if the user had given it.
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
 

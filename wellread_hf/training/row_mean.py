@@ -126,6 +126,7 @@ class RowMeanTrainer(Trainer):
         if self.args.world_size > 1 and self.args.average_tokens_across_devices:
             # Gradients are averaged over processes, so each divides by the mean number of rows.
             rows = self.accelerator.reduce(rows, reduction="mean")
+        # A step of rows without labels has loss 0, and must not become 0 / 0.
         return rows.clamp(min=1e-6)
 
     def compute_loss(

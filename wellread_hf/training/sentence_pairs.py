@@ -70,5 +70,6 @@ class SentencePairs:
         start, end = (
             int(np.searchsorted(numbers, self.documents[block], side)) for side in ("left", "right")
         )
+        # Windows of one document lie side by side, so one draw that skips them is enough.
         index = int(draw.integers(len(part) - (end - start)))
         return int(part[index if index < start else index + end - start])

@@ -99,6 +99,7 @@ def _damaged(path: Path, why: str) -> StoreError:
 
 def _checksum(arrays: Arrays) -> str:
     checksum = hashlib.sha256()
+    # Sorted: safetensors gives arrays in an order of its own, and a name counts as content does.
     for name in sorted(arrays):
         checksum.update(name.encode())
         checksum.update(np.ascontiguousarray(arrays[name]).tobytes())

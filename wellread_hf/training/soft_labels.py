@@ -56,6 +56,7 @@ def label_rows(
     state = PartialState()
     reused = 0
     with bar("labelling", "rows", len(texts)) as shown:
+        # Every n-th, since the first shards have the longest rows: consecutive ones would be unequal work.
         for shard in range(state.process_index, shards, state.num_processes):
             rows = sorted_rows[shard * settings.shard_rows : (shard + 1) * settings.shard_rows]
             path = folder / shard_name(shard, shards)
@@ -161,6 +162,7 @@ class SoftLabels:
                 kept["states"] = shard["states"][:, columns]
             for name, values in kept.items():
                 if name not in found:
+                    # Filled shard by shard, so that a store is in memory once.
                     found[name] = np.empty((total, *values.shape[1:]), dtype=values.dtype)
                 found[name][shard["rows"]] = values
         return cls(**found)
@@ -228,6 +230,7 @@ def _is_whole(
         shard = read_shard(path)
     except StoreError:
         return False
+    # A shard of other rows or other layers was made under other settings.
     wanted = {"rows": rows, "hashes": hashes, "layers": np.array(layers)}
     return all(np.array_equal(shard.get(name, np.array([])), values) for name, values in wanted.items())
 

@@ -30,6 +30,7 @@ def teacher_order(
             meets a task of another, or names cannot be matched, or `named` contradicts the config.
     """
     outputs = config.num_labels
+    # A config may say nothing; then as stock heads take it (docs/decisions.md).
     problem = getattr(config, "problem_type", None) or inferred_problem(outputs)
     expected = REGRESSION if not task else MULTI_LABEL if multi_label else SINGLE_LABEL
     if outputs != max(1, len(task)) or problem != expected:

@@ -48,6 +48,7 @@ class TimeBudget(TrainerCallback):
         self.seconds = settings.minutes * 60
         self.warmup = settings.optim.warmup
         self.schedule = settings.optim.schedule
+        # Monotonic: a clock that is set while a run goes on would end it early or late.
         self.started = time.monotonic() - seconds_before
         self.evaluations = evaluations
         self.data = data

@@ -82,6 +82,7 @@ def tune(
     """
     rows, targets = train
     batch = settings.optim.batch_size
+    # Whole batches over the whole run, not in each epoch: short batches are filled by the next one.
     steps = max(1, round(settings.epochs * len(rows) / batch))
     # Rounded up, or there would be more evaluations than asked for.
     every = -(-steps // settings.evaluations)
