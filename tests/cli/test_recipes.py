@@ -289,7 +289,7 @@ def test_the_demo_shows_the_papers_order(capfd: pytest.CaptureFixture[str], tmp_
     assert ran.status == 0, ran.err
     (found,) = tmp_path.glob("report-*/results.json")
     score = {result["method"]: result["scores"][0] for result in json.loads(found.read_text())}
-    # One seed; docs/log.md has ten. Points of test accuracy, of which 2,000 rows tell two apart.
+    # One seed; docs/log.md has ten. Points of test accuracy, of which 2,000 rows resolve two.
     assert score["PF"] - score["Basic"] > 5
     assert score["PD"] - score["Distillation"] > 5
     assert score["PD"] > score["PF"]

@@ -163,7 +163,7 @@ def test_settings_are_frozen_and_keyword_only(kind):
 
 
 def test_values_keep_the_type_they_are_given_in():
-    """Digests of stored stages tell 1 from 1.0."""
+    """Digests of stored stages distinguish 1 from 1.0."""
     made = Objective(temperature=1, layers=["1:4", "2:8"])
     assert repr(made.temperature) == "1"
     assert made.layers == ("1:4", "2:8")

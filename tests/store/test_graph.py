@@ -100,14 +100,14 @@ def test_what_a_stage_wrote_is_not_used_once_it_was_changed(tmp_path: Path, chan
     carry_out([first])
     path = first.folder / "result"
     CHANGES[change](path)
-    told = rf"^{path} (was changed since its stage wrote it|is missing); delete {first.folder}/stage.json"
+    sentence = rf"^{path} (was changed since its stage wrote it|is missing); delete {first.folder}/stage.json"
     for use in (
         # As an input, as a result that is asked for, and by its place.
         lambda: carry_out([_stage(tmp_path, "second", [first], calls)]),
         lambda: carry_out([first]),
         lambda: locate(str(first.folder), "model", "start.weights"),
     ):
-        with pytest.raises(StoreError, match=told):
+        with pytest.raises(StoreError, match=sentence):
             use()
     assert calls == []
     (first.folder / "stage.json").unlink()

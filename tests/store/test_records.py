@@ -66,9 +66,9 @@ def test_digest_takes_settings_paths_and_tuples():
 def test_digest_is_the_same_in_another_process_and_pinned():
     code = "from wellread_hf.store.records import digest; print(digest({'b': [1, 2.5], 'a': {'x': None}}))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     reference = hashlib.sha256(b'{"a":{"x":null},"b":[1,2.5]}').hexdigest()
-    assert told.stdout.strip() == reference == digest({"a": {"x": None}, "b": [1, 2.5]})
+    assert done.stdout.strip() == reference == digest({"a": {"x": None}, "b": [1, 2.5]})
 
 
 def test_digest_refuses_what_has_no_canonical_form():

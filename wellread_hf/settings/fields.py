@@ -20,7 +20,7 @@ Class = TypeVar("Class")
 
 def _as_given(value: Any, read: Callable[[Any], Any]) -> Any:
     number = read(value)
-    # A whole number stays one: digests of stored stages tell 1 from 1.0.
+    # A whole number stays one: digests of stored stages distinguish 1 from 1.0.
     return value if type(value) is int else number
 
 

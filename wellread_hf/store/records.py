@@ -66,6 +66,7 @@ def removed_if_failed(*paths: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
+        # Whatever failed is raised again: this only removes the halves.
         for path in paths:
             path.unlink(missing_ok=True)
         raise

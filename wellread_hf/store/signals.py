@@ -28,7 +28,7 @@ class _Ending:
 def signals_heard() -> Iterator[None]:
     """Lets the two signals raise `Terminated` inside, unless the program was started to ignore them.
 
-    Ctrl-C raises `KeyboardInterrupt` as ever.
+    Ctrl-C raises `KeyboardInterrupt`, as Python does by default.
     """
     # Only the main thread can handle signals. `nohup` starts a program that ignores one.
     heard = [
