@@ -15,8 +15,8 @@ PACKAGE = ROOT / "wellread_hf"
 LEVELS = (
     ("errors",),
     ("students", "tasks"),
-    ("metrics", "paper", "settings", "store"),
-    ("data", "models"),
+    ("metrics", "settings", "store"),
+    ("data", "models", "serving"),
     ("training",),
     ("stages",),
     ("results",),

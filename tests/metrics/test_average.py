@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from wellread_hf.errors import DataError, UnknownNameError
 from wellread_hf.metrics.average import average, mean_and_spread, set_score
-from wellread_hf.paper import GLUE_TEST, TEST_COLUMNS
+from wellread_hf.results.paper import GLUE_TEST, TEST_COLUMNS
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 

@@ -15,7 +15,7 @@ from wellread_hf.errors import CardError
 from wellread_hf.hub.cards import Facts, facts_of_run, facts_of_student, render
 from wellread_hf.hub.cards.metadata import METRIC_IDS, metadata_of
 from wellread_hf.metrics.glue_metric.glue_metric import METRICS
-from wellread_hf.paper import (
+from wellread_hf.results.paper import (
     GLUE_TITLES,
 )
 from wellread_hf.students import STUDENTS, Student

@@ -12,7 +12,7 @@ from wellread_hf.errors import CardError
 from wellread_hf.hub.cards.facts import Facts, Result, Score
 from wellread_hf.hub.cards.text import plain
 from wellread_hf.hub.names import is_repo_id, is_repo_name
-from wellread_hf.paper import GLUE_TITLES
+from wellread_hf.results.paper import GLUE_TITLES
 from wellread_hf.tasks import GLUE, GLUE_TASKS
 
 LICENCE = "apache-2.0"

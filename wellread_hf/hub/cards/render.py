@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jinja2
 
-from wellread_hf import paper
 from wellread_hf.errors import CardError, StoreError
 from wellread_hf.hub.cards.facts import Facts, Origin, Result, Score, Source
 from wellread_hf.hub.cards.metadata import eval_results_of, front_matter, licence_of
@@ -15,6 +14,7 @@ from wellread_hf.hub.cards.picture import PICTURE, draw
 from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.cards.text import code, duration, fence, markdown
 from wellread_hf.metrics.scores import THRESHOLD
+from wellread_hf.results import paper
 from wellread_hf.students import HIDDEN, LAYERS, VOCABULARY, Student
 
 EVAL_RESULTS = ".eval_results/glue.yaml"

@@ -1,6 +1,6 @@
 """The paper's and the release's figures: whole rows, by method, set and student."""
 
-from wellread_hf.paper import GLUE_TEST, TEST_COLUMNS, published_test, release_test
+from wellread_hf.results.paper import GLUE_TEST, TEST_COLUMNS, published_test, release_test
 from wellread_hf.students import Student
 from wellread_hf.tasks import GLUE_TASKS
 

@@ -1,0 +1,1 @@
+"""Running an exported model without torch: text to label, predictions, a server."""
