@@ -21,8 +21,9 @@ from wellread_hf.experiments.study.arms import Finding
 from wellread_hf.experiments.study.catalogue import STUDIES
 from wellread_hf.experiments.study.findings import tested
 from wellread_hf.experiments.study.planning import PlannedRun, PlannedStudy
-from wellread_hf.experiments.study.statistics import LEVEL, Array, scored
+from wellread_hf.experiments.study.statistics import LEVEL, Array
 from wellread_hf.experiments.study.study_settings import ON_TOY
+from wellread_hf.metrics.jackknife import scored
 from wellread_hf.results.tables import Table
 from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student

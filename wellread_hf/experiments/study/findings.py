@@ -18,11 +18,10 @@ from wellread_hf.experiments.study.statistics import (
     Verdict,
     difference,
     holm,
-    row_error,
-    scored,
     verdict,
 )
 from wellread_hf.experiments.study.study_settings import StudySettings
+from wellread_hf.metrics.jackknife import row_error, scored
 from wellread_hf.store.stage import Stage, in_order
 
 # As they go into `results.json`.

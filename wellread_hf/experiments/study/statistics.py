@@ -6,8 +6,7 @@ rows for an effect. Here both count. With D the mean over S seeds of the differe
 
 - V_s = var(D_1 ... D_S) / S, with S - 1 degrees of freedom;
 - V_r = (g - 1) / g * sum of (D_(j) - mean of D_(j))^2, with g - 1 degrees of freedom: the jackknife over g
-  groups of rows, D_(j) being D without the rows of group j, all runs scored on the same rows that are left.
-  It serves any metric, one that is no mean over rows too, and errs on the safe side (Efron and Stein 1981);
+  groups of rows (`metrics/jackknife.py`), D_(j) being D without the rows of group j;
 - D is above c with a one-sided p that solves (D - c)^2 = t(p; S - 1)^2 V_s + t(p; g - 1)^2 V_r.
 
 That sum never has less than its level (Banerjee 1960, for means of two samples): given the V, D is as likely
@@ -28,8 +27,6 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from wellread_hf.metrics.scores import scores_of
-
 Array = npt.NDArray[Any]
 
 # A difference below one point of the score counts as none where a finding says that there is none.
@@ -37,8 +34,6 @@ MARGIN = 1.0
 LEVEL = 0.05
 # Fewer have no spread to speak of.
 FEWEST_SEEDS = 3
-# More groups of rows cost time, and Student's t at 49 degrees of freedom is nearly the normal.
-_GROUPS = 50
 # Scores are fractions times 100; what differs by less than this in points does not differ.
 _ROUNDING = 1e-9
 _LEAST_P = 1e-12
@@ -67,34 +62,6 @@ class Difference:
     seed_error: float
     row_error: float
     p: float | None
-
-
-def scored(predictions: Array, labels: Array, metric: str) -> Array:
-    """Scores a run in percent [1 + groups]: on all rows, and without each group of rows.
-
-    The groups are the same for all runs on the same rows.
-
-    Args:
-        predictions: One a row.
-        labels: The truth.
-        metric: One of `METRICS`.
-    """
-    rows = np.random.default_rng(0).permutation(len(labels))
-    groups = np.array_split(rows, min(_GROUPS, len(rows)))
-    kept = [np.ones(len(rows), dtype=bool) for _ in range(len(groups) + 1)]
-    for left_in, group in zip(kept[1:], groups, strict=True):
-        left_in[group] = False
-    return np.array([100 * scores_of([metric], predictions[each], labels[each])[metric] for each in kept])
-
-
-def row_error(without: Array) -> tuple[float, float]:
-    """Returns a jackknife's standard error and its degrees of freedom.
-
-    Args:
-        without: What is estimated, without each group of rows [groups].
-    """
-    groups = len(without)
-    return sqrt((groups - 1) * without.var()), groups - 1
 
 
 def difference(by_seed: Array, over_rows: tuple[float, float], claim: Claim) -> Difference:
