@@ -146,6 +146,29 @@ def test_a_short_name_stands_for_the_long_one(
     assert shown[0] == shown[1] != ""
 
 
+def test_words_without_an_option_are_the_value_of_the_positional_setting(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("studies: [domain, methods]\n")
+    shown = [
+        run_here(capfd, "study", *words.split(), "--config", file, "--preset", "toy").out
+        for words in (
+            "methods --dry-run",
+            "--dry-run methods",
+            "--studies methods --dry-run",
+            "--dry-run --studies=methods",
+        )
+    ]
+    assert {*shown} == {shown[0]} != {""}
+    assert yaml.safe_load(shown[0].rpartition("\n\n")[2])["studies"] == ["methods"]
+    by_file = run_here(capfd, "study", "--config", file, "--preset", "toy", "--dry-run").out
+    assert yaml.safe_load(by_file.rpartition("\n\n")[2])["studies"] == ["domain", "methods"]
+    page = run_here(capfd, "wellread study", "--help").out
+    assert page.startswith("usage: wellread study [STUDIES] [OPTIONS]")
+    assert "--studies" in page
+
+
 def test_a_task_of_ones_own_is_a_file(
     tmp_path: Path, toy_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from tyro.conf import Positional
+
 from wellread_hf.errors import UsageError, WellreadError, cause, nearest
 
 Settings = TypeVar("Settings")
 
+(_POSITIONAL,) = get_args(Positional[str])[1:]
 # One name for one thing in all recipes: what it stands for, where a recipe has no option of that name.
 _SHORT = {
     "task": ("task.name",),
@@ -50,12 +53,14 @@ class Option:
         path: Attributes from the recipe's settings to it.
         value: Its value.
         help: The string below the field.
+        positional: Whether it is also read from words that belong to no option (`tyro.conf.Positional`).
     """
 
     name: str
     path: tuple[str, ...]
     value: Any
     help: str
+    positional: bool = False
 
 
 def options_of(settings: Any, prefix: str = "", path: tuple[str, ...] = ()) -> Iterator[Option]:
@@ -64,13 +69,13 @@ def options_of(settings: Any, prefix: str = "", path: tuple[str, ...] = ()) -> I
     hints, texts = get_type_hints(kind, include_extras=True), _help_of(kind)
     for each in fields(settings):
         value, inside = getattr(settings, each.name), (*path, each.name)
-        name = prefix + each.name.replace("_", "-")
+        name, notes = prefix + each.name.replace("_", "-"), get_args(hints[each.name])[1:]
         if is_dataclass(value):
             # tyro's name="": its options stand among those of the settings around it.
-            merged = any(getattr(note, "name", None) == "" for note in get_args(hints[each.name])[1:])
+            merged = any(getattr(note, "name", None) == "" for note in notes)
             yield from options_of(value, prefix if merged else f"{name}.", inside)
         else:
-            yield Option(name, inside, value, texts.get(each.name, ""))
+            yield Option(name, inside, value, texts.get(each.name, ""), _POSITIONAL in notes)
 
 
 @cache

@@ -14,7 +14,7 @@ import tyro
 
 from wellread_hf.cli.options import Names, as_yaml, changed, options_of, read_yaml, with_file
 from wellread_hf.cli.report import report_errors
-from wellread_hf.cli.words import read_words, values_of
+from wellread_hf.cli.words import as_first_words, read_words, values_of
 from wellread_hf.cli.worlds import check_one_world
 from wellread_hf.errors import UsageError, nearest
 from wellread_hf.settings import Task
@@ -103,6 +103,9 @@ class Recipe(Generic[Settings]):
                 part for word in words for part in (["--preset", "smoke"] if word == "--smoke" else [word])
             ]
         words = ["--help" if word == "--help-all" else word for word in names.expand(words)]
+        for option in options_of(self.settings()):
+            if option.positional:
+                words = as_first_words(words, f"--{option.name}")
         default = self.settings()
         for name in values_of(words, "--preset")[:1]:
             default = self._preset(name)
@@ -136,8 +139,10 @@ class Recipe(Generic[Settings]):
 
     def _help(self, program: str, names: Names) -> str:
         options = {option.name: option for option in options_of(self.settings())}
-        lines = [f"usage: {program} [OPTIONS]", "", (self.about or "").strip(), "", "options:"]
-        shown = [options[names.find(name) or name] for name in self.first.split()]
+        positional = [option for option in options.values() if option.positional]
+        words = "".join(f"[{option.name.upper()}] " for option in positional)
+        lines = [f"usage: {program} {words}[OPTIONS]", "", (self.about or "").strip(), "", "options:"]
+        shown = positional + [options[names.find(name) or name] for name in self.first.split()]
         entries = [
             (names.shown(option.name), f"{option.help} (default: {_as_words(option.value)})")
             for option in shown

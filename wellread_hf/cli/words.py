@@ -153,6 +153,19 @@ def values_of(words: Sequence[str], wanted: str) -> list[str]:
     return values
 
 
+def as_first_words(words: Sequence[str], option: str) -> list[str]:
+    """Returns the words with the values of a positional option first, and without its name.
+
+    tyro reads such a setting from words alone; before all options none of them takes these words.
+    """
+    places = [place for place, word in enumerate(words) if word.partition("=")[0] == option]
+    if not places:
+        return list(words)
+    values, place = values_of(words, option), places[-1]
+    after = place + 1 if "=" in words[place] else place + 1 + len(values)
+    return [*values, *words[:place], *words[after:]]
+
+
 def _other_name(given: str, known: Sequence[str]) -> str:
     """Names the option that is meant by one that is not known.
 
