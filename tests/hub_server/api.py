@@ -72,8 +72,10 @@ def _validate_card(state: State, request: Request) -> Reply:
 def _create(state: State, request: Request) -> Reply:
     asked, user = request.json(), state.signed_in(request)
     kind, visibility = asked.get("type") or "model", asked.get("visibility")
-    if kind not in ("model", "dataset"):
+    if kind not in ("model", "dataset", "space"):
         raise Refusal(400, f"Invalid repository type: {kind}")
+    if kind == "space" and asked.get("sdk") not in ("static", "gradio", "docker"):
+        raise Refusal(400, "A Space needs an sdk")
     # Clients of the first line sent a truth value.
     private = visibility == "private" if visibility else bool(asked.get("private"))
     name = f"{asked.get('organization') or user.name}/{asked.get('name')}"
@@ -116,6 +118,16 @@ def _references(state: State, request: Request, kind: str, repository: str) -> R
     return json_reply({"branches": branches, "tags": tags, "converts": []})
 
 
+@routes("GET", "/api/{kind}/{repository}/commits/{revision}")
+def _commits(state: State, request: Request, kind: str, repository: str, revision: str) -> Reply:
+    found = state.readable(request, kind, repository)
+    items = [
+        {"id": one.id, "title": one.title, "message": "", "authors": [{"user": one.author}], "date": one.date}
+        for one in found.history(found.commit(revision))
+    ]
+    return page(state, request, items)
+
+
 @routes("POST", "/api/{kind}/{repository}/tag/{revision}")
 def _tag(state: State, request: Request, kind: str, repository: str, revision: str) -> Reply:
     found, name = state.writable(request, kind, repository), str(request.json().get("tag", ""))
@@ -123,6 +135,15 @@ def _tag(state: State, request: Request, kind: str, repository: str, revision: s
         raise Refusal(409, "Tag reference exists already")
     found.tags[name] = found.commit(revision).id
     return json_reply({"name": name, "ref": f"refs/tags/{name}", "targetCommit": found.tags[name]})
+
+
+@routes("POST", "/api/{kind}/{repository}/branch/{branch}")
+def _branch(state: State, request: Request, kind: str, repository: str, branch: str) -> Reply:
+    found = state.writable(request, kind, repository)
+    if branch in found.branches:
+        raise Refusal(409, f"Reference already exists: {branch}")
+    found.branches[branch] = found.commit(str(request.json().get("startingPoint", "main"))).id
+    return json_reply({})
 
 
 # Before a commit: how each file goes up, and where the large ones go
@@ -277,9 +298,8 @@ def _resolve(state: State, request: Request, prefix: str, repository: str, revis
     return file_reply(request, found.path(entry.sha256), headers)
 
 
-# Names without a namespace, and spaces, are of no repository here.
+# Names without a namespace are of no repository here.
 @routes("GET HEAD", "/api/{kind}/{name}")
-@routes("GET HEAD", "/api/spaces/{path}")
 @routes("GET HEAD", "/{prefix}{name}/resolve/{path}")
 def _no_repository(state: State, request: Request, **places: str) -> Reply:
     raise no_repository(request)

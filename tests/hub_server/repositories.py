@@ -21,6 +21,12 @@ _BINARY = (
     "7z arrow bin bz2 ckpt ftz gz h5 joblib mlmodel model msgpack npy npz onnx ot parquet pb pickle pkl pt "
     "pth rar safetensors tar tflite tgz wasm xz zip zst"
 )
+# What the Hub puts into a new static Space.
+TEMPLATE = {
+    "README.md": "---\ntitle: My Space\nsdk: static\npinned: false\n---\n",
+    "index.html": "<!doctype html><p>Welcome to your static Space!</p>\n",
+    "style.css": "body { padding: 2rem; }\n",
+}
 ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in _BINARY.split())
 
 
@@ -68,7 +74,7 @@ class Commit:
 
 
 class Repository:
-    """A model or dataset repository; a new one has one commit."""
+    """A model, dataset or Space; a new one has one commit."""
 
     def __init__(self, kind: str, name: str, private: bool, folder: Path, lock: threading.RLock) -> None:
         self.kind, self.name, self.private = kind, name, private
@@ -81,8 +87,9 @@ class Repository:
         self.tags: dict[str, str] = {}
         self._all: dict[str, Commit] = {}
         self._lock = lock
-        attributes = {".gitattributes": self.regular_entry(ATTRIBUTES.encode())}
-        self.add_commit("main", attributes, "initial commit", author=self.namespace)
+        first = {".gitattributes": ATTRIBUTES} | (TEMPLATE if kind == "spaces" else {})
+        entries = {path: self.regular_entry(text.encode()) for path, text in first.items()}
+        self.add_commit("main", entries, "initial commit", author=self.namespace)
 
     # Contents
 
@@ -159,7 +166,7 @@ class Repository:
     @property
     def commits(self) -> list[Commit]:
         """The history of the branch main, the newest first."""
-        return list(self._history(self.commit("main")))
+        return list(self.history(self.commit("main")))
 
     def commit(self, revision: str) -> Commit:
         """Returns the commit of a branch, a tag or a hash (also an unambiguous short one)."""
@@ -170,7 +177,8 @@ class Repository:
             raise Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return self._all[ids[0]]
 
-    def _history(self, commit: Commit) -> Iterator[Commit]:
+    def history(self, commit: Commit) -> Iterator[Commit]:
+        """Yields a commit and those before it, the newest first."""
         yield commit
         while commit.parent:
             commit = self._all[commit.parent]

@@ -14,8 +14,8 @@ Handler = Callable[..., Reply]
 
 # A place that is not listed takes one segment, in which a slash is written %2F.
 _PLACES = {
-    "kind": "models|datasets",
-    "prefix": "datasets/|",
+    "kind": "models|datasets|spaces",
+    "prefix": "datasets/|spaces/|",
     "repository": "[^/]+/[^/]+?",
     "slug": "[^/]+/[^/]+",
     "path": ".+",

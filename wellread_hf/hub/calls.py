@@ -18,7 +18,7 @@ from math import inf
 from random import Random
 from typing import Any, TypeVar
 
-from huggingface_hub import set_client_factory
+from huggingface_hub import HfApi, get_token, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils._http import default_client_factory
 
@@ -221,6 +221,11 @@ def _diagnose(error: BaseException) -> CallError | None:
         if isinstance(error, ValueError) and "Invalid metadata" in str(error):
             return CallError(str(error), retry=False, code=400)
     return None
+
+
+def client() -> HfApi:
+    """Returns the client of the environment's Hub, for whoever is logged in here."""
+    return HfApi(token=get_token())
 
 
 @contextmanager

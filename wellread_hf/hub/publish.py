@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlparse
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import HfApi
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from wellread_hf import __version__
@@ -26,7 +26,7 @@ from wellread_hf.errors import (
     cause,
     library_errors_as,
 )
-from wellread_hf.hub.calls import Calls, Limits, Pause, Stopped, bounded_client
+from wellread_hf.hub.calls import Calls, Limits, Pause, Stopped, bounded_client, client
 from wellread_hf.hub.collection import complete_collection
 from wellread_hf.hub.download import check_download, check_loads
 from wellread_hf.hub.names import is_repo_id
@@ -103,7 +103,7 @@ def publish(
             f"`namespace` {settings.namespace!r} is no name of a user or organisation: expected letters, "
             "digits, . _ -"
         )
-    api = api or HfApi(token=get_token())
+    api = api or client()
     # A second time: only now is the token known that no file may contain.
     check_uploads(uploads, api.token if isinstance(api.token, str) else None)
     endpoint = urlparse(api.endpoint)
@@ -124,7 +124,7 @@ class _Push:
         self.pause = Pause()
         self.limits = Limits(deadline=60 * settings.deadline, max_wait=60 * settings.max_wait)
         self.tag = settings.tag or f"v{version}"
-        self.uploads = {f"{settings.namespace}/{upload.name}": upload for upload in uploads}
+        self.uploads = {f"{settings.namespace}/{upload.place}": upload for upload in uploads}
         self.results = {repo: RepoResult(repo, "not begun") for repo in self.uploads}
         self.problem: BaseException | None = None
 
@@ -178,7 +178,10 @@ class _Push:
                 ended = sum(self.results[plan.repo].state not in ("create", "update") for plan in todo)
                 shown.set_postfix_str(f"{ended} of {len(todo)} repositories")
 
-            self._parallel(self._push_one, todo, done)
+            # A branch starts from what was pushed to main.
+            for branches in (False, True):
+                here = [plan for plan in todo if (plan.upload.branch is not None) == branches]
+                self._parallel(self._push_one, here, done)
         for plan in todo:
             result = self.results[plan.repo]
             if result.state == plan.state and result.new is None:
@@ -187,25 +190,43 @@ class _Push:
     def _push_one(self, plan: Plan) -> None:
         result, verify = self.results[plan.repo], self.settings.verify
         with self._recorded(plan.repo) as repository:
-            now = repository.create(plan, not self.settings.public) if plan.state == "create" else plan
+            start = self._pushed(repository) if plan.upload.branch is not None else None
+            private = not self.settings.public
+            now = repository.create(plan, private, start) if plan.state == "create" else plan
             result.old, head = now.head, str(now.head)
             if now.changed:
                 head = repository.commit(now, f"wellread-hf {self.version}: {plan.upload.name}")
                 repository.check(head)
             # Also where an earlier run got as far as the commit: a tag says that all this was checked.
             if verify != "tree":
-                check_download(self.api, repository.calls, plan.repo, plan.upload, head)
+                check_download(self.api, repository.calls, repository.repo, plan.upload, head)
             if verify == "load" and plan.upload.repo_type == "model":
-                check_loads(self.api, plan.repo, plan.upload, head)
+                check_loads(self.api, repository.repo, plan.upload, head)
             if now.tag:
                 repository.tag(now.tag, head)
             result.state, result.new = _ENDS[plan.state], head
+
+    def _pushed(self, repository: Repository) -> str | None:
+        """Returns the commit of main that a branch starts from.
+
+        Raises:
+            HubError: Main was not pushed.
+        """
+        main = self.results[repository.repo]
+        if main.state not in _ENDS.values():
+            raise HubError(
+                f"{repository.place}: main was not pushed, from which the branch starts; look at what is "
+                "wrong there, then run the same command again"
+            )
+        return main.new or main.old
 
     def _collect(self, plans: Sequence[Plan]) -> str | None:
         notes = {
             plan.repo: plan.upload.note
             for plan in plans
-            if self.results[plan.repo].state in _ENDS.values() and plan.upload.repo_type == "model"
+            if self.results[plan.repo].state in _ENDS.values()
+            and plan.upload.repo_type == "model"
+            and plan.upload.branch is None
         }
         title = self.settings.collection
         if not notes or title is None or self.problem is not None:

@@ -5,10 +5,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import HfApi
 
 from wellread_hf.errors import StoreError, library_errors_as, one_line
-from wellread_hf.hub.calls import Limits
+from wellread_hf.hub.calls import Limits, client
 from wellread_hf.hub.download import fetch_repository
 from wellread_hf.store.records import RECORD, StageRecord, commit
 from wellread_hf.training.soft_labels import SoftLabels
@@ -32,7 +32,7 @@ def pull_soft_labels(
         SourceError: The id is not a repository's.
         StoreError: It is no data set of soft labels, or `runs` cannot be written to.
     """
-    api = api or HfApi(token=get_token())
+    api = api or client()
     with library_errors_as(StoreError, f"`runs` {runs}", "give a folder that can be written to"):
         runs.mkdir(parents=True, exist_ok=True)
         # Within `runs`, since the last step is a renaming, which works only within one file system.

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any, Literal
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from wellread_hf.errors import ConflictError, HubError
@@ -26,10 +26,10 @@ _THREADS_PER_COMMIT = 2
 class Plan:
     """What is to be done with one repository."""
 
-    repo: str  # its id, namespace included
+    repo: str  # its id, namespace included, and `@BRANCH` where it is not main
     upload: Upload
     state: State = "blocked"
-    head: str | None = None  # commit at the head of main; None where there is no repository
+    head: str | None = None  # commit at the head of the branch; None where there is none
     changed: tuple[str, ...] = ()  # paths that are missing there or differ
     tag: str | None = None  # the version's, if it is still to be set
     why: str = ""  # what blocks it
@@ -42,11 +42,12 @@ class Plan:
 
 
 class Repository:
-    """A repository on the Hub, by its id, and the files that are to be in it."""
+    """A repository on the Hub, by its id, or one branch of it, and the files that are to be there."""
 
     def __init__(self, api: HfApi, calls: Calls, repo: str, upload: Upload) -> None:
-        self.api, self.calls, self.repo, self.upload = api, calls, repo, upload
-        self.kind = upload.repo_type
+        self.api, self.calls, self.upload = api, calls, upload
+        self.place, self.repo = repo, repo.partition("@")[0]
+        self.kind, self.branch = upload.repo_type, upload.branch
 
     def plan(self, private: bool, tag: str) -> Plan:
         """Compares the files with the Hub; sends nothing but reads, three at most.
@@ -57,14 +58,16 @@ class Repository:
 
         def look() -> Any:
             try:
-                return self.api.repo_info(self.repo, repo_type=self.kind)
-            except RepositoryNotFoundError:
+                return self.api.repo_info(self.repo, repo_type=self.kind, revision=self.branch)
+            except (RepositoryNotFoundError, RevisionNotFoundError):
                 return None
 
-        plan = Plan(repo=self.repo, upload=self.upload, changed=tuple(self.upload.files))
-        info = self.calls(f"looking at {self.repo}", look)
+        plan = Plan(repo=self.place, upload=self.upload, changed=tuple(self.upload.files))
+        info = self.calls(f"looking at {self.place}", look)
+        # The version's tag is on main.
+        wanted_tag = tag if self.branch is None else None
         if info is None:
-            return replace(plan, state="create", tag=tag)
+            return replace(plan, state="create", tag=wanted_tag)
         head = str(info.sha)
         # `create_repo(exist_ok=True)` would neither change the visibility nor complain.
         if bool(info.private) != private:
@@ -75,7 +78,7 @@ class Repository:
                 "settings on the Hub first"
             )
             return replace(plan, head=head, changed=(), why=why)
-        there, tags = self._tree(head), self._tags()
+        there, tags = self._tree(head), {} if wanted_tag is None else self._tags()
         changed = tuple(path for path, file in self.upload.files.items() if not same(file, there.get(path)))
         # The Hub makes .gitattributes itself.
         foreign = tuple(path for path in there if path not in self.upload.files and path != ".gitattributes")
@@ -87,10 +90,11 @@ class Repository:
                 "new version a name with `tag`"
             )
             return replace(plan, why=why)
-        return replace(plan, state="update" if changed else "unchanged", tag=None if tag in tags else tag)
+        state: State = "update" if changed else "unchanged"
+        return replace(plan, state=state, tag=None if tag in tags else wanted_tag)
 
-    def create(self, plan: Plan, private: bool) -> Plan:
-        """Creates the repository; returns the plan with its first commit as head.
+    def create(self, plan: Plan, private: bool, start: str | None = None) -> Plan:
+        """Creates the repository, or the branch from a commit; returns the plan with its head.
 
         Another process may make and fill it at the same time: files that it has are not sent again.
 
@@ -103,9 +107,17 @@ class Repository:
             # Between two tries it is another repository's turn.
             with _CREATION:
                 # A lost answer makes the second try find what the first one made.
-                self.api.create_repo(self.repo, repo_type=self.kind, private=private, exist_ok=True)
+                if self.branch is not None:
+                    self.api.create_branch(
+                        self.repo, branch=self.branch, revision=start, repo_type=self.kind, exist_ok=True
+                    )
+                    return
+                sdk = "static" if self.kind == "space" else None
+                self.api.create_repo(
+                    self.repo, repo_type=self.kind, private=private, exist_ok=True, space_sdk=sdk
+                )
 
-        self.calls(f"creating {self.repo}", create)
+        self.calls(f"creating {self.place}", create)
         # The Hub may have a default of its own, and whatever existed already keeps its visibility.
         info = self._info()
         if bool(info.private) != private:
@@ -118,7 +130,8 @@ class Repository:
         there, files = self._tree(head), self.upload.files
         changed = tuple(path for path in plan.changed if not same(files[path], there.get(path)))
         foreign = [path for path in changed if path in there]
-        if foreign:
+        # A branch begins with the files of main, and a new Space with a page of the Hub's own.
+        if foreign and self.branch is None and not (self.kind == "space" and self._is_new()):
             raise ConflictError(
                 f"{self.repo}: somebody else made it while this push was under way, with "
                 f"{', '.join(foreign)} of their own; nothing was overwritten: look at it, then run the same "
@@ -150,6 +163,7 @@ class Repository:
                         [files[path].operation() for path in plan.changed],
                         commit_message=message,
                         repo_type=self.kind,
+                        revision=self.branch,
                         parent_commit=head,
                         num_threads=_THREADS_PER_COMMIT,
                     )
@@ -157,7 +171,7 @@ class Repository:
             except CallError as error:
                 now = str(self._info().sha)
                 if now == head:
-                    self.calls.wait_or_raise(f"committing to {self.repo}", error, failed)
+                    self.calls.wait_or_raise(f"committing to {self.place}", error, failed)
                     continue
                 there = self._tree(now)
                 if all(same(file, there.get(path)) for path, file in files.items()):
@@ -204,8 +218,16 @@ class Repository:
 
     def _info(self) -> Any:
         return self.calls(
-            f"looking at {self.repo}", lambda: self.api.repo_info(self.repo, repo_type=self.kind)
+            f"looking at {self.place}",
+            lambda: self.api.repo_info(self.repo, repo_type=self.kind, revision=self.branch),
         )
+
+    def _is_new(self) -> bool:
+        commits = self.calls(
+            f"history of {self.repo}",
+            lambda: list(self.api.list_repo_commits(self.repo, repo_type=self.kind)),
+        )
+        return len(commits) == 1
 
     def _tree(self, revision: str) -> dict[str, RepoFile]:
         return self.calls(f"listing {self.repo}", lambda: files_at(self.api, self.repo, self.kind, revision))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from huggingface_hub import CommitOperationAdd
 from safetensors import SafetensorError, safe_open
@@ -80,12 +81,18 @@ class LocalFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """All files of one repository."""
+    """All files of one repository, or of a branch of it."""
 
     name: str  # of the repository, without the namespace
     files: Mapping[str, LocalFile]  # by path in the repository
-    repo_type: RepoType = "model"
+    repo_type: RepoType | Literal["space"] = "model"
     note: str = ""  # what a collection says about it
+    branch: str | None = None  # None: main
+
+    @property
+    def place(self) -> str:
+        """The name, with `@BRANCH` where it is not main."""
+        return self.name if self.branch is None else f"{self.name}@{self.branch}"
 
     @property
     def size(self) -> int:
@@ -207,7 +214,7 @@ def check_uploads(uploads: Sequence[Upload], token: str | None) -> None:
         PublishError: With all that was found.
     """
     problems = [problem for upload in uploads for problem in _problems(upload, token)]
-    names = [upload.name for upload in uploads]
+    names = [upload.place for upload in uploads]
     problems += [f"two repositories are named {name}" for name in sorted(set(names)) if names.count(name) > 1]
     if problems:
         raise PublishError("nothing was sent: " + "; ".join(problems))

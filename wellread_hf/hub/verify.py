@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import HfApi, ModelCard, get_token
+from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from wellread_hf.data.rows import load_task
 from wellread_hf.errors import HubError, SourceError, library_errors_as, one_line
-from wellread_hf.hub.calls import Limits
+from wellread_hf.hub.calls import Limits, client
 from wellread_hf.hub.cards.metadata import METRIC_IDS
 from wellread_hf.hub.download import fetch_repository
 from wellread_hf.metrics.scores import scores
@@ -102,7 +102,7 @@ def verify(
         HubError: A file is damaged, or the Hub does not answer; or the card cannot be read.
         SourceError: The id is not a repository's, or the model does not load.
     """
-    api = api or HfApi(token=get_token())
+    api = api or client()
     commit, files = fetch_repository(api, repo, "model", revision, None, deadline)
     if "config.json" not in files:
         raise HubError(f"{repo}: expected a model, found no config.json among {one_line(', '.join(files))}")
