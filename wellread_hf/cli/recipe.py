@@ -188,6 +188,9 @@ class Recipe(Generic[Settings]):
         ordered = in_order(stages)
         # Wrong columns or missing files were found after hours; a dry run reads the data as a run does.
         check(ordered)
+        # Under a launcher every process checks, and one of them prints.
+        if not is_main_process():
+            return
         for stage in ordered:
             print(f"{stage.state:9}  {stage.kind:9}  {stage.folder}")
         if self.preview is not None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from wellread_hf import __version__
 from wellread_hf.cli.options import Names
 from wellread_hf.cli.report import report_errors
 from wellread_hf.cli.words import read_words
@@ -47,6 +48,8 @@ def _run(words: Sequence[str], names: Names) -> None:
         # The name alone asks what there is.
         parser.print_help(sys.stderr)
         sys.exit(2)
+    if words[0] == "--version":
+        return print(f"wellread_hf {__version__}")
     name, options = words[0], words[1:]
     # argparse shows its page, which lists the commands added above, and ends.
     if name in ("-h", "--help"):

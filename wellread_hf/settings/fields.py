@@ -9,7 +9,15 @@ from functools import wraps
 from operator import attrgetter
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
-from pydantic import AfterValidator, AllowInfNan, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+)
 from pydantic.dataclasses import dataclass
 
 from wellread_hf.errors import SettingsError, nearest
@@ -18,13 +26,21 @@ from wellread_hf.students import Student
 Class = TypeVar("Class")
 
 
+def _no_truth(value: Any) -> Any:
+    # Python counts `True` as 1, but `steps: true` in a YAML file is a mistake.
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, got {str(value).lower()}")
+    return value
+
+
 def _as_given(value: Any, read: Callable[[Any], Any]) -> Any:
-    number = read(value)
+    number = read(_no_truth(value))
     # A whole number stays one: digests of stored stages distinguish 1 from 1.0.
     return value if type(value) is int else number
 
 
 Number = Annotated[float, AllowInfNan(False), WrapValidator(_as_given)]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
 # Upper bounds, here and below, lie where a run can only be a mistake.
 Rate = Annotated[Number, Field(gt=0, le=1e30)]
 Temperature = Annotated[Number, Field(gt=0, le=1_000)]
@@ -36,15 +52,15 @@ Epochs = Annotated[Number, Field(gt=0, le=10_000)]
 Minutes = Annotated[Number, Field(gt=0, le=525_600)]
 
 # What numpy's generators take.
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Several = Annotated[int, Field(ge=1, le=1_000)]
-Steps = Annotated[int, Field(ge=1, le=100_000_000)]
-Batch = Annotated[int, Field(ge=1, le=2**16)]
+Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
+Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
+Several = Annotated[Whole, Field(ge=1, le=1_000)]
+Steps = Annotated[Whole, Field(ge=1, le=100_000_000)]
+Batch = Annotated[Whole, Field(ge=1, le=2**16)]
 # Up to a model that reads whole books; a model's own positions are checked when it is loaded.
-Length = Annotated[int, Field(ge=8, le=2**17)]
+Length = Annotated[Whole, Field(ge=8, le=2**17)]
 # Five special tokens and a word; an embedding of a million words takes 3 GB at the largest width.
-Vocabulary = Annotated[int, Field(ge=6, le=1_000_000)]
+Vocabulary = Annotated[Whole, Field(ge=6, le=1_000_000)]
 # Far more than anyone lists; a longer one is a mistake of a script.
 FEW = Field(max_length=1_000)
 

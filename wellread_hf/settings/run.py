@@ -15,6 +15,7 @@ from wellread_hf.settings.fields import (
     Number,
     Rate,
     Share,
+    Whole,
     checked,
 )
 
@@ -68,7 +69,7 @@ class Running:
     report_to: Annotated[tuple[str, ...], AfterValidator(_known_trackers)] = ()
     """Trackers that transformers knows, e.g. `tensorboard` or `trackio`."""
     # Rows are ready before training; processes pay only where a GPU waits for batches.
-    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    workers: Annotated[Whole, Field(ge=0, le=256)] = 0
     """Processes that prepare batches beside the training process."""
     micro_batch_size: Batch | None = None
     """Most rows that a process handles at once; the rest of its share of a batch is accumulated."""

@@ -19,6 +19,7 @@ from wellread_hf.settings.fields import (
     StudentName,
     Temperature,
     Weight,
+    Whole,
     checked,
     each_once,
 )
@@ -80,7 +81,7 @@ class Tuning:
 class Lora:
     """LoRA: small matrices beside the encoder's weights are trained, and the classifier, in place of all."""
 
-    lora_rank: Annotated[int, Field(ge=1, le=4_096)] | None = None
+    lora_rank: Annotated[Whole, Field(ge=1, le=4_096)] | None = None
     """Rank of LoRA's matrices, e.g. 8; default: no LoRA, all weights are trained."""
     # Twice the rank keeps the learning rate's meaning when the rank changes.
     lora_alpha: Count | None = None
@@ -123,10 +124,10 @@ class Label:
     max_length: Length = 128
     """Tokens a row for the teacher; longer ones are cut."""
     # Fills a GPU; a batch of tokens is held in memory, and so are a shard's rows.
-    batch_tokens: Annotated[int, Field(ge=1, le=2**26)] = 8192
+    batch_tokens: Annotated[Whole, Field(ge=1, le=2**26)] = 8192
     """Tokens a batch, padding included; a CPU takes 2,048 at most."""
     # Seconds to minutes of a large teacher's work.
-    shard_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 4096
+    shard_rows: Annotated[Whole, Field(ge=1, le=10_000_000)] = 4096
     """Rows a shard; a killed pass loses one shard at most."""
     teacher_labels: tuple[str, ...] = ()
     """The teacher's label names in the order of its outputs, where its config has none."""
