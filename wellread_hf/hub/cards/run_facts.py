@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from wellread_hf.errors import StoreError, WellreadError, library_errors_as
 from wellread_hf.hub.cards.facts import Adoption, Facts, Measured, Origin, Pretraining, Run, Source
-from wellread_hf.hub.cards.lineage import ENCODERS, MODELS, Stages
 from wellread_hf.hub.cards.task_results import results_of_classifier, results_of_encoder
 from wellread_hf.hub.cards.text import without_places
+from wellread_hf.results.lineage import ENCODERS, MODELS, Stages
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import VOCABULARY, Student
 

@@ -15,7 +15,7 @@ from wellread_hf.hub.cards.facts import (
     TaskData,
     Teaching,
 )
-from wellread_hf.hub.cards.lineage import TUNED, Stages
+from wellread_hf.results.lineage import TUNED, Stages
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
 from wellread_hf.tasks import GLUE, GLUE_TASKS
