@@ -3,12 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# npm writes it last.
+CLIENTS := tests/clients/node_modules/.package-lock.json
 
 # huggingface_hub reports imports and downloads over the network by default; a demo and a test should not phone home.
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hub test test-long check bench format install clean
+.PHONY: help demo demo-hub test test-long check bench format install clients clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,8 +45,10 @@ format: $(STAMP) ## rewrite the sources as `make check` wants them
 
 install: $(STAMP) ## make .venv and install everything, pinned (the other targets do this too)
 
+clients: $(CLIENTS) ## install transformers.js and a driver of Chromium from npm, for the tests of clients
+
 clean: ## remove .venv, caches and build output (runs/ stays: it may hold days of training)
-	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/clients/node_modules
 	find wellread_hf recipes tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp comes last, so an interrupted install is taken up again, and a finished one costs nothing.
@@ -56,3 +60,6 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e ".[cluster,dev,export,serve,tensorboard,trackio]"
 	@touch $@
+
+$(CLIENTS): tests/clients/package-lock.json
+	cd tests/clients && npm ci --no-progress --loglevel error
