@@ -87,6 +87,12 @@ class TrialsFailedError(WellreadError):
     status = 1
 
 
+class NothingFitsError(WellreadError):
+    """No model meets what was asked for; the message names the nearest."""
+
+    status = 3
+
+
 class PublishError(WellreadError):
     """What is to be pushed breaks a rule; nothing was sent."""
 

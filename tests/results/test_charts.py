@@ -10,7 +10,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from wellread_hf.errors import SettingsError, StoreError
-from wellread_hf.results.charts import Mark, draw_family, draw_lines, draw_losses, draw_methods
+from wellread_hf.results.charts import (
+    Mark,
+    draw_family,
+    draw_lines,
+    draw_losses,
+    draw_methods,
+    draw_reliability,
+)
 from wellread_hf.results.dev_scores import Row
 from wellread_hf.results.dev_tables import draw_scores
 from wellread_hf.results.paper import published_test
@@ -123,6 +130,19 @@ def test_all_students_sets_and_methods_have_their_place_and_the_same_bytes_each_
             assert all(left < size < right for size in bars[0].get_xdata())
             assert len(bars[0].get_xdata()) == (1 if "LoRA 8" in str(bars.get_label()) else 24)
     assert draw_scores(rows[:4]) == draw_scores(rows[:4])
+
+
+def test_reliability_shows_every_bin_before_and_after(figures: list[Figure]) -> None:
+    def bins(*decisions: int) -> list[dict[str, float]]:
+        return [{"confidence": 0.9, "accuracy": 0.8, "decisions": count} for count in decisions]
+
+    found = {"temperature": 1.5, "ece_before": 0.1, "ece_after": 0.05}
+    # A record has its keys in the order of the alphabet.
+    picture = draw_reliability({**found, "bins": {"after": bins(1, 2), "before": bins(1, 2, 3)}})
+    before, after = figures[0].axes[0].collections
+    assert (len(before.get_offsets()), len(after.get_offsets())) == (3, 2)
+    assert before.get_label() == "before: ECE 10.0 %"
+    assert picture.startswith(b"\x89PNG")
 
 
 def trained(root: Path, kind: str, weights: str | None, **outcome: float) -> Path:

@@ -257,6 +257,35 @@ def draw_panels(panels: Mapping[str, tuple[Series, Series]]) -> bytes:
     return _png(figure, legend_above=True)
 
 
+def draw_reliability(calibration: Mapping[str, Any]) -> bytes:
+    """Draws how often decisions of a confidence are right, before and after a temperature; returns a PNG.
+
+    Args:
+        calibration: As `metrics.calibration.calibration` returns it.
+    """
+    figure, axes = _chart("Reliability on validation rows: the larger a mark, the more decisions")
+    for when, (colour, mark) in zip(("before", "after"), _OTHERS, strict=False):
+        confidence, accuracy, decisions = (
+            [each[name] for each in calibration["bins"][when]]
+            for name in ("confidence", "accuracy", "decisions")
+        )
+        axes.scatter(
+            confidence,
+            accuracy,
+            # A bin of few decisions is mostly chance.
+            s=[20 + 400 * count / sum(decisions) for count in decisions],
+            color=colour,
+            marker=mark,
+            alpha=0.7,
+            label=f"{when}: ECE {100 * calibration[f'ece_{when}']:.1f} %",
+        )
+        axes.plot(confidence, accuracy, color=colour, linewidth=1)
+    axes.axline((1, 1), slope=1, color="gray", linestyle="--", zorder=0)
+    axes.set_xlabel(f"confidence (after: temperature {calibration['temperature']:.2f} of other rows)")
+    axes.set_ylabel("share of right decisions")
+    return _png(figure)
+
+
 def _draw_sizes(axes: "Axes", ours: Series, paper: Series, smallest: float = 4e6) -> None:
     """Draws scores at their models' parameters; the line of a series goes through its best ones."""
     for number, (label, style) in enumerate(_styles(ours).items()):

@@ -23,7 +23,8 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
     - `scores`, 0 to 1, by metric; `metric`, the one that counts;
     - `standard_error` of that score from row to row, 0 to 1, and `without`, the score without each of 50
       groups of rows, the same groups for every model on these rows: from two models' the error of their
-      difference follows (`metrics/jackknife.py`). One row alone has neither.
+      difference follows (`metrics/jackknife.py`). One row alone has neither;
+    - `calibration`, of classes: temperature and errors of the probabilities (`metrics/calibration.py`).
 
     Args:
         model: Where the classifier lies.
@@ -37,6 +38,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.evaluated_rows import EvaluatedRows
+        from wellread_hf.metrics.calibration import calibration
         from wellread_hf.metrics.jackknife import row_error, scored
         from wellread_hf.metrics.scores import predictions_from, scores
         from wellread_hf.models.infer import check_reads
@@ -66,6 +68,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
             "metric": facts.metrics[0],
             "scores": found,
             **spread,
+            "calibration": calibration(logits, rows.labels),
             "rows": len(rows.texts),
             "max_length": encoder.max_length,
         }
