@@ -16,9 +16,9 @@ from wellread_hf.hub.calls import Limits, client
 from wellread_hf.hub.cards.metadata import METRIC_IDS
 from wellread_hf.hub.download import fetch_repository
 from wellread_hf.metrics.scores import scores
-from wellread_hf.models.encode import encode, row_encoder
-from wellread_hf.models.infer import logits_in_order
+from wellread_hf.models.encode import row_encoder
 from wellread_hf.models.load import positions_of
+from wellread_hf.models.predict import predict
 from wellread_hf.settings import Task
 from wellread_hf.store.places import locate
 from wellread_hf.tasks import GLUE, GLUE_TASKS
@@ -150,8 +150,8 @@ def _claims(card: Path, model: Any, tokenizer: Any, data: str, max_length: int) 
         loaded = load_task(Task(name=task, data=data), [locate(data, "dataset", "data")])
         # A model of fewer positions was trained on shorter rows than the default.
         length = min(max_length, positions_of(model) or max_length)
-        encoder = row_encoder(model, tokenizer, length)
-        return logits_in_order(model, encode(loaded.validation.texts, encoder)), loaded.validation.labels
+        logits, _ = predict(model, row_encoder(model, tokenizer, length), loaded.validation.texts)
+        return logits, loaded.validation.labels
 
     for result in results:
         # Whatever stands on a card from elsewhere is cut, and cannot steer the terminal.

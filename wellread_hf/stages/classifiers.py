@@ -170,9 +170,10 @@ class _Training:
         from wellread_hf.metrics.scores import scores
         from wellread_hf.models.encode import report_cut, row_encoder
         from wellread_hf.models.encode_once import encode_once
-        from wellread_hf.models.infer import check_reads, logits_in_order
+        from wellread_hf.models.infer import check_reads
         from wellread_hf.models.load import load_tokenizer
         from wellread_hf.models.lora import add_lora
+        from wellread_hf.models.predict import predict
         from wellread_hf.models.save import save_model
         from wellread_hf.training.tuning import tune
 
@@ -220,7 +221,7 @@ class _Training:
             )
             outcome["lora"] = on_main_process(saving)
         if loaded.test is not None:
-            logits = logits_in_order(model, encode_once(loaded.test.texts, encoder, runs))
+            logits, _ = predict(model, encoder, loaded.test.texts, runs)
             outcome["test"] = scores(loaded.facts.metrics, logits, loaded.test.labels)
             outcome["test_rows"] = len(loaded.test.texts)
         return with_warnings(outcome)

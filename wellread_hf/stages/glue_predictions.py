@@ -34,19 +34,12 @@ def predict(model: Stage, task: Task, max_length: int, running: Running) -> Stag
     found_task = FoundTask(task, running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from accelerate import PartialState
-
         from wellread_hf.data.glue_rows import load_glue_rows
         from wellread_hf.data.predictions import file_name, predictions_of, within_scale
         from wellread_hf.metrics.scores import predictions_from, scores
-        from wellread_hf.models.encode import row_encoder
-        from wellread_hf.models.encode_once import encode_once
-        from wellread_hf.models.infer import logits_in_order
-        from wellread_hf.models.load import load_classifier, load_tokenizer
+        from wellread_hf.models.predict import load_finished, predict
 
-        tokenizer = load_tokenizer(model_at)
-        classifier = load_classifier(model_at).to(PartialState().device)
-        encoder = row_encoder(classifier, tokenizer, max_length)
+        classifier, encoder = load_finished(model_at, max_length)
         dev: dict[str, Mapping[str, float]] = {}
         files: dict[str, Mapping[str, Any]] = {}
         for name, rows in sets_of(task.name).items():
@@ -55,7 +48,7 @@ def predict(model: Stage, task: Task, max_length: int, running: Running) -> Stag
                 if split is None:
                     continue
                 found = load_glue_rows(name, split, found_task.locations[0])
-                logits = logits_in_order(classifier, encode_once(found.texts, encoder, running.runs))
+                logits, _ = predict(classifier, encoder, found.texts, running.runs)
                 values = predictions_from(logits)
                 if found.labels is None:
                     values = within_scale(values, name)

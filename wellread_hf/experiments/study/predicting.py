@@ -69,14 +69,8 @@ def predict(planned: PlannedStudy) -> Predictions:
 
 def _predictions(stage: Stage, texts: list[tuple[str, ...]], running: Running) -> Array:
     from wellread_hf.metrics.scores import predictions_from
-    from wellread_hf.models.encode import row_encoder
-    from wellread_hf.models.encode_once import encode_once
-    from wellread_hf.models.infer import logits_in_order
-    from wellread_hf.models.load import load_classifier, load_tokenizer
-    from wellread_hf.store.graph import processes
+    from wellread_hf.models.predict import load_finished
+    from wellread_hf.models.predict import predict as logits_of
 
-    at = stage.at(field="weights")
-    tokenizer = load_tokenizer(at)
-    model = load_classifier(at).to(processes().device)
-    encoder = row_encoder(model, tokenizer, stage.record.settings["tuning"]["max_length"])
-    return predictions_from(logits_in_order(model, encode_once(texts, encoder, running.runs)))
+    model, encoder = load_finished(stage.at(field="weights"), stage.record.settings["tuning"]["max_length"])
+    return predictions_from(logits_of(model, encoder, texts, running.runs)[0])
