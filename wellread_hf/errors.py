@@ -61,6 +61,10 @@ class LabelError(WellreadError):
     """Labels, label names or soft labels do not belong to the task or the data."""
 
 
+class ExportError(WellreadError):
+    """A model cannot be written as an ONNX graph, or its graph does not answer as the model does."""
+
+
 class StoreError(WellreadError):
     """A stored file is damaged, or belongs to another run."""
 

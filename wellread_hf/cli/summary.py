@@ -9,6 +9,7 @@ from wellread_hf.cli.options import options_of, short_name
 from wellread_hf.errors import StoreError
 from wellread_hf.metrics.baselines import commonest, counts_of
 from wellread_hf.metrics.scores import metric_at
+from wellread_hf.results.tables import Table
 from wellread_hf.results.typed import typed
 from wellread_hf.settings import Corpus, Running, Task, Transfer
 from wellread_hf.store.records import StageRecord
@@ -33,6 +34,31 @@ def show_result(settings: Any, stages: Sequence[Stage]) -> None:
         print(f"{_MADE.get(stage.kind, 'model')}: {stage.folder}")
     last = stages[-1]
     print(f"next: {_NEXT[last.kind](settings, last)}")
+
+
+def show_export(settings: Any, stages: Sequence[Stage]) -> None:
+    """Prints what the graphs of an export are worth, and the command that asks them."""
+    (stage,) = stages
+    found = stage.record.outcome
+    head = ("file", "MB", metric_at(found["metric"]), "same answers", "speed", "kept")
+    rows = []
+    for name, file in found["files"].items():
+        speed = file.get("speed_over_fp32", {"value": 1.0})["value"]
+        score, same = (100 * value for value in (file["scores"][found["metric"]], file.get("agreement", 1.0)))
+        kept = "no" if "refused" in file else "yes"
+        rows.append(
+            (name, f"{file['bytes'] / 1e6:.2f}", f"{score:.2f} %", f"{same:.1f} %", f"{speed:.2f}x", kept)
+        )
+    notes = [
+        f"{name} is not kept: {file['refused']}" for name, file in found["files"].items() if "refused" in file
+    ]
+    notes += [
+        f"{found['rows']:,} validation rows; fp32's logits differ from torch's by at most "
+        f"{found['files']['model.onnx']['max_logit_difference']:.1g}"
+    ]
+    Table(head, rows, notes).show(f"{stage.name}, {found['machine']['cpu']}")
+    print(f"export: {stage.folder}")
+    print(f"next: {typed('predict', str(stage.folder), 'a text of your own')}")
 
 
 def _score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:

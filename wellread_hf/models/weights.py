@@ -96,11 +96,11 @@ def load_whole(
         check_weights(model, info, new_head)
         # Integers that a quantiser reads are right.
         if getattr(model, "hf_quantizer", None) is None:
-            _check_types(_stored(location))
+            _check_types(stored_weights(location))
     return model, info
 
 
-def _stored(location: Location) -> list[Path]:
+def stored_weights(location: Location) -> list[Path]:
     """Returns the files that hold a model's weights."""
     if (whole := fetch(location, _WEIGHTS)) is not None:
         return [whole]

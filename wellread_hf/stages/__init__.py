@@ -7,6 +7,7 @@ from wellread_hf.stages.adopting import adopt
 from wellread_hf.stages.classifiers import distill, finetune
 from wellread_hf.stages.encoders import pack, pretrain, train_tokenizer
 from wellread_hf.stages.evaluating import evaluate
+from wellread_hf.stages.exporting import export
 from wellread_hf.stages.glue_predictions import check_glue, predict
 from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.labelling import combine, label, label_by_all, named_teacher, stored_labels
@@ -17,6 +18,7 @@ __all__ = [
     "combine",
     "distill",
     "evaluate",
+    "export",
     "finetune",
     "initialise",
     "label",

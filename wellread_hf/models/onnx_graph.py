@@ -1,0 +1,165 @@
+"""Models as ONNX graphs, one file each: fp32 from torch, int8 from fp32, and their answers on rows."""
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wellread_hf.errors import ExportError, library_errors_as
+from wellread_hf.models.encode import EncodedRows, PadCollator
+from wellread_hf.models.infer import batches_by_length, longest_first
+from wellread_hf.store.progress import bar
+from wellread_hf.store.records import removed_if_failed
+
+Array = npt.NDArray[Any]
+# From a batch of inputs to a graph's answers, both by name.
+Run = Callable[[dict[str, Array]], Array]
+
+_DIMS = ("batch_size", "sequence_length")
+# ONNX Runtime's own, below: small batches pad less.
+_BATCH_TOKENS = 2048
+
+
+def write_graph(model: Any, path: Path, segments: bool, temperature: float = 1.0) -> None:
+    """Exports a model in fp32 to one file; inputs and outputs are named as transformers has them.
+
+    Args:
+        model: Of transformers, in fp32 on the CPU; put into evaluation mode.
+        path: The file to write.
+        segments: Whether it is given `token_type_ids`.
+        temperature: Its logits are divided by this, in the graph.
+
+    Raises:
+        ExportError: It computes what ONNX has no operator for; the message names it.
+    """
+    import onnx_ir
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
+    from transformers.exporters.configs import OnnxConfig
+    from transformers.exporters.exporter_onnx import OnnxExporter
+
+    # Two rows: of one row the batch would become a constant.
+    inputs = {
+        "input_ids": torch.ones(2, 5, dtype=torch.long),
+        "attention_mask": torch.ones(2, 5, dtype=torch.long),
+    }
+    if segments:
+        inputs["token_type_ids"] = torch.zeros(2, 5, dtype=torch.long)
+    remedy = "export a model of stock operators, such as one of the 24"
+    with library_errors_as(ExportError, f"{type(model).__name__} cannot be exported", remedy), _silent():
+        exporter: Any = OnnxExporter()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        program = exporter.export(model.eval(), inputs, OnnxConfig(dynamic=True)).program
+    graph = program.graph
+    _clean(graph)
+    # The first output is the answer; a pooler's goes, and what computes it.
+    del graph.outputs[1:]
+    RemoveUnusedNodesPass()(program)
+    if temperature != 1:
+        _divide_output(graph, temperature)
+    # Nodes hold stack traces, with the paths of this machine.
+    ClearMetadataAndDocStringPass()(program)
+    beside = path.with_name(f"{path.name}.part")
+    with removed_if_failed(beside):
+        # Without external data: browsers and servers read one file.
+        onnx_ir.save(program, beside)
+        beside.replace(path)
+
+
+def _clean(graph: Any) -> None:
+    """Names the two free dimensions, which the exporter calls `s18` and `s41`, and drops notes on values."""
+    names = dict(zip(map(str, graph.inputs[0].shape), _DIMS, strict=True))
+    made = (output for node in graph for output in node.outputs)
+    for value in (*graph.inputs, *graph.initializers.values(), *made):
+        value.metadata_props.clear()
+        for axis, dim in enumerate(value.shape or ()):
+            if str(dim) in names:
+                value.shape[axis] = names[str(dim)]
+
+
+def _divide_output(graph: Any, temperature: float) -> None:
+    import onnx_ir
+
+    (output,) = graph.outputs
+    name, output.name = output.name, f"{output.name}_uncalibrated"
+    divisor = onnx_ir.Value(name="temperature", const_value=onnx_ir.tensor(np.float32(temperature)))
+    graph.register_initializer(divisor)
+    node = onnx_ir.node("Div", [output, divisor])
+    (divided,) = node.outputs
+    divided.name, divided.shape, divided.type = name, output.shape, output.type
+    graph.append(node)
+    graph.outputs[0] = divided
+
+
+def write_int8(source: Path, path: Path) -> None:
+    """Quantises a graph's weights to int8, and its activations as it runs; one file for every machine.
+
+    Per channel, since one scale a matrix loses 1.5 points; with seven bits of each weight, since the products
+    of eight overflow sixteen bits where a processor has no VNNI (docs/decisions.md).
+
+    Args:
+        source: A graph in fp32.
+        path: The file to write.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    beside = path.with_name(f"{path.name}.part")
+    with removed_if_failed(beside), _silent():
+        quantize_dynamic(source, beside, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+        beside.replace(path)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps exporter and quantiser from printing progress, and from saying that they are experimental."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def session_of(path: Path, threads: int) -> Any:
+    """Opens a graph in ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Errors alone.
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def answers_in_order(
+    run: Run, encoded: EncodedRows, view: Callable[[Array, dict[str, Array]], Array]
+) -> Array:
+    """Lets a model read all rows, in batches of like length.
+
+    Args:
+        run: From a batch of inputs to answers.
+        encoded: The rows, tokenised.
+        view: From a batch's answers and inputs to what is kept of each row, [rows of the batch, ...].
+
+    Returns:
+        What was kept, [rows, ...] in fp32, in the order of the rows.
+    """
+    order, collate = longest_first(encoded.lengths), PadCollator(encoded.pad_id, encoded.pad_left)
+    found = []
+    with bar("comparing", "rows", len(order)) as shown:
+        for batch in batches_by_length(order, encoded.lengths, _BATCH_TOKENS):
+            rows = collate([encoded.row(int(index)) for index in batch])
+            inputs = {name: values.numpy() for name, values in rows.items()}
+            found.append(view(run(inputs), inputs))
+            shown.update(len(batch))
+    kept = np.concatenate(found).astype(np.float32)
+    in_order = np.empty_like(kept)
+    in_order[order] = kept
+    return in_order

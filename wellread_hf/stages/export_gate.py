@@ -1,0 +1,88 @@
+"""What an int8 graph must hold before it is kept: the score, the answers, the speed of the fp32 graph."""
+
+from collections.abc import Mapping
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wellread_hf.errors import ExportError
+from wellread_hf.models.encode import EncodedRows, PadCollator
+from wellread_hf.models.infer import longest_first
+from wellread_hf.models.onnx_graph import session_of
+from wellread_hf.serving.timing import in_turn
+from wellread_hf.settings import Export
+
+# Of logits in fp32: sums in another order differ by less, and a wrong graph by far more.
+PARITY = 1e-4
+# Of fewer rows a single one is worth more than a point.
+LEAST_ROWS = 100
+# Spread evenly over the lengths of all rows.
+_TIMED_ROWS = 32
+_SECONDS = 4.0
+
+
+def check_parity(difference: float) -> None:
+    """Refuses an fp32 graph whose logits are not the model's.
+
+    Raises:
+        ExportError: They differ.
+    """
+    # Not `>`, which NaN passes.
+    if not difference <= PARITY:
+        raise ExportError(
+            f"expected the ONNX graph to give the model's logits to within {PARITY:g}, got a difference of "
+            f"{difference:g}; use the model in torch, and report this"
+        )
+
+
+def refusal(figures: Mapping[str, Any], settings: Export, fast_int8: bool) -> str | None:
+    """Returns why an int8 graph is not kept, or None.
+
+    Args:
+        figures: `score_drop`, `agreement`, `speed_over_fp32`.
+        settings: What it may lose.
+        fast_int8: Whether this machine multiplies 8-bit numbers fast; where it does not, int8 is for size,
+            and its speed here says nothing of other machines.
+    """
+    drop, low, high = (100 * value for value in (figures["score_drop"], *figures["interval"]))
+    if drop > settings.tolerance:
+        return (
+            f"its score is {drop:.2f} points below fp32's ({low:.2f} to {high:.2f}), and `export.tolerance` "
+            f"allows {settings.tolerance:g}"
+        )
+    if figures["agreement"] < settings.agreement:
+        return (
+            f"it agrees with fp32 on {100 * figures['agreement']:.1f} % of the rows, and `export.agreement` "
+            f"asks for {100 * settings.agreement:g} %"
+        )
+    speed = figures["speed_over_fp32"]
+    # Its whole interval: two graphs of one speed would else pass or fail by chance.
+    if fast_int8 and speed["high"] < 1:
+        return (
+            f"it is slower here, {speed['value']:.2f} times fp32's speed ({speed['low']:.2f} to "
+            f"{speed['high']:.2f})"
+        )
+    return None
+
+
+def speed_over(ours: Path, reference: Path, encoded: EncodedRows) -> dict[str, Any]:
+    """Times two graphs in turn on the same rows, one row a call, on one thread.
+
+    Returns:
+        `value`, `low`, `high`: how many times as fast as the reference, with its 95 % interval; `rows`.
+    """
+    order, collate = longest_first(encoded.lengths), PadCollator(encoded.pad_id, encoded.pad_left)
+    rows = order[np.linspace(0, len(order) - 1, _TIMED_ROWS).astype(int)]
+    inputs = [
+        {name: values.numpy() for name, values in collate([encoded.row(int(row))]).items()} for row in rows
+    ]
+
+    def calls(path: Path) -> Any:
+        session, turns = session_of(path, threads=1), cycle(inputs)
+        return lambda: session.run(None, next(turns))
+
+    timings = in_turn({"ours": calls(ours), "reference": calls(reference)}, _SECONDS)
+    ratio = timings.ratio("ours", "reference")
+    return {"value": ratio.value, "low": ratio.low, "high": ratio.high, "rows": len(rows)}
