@@ -32,6 +32,7 @@ FOR_RECIPES = {
     "wellread_hf.errors",
     "wellread_hf.experiments.glue_runs",
     "wellread_hf.experiments.methods",
+    "wellread_hf.experiments.planner",
     "wellread_hf.store.stage.Stage",
     "wellread_hf.hub.publish",
     "wellread_hf.hub.push_settings",

@@ -17,6 +17,7 @@ from sweeps import boards, ended, options, results, rows, started, wait_for
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.glue_runs import GlueSettings
 from wellread_hf.experiments.grid import Grid
+from wellread_hf.experiments.planner import Given
 from wellread_hf.experiments.sweep_settings import SMOKE, Engine, SweepSettings
 from wellread_hf.results.trials import PLAN, read_trials
 from wellread_hf.settings import Lora, Optim, Running, Tuning
@@ -197,7 +198,7 @@ def test_a_trial_that_another_sweep_works_on_is_waited_for(encoder: Path, tmp_pa
 
 @pytest.mark.slow
 def test_what_others_start_from_is_never_stopped_early(encoder: Path, tmp_path: Path) -> None:
-    glue = replace(SMOKE.glue, weights=str(encoder), from_mnli=True)
+    glue = replace(SMOKE.glue, given=Given(weights=str(encoder)), from_mnli=True)
     settings = SweepSettings(
         tasks="mnli,rte",
         learning_rates=(1e-3,),
@@ -249,7 +250,7 @@ def test_two_names_of_one_student_are_one_run(tmp_path: Path, encoder: Path) -> 
     settings = SMOKE
     with pytest.raises(SettingsError, match="each once, got 2-128 tiny"):
         Grid(replace(settings, students=("2-128", "tiny")))
-    one_for_all = replace(settings.glue, weights=str(encoder), from_mnli=False)
+    one_for_all = replace(settings.glue, given=Given(weights=str(encoder)), from_mnli=False)
     with pytest.raises(SettingsError, match=r"put \{student\}"):
         Grid(replace(settings, students=("2-128", "4-256"), methods=("pf",), glue=one_for_all))
 

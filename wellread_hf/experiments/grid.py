@@ -42,7 +42,7 @@ class Grid:
                     raise SettingsError(
                         "two trials of this grid are the same run; where several students come from "
                         "`weights`, put {student}, {layers}, {hidden} or {heads} into it, got `weights` "
-                        f"{settings.glue.weights} for `students` {' '.join(settings.students)}"
+                        f"{settings.glue.given.weights} for `students` {' '.join(settings.students)}"
                     )
                 self.trials[stage.digest], self.stages[stage.digest] = trial, stage
             self.checks = self._runs.checks(self.tasks)

@@ -4,18 +4,10 @@ from dataclasses import field, replace
 from typing import Annotated, Literal, get_args
 
 from pydantic import model_validator
+from tyro.conf import arg
 
-from wellread_hf.settings import (
-    Corpus,
-    Label,
-    Objective,
-    Optim,
-    Pretrain,
-    Running,
-    Task,
-    Transfer,
-    Tuning,
-)
+from wellread_hf.experiments.planner import Given, Teacher
+from wellread_hf.settings import Optim, Running, Task, Transfer, Tuning
 from wellread_hf.settings.fields import FEW, Seed, StudentName, checked, each_once, refuse_set
 from wellread_hf.stages.presets import (
     SMOKE_CORPUS,
@@ -41,18 +33,7 @@ def _tuning(epochs: float, learning_rate: float) -> Tuning:
     return Tuning(epochs=epochs, optim=Optim(learning_rate=learning_rate))
 
 
-# Few, for that is where pre-training matters most: docs/log.md.
-TOY_TRANSFER = Transfer(sources=("toy:pool",), rows=1_000)
 TOY_DISTILLATION = replace(TOY_TUNING, epochs=12)
-
-
-# Fields of the parts below that follow from the recipe's own settings.
-_SET_HERE = {
-    "pretrain.student": "student",
-    "pretrain.seed": "`seeds`",
-    "teacher_pretrain.student": "`teacher_student`",
-    **{f"{method}.seed": "`seeds`" for method in TITLES},
-}
 
 
 @checked()
@@ -71,30 +52,12 @@ class MethodSettings:
     # A pre-training a seed would take as many times as long.
     shared_pretraining: bool = True
     """All seeds start from one pre-trained student, as the paper's did; else each seed pre-trains its own."""
-    corpus: Corpus = field(default_factory=Corpus)
-    """Text to pre-train on."""
     task: Task = field(default_factory=Task)
     """What to learn."""
-    transfer: Transfer = field(default_factory=Transfer)
-    """Text that the teacher labels; its own labels, if it has any, are not looked at."""
-    pretrain: Pretrain = field(default_factory=Pretrain)
-    """Pre-training of the student (`student` and `seed` are set by this recipe)."""
-    weights: str | None = None
-    """A pre-trained student for all seeds instead: Hub id (`NAME@REVISION`) or folder."""
-    teacher: str | None = None
-    """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
-    # BERT-base, the largest that is pre-trained here.
-    teacher_student: StudentName = "12-768"
-    """Size of the teacher made here."""
-    teacher_pretrain: Pretrain = field(default_factory=Pretrain)
-    """Its pre-training."""
-    # The middle of the grid that BERT's authors give for fine-tuning.
-    teacher_tuning: Tuning = field(default_factory=lambda: _tuning(3, 3e-5))
-    """Its fine-tuning on the task's labels."""
-    label: Label = field(default_factory=Label)
-    """How the transfer set is labelled."""
-    objective: Objective = field(default_factory=Objective)
-    """What distillation minimises."""
+    given: Annotated[Given, arg(name="")] = field(default_factory=Given)
+    """What the runs read."""
+    teacher: Annotated[Teacher, arg(name="")] = field(default_factory=Teacher)
+    """Who labels it."""
     # The release's epochs, and the upper end of its grid, which suits the smallest students.
     basic: Tuning = field(default_factory=lambda: _tuning(4, 3e-4))
     """Random weights, fine-tuned on the labels."""
@@ -112,20 +75,28 @@ class MethodSettings:
 
     @model_validator(mode="after")
     def _recipe_sets_students_and_seeds(self) -> "MethodSettings":
-        refuse_set(self, _SET_HERE, {"student": Pretrain().student, "seed": 0})
+        refuse_set(self.given, {"pretrain.seed": "`seeds`"}, {"seed": 0})
+        refuse_set(self, {f"{method}.seed": "`seeds`" for method in TITLES}, {"seed": 0})
         return self
 
 
-TOY = MethodSettings(
+TOY_GIVEN = Given(
     corpus=TOY_CORPUS,
-    task=TOY_TASK,
-    transfer=TOY_TRANSFER,
+    # Few, for that is where pre-training matters most: docs/log.md.
+    transfer=Transfer(sources=("toy:pool",), rows=1_000),
     # With fewer steps a student knows words, but reads no sentences: docs/log.md.
     pretrain=replace(TOY_PRETRAIN, steps=1_500),
+)
+TOY_TEACHER = Teacher(
     teacher_student=TOY_TEACHER_STUDENT,
     # PD follows its teacher, and one that has read less is no better than PF: docs/log.md.
     teacher_pretrain=replace(TOY_TEACHER_PRETRAIN, steps=3_000),
     teacher_tuning=TOY_TEACHER_TUNING,
+)
+TOY = MethodSettings(
+    task=TOY_TASK,
+    given=TOY_GIVEN,
+    teacher=TOY_TEACHER,
     basic=TOY_TUNING,
     distillation=TOY_DISTILLATION,
     pf=TOY_TUNING,
@@ -134,17 +105,15 @@ TOY = MethodSettings(
 )
 
 
+SMOKE_GIVEN = Given(corpus=SMOKE_CORPUS, transfer=SMOKE_TRANSFER, pretrain=SMOKE_PRETRAIN)
+SMOKE_TEACHER = Teacher(teacher_student="2-128", teacher_pretrain=SMOKE_PRETRAIN, teacher_tuning=SMOKE_TUNING)
 SMOKE = MethodSettings(
     # PD-F too: a smoke run shows that every path works.
     methods=tuple(TITLES),
     seeds=(0, 1),
-    corpus=SMOKE_CORPUS,
     task=SMOKE_TASK,
-    transfer=SMOKE_TRANSFER,
-    pretrain=SMOKE_PRETRAIN,
-    teacher_student="2-128",
-    teacher_pretrain=SMOKE_PRETRAIN,
-    teacher_tuning=SMOKE_TUNING,
+    given=SMOKE_GIVEN,
+    teacher=SMOKE_TEACHER,
     basic=SMOKE_TUNING,
     distillation=SMOKE_TUNING,
     pf=SMOKE_TUNING,

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 
 from wellread_hf.data.toy.world import LABEL_NAMES
 from wellread_hf.errors import SettingsError
+from wellread_hf.experiments.planner import Teacher
 from wellread_hf.experiments.study.arms import PATIENT, PD
 from wellread_hf.experiments.study.catalogue import STUDIES
 from wellread_hf.experiments.study.planning import Plan, names_here
@@ -106,7 +107,7 @@ SMALL = (
             ("--pretrain.dropout", "None", "--pretrain.start", "x"),
             "--pretrain.start: the study decides it for all arms alike, so expected --w",
         ),
-        (("--teacher-pretrain.student", "12-768"), "expected --teacher-student instead, got 12-768"),
+        (("--teacher-pretrain.student", "12-768"), "12-768: the recipe sets it, from its --teacher-student"),
     ],
 )
 def test_what_is_refused(
@@ -276,13 +277,13 @@ def test_a_teacher_that_is_no_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SettingsError, match=r"`teacher` .*: expected a fine-tuned classifier.*, got BertForM"
     ):
-        Plan(replace(ON_TOY, teacher=f"{tmp_path}/bert-2-128"))
+        Plan(replace(ON_TOY, teacher=Teacher(teacher=f"{tmp_path}/bert-2-128")))
     # Code of its own has names of its own; and a config may say anything.
     config = tmp_path / "bert-2-128/config.json"
     for heads, own_code in ((["MyClassifier"], True), (5, False)):
         config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": heads}))
         label = replace(ON_TOY.label, trust_remote_code=own_code)
-        assert Plan(replace(ON_TOY, teacher=f"{tmp_path}/bert-2-128", label=label)).studies
+        assert Plan(replace(ON_TOY, teacher=Teacher(teacher=f"{tmp_path}/bert-2-128"), label=label)).studies
 
 
 def test_settings_of_stages_have_the_names_of_the_study() -> None:

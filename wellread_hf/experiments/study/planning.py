@@ -9,7 +9,7 @@ from wellread_hf.experiments.study.starts import GIVEN_BY, Starts, check_teacher
 from wellread_hf.experiments.study.study_settings import ALL_STUDIES, StudySettings
 from wellread_hf.experiments.study.texts import similarity, transfer_text
 from wellread_hf.settings import Start, Transfer, Tuning
-from wellread_hf.stages import distill, finetune, label, pretrain
+from wellread_hf.stages import distill, finetune, label
 from wellread_hf.stages.inputs import TASK
 from wellread_hf.stages.toy import TOY
 from wellread_hf.store.places import each_found_once
@@ -101,11 +101,9 @@ class Plan:
 
     def _made_teacher(self) -> Stage | None:
         s = self._settings
-        if s.teacher is not None:
-            check_teacher(s, s.teacher)
-            return None
-        encoder = pretrain(replace(s.teacher_pretrain, student=s.teacher_student), s.corpus, s.running)
-        return finetune(encoder, self._labelled, s.teacher_tuning, s.running)
+        if s.teacher.teacher is not None:
+            check_teacher(s, s.teacher.teacher)
+        return s.teacher.made(s.corpus, self._labelled, s.running)
 
     def _study(self, name: StudyName) -> PlannedStudy:
         study, s = STUDIES[name], self._settings
@@ -162,7 +160,7 @@ class Plan:
         # States take room, so they are stored only where an arm compares them.
         how = s.label if states else replace(s.label, states=())
         # All of the task's text: the teacher reads no labels, however few the students have.
-        labels = label(self._teacher or str(s.teacher), s.task, transfer, how, s.running)
+        labels = label(self._teacher or str(s.teacher.teacher), s.task, transfer, how, s.running)
         assert transfer.rows is not None  # always drawn, so that the budget is known
         tuning = self._tuning(arm, s.soft_labels, "soft_labels_seen", transfer.rows, seed)
         return distill(start, s.task, labels, transfer, objective, tuning, s.running)

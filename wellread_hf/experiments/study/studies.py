@@ -197,7 +197,7 @@ class _Jobs:
         student: Student | None = STUDENTS[0]
         if stage.kind in _TRAINED:
             s = self._settings
-            teacher = Student.parse(s.teacher_student) if s.teacher is None else None
+            teacher = Student.parse(s.teacher.teacher_student) if s.teacher.teacher is None else None
             student = self._students.get(stage.digest, teacher)
         return Job(
             stage=stage,

@@ -8,10 +8,12 @@ from pydantic import model_validator
 from tyro.conf import Positional, arg
 
 from wellread_hf.errors import SettingsError
+from wellread_hf.experiments.methods import SMOKE_TEACHER
+from wellread_hf.experiments.planner import Teacher
 from wellread_hf.experiments.study.catalogue import StudyName
 from wellread_hf.experiments.sweep_settings import Engine
 from wellread_hf.settings import Corpus, Label, Objective, Optim, Pretrain, Running, Task, Tuning
-from wellread_hf.settings.fields import FEW, Count, Seed, StudentName, Students, checked, each_once
+from wellread_hf.settings.fields import FEW, Count, Seed, Students, checked, each_once
 from wellread_hf.stages.presets import (
     SMOKE_CORPUS,
     SMOKE_PRETRAIN,
@@ -84,7 +86,6 @@ _LEFT_TO_THE_STUDY = {
     "pretrain.next_sentence": "the study initialisation",
     "pretrain.start": "`weights`",
     "pretrain.distil.teacher": "the study concurrent",
-    "teacher_pretrain.student": "`teacher_student`",
     "patient.method": "the study concurrent",
     "labels.patience": "`budget.labels_seen`",
     "labels.seed": "`seeds`",
@@ -96,7 +97,6 @@ _LEFT_TO_THE_STUDY = {
 _UNSET = {
     "task": Task(),
     "pretrain": Pretrain(),
-    "teacher_pretrain": Pretrain(),
     "patient": Objective(method="patient"),
     "labels": Tuning(),
     "soft_labels": Tuning(),
@@ -158,16 +158,8 @@ class StudySettings:
         default_factory=lambda: Tuning(optim=Optim(learning_rate=1e-3, batch_size=64), max_length=64)
     )
     """Training on soft labels (`epochs` and `seed` are the study's)."""
-    teacher: str | None = None
-    """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
-    # BERT-base, the largest that is pre-trained here.
-    teacher_student: StudentName = "12-768"
-    """Size of the teacher made here."""
-    teacher_pretrain: Pretrain = field(default_factory=Pretrain)
-    """Its pre-training."""
-    # The middle of the grid that BERT's authors give for fine-tuning.
-    teacher_tuning: Tuning = field(default_factory=lambda: Tuning(epochs=3, optim=Optim(learning_rate=3e-5)))
-    """Its fine-tuning, on the same labelled rows."""
+    teacher: Annotated[Teacher, arg(name="")] = field(default_factory=Teacher)
+    """Who labels the transfer sets; fine-tuned on the same labelled rows."""
     label: Label = field(default_factory=Label)
     """How the transfer set is labelled; its `states` are stored for Patient KD alone."""
     patient: Objective = field(default_factory=lambda: Objective(method="patient", hard_label_share=0.5))
@@ -228,9 +220,11 @@ ON_TOY = StudySettings(
     pretrain=TOY_PRETRAIN,
     labels=_TOY_LABELS,
     soft_labels=_TOY_LABELS,
-    teacher_student=TOY_TEACHER_STUDENT,
-    teacher_pretrain=TOY_TEACHER_PRETRAIN,
-    teacher_tuning=TOY_TEACHER_TUNING,
+    teacher=Teacher(
+        teacher_student=TOY_TEACHER_STUDENT,
+        teacher_pretrain=TOY_TEACHER_PRETRAIN,
+        teacher_tuning=TOY_TEACHER_TUNING,
+    ),
     # Twice the layers of the first student, and pre-trained for the study of methods anyway.
     deep_layers=4,
     # The teacher has two layers, and is wider than the students.
@@ -250,9 +244,7 @@ SMOKE = replace(
     pretrain=replace(SMOKE_PRETRAIN, steps=None, block_lengths=(17,), phase_shares=(1.0,)),
     labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
     soft_labels=replace(SMOKE_TUNING, epochs=Tuning().epochs),
-    teacher_student="2-128",
-    teacher_pretrain=SMOKE_PRETRAIN,
-    teacher_tuning=SMOKE_TUNING,
+    teacher=SMOKE_TEACHER,
     task=SMOKE_TASK,
     corpus=SMOKE_CORPUS,
     transfer=("toy:pool@smoke",),
