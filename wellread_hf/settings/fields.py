@@ -29,7 +29,7 @@ Class = TypeVar("Class")
 def _no_truth(value: Any) -> Any:
     # Python counts `True` as 1, but `steps: true` in a YAML file is a mistake.
     if isinstance(value, bool):
-        raise ValueError(f"expected a number, got {str(value).lower()}")
+        raise ValueError(f"expected a number, got {value}")
     return value
 
 

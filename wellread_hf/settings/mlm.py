@@ -108,7 +108,7 @@ class Pretrain:
         # One pass is the default, so only other values are known to be given.
         if self.epochs != 1 and not self.steps is self.minutes is None:
             given = f"`steps` {self.steps}" if self.minutes is None else f"`minutes` {self.minutes}"
-            raise SettingsError(f"give `epochs` or {given}, not both, got `epochs` {self.epochs:g} as well")
+            raise SettingsError(f"give `epochs` or {given}, not both, got `epochs` {self.epochs} as well")
         if not len(self.block_lengths) == len(self.phase_shares) > 0:
             raise SettingsError(
                 "`block_lengths` and `phase_shares` must be of one length, got "
