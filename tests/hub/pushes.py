@@ -1,17 +1,20 @@
 """What the tests of publishing share: small uploads, folders of finished stages, and what came of a push."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hub_server import HubServer
 from huggingface_hub import HfApi
 
+from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.publish import publish
 from wellread_hf.hub.push_report import Report
 from wellread_hf.hub.push_settings import Publishing
-from wellread_hf.hub.uploads import LocalFile, Upload
-from wellread_hf.store.records import StageRecord
+from wellread_hf.store.records import StageRecord, outputs_of
 from wellread_hf.students import Student
 
 # Runs the command in this process; returns its status, and what it prints on stdout and stderr.
@@ -50,6 +53,50 @@ def pushed_once(hub: HubServer, name: str = "alice/bert-2-128") -> None:
 
 def only_reads(hub: HubServer) -> bool:
     return all(record.method in ("GET", "HEAD") for record in hub.requests())
+
+
+def save_export(run: Path, int8: bool = True, digest: str = "e", weights_sha256: str | None = None) -> Path:
+    """Makes the folder of a run's finished export, with graphs that add up ids; int8 may be refused."""
+    from onnx import TensorProto, helper, save_model
+
+    folder = run.parent / f"export-bert-2-128-{digest * 12}"
+    (folder / "onnx").mkdir(parents=True)
+    files: dict[str, Any] = {}
+    for name, scale in {"model.onnx": 1.0, **({"model_quantized.onnx": 2.0} if int8 else {})}.items():
+        ids, mask, logits = (
+            helper.make_tensor_value_info(label, kind, ["batch_size", length])
+            for label, kind, length in (
+                ("input_ids", TensorProto.INT64, "sequence_length"),
+                ("attention_mask", TensorProto.INT64, "sequence_length"),
+                ("logits", TensorProto.FLOAT, 1),
+            )
+        )
+        nodes = [
+            helper.make_node("Mul", ["input_ids", "attention_mask"], ["kept"]),
+            helper.make_node("ReduceSum", ["kept", "axes"], ["sum"]),
+            helper.make_node("Cast", ["sum"], ["number"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["number", "scale"], ["logits"]),
+        ]
+        constants = [
+            helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("scale", TensorProto.FLOAT, [], [scale]),
+        ]
+        graph = helper.make_graph(nodes, "counts", [ids, mask], [logits], constants)
+        versions = [helper.make_opsetid("", 18)]
+        save_model(helper.make_model(graph, opset_imports=versions, ir_version=10), folder / "onnx" / name)
+        content = (folder / "onnx" / name).read_bytes()
+        files[name] = {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
+    files.setdefault("model_quantized.onnx", {"refused": "its score falls by 2.1 points"})
+    weights = weights_sha256 or sha256((run / "model.safetensors").read_bytes()).hexdigest()
+    facts = {"format": 1, "model": {"name": run.name, "weights_sha256": weights}, "files": files}
+    (folder / "onnx" / "export.json").write_text(json.dumps(facts))
+    (folder / "config.json").write_text("{}")
+    model = StageRecord.read(run)
+    record = replace(
+        model, kind="export", digest=digest * 64, inputs={run.name: model.digest}, outcome=facts, outputs=None
+    )
+    replace(record, outputs=outputs_of(folder)).write(folder)
+    return folder
 
 
 def save_run(root: Path, student: str = "bert-2-128", seed: int = 0, digest: str = "a") -> Path:

@@ -7,7 +7,7 @@ from hub_server import HubServer
 from huggingface_hub import HfApi
 from pushes import CARD, only_reads, push, states, upload
 
-from wellread_hf.hub.uploads import LocalFile, Upload
+from wellread_hf.hub.files import LocalFile, Upload
 
 pytestmark = pytest.mark.usefixtures("quick_waits")
 NAME = "alice/bert-2-128"

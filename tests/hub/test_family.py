@@ -17,7 +17,8 @@ from load_family import logits_of
 from pushes import CARD, TOKEN, push
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
-from wellread_hf.hub.uploads import Upload, model_upload
+from wellread_hf.hub.files import Upload
+from wellread_hf.hub.uploads import model_upload
 from wellread_hf.students import STUDENTS, Student
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from pushes import CARD, WEIGHTS, only_reads, push, pushed_once, states, upload
 
 from wellread_hf.errors import AuthenticationError, PublishError
 from wellread_hf.hub import calls
-from wellread_hf.hub.uploads import LocalFile, Upload
+from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.students import STUDENTS
 
 pytestmark = pytest.mark.usefixtures("quick_waits")

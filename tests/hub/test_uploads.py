@@ -12,7 +12,8 @@ from pushes import TOKEN, Wellread, only_reads
 from safetensors.numpy import load_file, save_file
 
 from wellread_hf.errors import PublishError
-from wellread_hf.hub.uploads import LocalFile, Upload, check_uploads
+from wellread_hf.hub.files import LocalFile, Upload
+from wellread_hf.hub.uploads import check_uploads
 from wellread_hf.store.records import outputs_of
 
 # Put together here, so that nothing in this repository looks like a token.

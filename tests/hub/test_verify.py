@@ -16,8 +16,9 @@ from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertForS
 
 from wellread_hf.errors import HubError, SourceError, StoreError
 from wellread_hf.hub.download import check_loads
+from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.pull import pull_soft_labels
-from wellread_hf.hub.uploads import LocalFile, Upload, model_upload, upload_of_run
+from wellread_hf.hub.uploads import model_upload, upload_of_run
 from wellread_hf.hub.verify import verify
 from wellread_hf.settings import Label
 from wellread_hf.store.records import StageRecord

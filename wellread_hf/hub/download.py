@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from huggingface_hub import HfApi
 
 from wellread_hf.errors import HubError, SettingsError, SourceError, library_errors_as, one_line
 from wellread_hf.hub.calls import Calls, Limits, Pause, bounded_client
+from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.names import is_repo_id
 from wellread_hf.hub.repository import files_at, same
-from wellread_hf.hub.uploads import LocalFile, Upload
 
 # Runs where nothing of this package is imported, as on a user's machine.
 _LOGITS = """
@@ -30,6 +31,17 @@ with torch.no_grad():
     outputs = model(**tokenizer("the quick brown fox is not lazy at all .", return_tensors="pt"))
 # Of a BERT with two heads those of both.
 print(json.dumps(torch.cat([logits.flatten() for logits in outputs.to_tuple()]).tolist()))
+"""
+# The same of an ONNX file, which comes from the Hub where a commit is given.
+_ONNX = """
+import json, sys, numpy, onnxruntime
+name, revision, file = sys.argv[1:]
+if revision:
+    from huggingface_hub import hf_hub_download
+    name = hf_hub_download(name, file, revision=revision)
+session = onnxruntime.InferenceSession(name, providers=["CPUExecutionProvider"])
+inputs = {given.name: numpy.ones((2, 3), numpy.int64) for given in session.get_inputs()}
+print(json.dumps(session.run(None, inputs)[0].flatten().tolist()))
 """
 # Two processes may pick different kernels; anything that matters is far above it.
 _TOLERANCE = 1e-5
@@ -58,22 +70,29 @@ def check_download(api: HfApi, calls: Calls, repo: str, upload: Upload, revision
 def check_loads(api: HfApi, repo: str, upload: Upload, revision: str) -> None:
     """Loads a pushed model in a process and cache of its own and compares its logits with the local one's.
 
+    Its ONNX files likewise, where ONNX Runtime is installed.
+
     Raises:
         HubError: It does not load, or gives other logits.
     """
-    local = Path(str(upload.files["model.safetensors"].content)).parent
+    folder = Path(str(upload.files["model.safetensors"].content)).parent
+    # The weights of a branch are those of main.
+    checks: list[tuple[str, str, tuple[str, ...]]] = [] if upload.branch else [(_LOGITS, str(folder), ())]
+    if find_spec("onnxruntime") is not None:
+        onnx = {path: str(file.content) for path, file in upload.files.items() if path.endswith(".onnx")}
+        checks += [(_ONNX, local, (path,)) for path, local in onnx.items()]
     with tempfile.TemporaryDirectory(prefix="wellread-") as home:
-        here = _logits(str(local), "", {})
-        there = _logits(
-            repo, revision, {"HF_HOME": home, "HF_TOKEN": str(api.token), "HF_ENDPOINT": api.endpoint}
-        )
-    worst = max(abs(a - b) for a, b in zip(here, there, strict=True))
-    # A NaN is no small difference.
-    if not worst <= _TOLERANCE:
-        raise HubError(
-            f"{repo}: loaded from {revision[:8]} its logits differ from the local model's by {worst:.2g}; "
-            "look into it before anyone uses it"
-        )
+        environment = {"HF_HOME": home, "HF_TOKEN": str(api.token), "HF_ENDPOINT": api.endpoint}
+        for program, local, file in checks:
+            here = _logits(program, [local, "", *file], {})
+            there = _logits(program, [repo, revision, *file], environment)
+            worst = max(abs(a - b) for a, b in zip(here, there, strict=True))
+            # A NaN is no small difference.
+            if not worst <= _TOLERANCE:
+                raise HubError(
+                    f"{repo}: loaded from {revision[:8]} the logits of {''.join(file) or 'the model'} differ "
+                    f"from those here by {worst:.2g}; look into it before anyone uses it"
+                )
 
 
 def fetch_repository(
@@ -135,10 +154,10 @@ def _download(
     )
 
 
-def _logits(name: str, revision: str, environment: Mapping[str, str]) -> list[float]:
+def _logits(program: str, words: Sequence[str], environment: Mapping[str, str]) -> list[float]:
     # The client reads HF_HOME and HF_ENDPOINT when it is imported, so it takes a process of its own.
     done = subprocess.run(
-        [sys.executable, "-c", _LOGITS, name, revision],
+        [sys.executable, "-c", program, *words],
         env=os.environ | dict(environment),
         capture_output=True,
         text=True,
@@ -147,6 +166,6 @@ def _logits(name: str, revision: str, environment: Mapping[str, str]) -> list[fl
     if done.returncode:
         # The last line of a traceback is the error itself.
         said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
-        raise HubError(f"{name}: does not load in a process of its own: {said[-1][:300]}")
+        raise HubError(f"{words[0]}: does not load in a process of its own: {said[-1][:300]}")
     logits: list[float] = json.loads(done.stdout.splitlines()[-1])
     return logits

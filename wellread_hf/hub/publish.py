@@ -29,11 +29,12 @@ from wellread_hf.errors import (
 from wellread_hf.hub.calls import Calls, Limits, Pause, Stopped, bounded_client, client
 from wellread_hf.hub.collection import complete_collection
 from wellread_hf.hub.download import check_download, check_loads
+from wellread_hf.hub.files import Upload
 from wellread_hf.hub.names import is_repo_id
 from wellread_hf.hub.push_report import DONE, FAILED, INTERRUPTED, RepoResult, Report
 from wellread_hf.hub.push_settings import Publishing
 from wellread_hf.hub.repository import Plan, Repository
-from wellread_hf.hub.uploads import Upload, check_uploads, uploads_of_runs
+from wellread_hf.hub.uploads import check_uploads, uploads_of_runs
 from wellread_hf.store.progress import bar
 
 Item = TypeVar("Item")
@@ -54,7 +55,7 @@ def publish_runs(
     report: Path = Path("push-report.json"),
 ) -> int:
     """Pushes finished stages, prints a table (or JSON) and writes the report; returns the exit status."""
-    uploads = uploads_of_runs(runs, settings.namespace, name, eval_results)
+    uploads = uploads_of_runs(runs, settings.namespace, name, eval_results, settings.revision_int8)
     made = publish(uploads, settings, __version__, dry_run)
     unwritten = f"what was pushed is pushed, but the report cannot be written to {report}"
     try:

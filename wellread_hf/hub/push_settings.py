@@ -32,6 +32,9 @@ class Publishing:
     """Tag of this version; default: `v` and the package's version."""
     collection: str | None = "Well-read students"
     """Title of the collection that lists them; `None` for no collection."""
+    # Some servers take `onnx/model.onnx` and cannot be given another name.
+    revision_int8: bool = False
+    """Push a branch `int8` as well, whose `onnx/model.onnx` is the export's int8 file."""
     # The tree's hashes cost one request, a download every byte again.
     verify: Verify = "tree"
     """How what arrived is checked: hashes in the repository's tree, or of a download as well, or by loading

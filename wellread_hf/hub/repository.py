@@ -12,7 +12,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from wellread_hf.errors import ConflictError, HubError
 from wellread_hf.hub.calls import CallError, Calls
-from wellread_hf.hub.uploads import LocalFile, Upload
+from wellread_hf.hub.files import LocalFile, Upload
 
 State = Literal["create", "update", "unchanged", "blocked"]
 

@@ -1,23 +1,21 @@
 """What a finished stage becomes on the Hub: an allow-list of files, checked here before the first request."""
 
-import copy
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from huggingface_hub import CommitOperationAdd
 from safetensors import SafetensorError, safe_open
 
 from wellread_hf.errors import PublishError, library_errors_as
 from wellread_hf.hub.cards import MODELS, facts_of_run, finished_stage, render
 from wellread_hf.hub.cards.labels_card import soft_labels_card
 from wellread_hf.hub.cards.secrets import secrets_in
+from wellread_hf.hub.exports import INT8_BRANCH, Export, export_of
+from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.names import is_repo_name
 from wellread_hf.store.progress import bar
 from wellread_hf.store.records import ADAPTER, RECORD, SETTINGS, StageRecord
@@ -29,81 +27,19 @@ _OPTIONAL_FILES = ("special_tokens_map.json", "vocab.txt")
 # A kill between a record and the tidying after it leaves locks and checkpoints.
 _NOT_UPLOADED = (RECORD, SETTINGS, "log.json", "README.md", "switches.json", ".lock")
 _FOLDERS_NOT_UPLOADED = (".eval_results", ADAPTER, "checkpoints", "unchecked")
+_INT8_NOTE = (
+    "This branch is for servers that take `onnx/model.onnx` and cannot be given another name, such as\n"
+    "text-embeddings-inference: here that file is the int8 one. The rest is as on `main`."
+)
 _SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
-_CHUNK = 1 << 20
-
-
-class LocalFile:
-    """A file here, or bytes, and its path in the repository; hashed once however often it is tried."""
-
-    def __init__(self, path: str, content: Path | bytes) -> None:
-        self.path, self.content = path, content
-        self._pristine = CommitOperationAdd(path, content)
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return int(self._pristine.upload_info.size)
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the bytes, by which the Hub knows large files; computed once."""
-        return str(self._pristine.upload_info.sha256.hex())
-
-    # Not cached: small files alone are known so, and Python 3.11's cached property has one lock for all.
-    @property
-    def blob_id(self) -> str:
-        """Git's SHA-1 of the bytes, by which the Hub knows small files."""
-        digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
-        with self._pristine.as_file() as file:
-            while piece := file.read(_CHUNK):
-                digest.update(piece)
-        return digest.hexdigest()
-
-    def operation(self) -> CommitOperationAdd:
-        """Returns a fresh operation: the client notes in it what it found on the Hub at the last try."""
-        return copy.copy(self._pristine)
-
-    def text(self) -> str:
-        """Returns the content of a text file, of weights their header; nothing for pictures."""
-        # A picture is bytes; read as text it could match by chance.
-        if self.path.endswith(".png"):
-            return ""
-        with self._pristine.as_file() as file:
-            length = -1
-            if self.path.endswith(".safetensors"):
-                length = int.from_bytes(file.read(8), "little")
-                # The file is damaged, which `_check_tensors` reports better.
-                if length >= self.size:
-                    return ""
-            return file.read(length).decode("utf-8", errors="replace")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """All files of one repository, or of a branch of it."""
-
-    name: str  # of the repository, without the namespace
-    files: Mapping[str, LocalFile]  # by path in the repository
-    repo_type: RepoType | Literal["space"] = "model"
-    note: str = ""  # what a collection says about it
-    branch: str | None = None  # None: main
-
-    @property
-    def place(self) -> str:
-        """The name, with `@BRANCH` where it is not main."""
-        return self.name if self.branch is None else f"{self.name}@{self.branch}"
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size for file in self.files.values())
 
 
 def uploads_of_runs(
-    runs: Sequence[Path], namespace: str, name: str | None, eval_results: bool
+    runs: Sequence[Path], namespace: str, name: str | None, eval_results: bool, int8: bool = False
 ) -> list[Upload]:
     """Renders the cards of finished stages and checks everything that would be uploaded.
+
+    With `int8` each model has a branch as well, on which int8 is the only ONNX file.
 
     Raises:
         PublishError: There is nothing to upload, or something that must not be.
@@ -117,7 +53,8 @@ def uploads_of_runs(
     uploads = []
     with bar("cards", "repositories", len(runs)) as shown:
         for run in runs:
-            uploads.append(upload_of_run(run, namespace or None, name, eval_results))
+            upload = upload_of_run(run, namespace or None, name, eval_results)
+            uploads += [upload, int8_branch(run, upload)] if int8 else [upload]
             shown.update()
     hash_files(uploads)
     uploads.sort(key=lambda upload: family_order(upload.name))
@@ -129,7 +66,7 @@ def uploads_of_runs(
 def upload_of_run(
     folder: Path, namespace: str | None = None, name: str | None = None, eval_results: bool = False
 ) -> Upload:
-    """Collects the files of a finished stage and renders its card.
+    """Collects the files of a finished stage and renders its card; of a model or its export, both.
 
     The namespace is for the card's examples. Without a name the repository gets the family's, for instance
     `bert-4-256` or `bert-4-256-sst2`.
@@ -140,7 +77,7 @@ def upload_of_run(
         CardError: Its card has a value that the Hub would refuse.
     """
     with finished_stage(folder):
-        record = StageRecord.read(folder)
+        folder, record, export = _with_export(folder)
         record.check_outputs(folder)
         if record.kind == "label":
             # Soft labels of other settings are another repository.
@@ -159,11 +96,52 @@ def upload_of_run(
         rendered = render(facts, eval_results=eval_results)
         parameters = "" if facts.measured is None else f", {facts.measured.weights / 1e6:.1f}M parameters"
         note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}"
-        return model_upload(folder, facts.name, rendered.files, note)
+        return model_upload(folder, facts.name, rendered.files, note, export)
 
 
-def model_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str = "") -> Upload:
+def int8_branch(folder: Path, main: Upload) -> Upload:
+    """Returns a model's upload as the branch that has int8 as `onnx/model.onnx`.
+
+    Raises:
+        PublishError: It has no export, or int8 was refused there.
+    """
+    folder, _, export = _with_export(folder)
+    refused = "it has no export" if export is None else export.int8_refused
+    if export is None or refused:
+        raise PublishError(
+            f"`revision_int8`: {folder} has no int8 file ({refused}); run wellread export on it, or leave "
+            "the setting out"
+        )
+    card = main.files["README.md"].text()
+    head, title, body = card.partition(f"\n# {main.name}\n")
+    instead = export.int8_files() | {"README.md": f"{head}{title}\n{_INT8_NOTE}\n{body}".encode()}
+    files = {
+        path: LocalFile(path, instead[path]) if path in instead else file for path, file in main.files.items()
+    }
+    return replace(main, files=files, branch=INT8_BRANCH)
+
+
+def _with_export(folder: Path) -> tuple[Path, StageRecord, Export | None]:
+    """Returns the folder and record of a run, or of the model that an export is of, with the export."""
+    record = StageRecord.read(folder)
+    if record.kind != "export":
+        return folder, record, export_of(folder, record) if record.kind in MODELS else None
+    for made_of in folder.absolute().parent.glob(f"*/{RECORD}"):
+        model = StageRecord.read(made_of.parent)
+        if model.kind in MODELS and model.digest in record.inputs.values():
+            return made_of.parent, model, Export.read(folder)
+    raise PublishError(
+        f"{folder} is an export, and the run that it was made of is not beside it; give that run's folder, "
+        "with the export in the same folder of runs"
+    )
+
+
+def model_upload(
+    folder: Path, name: str, added: Mapping[str, bytes], note: str = "", export: Export | None = None
+) -> Upload:
     """Takes the files of a saved model, with the card, picture and scores that only the Hub gets.
+
+    The ONNX files of its export go with it.
 
     Raises:
         PublishError: A file is missing or not on the allow-list, is a link, or has damaged weights.
@@ -190,6 +168,8 @@ def model_upload(folder: Path, name: str, added: Mapping[str, bytes], note: str 
             "to load; save the model again, or take it over with wellread adopt"
         )
     _check_tensors(found["model.safetensors"])
+    if export is not None:
+        found |= export.files(LocalFile("model.safetensors", found["model.safetensors"]))
     return _upload(name, found, added, "model", note)
 
 

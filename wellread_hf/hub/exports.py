@@ -1,0 +1,94 @@
+"""The ONNX files that go to the Hub with a model: those of its own weights, whole, and nothing else."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.errors import PublishError, library_errors_as
+from wellread_hf.hub.files import LocalFile
+from wellread_hf.store.records import RECORD, StageRecord
+
+FP32, INT8, FACTS = "model.onnx", "model_quantized.onnx", "export.json"
+# Where servers that cannot choose a file find int8: text-embeddings-inference takes `onnx/model.onnx`.
+INT8_BRANCH = "int8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """A finished export: its folder, and what `onnx/export.json` says."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Export":
+        """Reads an export's folder.
+
+        Raises:
+            PublishError: It cannot be read.
+            StoreError: It is not finished, or a file was changed since.
+        """
+        StageRecord.read(folder).check_outputs(folder)
+        path = folder / "onnx" / FACTS
+        with library_errors_as(PublishError, f"{path} cannot be read", "run wellread export again"):
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(facts["files"][FP32]["sha256"], str):
+                raise TypeError(f"files.{FP32}.sha256 is no text")
+        return cls(folder=folder, facts=facts)
+
+    @property
+    def int8_refused(self) -> str | None:
+        """Why there is no int8 file; None where there is one."""
+        found = self.facts["files"].get(INT8) or {"refused": "the export has none"}
+        return str(found["refused"]) if "refused" in found else None
+
+    def files(self, weights: LocalFile) -> dict[str, Path]:
+        """Returns the files to upload by their path in the repository.
+
+        Args:
+            weights: The `model.safetensors` that they go with.
+
+        Raises:
+            PublishError: They were exported from other weights, or are not what the export wrote; or
+                there is something else in the folder.
+        """
+        of = (self.facts.get("model") or {}).get("weights_sha256")
+        if of != weights.sha256:
+            raise PublishError(
+                f"{self.folder} was exported from other weights ({str(of)[:12]}) than {weights.content!s} "
+                f"({weights.sha256[:12]}); run wellread export again, or remove the old export"
+            )
+        names = [FP32] if self.int8_refused else [FP32, INT8]
+        found = {name: self.folder / "onnx" / name for name in (*names, FACTS)}
+        for path in sorted((self.folder / "onnx").iterdir()):
+            if path.name not in found or path.is_symlink() or not path.is_file():
+                raise PublishError(
+                    f"{path} is not among the files of an export that are uploaded ({', '.join(found)}, no "
+                    "links); move it out of the folder"
+                )
+        for name in names:
+            if LocalFile(name, found[name]).sha256 != self.facts["files"][name]["sha256"]:
+                raise PublishError(f"{found[name]} is not what {FACTS} describes; run wellread export again")
+        return {f"onnx/{name}": path for name, path in found.items()}
+
+    def int8_files(self) -> dict[str, Path | bytes]:
+        """Returns what the branch `int8` has instead: int8 under the first name, and its facts."""
+        int8 = self.facts["files"][INT8]
+        facts = {**self.facts, "files": {FP32: int8, INT8: int8}}
+        return {
+            f"onnx/{FP32}": self.folder / "onnx" / INT8,
+            f"onnx/{FACTS}": (json.dumps(facts, indent=2) + "\n").encode(),
+        }
+
+
+def export_of(folder: Path, record: StageRecord) -> Export | None:
+    """Returns the newest export of a finished model in the same folder of stages; None if there is none."""
+    made = [
+        path.parent
+        for path in folder.absolute().parent.glob(f"export-*/{RECORD}")
+        if record.digest in StageRecord.read(path.parent).inputs.values()
+    ]
+    newest = max(made, key=lambda found: (found / RECORD).stat().st_mtime, default=None)
+    return None if newest is None else Export.read(newest)
