@@ -16,22 +16,27 @@ MODELS = (*ENCODERS, *TUNED)
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The records of a folder's finished stages, by digest."""
+    """The records of finished stages and their folders, by digest."""
 
     records: Mapping[str, StageRecord]
+    folders: Mapping[str, Path]
 
     @classmethod
-    def read(cls, root: Path) -> "Stages":
-        """Reads all records of a folder; a stage whose record is damaged is left out."""
-        found = {}
-        for path in sorted(root.glob(f"*/{RECORD}")):
+    def read(cls, *roots: Path) -> "Stages":
+        """Reads all records of folders; a stage whose record is damaged is left out."""
+        records, folders = {}, {}
+        for path in sorted(path for root in roots for path in root.glob(f"*/{RECORD}")):
             try:
                 # One damaged record must not keep the cards of all other stages from being made.
                 record = StageRecord.read(path.parent)
             except StoreError:
                 continue
-            found[record.digest] = record
-        return cls(found)
+            records[record.digest], folders[record.digest] = record, path.parent
+        return cls(records, folders)
+
+    def of_kind(self, *kinds: str) -> list[StageRecord]:
+        """Returns the records of these kinds of stage."""
+        return [record for record in self.records.values() if record.kind in kinds]
 
     def producer(self, fingerprint: str | None) -> StageRecord | None:
         """Returns the record of the stage that a fingerprint names, if it is here."""
