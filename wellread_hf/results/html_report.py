@@ -85,7 +85,7 @@ def write_report(runs: Sequence[Path], out: Path, task: str | None = None) -> No
     write_atomically(out, render(read_facts(runs, task)))
 
 
-def render(facts: Facts, before: Markup = Markup(), script: str = "", sources: str = "") -> str:
+def render(facts: Facts, before: str = "", script: str = "", sources: str = "") -> str:
     """Renders the page.
 
     Args:
@@ -107,7 +107,7 @@ def render(facts: Facts, before: Markup = Markup(), script: str = "", sources: s
         policy=policy,
         style=Markup(style),
         script=Markup(code),
-        before=before,
+        before=Markup(before),
         module=bool(script),
     )
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
-from markupsafe import Markup
 
 from wellread_hf.results.html_report import PAGE, environment, render, title_of
 from wellread_hf.results.report_facts import Facts, read_facts
@@ -39,7 +38,10 @@ def space_files(
     facts = read_facts(runs, task)
     origins = " ".join(dict.fromkeys(_origin(address) for address in (library, wasm or library)))
     # The runtime compiles WebAssembly, and starts from a blob of its own.
-    sources = f"{origins} blob: 'wasm-unsafe-eval'; connect-src 'self' blob: data: {origins} {_HUB}; worker-src blob:"
+    sources = (
+        f"{origins} blob: 'wasm-unsafe-eval'; connect-src 'self' blob: data: {origins} {_HUB}; "
+        "worker-src blob:"
+    )
     texts = ["Text", "Second text"][: len(_example(facts))]
     before = (
         environment()
@@ -52,7 +54,7 @@ def space_files(
         )
     )
     script = (PAGE / "try.js").read_text(encoding="utf-8")
-    page = render(facts, Markup(before), script, sources)
+    page = render(facts, before, script, sources)
     return {"README.md": _readme(facts, models), "index.html": page.encode()}
 
 

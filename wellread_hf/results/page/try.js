@@ -53,7 +53,10 @@ async function load(student, { AutoTokenizer, AutoModelForSequenceClassification
   const fetched = (dtype) => AutoModelForSequenceClassification.from_pretrained(student.id, { dtype, progress_callback });
   student.tokenizer = await AutoTokenizer.from_pretrained(student.id);
   // Where int8 was refused at its export there is fp32 alone.
-  student.model = await fetched("q8").catch(() => fetched("fp32"));
+  student.model = await fetched("q8").catch((error) => {
+    if (error.message.includes("model_quantized.onnx")) return fetched("fp32");
+    throw error;
+  });
   // The first answer compiles; it is not the one that is timed.
   await student.model(student.tokenizer("warm up"));
 }
@@ -62,7 +65,7 @@ students.forEach((student) => say(student, "loads"));
 const failed = (student, error) => say(student, `Not loaded: ${error.message}. Reload the page to try again.`);
 try {
   const library = await import(settings.library);
-  if (settings.wasm) library.env.backends.onnx.wasm.wasmPaths = settings.wasm;
+  if (settings.wasm) library.env.backends.onnx.wasm.wasmPaths = new URL(settings.wasm, location).href;
   // A folder beside this page has a name with a dot; all others are on the Hub.
   library.env.allowLocalModels = settings.models.some((id) => id.startsWith("./"));
   library.env.localModelPath = new URL(".", location).href;
