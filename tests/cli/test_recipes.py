@@ -64,7 +64,7 @@ print("one of", PartialState().num_processes, "processes")
 
 def test_these_are_all_recipes() -> None:
     assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == {*RECIPES, MINIMAL.stem}
-    assert len(RECIPES) == 13
+    assert len(RECIPES) == 15
 
 
 @pytest.mark.slow

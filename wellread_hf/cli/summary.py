@@ -61,6 +61,28 @@ def show_export(settings: Any, stages: Sequence[Stage]) -> None:
     print(f"next: {typed('predict', str(stage.folder), 'a text of your own')}")
 
 
+def show_evaluations(settings: Any, stages: Sequence[Stage]) -> None:
+    """Prints what classifiers score, how far their probabilities can be believed, and the next command."""
+    first = stages[0].record.outcome
+    head = ("model", metric_at(first["metric"]), "rows", "calibration error", "temperature", "after it")
+    rows = []
+    for stage in stages:
+        found = stage.record.outcome
+        calibration = found["calibration"]
+        believed: list[str | None] = [None] * 3
+        if calibration is not None:
+            errors = [f"{100 * calibration[name]:.1f} %" for name in ("ece_before", "ece_after")]
+            believed = [errors[0], f"{calibration['temperature']:.2f}", errors[1]]
+        error = f" ± {100 * found['standard_error']:.1f}" if "standard_error" in found else ""
+        score = f"{100 * found['scores'][found['metric']]:.1f}{error} %"
+        rows.append((stage.name, score, f"{found['rows']:,}", *believed))
+    notes = ["± is one standard error over rows; the error after the temperature is that of rows not fitted"]
+    Table(head, rows, notes).show(f"{first['task']}, validation rows")
+    for stage in stages:
+        print(f"predictions: {stage.folder}")
+    print(f"next: {typed('pick', str(settings.running.runs), '--max-mb', '20')}")
+
+
 def _score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
     """Yields a line a split: the first metric's score, the rows, and the share of the commonest class."""
     metric = outcome.get("metric", "")
