@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import StoreError
-from wellread_hf.store.records import RECORD, StageRecord, canonical_json
+from wellread_hf.store.records import RECORD, StageRecord, canonical_json, digest
 
 TUNED = ("finetune", "distill")
 ENCODERS = ("pretrain", "adopt")
@@ -23,7 +23,14 @@ class Stages:
 
     @classmethod
     def read(cls, *roots: Path) -> "Stages":
-        """Reads all records of folders; a stage whose record is damaged is left out."""
+        """Reads all records of folders; a stage whose record is damaged is left out.
+
+        Raises:
+            StoreError: There is no such folder.
+        """
+        for root in roots:
+            if not root.is_dir():
+                raise StoreError(f"expected a folder of runs, and there is no folder {root}; check the path")
         records, folders = {}, {}
         for path in sorted(path for root in roots for path in root.glob(f"*/{RECORD}")):
             try:
@@ -109,6 +116,21 @@ class Stages:
             start |= {"weights": self.recipe(before), "tokenizer": self.tokenizer(record)}
         settings = {**record.settings, "tuning": tuning, "start": start}
         return canonical_json({"kind": record.kind, "settings": settings})
+
+    def arm(self, fingerprint: str) -> str:
+        """Returns what models have in common that differ in the seeds of their stages alone.
+
+        Unlike `recipe`, over all stages that lead to a model: each seed may have a pre-training of its own.
+        """
+        record = self.producer(fingerprint)
+        return fingerprint if record is None else digest([record.kind, self._unseeded(record.settings)])
+
+    def _unseeded(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: self._unseeded(each) for name, each in value.items() if name != "seed"}
+        if isinstance(value, list):
+            return [self._unseeded(each) for each in value]
+        return self.arm(value) if isinstance(value, str) else value
 
     def budget(self, record: StageRecord) -> str:
         """Returns what two methods must share to be compared: task, labelled rows, passes, length.

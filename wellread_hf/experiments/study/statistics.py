@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import stdtrit
+
+from wellread_hf.metrics.jackknife import half_width
 
 Array = npt.NDArray[Any]
 
@@ -82,10 +82,10 @@ def difference(by_seed: Array, over_rows: tuple[float, float], claim: Claim) -> 
     if seeds < 2:
         raise ValueError(f"a spread over seeds needs two, got {seeds}")
     mean, seed_error = float(by_seed.mean()), sqrt(by_seed.var(ddof=1) / seeds)
-    errors, freedom = np.array([seed_error, over_rows[0]]), np.array([seeds - 1, over_rows[1]])
+    errors = ((seed_error, seeds - 1), over_rows)
 
     def half(p: float) -> float:
-        return float(np.hypot(*(stdtrit(freedom, p) * errors)))
+        return half_width(errors, p)
 
     def p_of(above: float) -> float:
         """Returns the one-sided p of a mean so far above what stands against the claim."""
