@@ -88,12 +88,22 @@ def save_export(run: Path, int8: bool = True, digest: str = "e", weights_sha256:
         files[name] = {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
     files.setdefault("model_quantized.onnx", {"refused": "its score falls by 2.1 points"})
     weights = weights_sha256 or sha256((run / "model.safetensors").read_bytes()).hexdigest()
-    facts = {"format": 1, "model": {"name": run.name, "weights_sha256": weights}, "files": files}
+    facts = {
+        "format": 1,
+        "kind": "fill-mask",
+        "model": {"name": run.name, "weights_sha256": weights},
+        "files": files,
+    }
     (folder / "onnx" / "export.json").write_text(json.dumps(facts))
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"calibration": {"temperature": 1.5}}')
     model = StageRecord.read(run)
     record = replace(
-        model, kind="export", digest=digest * 64, inputs={run.name: model.digest}, outcome=facts, outputs=None
+        model,
+        kind="export",
+        digest=digest * 64,
+        outcome=facts,
+        outputs=None,
+        settings={"model": f"stage:{model.digest}:."},
     )
     replace(record, outputs=outputs_of(folder)).write(folder)
     return folder

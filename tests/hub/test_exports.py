@@ -41,6 +41,9 @@ def test_one_commit_has_weights_and_onnx_and_a_branch_has_int8_first(
     }
     for file in onnx.iterdir():
         assert repository.read(f"onnx/{file.name}") == file.read_bytes()
+    config = json.loads(repository.read("config.json"))
+    assert config.pop("calibration") == {"temperature": 1.5}
+    assert config == json.loads((run / "config.json").read_text())
     int8 = (onnx / "model_quantized.onnx").read_bytes()
     assert repository.read("onnx/model.onnx", "int8") == int8
     facts = json.loads(repository.read("onnx/export.json", "int8"))
@@ -76,7 +79,7 @@ def test_an_export_as_argument_is_its_model_with_it(run: Path, wellread: Wellrea
     assert "onnx/model_quantized.onnx" not in files
     shutil.rmtree(run)
     status, _, err = wellread("publish", chosen, "--namespace", "alice")
-    assert (status, "give that run's folder" in err) == (2, True)
+    assert (status, "publish that run" in err) == (2, True)
 
 
 def _add(name: str) -> Callable[[Path], object]:

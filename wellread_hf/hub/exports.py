@@ -8,6 +8,7 @@ from typing import Any
 
 from wellread_hf.errors import PublishError, library_errors_as
 from wellread_hf.hub.files import LocalFile
+from wellread_hf.results.lineage import MODELS, Stages
 from wellread_hf.store.records import RECORD, StageRecord
 
 FP32, INT8, FACTS = "model.onnx", "model_quantized.onnx", "export.json"
@@ -73,6 +74,15 @@ class Export:
                 raise PublishError(f"{found[name]} is not what {FACTS} describes; run wellread export again")
         return {f"onnx/{name}": path for name, path in found.items()}
 
+    def config(self, config: Mapping[str, Any]) -> dict[str, bytes]:
+        """Returns the model's `config.json` with the calibration that the graphs have; nothing without one."""
+        with library_errors_as(PublishError, f"{self.folder}: config.json cannot be read"):
+            found = json.loads((self.folder / "config.json").read_text(encoding="utf-8")).get("calibration")
+        if found is None:
+            return {}
+        text = json.dumps({**config, "calibration": found}, indent=2, sort_keys=True) + "\n"
+        return {"config.json": text.encode()}
+
     def int8_files(self) -> dict[str, Path | bytes]:
         """Returns what the branch `int8` has instead: int8 under the first name, and its facts."""
         int8 = self.facts["files"][INT8]
@@ -83,12 +93,25 @@ class Export:
         }
 
 
-def export_of(folder: Path, record: StageRecord) -> Export | None:
-    """Returns the newest export of a finished model in the same folder of stages; None if there is none."""
-    made = [
-        path.parent
-        for path in folder.absolute().parent.glob(f"export-*/{RECORD}")
-        if record.digest in StageRecord.read(path.parent).inputs.values()
-    ]
-    newest = max(made, key=lambda found: (found / RECORD).stat().st_mtime, default=None)
-    return None if newest is None else Export.read(newest)
+def with_export(folder: Path) -> tuple[Path, StageRecord, Export | None]:
+    """Returns the folder and record of a run, with its newest export; of an export, of the run it is of.
+
+    Both lie in one folder of runs.
+
+    Raises:
+        PublishError: The run of an export is not there, or what an export says cannot be read.
+        StoreError: A stage is not finished, or was changed since.
+    """
+    record = StageRecord.read(folder)
+    stages = Stages.read(folder.absolute().parent)
+    if record.kind == "export":
+        model = stages.producer(record.settings["model"])
+        if model is None or model.kind not in MODELS:
+            raise PublishError(
+                f"{folder} is an export, and the run that it is of is not beside it; publish that run, with "
+                "its export in the same folder of runs"
+            )
+        return folder.parent / model.folder_name, model, Export.read(folder)
+    found = [folder.parent / each.folder_name for each in stages.exports(record)]
+    newest = max(found, key=lambda each: (each / RECORD).stat().st_mtime, default=None)
+    return folder, record, None if newest is None else Export.read(newest)

@@ -14,11 +14,11 @@ from wellread_hf.errors import PublishError, library_errors_as
 from wellread_hf.hub.cards import MODELS, facts_of_run, finished_stage, render
 from wellread_hf.hub.cards.labels_card import soft_labels_card
 from wellread_hf.hub.cards.secrets import secrets_in
-from wellread_hf.hub.exports import INT8_BRANCH, Export, export_of
+from wellread_hf.hub.exports import INT8_BRANCH, Export, with_export
 from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.names import is_repo_name
 from wellread_hf.store.progress import bar
-from wellread_hf.store.records import ADAPTER, RECORD, SETTINGS, StageRecord
+from wellread_hf.store.records import ADAPTER, RECORD, SETTINGS
 from wellread_hf.store.stage import RepoType
 
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -77,7 +77,7 @@ def upload_of_run(
         CardError: Its card has a value that the Hub would refuse.
     """
     with finished_stage(folder):
-        folder, record, export = _with_export(folder)
+        folder, record, export = with_export(folder)
         record.check_outputs(folder)
         if record.kind == "label":
             # Soft labels of other settings are another repository.
@@ -105,7 +105,7 @@ def int8_branch(folder: Path, main: Upload) -> Upload:
     Raises:
         PublishError: It has no export, or int8 was refused there.
     """
-    folder, _, export = _with_export(folder)
+    folder, _, export = with_export(folder)
     refused = "it has no export" if export is None else export.int8_refused
     if export is None or refused:
         raise PublishError(
@@ -119,21 +119,6 @@ def int8_branch(folder: Path, main: Upload) -> Upload:
         path: LocalFile(path, instead[path]) if path in instead else file for path, file in main.files.items()
     }
     return replace(main, files=files, branch=INT8_BRANCH)
-
-
-def _with_export(folder: Path) -> tuple[Path, StageRecord, Export | None]:
-    """Returns the folder and record of a run, or of the model that an export is of, with the export."""
-    record = StageRecord.read(folder)
-    if record.kind != "export":
-        return folder, record, export_of(folder, record) if record.kind in MODELS else None
-    for made_of in folder.absolute().parent.glob(f"*/{RECORD}"):
-        model = StageRecord.read(made_of.parent)
-        if model.kind in MODELS and model.digest in record.inputs.values():
-            return made_of.parent, model, Export.read(folder)
-    raise PublishError(
-        f"{folder} is an export, and the run that it was made of is not beside it; give that run's folder, "
-        "with the export in the same folder of runs"
-    )
 
 
 def model_upload(
@@ -169,6 +154,7 @@ def model_upload(
         )
     _check_tensors(found["model.safetensors"])
     if export is not None:
+        added = {**added, **export.config(contents["config.json"])}
         found |= export.files(LocalFile("model.safetensors", found["model.safetensors"]))
     return _upload(name, found, added, "model", note)
 

@@ -50,6 +50,21 @@ class Stages:
         match = re.fullmatch(r"stage:([0-9a-f]+):.*", fingerprint or "", re.DOTALL)
         return self.records.get(match[1]) if match else None
 
+    def of(self, record: StageRecord, kind: str) -> list[StageRecord]:
+        """Returns the stages of a kind that a model went into: its evaluations, its exports."""
+        here = f"stage:{record.digest}:."
+        return [
+            each for each in self.records.values() if each.kind == kind and each.settings["model"] == here
+        ]
+
+    def exports(self, record: StageRecord) -> list[StageRecord]:
+        """Returns a model's exports as what it is: of a classifier not those that give features alone."""
+        classifier = record.kind in TUNED
+        found = self.of(record, "export")
+        return [
+            each for each in found if (each.outcome["kind"] not in ("fill-mask", "features")) == classifier
+        ]
+
     def lineage(self, record: StageRecord) -> Iterator[StageRecord]:
         """Yields a classifier's record, then those it started from, as far as they are here."""
         found: StageRecord | None = record
