@@ -14,6 +14,7 @@ import tyro
 
 from wellread_hf import __version__
 from wellread_hf.cli.options import Names
+from wellread_hf.cli.page import report
 from wellread_hf.cli.pick import pick
 from wellread_hf.cli.report import report_errors
 from wellread_hf.cli.words import read_words
@@ -333,7 +334,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
         *(students, losses, verdicts, card, publish, verify),
-        *(pull, submission, compare, scores, pick),
+        *(pull, submission, compare, scores, pick, report),
     )
 }
 

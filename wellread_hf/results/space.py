@@ -1,0 +1,84 @@
+"""The report as a static Space: the students answer in the visitor's browser, by transformers.js."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from wellread_hf.results.html_report import PAGE, environment, render, title_of
+from wellread_hf.results.report_facts import Facts, read_facts
+
+# Pinned: a page that anyone may open runs no code that we have not tested.
+LIBRARY = "https://cdn.jsdelivr.net/npm/@huggingface/transformers@4.3.2"
+# Where models on the Hub are fetched from; their files are redirected to a storage of its own.
+_HUB = "https://huggingface.co https://*.huggingface.co https://*.hf.co"
+
+
+def space_files(
+    runs: Sequence[Path],
+    models: Mapping[str, str],
+    task: str | None = None,
+    library: str = LIBRARY,
+    wasm: str = "",
+) -> dict[str, bytes]:
+    """Returns the files of a static Space, by their path: `README.md` and `index.html`.
+
+    Args:
+        runs: Folders of all stages, as for a report.
+        models: What visitors may try: a Hub id, or a folder relative to the page (`./models/NAME`), by the
+            name that is shown. Each has `onnx/` as an export writes it.
+        task: The task to report, where there are several.
+        library: Address of transformers.js, a module.
+        wasm: Address of the folder with ONNX Runtime's WebAssembly; empty: the library's own choice.
+
+    Raises:
+        WellreadError: As from `read_facts`.
+    """
+    facts = read_facts(runs, task)
+    origins = " ".join(dict.fromkeys(_origin(address) for address in (library, wasm or library)))
+    # The runtime compiles WebAssembly, and starts from a blob of its own.
+    sources = (
+        f"{origins} blob: 'wasm-unsafe-eval'; connect-src 'self' blob: data: {origins} {_HUB}; "
+        "worker-src blob:"
+    )
+    texts = ["Text", "Second text"][: len(_example(facts))]
+    before = (
+        environment()
+        .get_template("try.html.jinja")
+        .render(
+            texts=texts,
+            examples=_example(facts),
+            models=list(models),
+            settings={"models": list(models.values()), "library": library, "wasm": wasm},
+        )
+    )
+    script = (PAGE / "try.js").read_text(encoding="utf-8")
+    page = render(facts, before, script, sources)
+    return {"README.md": _readme(facts, models), "index.html": page.encode()}
+
+
+def _origin(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
+
+
+def _example(facts: Facts) -> tuple[str, ...]:
+    """Returns the texts of a row to begin with: the first that was evaluated, else an empty one."""
+    models = [*facts.students, *([facts.teacher] if facts.teacher else [])]
+    evaluated = next((model.rows for model in models if model.rows is not None), None)
+    return ("",) if evaluated is None else evaluated.texts[0]
+
+
+def _readme(facts: Facts, models: Mapping[str, str]) -> bytes:
+    head = {
+        "title": title_of(facts),
+        "sdk": "static",
+        "pinned": False,
+        "models": [place for place in models.values() if not place.startswith("./")],
+        "tags": ["wellread-hf", "transformers.js"],
+    }
+    text = (
+        "Small students beside their teacher: scores, latency, size, and a field to try them in your browser."
+    )
+    return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{text}\n".encode()
