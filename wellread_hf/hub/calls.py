@@ -224,7 +224,7 @@ def _diagnose(error: BaseException) -> CallError | None:
 
 
 def client() -> HfApi:
-    """Returns the client of the environment's Hub, for whoever is logged in here."""
+    """Returns the client of the environment's Hub, for the user who is logged in."""
     return HfApi(token=get_token())
 
 
