@@ -25,7 +25,7 @@ RECIPES = (
     "glue",
     "sweep",
     "study",
-    "evaluate",
+    "eval",
     "export",
     "publish",
 )

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -65,6 +66,8 @@ print("one of", PartialState().num_processes, "processes")
 def test_these_are_all_recipes() -> None:
     assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == {*RECIPES, MINIMAL.stem}
     assert len(RECIPES) == 15
+    # Its folder comes first on a program's path: beside `evaluate.py` no metric could be imported.
+    assert not [name for name in RECIPES if find_spec(name)]
 
 
 @pytest.mark.slow

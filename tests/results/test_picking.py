@@ -145,9 +145,9 @@ def test_what_is_not_asked_for_or_not_known_is_said() -> None:
         choose(offer([one]), Picking(max_ms=1))
     with pytest.raises(StoreError, match="wellread export"):
         choose(offer([one]), Picking(max_mb=1))
-    with pytest.raises(StoreError, match="wellread evaluate TEACHER"):
+    with pytest.raises(StoreError, match="wellread eval TEACHER"):
         choose(replace(offer([one]), teachers=[]), Picking(within=1))
-    with pytest.raises(StoreError, match="wellread evaluate STUDENTS"):
+    with pytest.raises(StoreError, match="wellread eval STUDENTS"):
         choose(offer([]), Picking(within=1))
     assert NothingFitsError.status == 3
 

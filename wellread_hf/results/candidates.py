@@ -159,7 +159,7 @@ def _of_one_task(evaluations: Sequence[StageRecord], task: str | None) -> list[S
     wanted = [record for record in evaluations if task in (None, record.outcome["task"])]
     if not wanted:
         raise StoreError(
-            f"expected evaluated models{f' of {task}' if task else ''}, found none; run `wellread evaluate "
+            f"expected evaluated models{f' of {task}' if task else ''}, found none; run `wellread eval "
             "MODELS` with the teacher and the students (`wellread export` evaluates, too)"
         )
     # Rows decide, not names: scores on other rows cannot be compared.

@@ -511,9 +511,9 @@ def _missing(facts: Facts) -> Section:
     folder = next((model.folder.name for model in facts.students if model.folder), "MODEL")
     found = []
     if not all(model.evaluation for model in facts.students):
-        found.append(("Predictions of every model", f"wellread evaluate runs/{folder}"))
+        found.append(("Predictions of every model", f"wellread eval runs/{folder}"))
     if facts.teacher is not None and facts.teacher.evaluation is None:
-        found.append(("The teacher's predictions", "wellread evaluate TEACHER"))
+        found.append(("The teacher's predictions", "wellread eval TEACHER"))
     if not facts.stages.of_kind("export"):
         found.append(("ONNX files, fp32 and int8", f"wellread export runs/{folder}"))
     if not facts.stages.of_kind("measure"):

@@ -169,9 +169,7 @@ def why_not(each: Candidate, picking: Picking, picked: Candidate | None = None) 
 def _check_known(offer: Offer, picking: Picking) -> None:
     """Refuses limits on what was measured of no student."""
     if not offer.students:
-        raise StoreError(
-            "expected evaluated students, found the teacher alone; run `wellread evaluate STUDENTS`"
-        )
+        raise StoreError("expected evaluated students, found the teacher alone; run `wellread eval STUDENTS`")
     if picking.max_ms is not None and all(each.ms is None for each in offer.students):
         raise StoreError(
             f"`max_ms`: expected milliseconds at {picking.length} tokens with {picking.threads} thread(s), "
@@ -181,7 +179,7 @@ def _check_known(offer: Offer, picking: Picking) -> None:
         raise StoreError("`max_mb`: no student's size is known; run `wellread export` with the students")
     if picking.within is not None and not offer.teachers:
         raise StoreError(
-            "`within`: the teacher of these students was not evaluated; run `wellread evaluate TEACHER` into "
+            "`within`: the teacher of these students was not evaluated; run `wellread eval TEACHER` into "
             "the same folder of runs"
         )
 

@@ -9,11 +9,12 @@ from wellread_hf.store.records import INVOKED_AS
 
 
 def typed(recipe: str, *words: str) -> str:
-    """Writes the command line of another recipe, called as this one was, ready to paste into the shell."""
+    """Writes the command line of a recipe, called as this one was, or of a command that is none."""
     called = Path(next(iter(INVOKED_AS.get()), ""))
-    if called.suffix != ".py":
+    file = called.with_name(f"{recipe}.py") if called.suffix == ".py" else called
+    if not file.is_file():
         return typed_command(recipe, *words)
-    return shlex.join([_program("python"), str(called.with_name(f"{recipe}.py")), *words])
+    return shlex.join([_program("python"), str(file), *words])
 
 
 def typed_command(*words: str) -> str:

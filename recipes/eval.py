@@ -3,7 +3,7 @@
 Reads models and a task; writes runs/evaluate-...: scores, calibration, predictions.parquet. `wellread pick`
 and `wellread report` read them.
 
-  wellread evaluate runs/distill-... MY-TEACHER --task sst2
+  wellread eval runs/distill-... MY-TEACHER --task sst2
 """
 
 from dataclasses import field
