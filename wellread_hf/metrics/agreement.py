@@ -1,6 +1,5 @@
 """Two sets of answers to the same rows: how often they agree, and what one scores below the other."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +11,6 @@ from wellread_hf.metrics.scores import predictions_from
 Array = npt.NDArray[Any]
 AnswerKind = Literal["classification", "multi-label", "regression"]
 
-# Values agree within this share of their standard deviation from row to row.
-_VALUES_AGREE = 0.1
 # Of Student's t at the 49 degrees of freedom of 50 groups, for 95 %.
 _QUANTILE = 2.01
 
@@ -21,8 +18,8 @@ _QUANTILE = 2.01
 def agreement(ours: Array, reference: Array, kind: AnswerKind) -> float:
     """Returns the share of rows with the same answer, 0 to 1.
 
-    The same class is predicted; of independent classes, it is the share of all rows' decisions; a value is
-    within a tenth of the standard deviation of the reference's values.
+    That is the same class; of independent classes, the share of all decisions. Values have no answer of
+    their own: it is the share of pairs of rows of which both put the same one first (Kendall's tau, from 0).
 
     Args:
         ours: Logits [rows, outputs].
@@ -31,21 +28,23 @@ def agreement(ours: Array, reference: Array, kind: AnswerKind) -> float:
     """
     ours, reference = (predictions_from(logits, kind == "multi-label") for logits in (ours, reference))
     if kind == "regression":
-        return float(np.mean(abs(ours - reference) <= _VALUES_AGREE * reference.std()))
+        from scipy.stats import kendalltau
+
+        return float(1 + kendalltau(ours, reference).statistic) / 2
     return float(np.mean(ours == reference))
 
 
 def score_drop(
-    ours: Array, reference: Array, labels: Array, metrics: Sequence[str], kind: AnswerKind
+    ours: Array, reference: Array, labels: Array, metric: str, kind: AnswerKind
 ) -> tuple[float, tuple[float, float]]:
-    """Returns how far the first metric, 0 to 1, lies below the reference's, and its 95 % interval.
+    """Returns how far a metric, 0 to 1, lies below the reference's, and its 95 % interval.
 
     The rows are the same for both, so the interval is of the paired difference (`jackknife`).
     """
     multi = kind == "multi-label"
     drops = (
-        scored(predictions_from(reference, multi), labels, metrics[0])
-        - scored(predictions_from(ours, multi), labels, metrics[0])
+        scored(predictions_from(reference, multi), labels, metric)
+        - scored(predictions_from(ours, multi), labels, metric)
     ) / 100
     reach = _QUANTILE * row_error(drops[1:])[0]
     return float(drops[0]), (float(drops[0] - reach), float(drops[0] + reach))

@@ -3,7 +3,7 @@
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,11 @@ from wellread_hf.store.progress import bar
 from wellread_hf.store.records import removed_if_failed
 
 Array = npt.NDArray[Any]
-# From a batch of inputs to a graph's answers, both by name.
+# From a batch of inputs, by name, to outputs; and from these to what is kept of each row.
 Run = Callable[[dict[str, Array]], Array]
+View = Callable[[Array, Mapping[str, Array]], Array]
 
 _DIMS = ("batch_size", "sequence_length")
-# ONNX Runtime's own, below: small batches pad less.
-_BATCH_TOKENS = 2048
 
 
 def write_graph(model: Any, path: Path, segments: bool, temperature: float = 1.0) -> None:
@@ -138,15 +137,14 @@ def session_of(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def answers_in_order(
-    run: Run, encoded: EncodedRows, view: Callable[[Array, dict[str, Array]], Array]
-) -> Array:
+def answers_in_order(run: Run, encoded: EncodedRows, view: View, batch_tokens: int = 2_048) -> Array:
     """Lets a model read all rows, in batches of like length.
 
     Args:
-        run: From a batch of inputs to answers.
+        run: From a batch of inputs to outputs.
         encoded: The rows, tokenised.
-        view: From a batch's answers and inputs to what is kept of each row, [rows of the batch, ...].
+        view: From a batch's outputs and inputs to what is kept of each row, [rows of the batch, ...].
+        batch_tokens: Tokens a batch, padding included, but one row at least.
 
     Returns:
         What was kept, [rows, ...] in fp32, in the order of the rows.
@@ -154,7 +152,7 @@ def answers_in_order(
     order, collate = longest_first(encoded.lengths), PadCollator(encoded.pad_id, encoded.pad_left)
     found = []
     with bar("comparing", "rows", len(order)) as shown:
-        for batch in batches_by_length(order, encoded.lengths, _BATCH_TOKENS):
+        for batch in batches_by_length(order, encoded.lengths, batch_tokens):
             rows = collate([encoded.row(int(index)) for index in batch])
             inputs = {name: values.numpy() for name, values in rows.items()}
             found.append(view(run(inputs), inputs))

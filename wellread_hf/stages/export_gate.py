@@ -8,19 +8,59 @@ from typing import Any
 import numpy as np
 
 from wellread_hf.errors import ExportError
+from wellread_hf.metrics.agreement import agreement, score_drop
+from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import longest_first
-from wellread_hf.models.onnx_graph import session_of
+from wellread_hf.models.onnx_graph import answers_in_order, session_of
 from wellread_hf.serving.timing import in_turn
 from wellread_hf.settings import Export
+from wellread_hf.stages.export_subjects import Subject
+from wellread_hf.store.records import file_digest
 
 # Of logits in fp32: sums in another order differ by less, and a wrong graph by far more.
 PARITY = 1e-4
-# Of fewer rows a single one is worth more than a point.
-LEAST_ROWS = 100
 # Spread evenly over the lengths of all rows.
 _TIMED_ROWS = 32
 _SECONDS = 4.0
+
+
+def figures_of(subject: Subject, fp32: Path, int8: Path) -> dict[str, dict[str, Any]]:
+    """Measures both graphs on the subject's rows.
+
+    Returns:
+        By file name `sha256`, `bytes`, `scores` (0 to 1) and `max_logit_difference` to the model; of int8
+        also, beside fp32, `score_drop` and its `interval` (0 to 1), `agreement`, `speed_over_fp32`.
+    """
+    # One row a call in int8: its activations share one scale in a batch, so that neighbours would count.
+    answers = {path: _answers(subject, path, tokens) for path, tokens in ((fp32, 2_048), (int8, 1))}
+    judged = {path: subject.judged(found) for path, found in answers.items()}
+    files: dict[str, dict[str, Any]] = {
+        path.name: {
+            "sha256": file_digest(path),
+            "bytes": path.stat().st_size,
+            "scores": scores(subject.metrics, judged[path], subject.labels),
+            "max_logit_difference": float(abs(found - subject.answers).max()),
+        }
+        for path, found in answers.items()
+    }
+    drop, interval = score_drop(
+        judged[int8], judged[fp32], subject.labels, subject.metrics[0], subject.judged_as
+    )
+    files[int8.name] |= {
+        "score_drop": drop,
+        "interval": interval,
+        "agreement": agreement(judged[int8], judged[fp32], subject.judged_as),
+        "speed_over_fp32": speed_over(int8, fp32, subject.encoded),
+    }
+    return files
+
+
+def _answers(subject: Subject, path: Path, batch_tokens: int) -> Any:
+    session = session_of(path, threads=0)
+    return answers_in_order(
+        lambda inputs: session.run(None, inputs)[0], subject.encoded, subject.view, batch_tokens
+    )
 
 
 def check_parity(difference: float) -> None:
