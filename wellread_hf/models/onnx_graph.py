@@ -2,9 +2,10 @@
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wellread_hf.errors import ExportError, library_errors_as
+from wellread_hf.errors import ExportError
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import batches_by_length, longest_first
 from wellread_hf.store.progress import bar
@@ -50,10 +51,19 @@ def write_graph(model: Any, path: Path, segments: bool, temperature: float = 1.0
     }
     if segments:
         inputs["token_type_ids"] = torch.zeros(2, 5, dtype=torch.long)
-    remedy = "export a model of stock operators, such as one of the 24"
-    with library_errors_as(ExportError, f"{type(model).__name__} cannot be exported", remedy), _silent():
-        exporter: Any = OnnxExporter()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-        program = exporter.export(model.eval(), inputs, OnnxConfig(dynamic=True)).program
+    try:
+        with _silent():
+            exporter: Any = OnnxExporter()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+            program = exporter.export(model.eval(), inputs, OnnxConfig(dynamic=True)).program
+    # Exporters raise anything on a model that they were not made for.
+    except Exception as error:
+        # Its report is a page, and one line of it names the operator.
+        operator = re.search(r"op='([\w.]+)'", str(error))
+        said = f"ONNX has no operator for {operator[1]}" if operator else str(error).partition("\n")[0]
+        raise ExportError(
+            f"{type(model).__name__} cannot be exported: {said}; take a model of stock operators, such as "
+            "one of the 24"
+        ) from error
     graph = program.graph
     _clean(graph)
     # The first output is the answer; a pooler's goes, and what computes it.
@@ -71,8 +81,8 @@ def write_graph(model: Any, path: Path, segments: bool, temperature: float = 1.0
 
 
 def _clean(graph: Any) -> None:
-    """Names the two free dimensions, which the exporter calls `s18` and `s41`, and drops notes on values."""
-    names = dict(zip(map(str, graph.inputs[0].shape), _DIMS, strict=True))
+    """Names the two free dimensions, which the exporter numbers, and drops notes on values."""
+    names = {str(dim): name for given in graph.inputs for dim, name in zip(given.shape, _DIMS, strict=True)}
     made = (output for node in graph for output in node.outputs)
     for value in (*graph.inputs, *graph.initializers.values(), *made):
         value.metadata_props.clear()
@@ -118,8 +128,9 @@ def _silent() -> Iterator[None]:
     """Keeps exporter and quantiser from printing progress, and from saying that they are experimental."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    said = io.StringIO()
     try:
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with redirect_stdout(said), redirect_stderr(said), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
