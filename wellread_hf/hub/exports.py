@@ -75,7 +75,7 @@ class Export:
         return {f"onnx/{name}": path for name, path in found.items()}
 
     def config(self, config: Mapping[str, Any]) -> dict[str, bytes]:
-        """Returns the model's `config.json` with the calibration that the graphs have; nothing without one."""
+        """Returns the model's `config.json` with the calibration that its graphs have; else nothing."""
         with library_errors_as(PublishError, f"{self.folder}: config.json cannot be read"):
             found = json.loads((self.folder / "config.json").read_text(encoding="utf-8")).get("calibration")
         if found is None:
@@ -111,7 +111,7 @@ def with_export(folder: Path) -> tuple[Path, StageRecord, Export | None]:
                 f"{folder} is an export, and the run that it is of is not beside it; publish that run, with "
                 "its export in the same folder of runs"
             )
-        return folder.parent / model.folder_name, model, Export.read(folder)
-    found = [folder.parent / each.folder_name for each in stages.exports(record)]
+        return stages.folders[model.digest], model, Export.read(folder)
+    found = [stages.folders[each.digest] for each in stages.exports(record)]
     newest = max(found, key=lambda each: (each / RECORD).stat().st_mtime, default=None)
     return folder, record, None if newest is None else Export.read(newest)

@@ -50,10 +50,12 @@ def uploads_of_runs(
         raise PublishError(f"`name` {name} is for a single run, got {len(runs)}; leave it out")
     if name == "":
         raise PublishError("`name` is empty: expected a repository's name; leave it out for the family's")
+    # A card links to what is pushed beside it, and to nothing that may not be there.
+    beside = tuple(_names(runs, namespace or None)) if len(runs) > 1 else ()
     uploads = []
     with bar("cards", "repositories", len(runs)) as shown:
         for run in runs:
-            upload = upload_of_run(run, namespace or None, name, eval_results)
+            upload = upload_of_run(run, namespace or None, name, eval_results, beside)
             uploads += [upload, int8_branch(run, upload)] if int8 else [upload]
             shown.update()
     hash_files(uploads)
@@ -64,12 +66,16 @@ def uploads_of_runs(
 
 
 def upload_of_run(
-    folder: Path, namespace: str | None = None, name: str | None = None, eval_results: bool = False
+    folder: Path,
+    namespace: str | None = None,
+    name: str | None = None,
+    eval_results: bool = False,
+    beside: tuple[str, ...] = (),
 ) -> Upload:
     """Collects the files of a finished stage and renders its card; of a model or its export, both.
 
     The namespace is for the card's examples. Without a name the repository gets the family's, for instance
-    `bert-4-256` or `bert-4-256-sst2`.
+    `bert-4-256` or `bert-4-256-sst2`. Its card links to the repositories beside it.
 
     Raises:
         PublishError: The stage made nothing that is published, or its files break a rule.
@@ -92,11 +98,19 @@ def upload_of_run(
                 f"{folder} is the folder of a stage {record.kind!r}: expected one of "
                 f"{', '.join((*MODELS, 'label'))}"
             )
-        facts = facts_of_run(folder, name, namespace)
+        facts = replace(facts_of_run(folder, name, namespace), beside=beside)
         rendered = render(facts, eval_results=eval_results)
         parameters = "" if facts.measured is None else f", {facts.measured.weights / 1e6:.1f}M parameters"
         note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}"
         return model_upload(folder, facts.name, rendered.files, note, export)
+
+
+def _names(runs: Sequence[Path], namespace: str | None) -> Iterator[str]:
+    for run in runs:
+        with finished_stage(run):
+            folder, record, _ = with_export(run)
+            if record.kind in MODELS:
+                yield facts_of_run(folder, None, namespace).name
 
 
 def int8_branch(folder: Path, main: Upload) -> Upload:

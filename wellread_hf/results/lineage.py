@@ -53,9 +53,7 @@ class Stages:
     def of(self, record: StageRecord, kind: str) -> list[StageRecord]:
         """Returns the stages of a kind that a model went into: its evaluations, its exports."""
         here = f"stage:{record.digest}:."
-        return [
-            each for each in self.records.values() if each.kind == kind and each.settings["model"] == here
-        ]
+        return [each for each in self.of_kind(kind) if each.settings["model"] == here]
 
     def exports(self, record: StageRecord) -> list[StageRecord]:
         """Returns a model's exports as what it is: of a classifier not those that give features alone."""

@@ -216,11 +216,6 @@ class StageRecord:
     outputs: Mapping[str, Mapping[str, Any]] | None = None
 
     @property
-    def folder_name(self) -> str:
-        """What its folder is called in that of all stages."""
-        return f"{self.kind}-{self.name}-{self.digest[:12]}"
-
-    @property
     def text(self) -> str:
         """What stands in `stage.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=_plain) + "\n"

@@ -2,10 +2,14 @@
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from wellread_hf.data.evaluated_rows import EvaluatedRows
+from wellread_hf.metrics.calibration import calibration
 from wellread_hf.store.records import StageRecord, digest
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -108,6 +112,7 @@ class Root:
         test: float | None = None,
         lora_rank: int | None = None,
         method: str | None = None,
+        student: str = "bert-2-128",
         **tuning: Any,
     ) -> StageRecord:
         """A classifier: distilled where there are labels, else fine-tuned; `start` None is random weights."""
@@ -148,8 +153,68 @@ class Root:
             "class_counts": {"train": {"negative": 29_780, "positive": 37_569},
                              "validation": {"negative": 428, "positive": 444}},
         } | ({} if test is None else {"test": {"accuracy": test}})  # fmt: skip
-        name = f"bert-2-128-{named['name']}-seed{seed}"
-        return self.stage("finetune" if labels is None else "distill", name, settings, outcome)
+        name, (layers, hidden) = f"{student}-{named['name']}-seed{seed}", map(int, student.split("-")[1:])
+        kind = "finetune" if labels is None else "distill"
+        return self.stage(kind, name, settings, outcome, layers=layers, hidden=hidden)
+
+    def evaluated(self, of: StageRecord, logits: Sequence[Sequence[float]]) -> StageRecord:
+        """Evaluates a classifier of two classes on two rows of the task, with these logits."""
+        labels, texts = (
+            np.array([1, 0]),
+            [("a gripping and clever film",), ("two long hours of my life gone",)],
+        )
+        found = np.array(logits, np.float32)
+        accuracy = float((found.argmax(axis=1) == labels).mean())
+        outcome = {"task": "sst2", "kind": "classification", "labels": ["negative", "positive"],
+                   "metric": "accuracy", "scores": {"accuracy": accuracy}, "rows": 2, "order": [0, 1],
+                   "standard_error": 0.01, "without": [accuracy] * 50, "max_length": 128,
+                   "calibration": calibration(found, labels)}  # fmt: skip
+        settings = {"model": f"stage:{of.digest}:.", "task": of.settings["task"], "max_length": None}
+        record = self.stage("evaluate", of.name.removesuffix("-seed0"), settings, outcome, False)
+        EvaluatedRows(texts, labels, found, np.array([7, 9])).write(self.folder(record))
+        return record
+
+    def exported(self, of: StageRecord, refused: str | None = None) -> StageRecord:
+        int8 = {
+            "sha256": "ab" * 32,
+            "bytes": 4_650_000,
+            "scores": {"accuracy": 0.819},
+            "max_logit_difference": 0.38,
+            "agreement": 0.987,
+            "score_drop": 0.001,
+            "interval": [-0.002, 0.004],
+            "speed_over_fp32": {"value": 1.4, "low": 1.3, "high": 1.5, "rows": 32},
+        }
+        fp32 = {"sha256": "cd" * 32, "bytes": 17_800_000, "scores": {"accuracy": 0.82},
+                "max_logit_difference": 3e-7}  # fmt: skip
+        outcome = {
+            "format": 1, "kind": "classification", "metric": "accuracy", "max_length": 128, "rows": 872,
+            "temperature": 1.25, "versions": {}, "warnings": [],
+            "model": {"name": "bert-2-128-sst2", "fingerprint": f"stage:{of.digest}:.", "weights_sha256": ""},
+            "machine": {"cpu": "A CPU", "instructions": ["AVX2", "AVX512-VNNI"], "cores": 2},
+            "files": {"model.onnx": fp32,
+                      "model_quantized.onnx": int8 | ({"refused": refused} if refused else {})},
+        }  # fmt: skip
+        return self.stage("export", "bert-2-128-sst2", {"model": f"stage:{of.digest}:."}, outcome, False)
+
+    def measured(self, of: StageRecord) -> StageRecord:
+        def point(length: int | str, p50: float | None, ratio: float) -> Mapping[str, Any]:
+            return {"threads": 1, "batch": 1, "length": length, "p50_ms": p50, "p95_ms": p50,
+                    "p99_ms": p50, "per_second": None, "ratio": ratio,
+                    "interval": [ratio - 0.1, ratio + 0.1]}  # fmt: skip
+
+        candidates = [
+            {"model": "bert-2-128-sst2", "fingerprint": f"stage:{of.digest}:.", "folder": "runs/x",
+             "format": format, "bytes": size, "start_s": start, "peak_mb": peak,
+             "latency": [point(64, p50, ratio), point("rows", None, ratio)]}
+            for format, size, start, peak, p50, ratio in (
+                ("torch", 17_900_000, 9.4, 522.0, 3.5, 1.0), ("onnx-int8", 4_650_000, 0.4, 74.0, 0.47, 7.4),
+            )
+        ]  # fmt: skip
+        machine = {"cpu": "A CPU", "instructions": ["AVX2"], "cores": 2, "load": 0.5, "versions": {}}
+        outcome = {"machine": machine, "steady": True, "reference": "bert-2-128-sst2, torch",
+                   "candidates": candidates}  # fmt: skip
+        return self.stage("measure", "bert-2-128-sst2", {"models": []}, outcome, model=False)
 
 
 def chain(path: Path) -> dict[str, StageRecord]:

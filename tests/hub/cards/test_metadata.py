@@ -63,26 +63,63 @@ def test_a_task_students_metadata(student: Facts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "start", "stated"),
+    ("content", "start", "licence", "english"),
     [
-        (f"hub:me/reviews@{SHA}", "hub:google/bert_uncased_L-2_H-128_A-2@" + SHA, True),
-        (f"hub:me/reviews@{SHA}", None, True),
-        ("sha256:" + 64 * "a", "hub:google/bert_uncased_L-2_H-128_A-2@" + SHA, False),
-        (f"hub:me/reviews@{SHA}", "sha256:" + 64 * "b", False),
-        (f"hub:me/reviews@{SHA}", f"stage:{64 * 'c'}:.", False),
-        (f"stage:{64 * 'c'}:task", None, False),
+        (f"hub:stanfordnlp/imdb@{SHA}", "hub:google/bert_uncased_L-2_H-128_A-2@" + SHA, True, True),
+        (f"hub:stanfordnlp/imdb@{SHA}", None, True, True),
+        # Of a data set that this package does not know nobody here knows the language.
+        (f"hub:me/reviews@{SHA}", "hub:google/bert_uncased_L-2_H-128_A-2@" + SHA, True, False),
+        ("sha256:" + 64 * "a", "hub:google/bert_uncased_L-2_H-128_A-2@" + SHA, False, False),
+        (f"hub:stanfordnlp/imdb@{SHA}", "sha256:" + 64 * "b", False, False),
+        (f"hub:stanfordnlp/imdb@{SHA}", f"stage:{64 * 'c'}:.", False, False),
+        (f"stage:{64 * 'c'}:task", None, False, False),
     ],
 )
 def test_of_data_of_ones_own_neither_licence_nor_language_is_stated(
-    content: str, start: str | None, stated: bool, tmp_path: Path
+    content: str, start: str | None, licence: bool, english: bool, tmp_path: Path
 ) -> None:
     task = {"name": "mine", "columns": ["text"], "content": [content], "validation": True}
     root = Root(tmp_path)
     facts = facts_of_run(root.folder(root.tuned(start, 0.8, task=task)))
     metadata, card = metadata_of(facts), render(facts, picture=False).markdown
-    assert ("license" in metadata, "language" in metadata) == (stated, stated)
-    for said in ("compact English", "English only", "English text", "Apache"):
-        assert (said in card) == stated
+    assert ("license" in metadata, metadata.get("language") == "en") == (licence, english)
+    assert ("Apache" in card) == licence
+    for said in ("compact English", "English only", "English text"):
+        assert (said in card) == english
+
+
+def test_the_language_is_that_of_corpus_and_task(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    source = {"name": f"hub:wikimedia/wikipedia@{SHA}", "config": "20231101.de", "split": "train",
+              "revision": SHA, "columns": ["text"]}  # fmt: skip
+    tokenizer = "hub:google-bert/bert-base-uncased@" + SHA
+    outcome = {"block_length": 128, "tokens": 42_000_000}
+    root.stage("pack", "128", {"sources": [source], "tokenizer": tokenizer}, outcome, model=False)
+    encoder = root.pretrain()
+    german = facts_of_run(root.folder(encoder))
+    assert metadata_of(german)["language"] == "de"
+    assert "compact English" not in render(german, picture=False).markdown
+    both = facts_of_run(root.folder(root.tuned(encoder, 0.8)))
+    assert metadata_of(both)["language"] == ["de", "en"]
+
+
+def test_an_exported_student_has_tags_and_examples(tmp_path: Path) -> None:
+    metadata = metadata_of(CARDS["shipped"](tmp_path))
+    assert metadata["tags"][-2:] == ["onnx", "transformers.js"]
+    texts = [example["text"] for example in metadata["widget"]]
+    assert texts == ["two long hours of my life gone", "a gripping and clever film"]
+    for example in metadata["widget"]:
+        assert sum(each["score"] for each in example["output"]) == pytest.approx(1, abs=2e-3)
+
+
+def test_texts_of_ones_own_are_no_examples(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    task = {"name": "mine", "columns": ["text"], "content": ["sha256:" + 64 * "a"], "validation": True}
+    student = root.tuned(root.adopt(), 0.8, task=task)
+    root.evaluated(student, [[-0.5, 0.5], [1.0, 0.0]])
+    facts = facts_of_run(root.folder(student))
+    assert facts.confidence is not None
+    assert "widget" not in metadata_of(facts)
 
 
 def test_the_metadata_of_all_24_is_sound() -> None:

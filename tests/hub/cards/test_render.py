@@ -75,7 +75,9 @@ def shape(card: Card) -> list[object]:
             assert child.type != "html_inline"
             if child.type in ("link_open", "image"):
                 target = str(child.attrs.get("href") or child.attrs.get("src"))
-                assert re.match(r"https://(huggingface\.co|arxiv\.org)/|scores\.png$", target), target
+                assert re.match(
+                    r"https://(huggingface\.co|arxiv\.org)/|(scores|reliability)\.png$", target
+                ), target
         if token.type == "heading_open":
             assert following is not None
             found.append(following.content)
@@ -124,7 +126,8 @@ def test_the_card_is_the_one_that_was_kept(name: str, facts: dict[str, Facts]) -
 def test_same_facts_same_bytes(name: str, facts: dict[str, Facts]) -> None:
     first, second = (render(facts[name], eval_results=True).files for _ in range(2))
     assert first == second
-    assert set(first) == {"README.md", "scores.png", ".eval_results/glue.yaml"}
+    pictures = {"scores.png"} | ({"reliability.png"} if name == "shipped" else set())
+    assert set(first) == {"README.md", ".eval_results/glue.yaml"} | pictures
 
 
 def test_the_picture_has_no_date_and_no_version() -> None:
@@ -167,16 +170,27 @@ def test_what_was_not_measured_is_absent(facts: dict[str, Facts], own_task: Fact
         bare = dataclasses.replace(known, measured=None)
         for card in (render(known, picture=False).markdown, render(bare, picture=False).markdown):
             assert not re.search(r"\b(None|nan|inf|n/a|unknown|undefined)\b", card), known.name
-            assert "latency, measured" not in card
-        assert "MB" not in render(bare, picture=False).markdown
+            assert ("## Latency" in card) == (known.latency is not None)
+        assert "size of `model.safetensors`" not in render(bare, picture=False).markdown
 
 
-def test_a_latency_is_shown_where_a_record_has_it(facts: dict[str, Facts]) -> None:
-    known = facts["pretrained"]
-    assert known.measured is not None
-    measured = dataclasses.replace(known.measured, latency_ms=1.234)
-    card = render(dataclasses.replace(known, measured=measured), picture=False).markdown
-    assert "| latency, measured | 1.23 ms on `cpu` |" in card
+def test_the_choice_links_to_what_is_pushed_beside_it_alone(facts: dict[str, Facts]) -> None:
+    known = facts["shipped"]
+    link = "| [bert-4-256-sst2](https://huggingface.co/readers/bert-4-256-sst2) | PF | torch | 50.0"
+    assert link in render(known, picture=False).markdown
+    alone = render(dataclasses.replace(known, beside=()), picture=False).markdown
+    assert "| bert-4-256-sst2 | PF | torch | 50.0" in alone
+    assert "**bert-2-128-sst2** | PF | onnx-int8" in alone
+
+
+def test_a_refused_int8_is_no_example(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    student = root.tuned(root.adopt(), 0.82)
+    root.exported(student, refused="its score falls by 2.1 points")
+    card = render(facts_of_run(root.folder(student)), picture=False).markdown
+    assert 'folder / "onnx" / "model.onnx"' in card
+    assert 'dtype: "fp32"' in card
+    assert "`onnx/model_quantized.onnx` was refused: its score falls by 2.1 points." in card
 
 
 def test_published_figures_stay_out_of_the_metadata(facts: dict[str, Facts]) -> None:

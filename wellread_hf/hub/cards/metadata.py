@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_res
 
 from wellread_hf.errors import CardError
 from wellread_hf.hub.cards.facts import Facts, Result, Score
+from wellread_hf.hub.cards.languages import languages_of
 from wellread_hf.hub.cards.text import plain
 from wellread_hf.hub.names import is_repo_id, is_repo_name
 from wellread_hf.results.paper import GLUE_TITLES
@@ -29,7 +30,7 @@ METRIC_IDS = {
 # As the Hub's documentation shows a card; the client sorts by name.
 _ORDER = (
     *("language", "license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "base_model"),
-    *("base_model_relation", "model-index"),
+    *("base_model_relation", "widget", "model-index"),
 )
 _DIGITS = 4  # of a score
 
@@ -63,8 +64,9 @@ def metadata_of(facts: Facts) -> dict[str, Any]:
     if facts.adoption is not None and facts.task is None and facts.adoption.source.hub_id is not None:
         base = facts.adoption.source
     base_id = None if base is None else base.hub_id
+    language = languages_of(facts)
     data = ModelCardData(
-        language="en" if facts.stated else None,
+        language=language[0] if len(language) == 1 else list(language) or None,
         license=licence_of(facts),
         library_name="transformers",
         pipeline_tag="fill-mask" if facts.task is None else "text-classification",
@@ -76,6 +78,7 @@ def metadata_of(facts: Facts) -> dict[str, Any]:
         base_model_relation="finetune" if base_id else None,
         model_name=facts.name if results else None,
         eval_results=results or None,
+        widget=_widget(facts) or None,
     )
     found = data.to_dict()  # type: ignore[no-untyped-call]  # the client leaves it untyped
     return {key: found[key] for key in _ORDER if key in found}
@@ -176,7 +179,17 @@ def _tags(facts: Facts) -> list[str]:
     if facts.own is not None:
         tags += ["knowledge-distillation"] if facts.own.teaching is not None else []
         tags += ["glue"] if facts.own.task.glue else []
-    return tags
+    return tags + (["onnx", "transformers.js"] if facts.exported is not None else [])
+
+
+def _widget(facts: Facts) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": plain(example.text),
+            "output": [{"label": plain(label), "score": score} for label, score in example.labels],
+        }
+        for example in facts.examples
+    ]
 
 
 def _datasets(facts: Facts) -> list[str]:

@@ -8,16 +8,19 @@ from pathlib import Path
 import jinja2
 
 from wellread_hf.errors import CardError, StoreError
-from wellread_hf.hub.cards.facts import Facts, Origin, Result, Score, Source
+from wellread_hf.hub.cards.facts import Choice, Confidence, Facts, Origin, Result, Score, Source
+from wellread_hf.hub.cards.languages import ENGLISH, languages_of
 from wellread_hf.hub.cards.metadata import eval_results_of, front_matter, licence_of
 from wellread_hf.hub.cards.picture import PICTURE, draw
 from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.cards.text import code, duration, fence, markdown
 from wellread_hf.metrics.scores import THRESHOLD
 from wellread_hf.results import paper
+from wellread_hf.results.charts import draw_reliability
 from wellread_hf.students import HIDDEN, LAYERS, VOCABULARY, Student
 
 EVAL_RESULTS = ".eval_results/glue.yaml"
+RELIABILITY = "reliability.png"
 _TEMPLATE, _LIMITS = "card.md.jinja", "limits.md"
 # Of more classes the commonest are shown: a row of a table is no place for hundreds.
 _CLASSES = 20
@@ -38,6 +41,7 @@ class Card:
 
     markdown: str  # README.md, front matter included
     picture: bytes | None  # the PNG that the Markdown shows, if it shows one
+    reliability: bytes | None  # likewise, of its confidence
     eval_results: str | None  # `.eval_results/glue.yaml`, if it was asked for
 
     @property
@@ -46,6 +50,8 @@ class Card:
         found = {"README.md": self.markdown.encode()}
         if self.picture is not None:
             found[PICTURE] = self.picture
+        if self.reliability is not None:
+            found[RELIABILITY] = self.reliability
         if self.eval_results is not None:
             found[EVAL_RESULTS] = self.eval_results.encode()
         return found
@@ -62,6 +68,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
     Raises:
         CardError: No repository can have the name; or something looks like a secret.
     """
+    english = languages_of(facts) == (ENGLISH,)
     limits = (_home() / _LIMITS).read_text(encoding="utf-8").strip()
     text = (
         environment()
@@ -70,7 +77,9 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
             facts=facts,
             front_matter=front_matter(facts),
             # The first paragraph is about the language.
-            limits=limits if facts.stated else limits.partition("\n\n")[2],
+            limits=limits if english else limits.partition("\n\n")[2],
+            english="English " if english else "",
+            reliability=RELIABILITY if picture and facts.confidence is not None else None,
             picture=PICTURE if picture else None,
             published=paper,
             students={(layers, hidden): Student(layers, hidden) for layers in LAYERS for hidden in HIDDEN},
@@ -89,8 +98,19 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
     return Card(
         markdown=text,
         picture=draw(facts) if picture else None,
+        reliability=_reliability(facts.confidence) if picture and facts.confidence is not None else None,
         eval_results=eval_results_of(facts) if eval_results else None,
     )
+
+
+def _reliability(found: Confidence) -> bytes:
+    names = ("confidence", "accuracy", "decisions")
+    bins = {
+        when: [dict(zip(names, each, strict=True)) for each in each_bin]
+        for when, each_bin in zip(("before", "after"), found.bins, strict=True)
+    }
+    errors = {"ece_before": found.before, "ece_after": found.after}
+    return draw_reliability({"bins": bins, "temperature": found.temperature, **errors})
 
 
 @cache
@@ -118,6 +138,9 @@ def environment() -> jinja2.Environment:
         "metric": metric_title,
         "release": release,
         "counts": class_counts,
+        "linked": linked,
+        "sibling": sibling,
+        "milliseconds": milliseconds,
     }
     return environment
 
@@ -159,6 +182,29 @@ def release(score: Score, facts: Facts, result: Result) -> str:
     """Writes the release's test figure for a metric of a task of GLUE; empty where none was published."""
     figure = paper.release_test(facts.student, result.task.name, score.metric) if result.task.glue else None
     return "" if figure is None else f"{figure:.1f}"
+
+
+def linked(choice: Choice, facts: Facts) -> str:
+    """Names a student of the same task, with a link where it is pushed beside this one."""
+    if choice.this:
+        return f"**{markdown(choice.name)}**"
+    return _link(choice.name, facts) if choice.name in facts.beside else markdown(choice.name)
+
+
+def sibling(student: Student, facts: Facts) -> str:
+    """Names another size with a link: to ours of it, else to the release's weights."""
+    if facts.task is None and student.name in facts.beside:
+        return _link(student.name, facts)
+    return f"[{student.name}](https://huggingface.co/{student.release})"
+
+
+def _link(name: str, facts: Facts) -> str:
+    return f"[{markdown(name)}](https://huggingface.co/{facts.namespace}/{name})"
+
+
+def milliseconds(found: float | None) -> str:
+    """Writes a time that was measured, or that the machine was too noisy for one."""
+    return "too noisy" if found is None else f"{found:.2f}"
 
 
 def origin(found: Origin, kind: str) -> str:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from wellread_hf.errors import StoreError, WellreadError, library_errors_as
 from wellread_hf.hub.cards.facts import Adoption, Facts, Measured, Origin, Pretraining, Run, Source
+from wellread_hf.hub.cards.shipped import shipped
 from wellread_hf.hub.cards.task_results import results_of_classifier, results_of_encoder
 from wellread_hf.hub.cards.text import without_places
 from wellread_hf.results.lineage import ENCODERS, MODELS, Stages
@@ -50,8 +51,10 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
         if record.kind not in MODELS:
             raise StoreError(f"{folder} is a {record.kind} stage; expected a model: {', '.join(MODELS)}")
         student, vocabulary = _architecture(folder)
-        facts = _facts(Stages.read(folder.absolute().parent), record, student, namespace)
-        measured = _measured(folder, record)
+        stages = Stages.read(folder.absolute().parent)
+        facts = _facts(stages, record, student, namespace)
+        facts = replace(facts, **shipped(stages, record, facts.task))
+        measured = _measured(folder)
         return replace(facts, name=name or facts.name, vocabulary=vocabulary, measured=measured)
 
 
@@ -89,7 +92,7 @@ def _architecture(folder: Path) -> tuple[Student, int]:
         raise StoreError(f"{folder}: cards are for the 24 students; {error}") from error
 
 
-def _measured(folder: Path, record: StageRecord) -> Measured | None:
+def _measured(folder: Path) -> Measured | None:
     path = folder / "model.safetensors"
     if not path.is_file():
         return None
@@ -98,7 +101,7 @@ def _measured(folder: Path, record: StageRecord) -> Measured | None:
         safe_open(path, framework="numpy") as file,
     ):
         weights = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  # no mapping
-    return Measured(weights=weights, size=path.stat().st_size, latency_ms=record.outcome.get("latency_ms"))
+    return Measured(weights=weights, size=path.stat().st_size)
 
 
 def _run(record: StageRecord) -> Run:
