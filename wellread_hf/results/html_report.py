@@ -1,6 +1,7 @@
 """One page of all that runs have shown: HTML without a request to any address, light, dark or printed."""
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,22 +14,24 @@ import jinja2
 from markupsafe import Markup
 
 from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.metrics.jackknife import Interval
+from wellread_hf.results.candidates import Candidate
 from wellread_hf.results.charts import metric_in_words, task_in_words
 from wellread_hf.results.report_facts import (
-    Candidate,
     Facts,
-    Model,
+    Shown,
     by_length,
-    candidates,
-    class_names,
     confusion,
     disagreements,
     length_edges,
+    look_of,
     losses,
+    mark_of,
     read_facts,
 )
 from wellread_hf.results.svg import Axis, Chart, Point, Series
 from wellread_hf.results.tables import Table
+from wellread_hf.settings import Picking
 from wellread_hf.store.records import write_atomically
 from wellread_hf.students import LOOKS
 
@@ -37,7 +40,7 @@ PAGE = Path(__file__).parent / "page"
 _MOST_CLASSES = 12
 
 
-class Shown(NamedTuple):
+class Sortable(NamedTuple):
     """A table as the page shows it: sortable, one row marked."""
 
     caption: str
@@ -64,25 +67,25 @@ class Section:
     title: str
     text: str
     charts: Sequence[Chart] = ()
-    tables: Sequence[Shown] = ()
+    tables: Sequence[Sortable] = ()
     confusions: Sequence[tuple[str, Table, Sequence[Sequence[int]]]] = ()  # caption, counts, tenths of a row
     filters: Sequence[str] = ()
     missing: Sequence[tuple[str, str]] = ()  # what, and the command that makes it
 
 
-def write_report(runs: Sequence[Path], out: Path, task: str | None = None) -> None:
+def write_report(runs: Sequence[Path], out: Path, picking: Picking | None = None) -> None:
     """Writes the report of finished runs.
 
     Args:
         runs: Folders of all stages.
         out: The HTML file.
-        task: The task to report, where there are several.
+        picking: Which task, and what the pick has to keep to; None: the task of all runs, and what was
+            picked there.
 
     Raises:
-        SettingsError: There are classifiers of several tasks, and none is chosen.
-        StoreError: A folder is missing, or there is no classifier of the task.
+        WellreadError: As from `read_facts`.
     """
-    write_atomically(out, render(read_facts(runs, task)))
+    write_atomically(out, render(read_facts(runs, picking or Picking())))
 
 
 def render(facts: Facts, before: str = "", script: str = "", sources: str = "") -> str:
@@ -135,168 +138,139 @@ def title_of(facts: Facts) -> str:
 
 
 def _page(facts: Facts) -> dict[str, Any]:
-    shown = _shown(facts)
-    pair = [model for model in (shown, facts.teacher) if model is not None and model.rows is not None]
+    shown = facts.shown
     sections = [
-        _costs(facts, shown),
+        _costs(facts),
         _methods(facts),
-        *([_disagreements(facts, *pair)] if len(pair) == 2 else []),
-        *([_confusions(facts, pair), _calibration(pair), _lengths(facts, pair)] if pair else []),
+        *([_disagreements(*shown)] if len(shown) == 2 else []),
+        *([_confusions(shown), _calibration(shown), _lengths(shown)] if shown else []),
         _losses(facts),
         _missing(facts),
     ]
     return {
         "title": title_of(facts),
         "lead": _lead(facts),
-        "tiles": list(_tiles(facts, shown)),
+        "tiles": list(_tiles(facts)),
         "sections": [
             found for found in sections if found.charts or found.tables or found.confusions or found.missing
         ],
     }
 
 
-def _shown(facts: Facts) -> Model | None:
-    """Returns the student whose answers are looked at: the pick's, else that of the best arm."""
-    known = {
-        arm: [model.score for model in models if model.score is not None]
-        for arm, models in facts.arms.items()
-    }
-    best = max((arm for arm in known if known[arm]), key=lambda arm: mean(known[arm]), default=None)
-    if best is None:
-        return None
-    models = facts.arms[best]
-    return next((model for model in models if model.evaluation), models[0])
-
-
 def _lead(facts: Facts) -> str:
-    arms, evaluation = facts.arms, facts.evaluation
-    seeds = max(len(models) for models in arms.values())
-    on = f"{evaluation.outcome['rows']:,} validation rows" if evaluation else "validation rows"
-    teacher = f" The teacher is {facts.teacher.student}." if facts.teacher else ""
-    return (
-        f"{len(facts.students)} trained models in {len(arms)} arms of up to {seeds} seeds, scored by "
-        f"{metric_in_words(facts.metric)} on {on}.{teacher}"
+    arms = facts.arms
+    seeds = max(map(len, arms), default=0)
+    found = (
+        f"{len(facts.trained)} trained models in {len(arms)} arms of up to {seeds} seeds, scored by "
+        f"{metric_in_words(facts.metric)} on validation rows."
     )
+    machines = facts.offer.machines if facts.offer else ()
+    return found + (f" Milliseconds were measured on {', '.join(machines)}." if machines else "")
 
 
-def _tiles(facts: Facts, shown: Model | None) -> Iterator[dict[str, str]]:
-    """Yields the figures that stand on top: of the student that is shown, and of the teacher."""
-    if shown is not None:
-        scores = _scores(facts.arms[shown.arm])
-        yield {"name": "best student", "value": f"{mean(scores):.1f} %", "note": _seeds(shown.title, scores)}
-        if facts.teacher is not None and facts.teacher.score is not None:
-            lost = mean(scores) - facts.teacher.score
-            yield {
-                "name": "against the teacher",
-                "value": f"{lost:+.1f}".replace("-", "−"),
-                "note": f"points; the teacher has {facts.teacher.score:.1f} %",
-            }
-        own = [found for found in candidates(facts) if found.model.arm == shown.arm]
-        fastest = min((found for found in own if found.ms), key=lambda found: found.ms or 0, default=None)
-        smallest = min((found for found in own if found.mb), key=lambda found: found.mb or 0, default=None)
-        if fastest is not None:
-            yield {
-                "name": "latency",
-                "value": f"{fastest.ms:.2f} ms",
-                "note": f"p50, one thread, {fastest.format}",
-            }
-        if smallest is not None:
-            yield {"name": "size", "value": f"{smallest.mb:.1f} MB", "note": smallest.format}
+def _tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Yields the figures that stand on top, of the pick: a name, a value, a note."""
+    best = facts.best
+    if best is None:
+        return
+    interval = f"{best.score.low:.1f} to {best.score.high:.1f} (95 %)"
+    yield (
+        "the pick" if facts.picked else "best score",
+        f"{best.score.mean:.1f} %",
+        f"{best.title}; {interval}",
+    )
+    if best.gap is not None:
+        interval = f"{_signed(best.gap.low)} to {_signed(best.gap.high)} (95 %)"
+        yield "beside the teacher", _signed(best.gap.mean), f"points, {interval}"
+    if best.ms is not None:
+        yield "text to label", f"{best.ms:.2f} ms", "p50, one text a call"
+    if best.mb is not None:
+        yield "file", f"{best.mb:.1f} MB", best.format
 
 
-def _seeds(title: str, scores: Sequence[float]) -> str:
-    spread = f" ± {stdev(scores):.1f}, {len(scores)} seeds" if len(scores) > 1 else ", one seed"
-    return f"{title}{spread}"
+def _interval(score: Interval) -> str:
+    # Two seeds alone give intervals beyond what a score can be.
+    return f"{score.low:.1f} to {min(score.high, 100.0):.1f}"
 
 
-def _scores(models: Iterable[Model]) -> list[float]:
-    return [model.score for model in models if model.score is not None]
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
 
 
-def _costs(facts: Facts, shown: Model | None) -> Section:
-    found = candidates(facts)
+def _costs(facts: Facts) -> Section:
+    found = sorted(facts.candidates, key=lambda each: -each.score.mean)
     score = f"{metric_in_words(facts.metric)} (%)"
     charts = [
-        _cost_chart(
-            facts, [(each, cost) for each in found if (cost := getattr(each, field))], name, score, shown
-        )
+        _cost_chart(facts, [(each, cost) for each in found if (cost := getattr(each, field))], name, score)
         for field, name in (("ms", "text to label, p50 (ms)"), ("mb", "file (MB)"))
         if any(getattr(each, field) for each in found)
     ]
-    head = ["model", "format", score, "seeds", "ms", "MB", "peak MB", "start s"]
+    head = ["student", "method", "format", score, "95 % interval", "seeds", "beside the teacher", "ms", "MB"]
     rows = [
         [
-            each.model.title,
+            each.name,
+            each.method,
             each.format,
-            mean_and_spread(each.scores),
-            len(each.scores),
-            _figure(each.ms, 2),
-            _figure(each.mb, 1),
-            _figure(each.peak_mb, 0),
-            _figure(each.start_s, 2),
+            f"{each.score.mean:.1f}",
+            _interval(each.score),
+            len(each.members),
+            None if each.gap is None else _signed(each.gap.mean),
+            None if each.ms is None else f"{each.ms:.2f}",
+            None if each.mb is None else f"{each.mb:.2f}",
         ]
         for each in found
     ]
-    marked = next((place for place, each in enumerate(found) if shown and each.model.arm == shown.arm), None)
+    marked = next((place for place, each in enumerate(found) if each is facts.best), None)
     return Section(
         id="costs",
         title="Score against cost",
-        text="Full marks are int8 files, hollow ones fp32. The line joins what nothing cheaper beats, the "
-        "Pareto front. Bars are one standard deviation over seeds.",
+        text="Full marks are int8 files, hollow ones others. The line joins what nothing cheaper beats, the "
+        "Pareto front; the ring is the pick. Bars are one standard deviation over seeds.",
         charts=charts,
-        tables=[Shown("Every model in every format that was scored", _filled(head, rows), marked)],
+        tables=[Sortable("Every model in every format", _filled(head, rows), marked)] if rows else (),
     )
 
 
-def _filled(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Leaves out the columns of which nothing is known."""
-    kept = [place for place in range(len(head)) if any(row[place] is not None for row in rows)]
-    return Table([head[place] for place in kept], [[row[place] for place in kept] for row in rows])
-
-
-def _figure(value: float | None, digits: int) -> str | None:
-    return None if value is None else f"{value:.{digits}f}"
-
-
-def _cost_chart(
-    facts: Facts, found: Sequence[tuple[Candidate, float]], name: str, score: str, shown: Model | None
-) -> Chart:
-    front = _front([(cost, mean(each.scores)) for each, cost in found])
+def _cost_chart(facts: Facts, found: Sequence[tuple[Candidate, float]], name: str, score: str) -> Chart:
+    front = _front([(cost, each.score.mean) for each, cost in found])
     looks: dict[str, list[Point]] = {}
     for each, cost in found:
-        value = mean(each.scores)
+        ahead = (cost, each.score.mean) in front
+        scores = [float(member.scored[0]) for member in each.members]
+        spread = stdev(scores) if len(scores) > 1 else None
         point = Point(
             x=cost,
-            y=value,
-            error=stdev(each.scores) if len(each.scores) > 1 else 0.0,
-            name=f"{each.model.title}, {each.format}: {value:.1f} % at {cost:.3g}",
-            label=each.model.student.removeprefix("bert-") if (cost, value) in front else "",
+            y=each.score.mean,
+            low=None if spread is None else each.score.mean - spread,
+            high=None if spread is None else each.score.mean + spread,
+            name=f"{each.title}: {each.score.mean:.1f} % at {cost:.3g}",
+            label=_short(each.name) if ahead or each is facts.best else "",
             hollow=each.format != "onnx-int8",
-            picked=shown is not None and each.model.arm == shown.arm and (cost, value) in front,
+            picked=each is facts.best,
         )
-        looks.setdefault(each.model.look, []).append(point)
-    marks = {each.model.look: each.model for each, _ in found}
-    teacher = facts.teacher.score if facts.teacher else None
+        looks.setdefault(each.method, []).append(point)
     x = Axis.over(name, [cost for _, cost in found], logarithmic=True)
-    y = Axis.over(
-        score, [*(value for each, _ in found for value in each.scores), *([teacher] if teacher else [])]
-    )
+    ends = [float(member.scored[0]) for each, _ in found for member in each.members]
+    line = Series(name="Pareto front", look="front", line="solid", points=[Point(x=a, y=b) for a, b in front])
     series = [
-        Series(name="Pareto front", look="front", line="solid", points=[Point(x=a, y=b) for a, b in front])
+        Series(name=method, look=look_of(method), mark=mark_of(look_of(method)), points=points)
+        for method, points in looks.items()
     ]
-    series += [
-        Series(name=marks[look].method, look=look, mark=marks[look].mark, points=points)
-        for look, points in looks.items()
-    ]
-    best = max(found, key=lambda each: mean(each[0].scores))[0]
+    best = max((each for each, _ in found), key=lambda each: each.score.mean)
     return Chart(
         title=f"{score.removesuffix(' (%)').capitalize()} against {name.partition(' (')[0]}",
         text=f"{len(found)} models; {len(front)} on the Pareto front; the best score is "
-        f"{mean(best.scores):.1f} % by {best.model.title}. All figures are in the table below.",
+        f"{best.score.mean:.1f} % by {best.title}. All figures are in the table below.",
         x=x,
-        y=y,
-        series=[*_teacher_line(teacher, x), *series],
+        y=Axis.over(score, [*ends, *([facts.teacher] if facts.teacher else [])]),
+        series=[*_teacher_line(facts.teacher, x), line, *series],
     )
+
+
+def _short(name: str) -> str:
+    """Returns the size in a student's name, as labels have it; else its beginning."""
+    found = re.search(r"\d+-\d+", name)
+    return found[0] if found else name[:12]
 
 
 def _front(found: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -316,30 +290,35 @@ def _teacher_line(score: float | None, x: Axis) -> list[Series]:
 
 
 def _methods(facts: Facts) -> Section:
-    """A chart a student: the methods side by side, mean and spread, a dot a seed."""
+    """A chart a size of student: the methods side by side."""
     charts = []
-    for student in dict.fromkeys(model.student for model in facts.students):
-        arms = [models for models in facts.arms.values() if models[0].student == student and _scores(models)]
-        if not arms:
-            continue
-        values = [value for models in arms for value in _scores(models)]
-        teacher = facts.teacher.score if facts.teacher else None
-        x = Axis.named("", [models[0].method for models in arms])
-        series = []
-        for place, models in enumerate(arms):
-            scores = _scores(models)
-            error = stdev(scores) if len(scores) > 1 else 0.0
-            name = _seeds(f"{models[0].title}: {mean(scores):.1f} %", scores)
-            point = Point(x=place, y=mean(scores), error=error, name=name, label=mean_and_spread(scores))
-            series.append(Series(name="", look=models[0].look, mark=models[0].mark, points=[point]))
-        score = f"{metric_in_words(facts.metric)} (%)"
+    score = f"{metric_in_words(facts.metric)} (%)"
+    for size in dict.fromkeys(each.size for each in facts.trained):
+        arms = [arm for arm in facts.arms if arm[0].size == size]
+        x = Axis.named("", [arm[0].method for arm in arms])
+        series, ends = [], [facts.teacher] if facts.teacher else []
+        for place, arm in enumerate(arms):
+            scores = [each.score for each in arm]
+            centre, spread = mean(scores), stdev(scores) if len(scores) > 1 else 0.0
+            ends += [centre - spread, centre + spread, *scores]
+            look = look_of(arm[0].method)
+            seeds = "one seed" if len(scores) == 1 else f"{len(scores)} seeds"
+            point = Point(
+                x=place,
+                y=centre,
+                low=centre - spread,
+                high=centre + spread,
+                name=f"{arm[0].method}: {mean_and_spread(scores)} %, {seeds}",
+                label=mean_and_spread(scores),
+            )
+            series.append(Series(name="", look=look, mark=mark_of(look), points=[point]))
         charts.append(
             Chart(
-                title=student,
-                text="; ".join(series.points[0].name for series in series),
+                title=size,
+                text="; ".join(each.points[0].name for each in series),
                 x=x,
-                y=Axis.over(score, [*values, *([teacher] if teacher else [])]),
-                series=[*_teacher_line(teacher, x), *series],
+                y=Axis.over(score, ends),
+                series=[*_teacher_line(facts.teacher, x), *series],
             )
         )
     return Section(
@@ -350,11 +329,8 @@ def _methods(facts: Facts) -> Section:
     )
 
 
-def _disagreements(facts: Facts, student: Model, teacher: Model) -> Section:
-    assert student.rows is not None
-    assert teacher.rows is not None
-    names = class_names(facts)
-    found = disagreements(student.rows, teacher.rows, names)
+def _disagreements(student: Shown, teacher: Shown) -> Section:
+    found = disagreements(student.rows, teacher.rows, student.outcome["labels"])
     rows = [
         [each.text, each.label, each.student, each.teacher, f"{each.distance:.2f}", each.kind]
         for each in found
@@ -363,22 +339,19 @@ def _disagreements(facts: Facts, student: Model, teacher: Model) -> Section:
     return Section(
         id="rows",
         title="Where student and teacher disagree",
-        text=f"The {len(rows)} validation rows on which the probabilities of {student.title} and of the "
-        f"{teacher.title} differ most.",
-        tables=[Shown("Rows, the largest difference first", Table(head, rows))] if rows else (),
+        text=f"The {len(rows)} validation rows on which {student.title} and the {teacher.title} differ most.",
+        tables=[Sortable("Rows, the largest difference first", Table(head, rows))] if rows else (),
         filters=sorted({each.kind for each in found}),
     )
 
 
-def _confusions(facts: Facts, models: Sequence[Model]) -> Section:
-    names = class_names(facts)
+def _confusions(shown: Sequence[Shown]) -> Section:
     found = []
-    for model in models:
-        rows = model.rows
-        assert rows is not None
-        if not 1 < len(names) <= _MOST_CLASSES or rows.labels.ndim == 2:
+    for model in shown:
+        names = model.outcome["labels"]
+        if not 1 < len(names) <= _MOST_CLASSES or model.rows.labels.ndim == 2:
             continue
-        counts = confusion(rows, len(names))
+        counts = confusion(model.rows, len(names))
         shares = (10 * counts / counts.sum(axis=1, keepdims=True).clip(1)).round().astype(int)
         cells = [[name, *row] for name, row in zip(names, counts.tolist(), strict=True)]
         found.append((model.title, Table(["label", *names], cells), shares.tolist()))
@@ -390,30 +363,31 @@ def _confusions(facts: Facts, models: Sequence[Model]) -> Section:
     )
 
 
-def _calibration(models: Sequence[Model]) -> Section:
-    charts, wholes = [], {"before": "as trained", "after": "with the temperature of other rows"}
-    for model in models:
-        assert model.evaluation is not None
-        found = model.evaluation[0].outcome.get("calibration")
+def _calibration(shown: Sequence[Shown]) -> Section:
+    charts = []
+    for model in shown:
+        found = model.outcome.get("calibration")
         if found is None:
             continue
-        axis = Axis.over("confidence (%)", (), low=0, high=100)
         series = [
             Series(
-                name=f"{wholes[when]}: ECE {100 * found[f'ece_{when}']:.1f}",
+                name=f"{words}: ECE {100 * found[f'ece_{when}']:.1f}",
                 look=look,
-                mark=mark,
+                mark=mark_of(look),
                 line="solid" if when == "after" else "dashed",
                 points=[
                     Point(
                         x=100 * each["confidence"],
                         y=100 * each["accuracy"],
-                        name=f"{100 * each['accuracy']:.0f} % right of {each['decisions']} rows",
+                        name=f"{100 * each['accuracy']:.0f} % right of {each['decisions']}",
                     )
                     for each in found["bins"][when]
                 ],
             )
-            for when, look, mark in (("before", "other", "o"), ("after", "pf", "s"))
+            for when, words, look in (
+                ("before", "as trained", "other"),
+                ("after", "with a temperature", "pf"),
+            )
         ]
         ideal = Series(name="", look="front", line="solid", points=[Point(x=0, y=0), Point(x=100, y=100)])
         charts.append(
@@ -421,7 +395,7 @@ def _calibration(models: Sequence[Model]) -> Section:
                 title=model.title,
                 text=f"Expected calibration error {100 * found['ece_before']:.1f} % as trained, "
                 f"{100 * found['ece_after']:.1f} % with a temperature of {found['temperature']:.2f}",
-                x=axis,
+                x=Axis.over("confidence (%)", (), low=0, high=100),
                 y=Axis.over("right (%)", (), low=0, high=100),
                 series=[ideal, *series],
             )
@@ -430,40 +404,41 @@ def _calibration(models: Sequence[Model]) -> Section:
         id="calibration",
         title="Calibration",
         text="How often an answer is right, by its confidence. On the diagonal a probability means what it "
-        "says. ECE is the mean distance from it, in points.",
+        "says. ECE is the mean distance from it, in points; with a temperature, on rows that did not fit it.",
         charts=charts,
     )
 
 
-def _lengths(facts: Facts, models: Sequence[Model]) -> Section:
+def _lengths(shown: Sequence[Shown]) -> Section:
     """The share of right answers by the length of the text, the same ranges for all."""
     charts = []
-    if class_names(facts):
-        assert models[0].rows is not None
-        edges = length_edges(models[0].rows)
+    if shown[0].outcome["labels"]:
+        edges = length_edges(shown[0].rows)
         lows = [1, *(edge + 1 for edge in edges[:-1])]
         names = [f"{low}–{high}" if low < high else f"{high}" for low, high in zip(lows, edges, strict=True)]
-        series, values = [], []
-        for number, model in enumerate(models):
-            assert model.rows is not None
-            found = by_length(model.rows, edges)
-            values += [share for _, share, _ in found]
+        series = []
+        for number, model in enumerate(shown):
             points = [
-                Point(x=place + 0.1 * number, y=share, error=error, name=f"{share:.1f} % of {count} rows")
-                for place, (count, share, error) in enumerate(found)
+                Point(
+                    # Side by side, so that none hides another.
+                    x=place + 0.1 * number,
+                    y=share,
+                    low=share - error,
+                    high=share + error,
+                    name=f"{names[place]} tokens: {share:.1f} % of {count} rows",
+                )
+                for place, (count, share, error) in enumerate(by_length(model.rows, edges))
                 if count
             ]
-            series.append(
-                Series(name=model.title, look=model.look, mark=model.mark, line="solid", points=points)
-            )
+            mark = mark_of(model.look)
+            series.append(Series(name=model.title, look=model.look, mark=mark, line="solid", points=points))
+        ends = [end for each in series for point in each.points for end in (point.low, point.high, point.y)]
         charts = [
             Chart(
                 title="Right answers by length",
-                text="; ".join(
-                    f"{name} tokens: {value:.1f} %" for name, value in zip(names, values, strict=False)
-                ),
+                text="; ".join(f"{each.name}, {point.name}" for each in series for point in each.points),
                 x=Axis.named("tokens", names),
-                y=Axis.over("right (%)", values),
+                y=Axis.over("right (%)", [end for end in ends if end is not None]),
                 series=series,
             )
         ]
@@ -477,17 +452,17 @@ def _lengths(facts: Facts, models: Sequence[Model]) -> Section:
 
 def _losses(facts: Facts) -> Section:
     charts = []
-    looks = {model.fingerprint: model for model in facts.students}
+    methods = {each.record.digest: each.method for each in facts.trained}
     for title, kinds in (("Pre-training", ("pretrain",)), ("Teaching", ("finetune", "distill"))):
         series: list[Series] = []
         for record, logged in losses(facts, kinds):
-            model = looks.get(f"stage:{record.digest}:.")
-            name = "" if model is None else model.method
+            # What is no student's is a teacher's, or shared.
+            name = methods.get(record.digest, "" if kinds == ("pretrain",) else "teacher")
             series.append(
                 Series(
                     # Once a method; all of its seeds look alike.
                     name="" if name in {each.name for each in series} else name,
-                    look=model.look if model else "teacher",
+                    look=look_of(name),
                     line="solid",
                     points=[Point(x=step, y=loss) for step, loss in logged],
                 )
@@ -497,7 +472,7 @@ def _losses(facts: Facts) -> Section:
             charts.append(
                 Chart(
                     title=title,
-                    text=f"Losses of {len(series)} trainings, {points[0].y:.2f} nats at first.",
+                    text=f"{len(series)} trainings, up to {max(point.x for point in points):,.0f} steps",
                     x=Axis.over("optimizer steps", [point.x for point in points], low=0),
                     y=Axis.over("loss (nats)", [point.y for point in points], low=0),
                     series=series,
@@ -508,14 +483,21 @@ def _losses(facts: Facts) -> Section:
 
 def _missing(facts: Facts) -> Section:
     """Names what is not known, and the commands that find it out."""
-    folder = next((model.folder.name for model in facts.students if model.folder), "MODEL")
+    evaluated = {of.fingerprint for each in facts.candidates for of in each.members}
+    task = f"--task {facts.task}"
     found = []
-    if not all(model.evaluation for model in facts.students):
-        found.append(("Predictions of every model", f"wellread eval runs/{folder}"))
-    if facts.teacher is not None and facts.teacher.evaluation is None:
-        found.append(("The teacher's predictions", "wellread eval TEACHER"))
+    if any(f"stage:{each.record.digest}:." not in evaluated for each in facts.trained):
+        found.append(("Predictions of every student", f"wellread eval runs/distill-* {task}"))
+    if facts.offer is None or not facts.offer.teachers:
+        found.append(("The teacher's predictions", f"wellread eval TEACHER {task}"))
     if not facts.stages.of_kind("export"):
-        found.append(("ONNX files, fp32 and int8", f"wellread export runs/{folder}"))
+        found.append(("ONNX files, fp32 and int8", f"wellread export MODEL {task}"))
     if not facts.stages.of_kind("measure"):
-        found.append(("Latency and memory", f"wellread measure runs/{folder}"))
+        found.append(("Milliseconds", f"wellread measure MODEL {task}"))
     return Section(id="missing", title="What is missing", text="These commands add it.", missing=found)
+
+
+def _filled(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Leaves out the columns of which nothing is known."""
+    kept = [place for place in range(len(head)) if any(row[place] is not None for row in rows)]
+    return Table([head[place] for place in kept], [[row[place] for place in kept] for row in rows])

@@ -1,10 +1,8 @@
-"""What a report shows: the classifiers of one task, from records and stored predictions."""
+"""What a report shows of one task: trainings, candidates, and stored predictions."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,162 +12,192 @@ import numpy.typing as npt
 from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.metrics.calibration import probabilities
+from wellread_hf.results.candidates import Candidate, Offer, read_offer
 from wellread_hf.results.lineage import TUNED, Stages
+from wellread_hf.results.picking import choose
+from wellread_hf.settings import Picking
 from wellread_hf.store.records import StageRecord, json_object
 from wellread_hf.students import LOOKS
 
 Array = npt.NDArray[Any]
-_TITLES = {look.title: name for name, look in LOOKS.items()}
+_LOOKS = {look.title: name for name, look in LOOKS.items()}
 # Rows of a page: the most instructive ones, within a megabyte.
 _ROWS, _CHARACTERS = 200, 400
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A classifier: one of our students, or the teacher."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A student that was trained, whether it was evaluated or not."""
 
-    fingerprint: str
-    student: str
-    method: str  # as the paper names it; `Teacher` for the teacher
+    record: StageRecord
+    size: str
+    method: str  # as the paper names it
     arm: str  # what runs have in common that differ in their seeds alone
-    seed: int | None
-    score: float | None  # percent, by the task's metric on validation rows
-    folder: Path | None
-    evaluation: tuple[StageRecord, Path] | None
-
-    @property
-    def title(self) -> str:
-        """What it is called, without its seed."""
-        return f"{self.student}, {self.method}" if self.method != "Teacher" else f"teacher: {self.student}"
-
-    @property
-    def look(self) -> str:
-        """How charts show it: one of `students.LOOKS`, else a class of the style sheet."""
-        return "teacher" if self.method == "Teacher" else _TITLES.get(self.method, "other")
-
-    @property
-    def mark(self) -> str:
-        """The mark that charts show it by."""
-        return LOOKS[self.look].mark if self.look in LOOKS else "o"
-
-    @cached_property
-    def rows(self) -> EvaluatedRows | None:
-        """What it predicted; None without an evaluation."""
-        return None if self.evaluation is None else EvaluatedRows.read(self.evaluation[1])
+    score: float  # percent on validation rows
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A model whose predictions are looked at: the pick or the best student, or the teacher."""
+
+    title: str
+    look: str
+    outcome: dict[str, Any]  # of its evaluation
+    rows: EvaluatedRows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that is known of a task's classifiers."""
+    """All that is known of a task's classifiers.
+
+    Attributes:
+        task: Its name.
+        metric: What counts.
+        stages: All that are there.
+        trained: Finished trainings of students, smallest first.
+        offer: What was evaluated, exported and measured; None where nothing was.
+        best: The pick, else the candidate with the best score.
+        picked: Whether it is a pick.
+        teacher: The teacher's score in percent; None: not known.
+    """
 
     task: str
     metric: str
     stages: Stages
-    students: Sequence[Model]
-    teacher: Model | None
+    trained: Sequence[Trained]
+    offer: Offer | None
+    best: Candidate | None
+    picked: bool
+    teacher: float | None
 
     @property
-    def arms(self) -> dict[str, list[Model]]:
-        """The students of each arm, one a seed."""
-        found: dict[str, list[Model]] = {}
-        for model in self.students:
-            found.setdefault(model.arm, []).append(model)
-        return found
+    def arms(self) -> list[list[Trained]]:
+        """The trainings of each arm, one a seed."""
+        found: dict[str, list[Trained]] = {}
+        for each in self.trained:
+            found.setdefault(each.arm, []).append(each)
+        return list(found.values())
 
     @property
-    def evaluation(self) -> StageRecord | None:
-        """The record of one evaluation, for what all of them share."""
-        models = [*self.students, *([self.teacher] if self.teacher else [])]
-        return next((model.evaluation[0] for model in models if model.evaluation), None)
+    def candidates(self) -> list[Candidate]:
+        """Students in each format, then the teacher."""
+        return [*self.offer.students, *self.offer.teachers] if self.offer else []
+
+    @property
+    def shown(self) -> list[Shown]:
+        """The best student and the teacher, as far as they were evaluated."""
+        teachers = self.offer.teachers[:1] if self.offer else []
+        return [self._shown(each) for each in ([self.best] if self.best else []) + list(teachers)]
+
+    def _shown(self, of: Candidate) -> Shown:
+        outcome = StageRecord.read(of.best.evaluation).outcome
+        title = name_of(of)
+        rows = EvaluatedRows.read(of.best.evaluation)
+        return Shown(title=title, look=look_of(of.method), outcome=dict(outcome), rows=rows)
 
 
-def read_facts(runs: Sequence[Path], task: str | None = None) -> Facts:
+def look_of(method: str) -> str:
+    """Returns how charts show a method: one of `students.LOOKS`, else a class of the style sheet."""
+    return _LOOKS.get(method, "teacher" if method == "teacher" else "other")
+
+
+def mark_of(look: str) -> str:
+    """Returns the mark of a look."""
+    return LOOKS[look].mark if look in LOOKS else "o"
+
+
+def name_of(of: Candidate) -> str:
+    """Names a candidate whatever its format."""
+    return f"teacher {of.name}" if of.method == "teacher" else f"{of.name}, {of.method}"
+
+
+def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
     """Reads the finished stages of folders.
 
     Args:
         runs: Folders of all stages.
-        task: The task to report, where there are several.
+        picking: Which task, and what is asked for; nothing: what `wellread pick` or `ship` picked there.
 
     Raises:
-        SettingsError: There are classifiers of several tasks, and none is chosen.
+        NothingFitsError: Nothing fits what is asked for.
+        SettingsError: There are several tasks, and none is chosen.
         StoreError: A folder is missing, or there is no classifier of the task.
     """
-    for run in runs:
-        if not run.is_dir():
-            raise StoreError(f"expected a folder of runs, and there is no folder {run}; check the path")
     stages = Stages.read(*runs)
-    tuned = stages.of_kind(*TUNED)
-    tasks = sorted({record.settings["task"]["name"] for record in tuned})
-    if not tasks or task not in (None, *tasks):
-        where = ", ".join(map(str, runs))
-        raise StoreError(
-            f"expected finished classifiers{f' of {task}' if task else ''} in {where}, found "
-            f"{', '.join(tasks) or 'none'}; wellread pd makes them"
-        )
-    if task is None and len(tasks) > 1:
-        raise SettingsError(f"expected one task, got {', '.join(tasks)}; choose one with `task`")
-    chosen = task or tasks[0]
-    tuned = [record for record in tuned if record.settings["task"]["name"] == chosen]
-    taught = [stages.distillation(record) for record in tuned]
-    labels = [stages.records.get(step.settings["labels"]) for step in taught if step is not None]
-    first = next((found for found in labels if found is not None and "teacher" in found.settings), None)
-    evaluations = {record.settings["model"]: record for record in stages.of_kind("evaluate")}
+    tuned = _of_one_task(stages, runs, picking.task)
+    labels = stages.of_kind("label")
+    teachers = {str(record.settings.get("teacher")) for record in labels}
     metric = tuned[0].outcome["metric"]
-
-    def model(fingerprint: str, trained: StageRecord | None, **facts: Any) -> Model:
-        evaluated = evaluations.get(fingerprint)
-        scores = evaluated.outcome["scores"] if evaluated else facts.pop("scores", {})
-        facts.pop("scores", None)
-        return Model(
-            fingerprint=fingerprint,
-            score=100 * scores[metric] if metric in scores else None,
-            folder=stages.folders[trained.digest] if trained else None,
-            evaluation=(evaluated, stages.folders[evaluated.digest]) if evaluated else None,
-            **facts,
-        )
-
-    teacher = None
-    if first is not None:
-        name = first.settings["teacher"]
-        ours, evaluated = stages.producer(name), evaluations.get(name)
-        called = _size(ours, stages) if ours else evaluated.name if evaluated else _named(name)
-        scores = first.outcome.get("teacher_validation", {})
-        teacher = model(name, ours, student=called, method="Teacher", arm="Teacher", seed=None, scores=scores)
-    students = [
-        model(
-            f"stage:{record.digest}:.",
-            record,
-            student=_size(record, stages),
+    offer = read_offer(stages, picking) if stages.of_kind("evaluate") else None
+    best, picked = _best(stages, offer, picking)
+    known = [record.outcome["teacher_validation"][metric] for record in labels if "metric" in record.outcome]
+    teacher = 100 * max(known) if known else None
+    if offer is not None and offer.teachers:
+        teacher = offer.teachers[0].score.mean
+    trained = [
+        Trained(
+            record=record,
+            size=_size(record, stages),
             method=stages.method(record),
-            arm=stages.recipe(record),
-            seed=record.settings["tuning"]["seed"],
-            scores=record.outcome["validation"],
+            arm=stages.arm(of),
+            score=100 * record.outcome["validation"][metric],
         )
         for record in tuned
-        if teacher is None or f"stage:{record.digest}:." != teacher.fingerprint
+        if (of := f"stage:{record.digest}:.") not in teachers
     ]
-    order = list(_TITLES)
-    students.sort(
+    order = list(_LOOKS)
+    trained.sort(
         key=lambda each: (
-            tuple(map(int, re.findall(r"\d+", each.student)))[::-1],
+            [int(part) for part in each.size.split("-") if part.isdigit()][::-1],
             order.index(each.method) if each.method in order else len(order),
-            each.seed,
+            each.record.settings["tuning"]["seed"],
         )
     )
-    return Facts(task=chosen, metric=metric, stages=stages, students=students, teacher=teacher)
+    return Facts(
+        task=tuned[0].settings["task"]["name"],
+        metric=metric,
+        stages=stages,
+        trained=trained,
+        offer=offer,
+        best=best,
+        picked=picked,
+        teacher=teacher,
+    )
+
+
+def _of_one_task(stages: Stages, runs: Sequence[Path], task: str | None) -> list[StageRecord]:
+    tuned = stages.of_kind(*TUNED)
+    found = [record for record in tuned if task in (None, record.settings["task"]["name"])]
+    tasks = sorted({record.settings["task"]["name"] for record in found})
+    if not found:
+        raise StoreError(
+            f"expected finished classifiers{f' of {task}' if task else ''} in {', '.join(map(str, runs))}, "
+            "found none; wellread pd makes them"
+        )
+    if len(tasks) > 1:
+        raise SettingsError(f"expected one task, got {', '.join(tasks)}; choose one by `task`")
+    return found
+
+
+def _best(stages: Stages, offer: Offer | None, picking: Picking) -> tuple[Candidate | None, bool]:
+    """Returns the pick: by what is asked for, else the last one that was made here, else the best score."""
+    if offer is None or not offer.students:
+        return None, False
+    if picking.asked:
+        return choose(offer, picking).picked, True
+    picks = {(record.outcome["fingerprint"], record.outcome["format"]) for record in stages.of_kind("pick")}
+    made = [
+        each
+        for each in offer.students
+        if any((member.fingerprint, each.format) in picks for member in each.members)
+    ]
+    return (made[0], True) if made else (max(offer.students, key=lambda each: each.score.mean), False)
 
 
 def _size(record: StageRecord, stages: Stages) -> str:
     config = json_object(stages.folders[record.digest] / "config.json")
     layers, hidden = config.get("num_hidden_layers"), config.get("hidden_size")
     return f"bert-{layers}-{hidden}" if layers and hidden else record.name
-
-
-def _named(fingerprint: str) -> str:
-    """Names a teacher from elsewhere: its Hub id, or that it was a folder."""
-    return (
-        fingerprint.removeprefix("hub:").partition("@")[0] if fingerprint.startswith("hub:") else "a folder"
-    )
 
 
 def losses(
@@ -188,11 +216,6 @@ def losses(
         if len(logged) > 1:
             found.append((record, logged[:: max(1, -(-len(logged) // most))]))
     return found
-
-
-def class_names(facts: Facts) -> list[str]:
-    """Returns the names of the task's classes; none of a regression."""
-    return list(map(str, facts.evaluation.outcome["labels"] or ())) if facts.evaluation else []
 
 
 def chances(rows: EvaluatedRows) -> Array:
@@ -284,66 +307,3 @@ def length_edges(rows: EvaluatedRows, ranges: int = 5) -> list[int]:
     """Returns the longest lengths of ranges that have about equally many rows."""
     shares = np.linspace(0, 1, ranges + 1)[1:]
     return sorted({int(edge) for edge in np.quantile(rows.tokens, shares, method="higher")})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """An arm's model in one format: how good it is, and what it costs."""
-
-    model: Model
-    format: str
-    scores: Sequence[float]  # percent, one a seed
-    ms: float | None
-    mb: float | None
-    peak_mb: float | None = None
-    start_s: float | None = None
-
-
-_FILES = {"onnx-fp32": "model.onnx", "onnx-int8": "model_quantized.onnx"}
-
-
-def candidates(facts: Facts) -> list[Candidate]:
-    """Joins evaluations, exports and measurements by the model's fingerprint."""
-    exported: dict[str, Mapping[str, Any]] = {
-        record.outcome["model"]["fingerprint"]: record.outcome["files"]
-        for record in facts.stages.of_kind("export")
-    }
-    measured = {
-        (each["fingerprint"], each["format"]): each
-        for record in facts.stages.of_kind("measure")
-        for each in record.outcome["candidates"]
-    }
-    found = []
-    for models in [*facts.arms.values(), *([[facts.teacher]] if facts.teacher else [])]:
-        for form in ("torch", "onnx-fp32", "onnx-int8"):
-            files = [exported.get(model.fingerprint, {}).get(_FILES.get(form, ""), {}) for model in models]
-            costs = [measured.get((model.fingerprint, form), {}) for model in models]
-            if form == "torch":
-                scores = [model.score for model in models]
-            else:
-                scores = [100 * file["scores"][facts.metric] if "sha256" in file else None for file in files]
-            known = [score for score in scores if score is not None]
-            if not known:
-                continue
-            cost: Mapping[str, Any] = next((each for each in costs if each), {})
-            own = models[0].folder / "model.safetensors" if models[0].folder else Path("-")
-            size = own.stat().st_size if form == "torch" and own.is_file() else files[0].get("bytes")
-            size = cost.get("bytes", size)
-            found.append(
-                Candidate(
-                    model=models[0],
-                    format=form,
-                    scores=known,
-                    ms=_milliseconds(cost.get("latency", ())),
-                    mb=size / 1e6 if size else None,
-                    peak_mb=cost.get("peak_mb"),
-                    start_s=cost.get("start_s"),
-                )
-            )
-    return found
-
-
-def _milliseconds(latency: Sequence[Mapping[str, Any]]) -> float | None:
-    """Returns the median of one row on one thread: the user's own rows, else 64 tokens."""
-    one = {each["length"]: each["p50_ms"] for each in latency if each["threads"] == each["batch"] == 1}
-    return one.get("rows", one.get(64))

@@ -8,6 +8,7 @@ import yaml
 
 from wellread_hf.results.html_report import PAGE, environment, render, title_of
 from wellread_hf.results.report_facts import Facts, read_facts
+from wellread_hf.settings import Picking
 
 # Pinned: a page that anyone may open runs no code that we have not tested.
 LIBRARY = "https://cdn.jsdelivr.net/npm/@huggingface/transformers@4.3.2"
@@ -18,7 +19,7 @@ _HUB = "https://huggingface.co https://*.huggingface.co https://*.hf.co"
 def space_files(
     runs: Sequence[Path],
     models: Mapping[str, str],
-    task: str | None = None,
+    picking: Picking | None = None,
     library: str = LIBRARY,
     wasm: str = "",
 ) -> dict[str, bytes]:
@@ -28,14 +29,14 @@ def space_files(
         runs: Folders of all stages, as for a report.
         models: What visitors may try: a Hub id, or a folder relative to the page (`./models/NAME`), by the
             name that is shown. Each has `onnx/` as an export writes it.
-        task: The task to report, where there are several.
+        picking: As for a report.
         library: Address of transformers.js, a module.
         wasm: Address of the folder with ONNX Runtime's WebAssembly; empty: the library's own choice.
 
     Raises:
         WellreadError: As from `read_facts`.
     """
-    facts = read_facts(runs, task)
+    facts = read_facts(runs, picking or Picking())
     origins = " ".join(dict.fromkeys(_origin(address) for address in (library, wasm or library)))
     # The runtime compiles WebAssembly, and starts from a blob of its own.
     sources = (
@@ -65,9 +66,8 @@ def _origin(address: str) -> str:
 
 def _example(facts: Facts) -> tuple[str, ...]:
     """Returns the texts of a row to begin with: the first that was evaluated, else an empty one."""
-    models = [*facts.students, *([facts.teacher] if facts.teacher else [])]
-    evaluated = next((model.rows for model in models if model.rows is not None), None)
-    return ("",) if evaluated is None else evaluated.texts[0]
+    shown = facts.shown
+    return shown[0].rows.texts[0] if shown else ("",)
 
 
 def _readme(facts: Facts, models: Mapping[str, str]) -> bytes:

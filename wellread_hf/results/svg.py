@@ -84,7 +84,8 @@ class Point:
 
     x: float
     y: float
-    error: float = 0.0  # half the length of its error bar
+    low: float | None = None  # the ends of its error bar
+    high: float | None = None
     name: str = ""  # shown by the pointer
     label: str = ""  # written beside it
     hollow: bool = False

@@ -14,7 +14,10 @@ function chances(logits, config) {
 async function answer(student) {
   const [text, pair] = inputs.map((input) => input.value);
   const started = performance.now();
-  const { logits } = await student.model(student.tokenizer(text, { text_pair: pair ?? null, truncation: true }));
+  const encoded = student.tokenizer(text, { text_pair: pair ?? null, truncation: true });
+  // transformers.js cuts a long text with its [SEP], and no model has read such a row.
+  encoded.input_ids.data[encoded.input_ids.data.length - 1] = BigInt(student.tokenizer.sep_token_id);
+  const { logits } = await student.model(encoded);
   const given = chances(Array.from(logits.data), student.model.config);
   say(student, `${(performance.now() - started).toFixed(1)} ms`);
   student.shown.querySelector("dl").replaceChildren(...given.flatMap((value, place) => {
