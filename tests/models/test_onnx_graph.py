@@ -7,8 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tiny import tiny_classifier, tiny_config, tiny_masked_lm
-from transformers import BertModel
+from tiny import tiny_classifier
 
 from wellread_hf.errors import ExportError
 from wellread_hf.models.load import new_classifier
@@ -17,8 +16,8 @@ from wellread_hf.students import STUDENTS, Student
 
 # Two sizes that differ in both from the rows of the example that the exporter follows.
 SHAPES = ((1, 3), (5, 12), (2, 302))
-# Smallest and largest, deepest and widest of the 24.
-CORNERS = {(2, 128), (2, 768), (12, 128), (12, 768)}
+# Smallest, widest and deepest of the 24; a graph of many layers takes a second each.
+CORNERS = {(2, 128), (2, 768), (12, 128)}
 ALL = [
     pytest.param(
         student,
@@ -102,30 +101,6 @@ def test_int8_holds_every_matrix_and_the_word_embeddings_in_bytes(exported: tupl
     # Seven bits: eight would overflow where a processor has no VNNI.
     (matrix, *_) = (each for each in large if each.data_type == onnx.TensorProto.INT8)
     assert abs(onnx.numpy_helper.to_array(matrix).astype(int)).max() == 64
-
-
-def test_a_masked_lm_scores_each_word_of_each_position_with_one_matrix_of_words(tmp_path: Path) -> None:
-    model = tiny_masked_lm(num_hidden_layers=1, max_position_embeddings=302).eval()
-    path, int8 = tmp_path / "model.onnx", tmp_path / "int8.onnx"
-    write_graph(model, path, segments=True)
-    assert max(differences(model, path, 60)) < 1e-5
-    write_int8(path, int8)
-    for file, bytes_each in ((path, 4), (int8, 1)):
-        words = [each for each in onnx.load(file).graph.initializer if list(each.dims) == [60, 32]]
-        assert [len(each.raw_data) for each in words] == [60 * 32 * bytes_each]
-
-
-def test_features_are_the_last_states_and_nothing_else(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = BertModel(tiny_config(num_hidden_layers=1, type_vocab_size=1, max_position_embeddings=302)).eval()
-    path = tmp_path / "model.onnx"
-    write_graph(model, path, segments=False)
-    assert max(differences(model, path, 60, segments=False)) < 1e-5
-    session = session_of(path, threads=1)
-    assert [each.name for each in session.get_inputs()] == ["input_ids", "attention_mask"]
-    (output,) = session.get_outputs()
-    assert (output.name, output.shape) == ("last_hidden_state", ["batch_size", "sequence_length", 32])
-    assert not [each for each in onnx.load(path).graph.initializer if "pooler" in each.name]
 
 
 def test_an_operator_that_onnx_has_not_is_named_and_no_file_is_left(

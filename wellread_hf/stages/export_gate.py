@@ -94,7 +94,7 @@ def refusal(figures: Mapping[str, Any], settings: Export, fast_int8: bool) -> st
         )
     if figures["agreement"] < settings.agreement:
         return (
-            f"it agrees with fp32 on {100 * figures['agreement']:.1f} % of the rows, and `export.agreement` "
+            f"it agrees with fp32 on {100 * figures['agreement']:.2f} % of the rows, and `export.agreement` "
             f"asks for {100 * settings.agreement:g} %"
         )
     speed = figures["speed_over_fp32"]

@@ -1,0 +1,60 @@
+"""What is refused: figures on the wrong side of a bound, each for its own reason."""
+
+from typing import Any
+
+import pytest
+
+from wellread_hf.errors import ExportError
+from wellread_hf.settings import Export
+from wellread_hf.stages.export_gate import check_parity, refusal
+
+GOOD: dict[str, Any] = {
+    "score_drop": 0.001,
+    "interval": (-0.004, 0.006),
+    "agreement": 0.985,
+    "speed_over_fp32": {"value": 1.8, "low": 1.7, "high": 1.9},
+}
+SLOW = {"speed_over_fp32": {"value": 0.8, "low": 0.7, "high": 0.9}}
+
+
+def test_what_holds_is_kept() -> None:
+    assert refusal(GOOD, Export(), fast_int8=True) is None
+    assert refusal(GOOD | {"score_drop": -0.02}, Export(), fast_int8=True) is None, "better is no fault"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            {"score_drop": 0.0051},
+            "0.51 points below fp32's (-0.40 to 0.60), and `export.tolerance` allows 0.5",
+        ),
+        (
+            {"agreement": 0.9799},
+            "agrees with fp32 on 97.99 % of the rows, and `export.agreement` asks for 98 %",
+        ),
+        (SLOW, "slower here, 0.80 times fp32's speed (0.70 to 0.90)"),
+    ],
+)
+def test_what_does_not_hold_is_refused_with_the_figure_and_the_bound(
+    change: dict[str, Any], why: str
+) -> None:
+    assert why in str(refusal(GOOD | change, Export(), fast_int8=True))
+
+
+def test_settings_move_the_bounds() -> None:
+    loses = GOOD | {"score_drop": 0.009, "agreement": 0.96}
+    assert refusal(loses, Export(tolerance=1, agreement=0.95), fast_int8=True) is None
+
+
+def test_speed_counts_only_where_int8_can_be_fast_and_beyond_the_noise() -> None:
+    assert refusal(GOOD | SLOW, Export(), fast_int8=False) is None
+    perhaps = {"speed_over_fp32": {"value": 0.98, "low": 0.93, "high": 1.04}}
+    assert refusal(GOOD | perhaps, Export(), fast_int8=True) is None
+
+
+@pytest.mark.parametrize("difference", [1.1e-4, float("nan"), float("inf")])
+def test_a_graph_with_other_logits_is_no_export(difference: float) -> None:
+    check_parity(9e-5)
+    with pytest.raises(ExportError, match=r"to within 0\.0001, got a difference of"):
+        check_parity(difference)
