@@ -55,7 +55,9 @@ def publish_runs(
     report: Path = Path("push-report.json"),
 ) -> int:
     """Pushes finished stages, prints a table (or JSON) and writes the report; returns the exit status."""
-    uploads = uploads_of_runs(runs, settings.namespace, name, eval_results, settings.revision_int8)
+    uploads = uploads_of_runs(
+        runs, settings.namespace, name, eval_results, settings.revision_int8, settings.space
+    )
     made = publish(uploads, settings, __version__, dry_run)
     unwritten = f"what was pushed is pushed, but the report cannot be written to {report}"
     try:

@@ -35,6 +35,8 @@ class Publishing:
     # Some servers take `onnx/model.onnx` and cannot be given another name.
     revision_int8: bool = False
     """Push a branch `int8` as well, whose `onnx/model.onnx` is the export's int8 file."""
+    space: bool = False
+    """Push a static Space as well: the report's page, where visitors try the exported students."""
     # The tree's hashes cost one request, a download every byte again.
     verify: Verify = "tree"
     """How what arrived is checked: hashes in the repository's tree, or of a download as well, or by loading

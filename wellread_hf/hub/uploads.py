@@ -17,6 +17,7 @@ from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.exports import INT8_BRANCH, Export, with_export
 from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.names import is_repo_name
+from wellread_hf.hub.space import space_upload
 from wellread_hf.store.progress import bar
 from wellread_hf.store.records import ADAPTER, RECORD, SETTINGS
 from wellread_hf.store.stage import RepoType
@@ -35,11 +36,17 @@ _SHARD = re.compile(r"shard-\d{5}-of-\d{5}\.safetensors")
 
 
 def uploads_of_runs(
-    runs: Sequence[Path], namespace: str, name: str | None, eval_results: bool, int8: bool = False
+    runs: Sequence[Path],
+    namespace: str,
+    name: str | None,
+    eval_results: bool,
+    int8: bool = False,
+    space: bool = False,
 ) -> list[Upload]:
     """Renders the cards of finished stages and checks everything that would be uploaded.
 
-    With `int8` each model has a branch as well, on which int8 is the only ONNX file.
+    With `int8` each model has a branch as well, on which int8 is the only ONNX file; with `space` there is a
+    static Space of them all.
 
     Raises:
         PublishError: There is nothing to upload, or something that must not be.
@@ -58,6 +65,8 @@ def uploads_of_runs(
             upload = upload_of_run(run, namespace or None, name, eval_results, beside)
             uploads += [upload, int8_branch(run, upload)] if int8 else [upload]
             shown.update()
+    if space:
+        uploads.append(space_upload(runs))
     hash_files(uploads)
     uploads.sort(key=lambda upload: family_order(upload.name))
     # Before anybody is asked to log in; the push checks again with the token.

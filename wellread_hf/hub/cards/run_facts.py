@@ -69,7 +69,7 @@ def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str
     producer = stages.producer(encoder)
     return replace(
         bare,
-        name=f"{student.name}-{_slug(results[0].task.name)}",
+        name=f"{student.name}-{slug(results[0].task.name)}",
         base=_base(encoder, producer, student, namespace),
         results=results,
         **({} if producer is None else _provenance(stages, producer)),
@@ -200,7 +200,7 @@ def _base(
     return Origin(fingerprint=producer.settings["source"] if producer.kind in ("init", "adopt") else encoder)
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     """Turns a task's name into part of a repository's."""
     kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())
     return "-".join(part for part in kept.split("-") if part)[:_LONGEST_SLUG] or "task"
