@@ -55,17 +55,23 @@ def only_reads(hub: HubServer) -> bool:
     return all(record.method in ("GET", "HEAD") for record in hub.requests())
 
 
-def save_export(run: Path, int8: bool = True, digest: str = "e", weights_sha256: str | None = None) -> Path:
+def save_export(
+    run: Path,
+    int8: bool = True,
+    digest: str = "e",
+    weights_sha256: str | None = None,
+    kind: str = "fill-mask",
+) -> Path:
     """Makes the folder of a run's finished export, with graphs that add up ids; int8 may be refused."""
     from onnx import TensorProto, helper, save_model
 
-    folder = run.parent / f"export-bert-2-128-{digest * 12}"
+    folder, model = run.parent / f"export-bert-2-128-{digest * 12}", StageRecord.read(run)
     (folder / "onnx").mkdir(parents=True)
     files: dict[str, Any] = {}
-    for name, scale in {"model.onnx": 1.0, **({"model_quantized.onnx": 2.0} if int8 else {})}.items():
+    for name, scale in {"model.onnx": 1.0, "model_quantized.onnx": 2.0}.items():
         ids, mask, logits = (
-            helper.make_tensor_value_info(label, kind, ["batch_size", length])
-            for label, kind, length in (
+            helper.make_tensor_value_info(label, number, ["batch_size", length])
+            for label, number, length in (
                 ("input_ids", TensorProto.INT64, "sequence_length"),
                 ("attention_mask", TensorProto.INT64, "sequence_length"),
                 ("logits", TensorProto.FLOAT, 1),
@@ -82,29 +88,35 @@ def save_export(run: Path, int8: bool = True, digest: str = "e", weights_sha256:
             helper.make_tensor("scale", TensorProto.FLOAT, [], [scale]),
         ]
         graph = helper.make_graph(nodes, "counts", [ids, mask], [logits], constants)
-        versions = [helper.make_opsetid("", 18)]
-        save_model(helper.make_model(graph, opset_imports=versions, ir_version=10), folder / "onnx" / name)
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        save_model(made, folder / "onnx" / name)
         content = (folder / "onnx" / name).read_bytes()
-        files[name] = {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
-    files.setdefault("model_quantized.onnx", {"refused": "its score falls by 2.1 points"})
-    weights = weights_sha256 or sha256((run / "model.safetensors").read_bytes()).hexdigest()
-    facts = {
+        facts = {"scores": {"accuracy": 0.8}, "max_logit_difference": 0.0}
+        files[name] = {"sha256": sha256(content).hexdigest(), "bytes": len(content), **facts}
+    if not int8:
+        (folder / "onnx" / "model_quantized.onnx").unlink()
+        files["model_quantized.onnx"]["refused"] = "its score falls by 2.1 points"
+    outcome = {
         "format": 1,
-        "kind": "fill-mask",
-        "model": {"name": run.name, "weights_sha256": weights},
+        "kind": kind,
+        "metric": "accuracy",
+        "rows": 872,
+        "max_length": 128,
+        "temperature": 1.5,
+        "machine": {"cpu": "A CPU", "instructions": []},
+        "model": {
+            "name": run.name,
+            "fingerprint": f"stage:{model.digest}:.",
+            "weights_sha256": weights_sha256 or sha256((run / "model.safetensors").read_bytes()).hexdigest(),
+        },
         "files": files,
     }
-    (folder / "onnx" / "export.json").write_text(json.dumps(facts))
+    (folder / "onnx" / "export.json").write_text(json.dumps(outcome))
     (folder / "config.json").write_text('{"calibration": {"temperature": 1.5}}')
-    model = StageRecord.read(run)
-    record = replace(
-        model,
-        kind="export",
-        digest=digest * 64,
-        outcome=facts,
-        outputs=None,
-        settings={"model": f"stage:{model.digest}:."},
-    )
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_text("{}")
+    settings = {"model": f"stage:{model.digest}:."}
+    record = replace(model, kind="export", digest=digest * 64, settings=settings, outcome=outcome)
     replace(record, outputs=outputs_of(folder)).write(folder)
     return folder
 
