@@ -181,7 +181,7 @@ def _tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
     )
     if best.gap is not None:
         interval = f"{_signed(best.gap.low)} to {_signed(best.gap.high)} (95 %)"
-        yield "beside the teacher", _signed(best.gap.mean), f"points, {interval}"
+        yield "against the teacher", _signed(best.gap.mean), f"points, {interval}"
     if best.ms is not None:
         yield "text to label", f"{best.ms:.2f} ms", "p50, one text a call"
     if best.mb is not None:
@@ -202,10 +202,10 @@ def _costs(facts: Facts) -> Section:
     score = f"{metric_in_words(facts.metric)} (%)"
     charts = [
         _cost_chart(facts, [(each, cost) for each in found if (cost := getattr(each, field))], name, score)
-        for field, name in (("ms", "text to label, p50 (ms)"), ("mb", "file (MB)"))
+        for field, name in (("ms", "latency, text to label (ms)"), ("mb", "size of the file (MB)"))
         if any(getattr(each, field) for each in found)
     ]
-    head = ["student", "method", "format", score, "95 % interval", "seeds", "beside the teacher", "ms", "MB"]
+    head = ["student", "method", "format", score, "95 % interval", "seeds", "against the teacher", "ms", "MB"]
     rows = [
         [
             each.name,
@@ -258,7 +258,7 @@ def _cost_chart(facts: Facts, found: Sequence[tuple[Candidate, float]], name: st
     ]
     best = max((each for each, _ in found), key=lambda each: each.score.mean)
     return Chart(
-        title=f"{score.removesuffix(' (%)').capitalize()} against {name.partition(' (')[0]}",
+        title=f"{score.removesuffix(' (%)')} against {re.split('[, ]', name)[0]}".capitalize(),
         text=f"{len(found)} models; {len(front)} on the Pareto front; the best score is "
         f"{best.score.mean:.1f} % by {best.title}. All figures are in the table below.",
         x=x,

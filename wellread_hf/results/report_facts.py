@@ -22,7 +22,7 @@ from wellread_hf.students import LOOKS
 Array = npt.NDArray[Any]
 _LOOKS = {look.title: name for name, look in LOOKS.items()}
 # Rows of a page: the most instructive ones, within a megabyte.
-_ROWS, _CHARACTERS = 200, 400
+_ROWS, _CHARACTERS, _POINTS = 200, 400, 15_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,12 +200,13 @@ def _size(record: StageRecord, stages: Stages) -> str:
     return f"bert-{layers}-{hidden}" if layers and hidden else record.name
 
 
-def losses(
-    facts: Facts, kinds: Sequence[str], most: int = 150
-) -> list[tuple[StageRecord, list[tuple[float, float]]]]:
-    """Returns steps and losses of training stages, at most so many of each; without a log there are none."""
+def losses(facts: Facts, kinds: Sequence[str]) -> list[tuple[StageRecord, list[tuple[float, float]]]]:
+    """Returns steps and losses of training stages, thinned out; a stage without a log has none."""
+    records = facts.stages.of_kind(*kinds)
+    # A sweep has hundreds.
+    most = min(150, max(10, _POINTS // max(1, len(records))))
     found = []
-    for record in facts.stages.of_kind(*kinds):
+    for record in records:
         path = facts.stages.folders[record.digest] / "log.json"
         try:
             entries = json.loads(path.read_text())

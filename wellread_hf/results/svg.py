@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import log10
+from math import ceil, floor, log10
 from typing import Literal
 
 # Pixels at the chart's own size; the page scales it to its column.
@@ -49,20 +49,21 @@ class Axis:
             high: Its upper end.
             logarithmic: Equal ratios are equally long.
         """
-        from matplotlib.ticker import LogLocator, MaxNLocator
+        from matplotlib.ticker import MaxNLocator
 
         found = list(values) or [1.0]
         least, most = min(found), max(found)
         if logarithmic:
             least, most = least / 1.5, most * 1.8
-            ticks = LogLocator(subs=(1.0, 2.0, 5.0)).tick_values(least, most)
-            if most > 30 * least:
-                ticks = LogLocator().tick_values(least, most)
+            decades = [10.0**power for power in range(floor(log10(least)), ceil(log10(most)))]
+            ticks = [part * decade for decade in decades for part in (1, 2, 5)]
+            # More than two decades leave no room for the figures between them.
+            ticks = ticks if most < 100 * least else [*decades, 10 * decades[-1]]
         else:
             margin = 0.08 * (most - least) or 1.0
             least = low if low is not None else least - margin
             most = high if high is not None else most + margin
-            ticks = MaxNLocator(5).tick_values(least, most)
+            ticks = list(MaxNLocator(5).tick_values(least, most))
         shown = [(float(tick), f"{tick:g}") for tick in ticks if least <= tick <= most]
         return cls(name=name, low=least, high=most, ticks=shown, logarithmic=logarithmic)
 
