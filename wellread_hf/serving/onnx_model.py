@@ -1,0 +1,330 @@
+"""A model as `wellread export` writes it: texts in, labels out, by ONNX Runtime and `tokenizers` alone.
+
+Nothing here needs torch or transformers, so that an answer comes within a third of a second of the start.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from wellread_hf.errors import DataError, SettingsError, SourceError, library_errors_as, nearest
+from wellread_hf.store.records import file_digest
+
+Array = npt.NDArray[np.float32]
+# One text, or a pair.
+Text = str | tuple[str, str]
+File = Literal["int8", "fp32"]
+
+FILES: Mapping[str, str] = {"int8": "onnx/model_quantized.onnx", "fp32": "onnx/model.onnx"}
+EXPORT = "onnx/export.json"
+KINDS = ("classification", "multi-label", "regression", "fill-mask", "features")
+# Words that are shown for a mask.
+_TOP = 5
+# A batch ends before a row that is shorter than this share of its longest one.
+_SHORTEST = 0.75
+
+
+class OnnxModel:
+    """An exported model that is ready to answer.
+
+    In int8 the scale of a layer's inputs is that of a whole batch, so an answer may differ in the second
+    decimal with the rows beside it. In fp32 it does not.
+
+    Args:
+        folder: An export: `config.json`, `tokenizer.json`, `onnx/`.
+        file: `int8` or `fp32`; None: int8 where there is one.
+        threads: Threads of ONNX Runtime; 0: one a processor.
+        max_length: Tokens a row, longer ones are cut; None: those of the export.
+
+    Raises:
+        SourceError: The folder holds no such model, or ONNX Runtime refuses it.
+        SettingsError: `max_length` is over what the model takes.
+    """
+
+    def __init__(
+        self, folder: Path, file: File | None = None, threads: int = 0, max_length: int | None = None
+    ) -> None:
+        config, export = _read(folder / "config.json"), _read(folder / EXPORT, needed=False)
+        words = _read(folder / "tokenizer_config.json", needed=False)
+        self.folder = folder
+        self.file: File = _choose(folder, file, export)
+        self.kind: str = export.get("kind") or _kind(config)
+        self.max_length = _length(config, export, words, max_length)
+        self._tokenizer = _tokenizer(folder / "tokenizer.json", self.max_length, self.kind)
+        self.labels = self._labels(config)
+        pad = words.get("pad_token")
+        pad = pad.get("content") if isinstance(pad, dict) else pad
+        self._pad: int = config.get("pad_token_id") or (pad and self._tokenizer.token_to_id(pad)) or 0
+        mask = words.get("mask_token")
+        self._mask: str = (mask.get("content") if isinstance(mask, dict) else mask) or "[MASK]"
+        self._session = _session(folder / FILES[self.file], threads)
+        self._takes_segments = "token_type_ids" in {each.name for each in self._session.get_inputs()}
+        self._output = [self._session.get_outputs()[0].name]
+
+    def encode(self, texts: Sequence[Text]) -> list[Any]:
+        """Returns a text's `Encoding` of `tokenizers`, cut to `max_length`; the rest is in `overflowing`.
+
+        Special tokens in a text, such as `[SEP]`, are ordinary characters, as in training; only a fill-mask
+        model reads them.
+
+        Raises:
+            DataError: A text is no text in Unicode.
+        """
+        try:
+            found: list[Any] = self._tokenizer.encode_batch_fast(texts)
+        except TypeError:
+            wrong = next((text for text in texts if not _is_text(text)), None)
+            raise DataError(
+                f"expected a text, or a pair of texts, in Unicode, got {wrong!a:.60}; give another"
+            ) from None
+        return found
+
+    def logits(self, texts: Sequence[Text], batch_size: int = 32) -> Array:
+        """Returns logits [n, classes] in the order of the texts; see `run`."""
+        return self.run(self.encode(texts), batch_size)
+
+    def run(self, rows: Sequence[Any], batch_size: int = 32) -> Array:
+        """Runs the model over encoded rows, batched by length.
+
+        Args:
+            rows: As `encode` gives them.
+            batch_size: Rows a batch at most.
+
+        Returns:
+            [n, classes]. Of a fill-mask model, logits of all words at the mask; of one for features, the mean
+            of the tokens' last hidden states.
+
+        Raises:
+            DataError: A row has no token, or a fill-mask model gets a row without exactly one mask.
+        """
+        if len(rows) == 1:
+            # No batch to choose: a tenth of a small model's time.
+            return self._forward(rows)
+        # A mask's logits are of the whole vocabulary: [32, 128, 30522] would take half a gigabyte.
+        batch_size = 1 if self.kind == "fill-mask" else batch_size
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        found: Array | None = None
+        for chosen in _batches(lengths, batch_size):
+            part = self._forward([rows[row] for row in chosen])
+            if found is None:
+                found = np.empty((len(rows), part.shape[1]), np.float32)
+            found[chosen] = part
+        return np.empty((0, len(self.labels)), np.float32) if found is None else found
+
+    def probabilities(self, logits: Array) -> Array:
+        """Turns logits [n, classes] into probabilities; values and features stay what they are.
+
+        The temperature of a calibrated model is part of its graph.
+        """
+        if self.kind in ("regression", "features"):
+            return logits
+        if self.kind == "multi-label":
+            # By tanh, which has no exponential to overflow.
+            return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+    def predict(self, texts: Sequence[Text]) -> list[list[dict[str, Any]]]:
+        """Returns of each text its labels with their probabilities as `score`, best first; see `ranked`."""
+        return self.ranked(self.probabilities(self.logits(texts)))
+
+    def ranked(self, scores: Array) -> list[list[dict[str, Any]]]:
+        """Puts names to scores [n, classes]: a list of `label` and `score` a row, best first.
+
+        Of a fill-mask model, the five best words.
+        """
+        best = np.argsort(-scores, axis=1, kind="stable")[:, : _TOP if self.kind == "fill-mask" else None]
+        return [
+            [{"label": self.labels[index], "score": row[index]} for index in order]
+            for row, order in zip(scores.tolist(), best.tolist(), strict=True)
+        ]
+
+    def _forward(self, rows: Sequence[Any]) -> Array:
+        width = max(map(len, rows))
+        if width == 0 or min(map(len, rows)) == 0:
+            raise DataError(
+                "expected text, got none, and this tokenizer adds no special tokens; leave the row out"
+            )
+        ids = np.full((len(rows), width), self._pad, np.int64)
+        mask = np.zeros_like(ids)
+        feed = {"input_ids": ids, "attention_mask": mask}
+        for row, encoding in enumerate(rows):
+            ids[row, : len(encoding)] = encoding.ids
+            mask[row, : len(encoding)] = 1
+        if self._takes_segments:
+            segments = np.zeros_like(ids)
+            for row, encoding in enumerate(rows):
+                # Most rows are one text, whose segments are all 0.
+                if encoding.n_sequences > 1:
+                    segments[row, : len(encoding)] = encoding.type_ids
+            feed["token_type_ids"] = segments
+        found: Array = self._session.run(self._output, feed)[0]
+        if self.kind == "fill-mask":
+            return np.asarray(found[np.arange(len(rows)), self._mask_places(ids)])
+        if self.kind == "features":
+            shares = mask[..., None] / mask.sum(axis=1, keepdims=True)[..., None]
+            return np.asarray((found * shares).sum(axis=1), np.float32)
+        return found
+
+    def _mask_places(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        masks = ids == self._tokenizer.token_to_id(self._mask)
+        for count in masks.sum(axis=1).tolist():
+            if count != 1:
+                raise DataError(f"expected one {self._mask} in each text, got {count}; write one")
+        return np.asarray(masks.argmax(axis=1))
+
+    def _labels(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        if self.kind == "features":
+            return ()
+        if self.kind == "fill-mask":
+            size = self._tokenizer.get_vocab_size()
+            # A model may have rows for no word, to fill its matrix.
+            return tuple(
+                self._tokenizer.id_to_token(index) or "" for index in range(config.get("vocab_size", size))
+            )
+        names = config.get("id2label") or {}
+        return tuple(names[key] for key in sorted(names, key=int)) or ("LABEL_0", "LABEL_1")
+
+
+def _batches(lengths: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Cuts the rows, longest first, into batches of like length."""
+    order = np.argsort(-lengths, kind="stable")
+    lengths = lengths[order]
+    start = 0
+    while start < len(order):
+        near = int(np.count_nonzero(lengths[start : start + batch_size] >= _SHORTEST * lengths[start]))
+        yield order[start : start + near]
+        start += near
+
+
+def check_fresh(folder: Path) -> None:
+    """Refuses graphs that were exported from other weights than lie beside them.
+
+    Raises:
+        SourceError: They were, or what lies there cannot be read.
+    """
+    weights, export = folder / "model.safetensors", _read(folder / EXPORT, needed=False)
+    exported = (export.get("model") or {}).get("weights_sha256")
+    if exported is None or not weights.is_file():
+        return
+    with library_errors_as(SourceError, f"{weights} cannot be read", "check its rights"):
+        found = file_digest(weights)
+    if found != exported:
+        raise SourceError(
+            f"{folder / 'onnx'} was exported from other weights ({exported[:12]}) than {weights} "
+            f"({found[:12]}); run `wellread export` again"
+        )
+
+
+def _read(path: Path, needed: bool = True) -> dict[str, Any]:
+    if not needed and not path.is_file():
+        return {}
+    with library_errors_as(SourceError, f"{path} cannot be read", "export the model again"):
+        if not path.is_file():
+            raise SourceError(
+                f"expected an exported model in {path.parent}, found no {path.name}; `wellread export MODEL` "
+                "writes one"
+            )
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise TypeError(f"expected a JSON object, got {type(found).__name__}")
+        return found
+
+
+def _choose(folder: Path, file: File | None, export: Mapping[str, Any]) -> File:
+    if file is not None and file not in FILES:
+        raise SettingsError(f"`file`: expected int8 or fp32, got {file!r}; take {nearest(file, FILES, 1)}")
+    there: list[File] = [each for each in ("int8", "fp32") if (folder / FILES[each]).is_file()]
+    if file is None and there:
+        return there[0]
+    if file in there:
+        return file
+    wanted = FILES[file or "fp32"]
+    about = export.get("files", {}).get(Path(wanted).name, {})
+    why = f" (refused by the export: {about['refused']})" if "refused" in about else ""
+    raise SourceError(
+        f"expected {wanted} in {folder}, found none{why}; "
+        + (f"take `file` {there[0]}" if there else "`wellread export MODEL` writes it")
+    )
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    # Other exporters write no export.json.
+    (architecture,) = config.get("architectures") or ("",)
+    if architecture.endswith("ForMaskedLM"):
+        return "fill-mask"
+    if not architecture.endswith("ForSequenceClassification"):
+        return "features"
+    problem = config.get("problem_type")
+    if problem == "regression" or len(config.get("id2label") or "12") == 1:
+        return "regression"
+    return "multi-label" if problem == "multi_label_classification" else "classification"
+
+
+def _length(
+    config: Mapping[str, Any], export: Mapping[str, Any], words: Mapping[str, Any], asked: int | None
+) -> int:
+    positions: int = config.get("max_position_embeddings") or config.get("n_positions") or 512
+    # RoBERTa counts its positions from that of the padding on.
+    if "roberta" in str(config.get("model_type")) or config.get("model_type") in ("camembert", "mpnet"):
+        positions -= (config.get("pad_token_id") or 0) + 1
+    if asked is not None and not 2 < asked <= positions:
+        raise SettingsError(
+            f"`max_length`: expected 3 to {positions} tokens, which the model takes, got {asked}; take less"
+        )
+    # transformers writes 1e30 where a tokenizer has no limit.
+    return asked or int(
+        min(export.get("max_length") or words.get("model_max_length") or positions, positions)
+    )
+
+
+def _tokenizer(path: Path, max_length: int, kind: str) -> Any:
+    with _installed():
+        from tokenizers import Tokenizer
+    if not path.is_file():
+        raise SourceError(f"expected {path}, found none; `wellread export MODEL` writes it")
+    with library_errors_as(SourceError, f"{path} cannot be read", "export the model again"):
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length)
+        tokenizer.encode_special_tokens = kind != "fill-mask"
+    return tokenizer
+
+
+def _session(path: Path, threads: int) -> Any:
+    with _installed():
+        import onnxruntime
+    options = onnxruntime.SessionOptions()
+    # A number of its own choosing would be that of the machine, whatever a container may use.
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.inter_op_num_threads = 1
+    # Warnings about the graph are for who exports it.
+    options.log_severity_level = 3
+    if options.intra_op_num_threads == 1:
+        # Else a list of texts is tokenised on all processors.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with library_errors_as(SourceError, f"{path} cannot be loaded", "export the model again"):
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _installed() -> Any:
+    return library_errors_as(
+        SourceError, "the runtime cannot be loaded", "pip install 'wellread-hf[serve]' installs it"
+    )
+
+
+def _is_text(text: Any) -> bool:
+    parts = text if isinstance(text, tuple) and len(text) == 2 else (text,)
+    return all((isinstance(part, str) and part.isascii()) or _encodes(part) for part in parts)
+
+
+def _encodes(part: Any) -> bool:
+    try:
+        return bool(part.encode() or True)
+    except (AttributeError, UnicodeEncodeError):
+        return False
