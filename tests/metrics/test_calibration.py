@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
@@ -78,6 +78,7 @@ def test_an_error_by_hand() -> None:
     assert calibration_error(bins) == pytest.approx((4 * 0.05 + 0.99) / 5)
 
 
+@settings(derandomize=True, deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 5))
 def test_predictions_do_not_change_and_every_row_is_in_a_bin(seed: int, temperature: float) -> None:
     logits, labels = _drawn(50, temperature, seed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -77,6 +77,7 @@ def lowest(scores: np.ndarray) -> float:
     return float(scores[:, 0].mean() - half)
 
 
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.lists(candidates(), min_size=1, max_size=8), limits)
 def test_the_pick_is_that_of_brute_force(students: list[Candidate], picking: Picking) -> None:
     assume(picking.asked)

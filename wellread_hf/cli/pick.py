@@ -12,6 +12,7 @@ from wellread_hf.settings import Picking
 def pick(
     runs: tyro.conf.Positional[tuple[Path, ...]],
     picking: Annotated[Picking, tyro.conf.arg(name="")],
+    cascade: tyro.conf.FlagCreatePairsOff[bool] = False,
     json: tyro.conf.FlagCreatePairsOff[bool] = False,
 ) -> None:
     """Pick the best student under a budget, from the records of evaluations, exports and measurements.
@@ -22,13 +23,17 @@ def pick(
     Args:
         runs: Folders of all stages.
         picking: What is asked for.
+        cascade: The student answers where it is sure, else the teacher: the cheapest pair within --within
+            points of the teacher (default 0.2), its threshold checked on rows that it was not fitted on.
         json: Print the pick as JSON.
     """
     from wellread_hf.results.candidates import read_offer
+    from wellread_hf.results.cascade import pick_cascade
     from wellread_hf.results.lineage import Stages
     from wellread_hf.results.picking import choose
 
-    found = choose(read_offer(Stages.read(*runs), picking), picking)
+    offer = read_offer(Stages.read(*runs), picking)
+    found = pick_cascade(offer, picking) if cascade else choose(offer, picking)
     if json:
         print(jsons.dumps(found.facts, indent=2))
     else:

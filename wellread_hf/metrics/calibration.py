@@ -60,11 +60,16 @@ def fit_temperature(logits: Array, labels: Array) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
+def halves(rows: int) -> Array:
+    """Returns the half, 0 or 1, of each row [n]: one to fit on, the other to check on."""
+    return np.random.default_rng(0).permutation(rows) % 2
+
+
 def cross_fitted(logits: Array, labels: Array) -> Array:
     """Returns a temperature for each row [n, 1], fitted on the half of the rows in which it is not."""
-    halves = np.random.default_rng(0).permutation(len(labels)) % 2
-    fitted = [fit_temperature(logits[halves != half], labels[halves != half]) for half in (0, 1)]
-    return np.where(halves == 0, *fitted)[:, None]
+    half = halves(len(labels))
+    fitted = [fit_temperature(logits[half != own], labels[half != own]) for own in (0, 1)]
+    return np.where(half == 0, *fitted)[:, None]
 
 
 def reliability(given: Array, labels: Array) -> list[Bin]:

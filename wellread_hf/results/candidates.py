@@ -39,6 +39,7 @@ class Member:
         scored: Its scores in percent in this format, on all rows and without each group [1 + groups].
         evaluation: The folder with its predictions.
         export: The folder of its export; None where there is none in this format.
+        operations: Of a text of median length, additions and multiplications; None: not counted.
     """
 
     fingerprint: str
@@ -47,6 +48,7 @@ class Member:
     scored: Array
     evaluation: Path
     export: Path | None
+    operations: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -237,6 +239,7 @@ class _Costs:
             scored=100 * np.array(scores) + change,
             evaluation=self.stages.folders[evaluation.digest],
             export=self.stages.folders[self.exports[of].digest] if self._graph(of, form) else None,
+            operations=outcome.get("operations"),
         )
 
     def _change(self, evaluation: StageRecord, form: str) -> float | None:

@@ -24,6 +24,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
     - `standard_error` of that score from row to row, 0 to 1, and `without`, the score without each of 50
       groups of rows, the same groups for every model on these rows: from two models' the error of their
       difference follows (`metrics/jackknife.py`). One row alone has neither;
+    - `operations`, additions and multiplications of a row of median length;
     - `calibration`, of classes: temperature and errors of the probabilities (`metrics/calibration.py`).
 
     Args:
@@ -37,6 +38,9 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
     found_task = FoundTask(task, running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
+        import numpy as np
+        from torch.utils.flop_counter import FlopCounterMode
+
         from wellread_hf.data.evaluated_rows import EvaluatedRows
         from wellread_hf.metrics.calibration import calibration
         from wellread_hf.metrics.jackknife import row_error, scored
@@ -55,6 +59,9 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
         logits = logits[:, order]
         found = scores(facts.metrics, logits, rows.labels)
         EvaluatedRows(rows.texts, rows.labels, logits, tokens).write(stage.folder)
+        median = int(np.argsort(tokens)[len(tokens) // 2])
+        with FlopCounterMode(display=False) as counted:
+            predict(classifier, encoder, rows.texts[median : median + 1])
         spread = {}
         if len(rows.texts) > 1:
             predictions = predictions_from(logits, facts.multi_label)
@@ -71,6 +78,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
             "calibration": calibration(logits, rows.labels),
             "rows": len(rows.texts),
             "max_length": encoder.max_length,
+            "operations": counted.get_total_flops(),
         }
 
     return Stage(
