@@ -88,7 +88,7 @@ def shape(card: Card) -> list[object]:
 
 @settings(deadline=None, max_examples=30, derandomize=True)
 @given(text=st.sampled_from(NASTY) | st.text(min_size=1, max_size=30))
-@pytest.mark.parametrize("name", ["pretrained", "adopted", "own", "own on the Hub"])
+@pytest.mark.parametrize("name", ["pretrained", "adopted", "shipped", "own", "own on the Hub"])
 def test_no_text_of_a_record_breaks_out(
     name: str, text: str, facts: dict[str, Facts], own_task: Facts
 ) -> None:

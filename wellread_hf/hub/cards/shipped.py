@@ -1,6 +1,6 @@
 """What later stages found out of a model: its graphs, confidence, latency, and the choice it is one of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
@@ -141,11 +141,17 @@ def _choices(stages: Stages, evaluated: StageRecord, record: StageRecord) -> tup
     except (SettingsError, StoreError):
         # There is nothing to choose from, and the card says so by saying nothing.
         return ()
-    students = sorted(offer.students, key=lambda each: (each.mb or inf, each.title))[:_CHOICES]
     here = f"stage:{record.digest}:."
-    found = tuple(_choice(each, here) for each in (*students, *offer.teachers))
-    # A choice is between models, not between formats of one.
-    return found if len({(each.name, each.method) for each in found}) > 1 else ()
+    found = [
+        _choice(each, here) for each in (*_smallest(offer.students)[:_CHOICES], *_smallest(offer.teachers))
+    ]
+    return tuple(found) if len(found) > 1 else ()
+
+
+def _smallest(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Returns each arm in the format of its smallest file; a choice is between models, not formats of one."""
+    ordered = sorted(candidates, key=lambda each: (each.mb or inf, each.title))
+    return list({each.arm: each for each in reversed(ordered)}.values())[::-1]
 
 
 def _choice(candidate: Candidate, here: str) -> Choice:
@@ -154,7 +160,8 @@ def _choice(candidate: Candidate, here: str) -> Choice:
         name=candidate.name,
         method=candidate.method,
         format=candidate.format,
-        score=(score.mean, score.low, score.high),
+        # No score is outside, whatever two seeds far apart suggest.
+        score=(score.mean, max(score.low, -100.0), min(score.high, 100.0)),
         ms=candidate.ms,
         mb=candidate.mb,
         this=any(member.fingerprint == here for member in candidate.members),
