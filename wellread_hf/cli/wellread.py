@@ -17,6 +17,7 @@ from wellread_hf.cli.options import Names
 from wellread_hf.cli.page import report
 from wellread_hf.cli.pick import pick
 from wellread_hf.cli.report import report_errors
+from wellread_hf.cli.serving import predict, serve
 from wellread_hf.cli.words import read_words
 from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, nearest
 from wellread_hf.hub.push_settings import Publishing
@@ -334,7 +335,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
         *(students, losses, verdicts, card, publish, verify),
-        *(pull, submission, compare, scores, pick, report),
+        *(pull, submission, compare, scores, pick, report, predict, serve),
     )
 }
 

@@ -13,6 +13,7 @@ from wellread_hf.settings.run import Optim as Optim
 from wellread_hf.settings.run import Precision as Precision
 from wellread_hf.settings.run import Running as Running
 from wellread_hf.settings.run import Schedule as Schedule
+from wellread_hf.settings.serve import Serve as Serve
 from wellread_hf.settings.training import Label as Label
 from wellread_hf.settings.training import Lora as Lora
 from wellread_hf.settings.training import Objective as Objective
