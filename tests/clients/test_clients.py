@@ -51,7 +51,7 @@ def test_transformers_js_gives_torchs_labels_on_all_of_sst2_dev(
     from wellread_hf.settings.export import Export
     from wellread_hf.store.graph import carry_out
 
-    sst2 = Task(name="sst2", data=str(shared / "data/glue/sst2"))
+    sst2 = Task(name="sst2", data=str(shared / "data/glue"))
     export = stages.export(
         str(shared / "models/minilm-l6-sst2"), sst2, Export(), Running(runs=tmp_path / "runs")
     )
