@@ -30,6 +30,7 @@ BASES = {
     "sweep": "--data glue --tasks sst2 --seeds 1 --weights two --dry-run",
     "study": "methods --preset toy --dry-run",
     "publish": "--no-send",
+    "export": f"two {TASK}",
     "eval": f"two {TASK}",
 }
 

@@ -36,11 +36,11 @@ def test_what_holds_is_kept() -> None:
     [
         (
             {"score_drop": 0.0051},
-            "0.51 points below fp32's (-0.40 to 0.60), and `export.tolerance` allows 0.5",
+            "0.51 points below fp32's (-0.40 to 0.60), and `tolerance` allows 0.5",
         ),
         (
             {"agreement": 0.9799},
-            "agrees with fp32 on 97.99 % of the rows, and `export.agreement` asks for 98 %",
+            "agrees with fp32 on 97.99 % of the rows, and `agreement` asks for 98 %",
         ),
         (SLOW, "slower here, 0.80 times fp32's speed (0.70 to 0.90)"),
     ],

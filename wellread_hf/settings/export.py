@@ -9,7 +9,7 @@ from wellread_hf.settings.fields import Length, Number, Share, checked
 ModelKind = Literal["classifier", "fill-mask", "features"]
 
 
-@checked("export")
+@checked()
 class Export:
     """A model as ONNX graphs, and what its int8 graph may lose."""
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from wellread_hf.settings.fields import Batch, Count, Length, checked
 
 
-@checked("serve")
+@checked()
 class Serve:
     """Where a server listens, what it answers with, and how much it takes at once."""
 

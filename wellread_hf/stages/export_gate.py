@@ -89,12 +89,12 @@ def refusal(figures: Mapping[str, Any], settings: Export, fast_int8: bool) -> st
     drop, low, high = (100 * value for value in (figures["score_drop"], *figures["interval"]))
     if drop > settings.tolerance:
         return (
-            f"its score is {drop:.2f} points below fp32's ({low:.2f} to {high:.2f}), and `export.tolerance` "
+            f"its score is {drop:.2f} points below fp32's ({low:.2f} to {high:.2f}), and `tolerance` "
             f"allows {settings.tolerance:g}"
         )
     if figures["agreement"] < settings.agreement:
         return (
-            f"it agrees with fp32 on {100 * figures['agreement']:.2f} % of the rows, and `export.agreement` "
+            f"it agrees with fp32 on {100 * figures['agreement']:.2f} % of the rows, and `agreement` "
             f"asks for {100 * settings.agreement:g} %"
         )
     speed = figures["speed_over_fp32"]

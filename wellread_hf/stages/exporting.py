@@ -115,7 +115,7 @@ def _kind_of(at: Location) -> ModelKind:
         raise SourceError(
             f"{at}: expected a sequence classifier, a masked LM or an encoder, got "
             f"{name or 'no architecture'} in its config.json; take another model, or say what it is "
-            "by `export.kind`"
+            "by `kind`"
         )
     return found
 
