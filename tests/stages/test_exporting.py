@@ -17,7 +17,7 @@ from transformers import BertForMaskedLM, BertForSequenceClassification, BertMod
 
 from wellread_hf import stages
 from wellread_hf.data.evaluated_rows import EvaluatedRows
-from wellread_hf.errors import BusyError
+from wellread_hf.errors import BusyError, ExportError
 from wellread_hf.models.onnx_graph import session_of
 from wellread_hf.settings import Export, Running, Task
 from wellread_hf.stages import exporting
@@ -179,6 +179,15 @@ def test_a_folder_is_whole_and_says_of_which_weights_it_is(
     # Of fp16 weights too.
     types = {each.data_type for each in onnx.load(export.folder / "onnx/model.onnx").graph.initializer}
     assert onnx.TensorProto.FLOAT16 not in types
+
+
+def test_a_missing_package_is_named_before_anything_runs(
+    classifier: tuple[Path, Stage, EvaluatedRows], rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxscript" else name)
+    export = stages.export(str(classifier[0]), _task(rows), Export(), Running(runs=classifier[1].root))
+    with pytest.raises(ExportError, match=r'needs onnxscript; install it with pip install "wellread-hf\[exp'):
+        export.check()
 
 
 def test_a_second_export_at_once_is_refused(

@@ -56,6 +56,10 @@ def show_export(settings: Any, stages: Sequence[Stage]) -> None:
         f"{found['rows']:,} validation rows; fp32's logits differ from torch's by at most "
         f"{found['files']['model.onnx']['max_logit_difference']:.1g}"
     ]
+    if found["temperature"] != 1:
+        notes.append(
+            f"the graphs divide logits by {found['temperature']:.2f}, so probabilities are calibrated"
+        )
     Table(head, rows, notes).show(f"{stage.name}, {found['machine']['cpu']}")
     print(f"export: {stage.folder}")
     print(f"next: {typed('predict', str(stage.folder), 'a text of your own')}")
