@@ -115,7 +115,7 @@ def save_export(
     (folder / "config.json").write_text('{"calibration": {"temperature": 1.5}}')
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_text("{}")
-    settings = {"model": f"stage:{model.digest}:."}
+    settings = {"model": f"stage:{model.digest}:.", "task": {"name": "sst2"}}
     record = replace(model, kind="export", digest=digest * 64, settings=settings, outcome=outcome)
     replace(record, outputs=outputs_of(folder)).write(folder)
     return folder

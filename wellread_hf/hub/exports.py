@@ -21,6 +21,7 @@ class Export:
     """A finished export: its folder, and what `onnx/export.json` says."""
 
     folder: Path
+    task: str  # on whose rows it was judged
     facts: Mapping[str, Any]
 
     @classmethod
@@ -31,13 +32,14 @@ class Export:
             PublishError: It cannot be read.
             StoreError: It is not finished, or a file was changed since.
         """
-        StageRecord.read(folder).check_outputs(folder)
+        record = StageRecord.read(folder)
+        record.check_outputs(folder)
         path = folder / "onnx" / FACTS
         with library_errors_as(PublishError, f"{path} cannot be read", "run wellread export again"):
             facts = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(facts["files"][FP32]["sha256"], str):
                 raise TypeError(f"files.{FP32}.sha256 is no text")
-        return cls(folder=folder, facts=facts)
+            return cls(folder=folder, task=str(record.settings["task"]["name"]), facts=facts)
 
     @property
     def int8_refused(self) -> str | None:

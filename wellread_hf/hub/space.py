@@ -7,7 +7,6 @@ from wellread_hf.errors import PublishError
 from wellread_hf.hub.cards.run_facts import slug
 from wellread_hf.hub.exports import FP32, INT8, with_export
 from wellread_hf.hub.files import LocalFile, Upload
-from wellread_hf.results.lineage import TUNED
 from wellread_hf.results.space import space_files
 from wellread_hf.settings import Picking
 
@@ -29,13 +28,13 @@ def space_upload(runs: Sequence[Path]) -> Upload:
     files: dict[str, Path | bytes] = {}
     tasks = set()
     for run in runs:
-        folder, record, export = with_export(run)
-        if record.kind not in TUNED or export is None:
+        folder, _, export = with_export(run)
+        if export is None or export.facts["kind"] in ("features", "fill-mask"):
             raise PublishError(
                 f"`space`: {run} is no exported classifier, so a browser cannot run it; run wellread export "
                 "on it, or leave it out"
             )
-        tasks.add(str(record.settings["task"]["name"]))
+        tasks.add(export.task)
         # Of several seeds each is a model of its own.
         name = folder.name.partition("-")[2].rpartition("-")[0]
         place = models[name] = f"./models/{name}"

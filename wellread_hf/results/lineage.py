@@ -11,7 +11,7 @@ from wellread_hf.store.records import RECORD, StageRecord, canonical_json, diges
 
 TUNED = ("finetune", "distill")
 ENCODERS = ("pretrain", "adopt")
-MODELS = (*ENCODERS, *TUNED)
+MODELS = (*ENCODERS, *TUNED, "prune")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,20 @@ class Stages:
         here = f"stage:{record.digest}:."
         return [each for each in self.of_kind(kind) if each.settings["model"] == here]
 
+    def unpruned(self, record: StageRecord | None) -> StageRecord | None:
+        """Returns the record of the model that a pruned one was made of, itself where it is not pruned."""
+        while record is not None and record.kind == "prune":
+            record = self.producer(record.settings["model"])
+        return record
+
+    def classifies(self, record: StageRecord) -> bool:
+        """Returns whether a model is a classifier, pruned or not."""
+        made = self.unpruned(record)
+        return made is not None and made.kind in TUNED
+
     def exports(self, record: StageRecord) -> list[StageRecord]:
         """Returns a model's exports as what it is: of a classifier not those that give features alone."""
-        classifier = record.kind in TUNED
+        classifier = self.classifies(record)
         found = self.of(record, "export")
         return [
             each for each in found if (each.outcome["kind"] not in ("fill-mask", "features")) == classifier
@@ -97,7 +108,7 @@ class Stages:
     def method(self, record: StageRecord) -> str:
         """Names a classifier's method as the paper does."""
         weights = record.settings["start"]["weights"]
-        before = self.producer(weights)
+        before = self.unpruned(self.producer(weights))
         # Parts of another model were taken, and the student itself has read nothing.
         parts = before is not None and before.kind == "init"
         if record.kind == "distill":

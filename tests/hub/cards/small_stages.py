@@ -174,6 +174,11 @@ class Root:
         EvaluatedRows(texts, labels, found, np.array([7, 9])).write(self.folder(record))
         return record
 
+    def pruned(self, of: StageRecord) -> StageRecord:
+        outcome = {"vocabulary": 4_000, "vocabulary_before": 8_000, "share_kept": 0.985}
+        settings = {"model": f"stage:{of.digest}:.", "task": of.settings.get("task"), "vocabulary": 4_000}
+        return self.stage("prune", of.name.removesuffix("-seed0"), settings, outcome)
+
     def exported(self, of: StageRecord, refused: str | None = None) -> StageRecord:
         int8 = {
             "sha256": "ab" * 32,

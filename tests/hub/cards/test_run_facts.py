@@ -362,3 +362,23 @@ def test_whatever_a_record_says_there_is_a_card_or_one_sentence(
                 render(facts_of_run(root.folder(records[name])), picture=False)
     finally:
         path.write_text(kept)
+
+
+def test_a_pruned_student_has_its_own_score(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    encoder = root.adopt()
+    pruned = root.pruned(root.tuned(encoder, 0.82))
+    with pytest.raises(StoreError, match="run wellread eval"):
+        facts_of_run(root.folder(pruned))
+    root.evaluated(pruned, [[-0.5, 0.5], [0.0, 1.0]])
+    root.exported(pruned)
+    facts = facts_of_run(root.folder(pruned))
+    assert facts.name == "bert-2-128-sst2-v4000"
+    assert facts.own is not None
+    assert [score.values for score in facts.own.scores] == [(0.5,)]
+    assert facts.exported is not None
+    assert facts.adoption is not None
+    assert "of 8,000 before it was pruned" in render(facts, picture=False).markdown
+    # One that was taught after it was pruned is a student as all others are.
+    taught = facts_of_run(root.folder(root.tuned(root.pruned(encoder), 0.8)))
+    assert (taught.name, taught.adoption, taught.own.method) == ("bert-2-128-sst2", facts.adoption, "PF")  # type: ignore[union-attr]

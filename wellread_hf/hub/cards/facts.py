@@ -198,6 +198,14 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Pruned:
+    """What became of a vocabulary."""
+
+    before: int  # words
+    share: float  # of the pieces of the text that it was pruned for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Graph:
     """A file of an export, or one that its gate refused."""
 
@@ -309,6 +317,7 @@ class Facts:
     # Of an encoder, the best choice of settings a task, method and budget; of a task student, its own
     # result and other methods' at the same budget.
     results: tuple[Result, ...] = ()
+    pruned: Pruned | None = None
     exported: Exported | None = None
     confidence: Confidence | None = None
     latency: Latency | None = None

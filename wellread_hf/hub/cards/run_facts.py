@@ -11,7 +11,17 @@ from typing import Any
 from safetensors import safe_open
 
 from wellread_hf.errors import StoreError, WellreadError, library_errors_as
-from wellread_hf.hub.cards.facts import Adoption, Facts, Measured, Origin, Pretraining, Run, Source
+from wellread_hf.hub.cards.facts import (
+    Adoption,
+    Facts,
+    Measured,
+    Origin,
+    Pretraining,
+    Pruned,
+    Run,
+    Score,
+    Source,
+)
 from wellread_hf.hub.cards.shipped import shipped
 from wellread_hf.hub.cards.task_results import results_of_classifier, results_of_encoder
 from wellread_hf.hub.cards.text import without_places
@@ -39,7 +49,7 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
     """Gathers the facts of a finished model from its record and the records beside it.
 
     Args:
-        folder: A finished `pretrain`, `adopt`, `finetune` or `distill` stage.
+        folder: A finished `pretrain`, `adopt`, `finetune`, `distill` or `prune` stage.
         name: Name of the repository; default: the student's, with the task's for a task student.
         namespace: User or organisation it is pushed to.
 
@@ -52,7 +62,14 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
             raise StoreError(f"{folder} is a {record.kind} stage; expected a model: {', '.join(MODELS)}")
         student, vocabulary = _architecture(folder)
         stages = Stages.read(folder.absolute().parent)
-        facts = _facts(stages, record, student, namespace)
+        made = stages.unpruned(record)
+        if made is None:
+            raise StoreError(
+                f"{folder} is pruned, and the model that it was made of is not beside it; copy that one there"
+            )
+        facts = _facts(stages, made, student, namespace)
+        if record.kind == "prune":
+            facts = _pruned(stages, record, replace(facts, run=_run(record)))
         facts = replace(facts, **shipped(stages, record, facts.task))
         measured = _measured(folder)
         return replace(facts, name=name or facts.name, vocabulary=vocabulary, measured=measured)
@@ -66,7 +83,7 @@ def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str
         return replace(bare, base=base, results=results, **_provenance(stages, record))
     results = results_of_classifier(stages, record, student)
     encoder = stages.start(record)["weights"]
-    producer = stages.producer(encoder)
+    producer = stages.unpruned(stages.producer(encoder))
     return replace(
         bare,
         name=f"{student.name}-{slug(results[0].task.name)}",
@@ -74,6 +91,25 @@ def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str
         results=results,
         **({} if producer is None else _provenance(stages, producer)),
     )
+
+
+def _pruned(stages: Stages, record: StageRecord, facts: Facts) -> Facts:
+    """Returns the facts of a pruned model: of a classifier with its own score, since rows may lose pieces."""
+    outcome, own = record.outcome, facts.own
+    pruned = Pruned(before=outcome["vocabulary_before"], share=outcome["share_kept"])
+    facts = replace(facts, name=f"{facts.name}-v{outcome['vocabulary']}", pruned=pruned, results=())
+    if own is None or own.this_seed is None:
+        return facts
+    evaluated = stages.of(record, "evaluate")
+    if not evaluated:
+        raise StoreError(
+            "expected an evaluation of the pruned model, whose score may differ from that of the model that "
+            "it was made of; run wellread eval on it"
+        )
+    found = evaluated[-1].outcome
+    names = sorted(found["scores"], key=lambda metric: (metric != found["metric"], metric))
+    scores = tuple(Score(split="dev", metric=metric, values=(found["scores"][metric],)) for metric in names)
+    return replace(facts, results=(replace(own, seeds=(own.this_seed,), scores=scores),))
 
 
 def _architecture(folder: Path) -> tuple[Student, int]:
