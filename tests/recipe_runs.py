@@ -25,6 +25,7 @@ RECIPES = (
     "glue",
     "sweep",
     "study",
+    "prune",
     "eval",
     "export",
     "publish",

@@ -32,6 +32,7 @@ BASES = {
     "publish": "--no-send",
     "export": f"two {TASK}",
     "eval": f"two {TASK}",
+    "prune": f"two {TASK}",
 }
 
 

@@ -65,7 +65,7 @@ print("one of", PartialState().num_processes, "processes")
 
 def test_these_are_all_recipes() -> None:
     assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == {*RECIPES, MINIMAL.stem}
-    assert len(RECIPES) == 15
+    assert len(RECIPES) == 16
     # Its folder comes first on a program's path: beside `evaluate.py` no metric could be imported.
     assert not [name for name in RECIPES if find_spec(name)]
 

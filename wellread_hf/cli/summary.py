@@ -109,6 +109,12 @@ def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
             f"held-out MLM loss {outcome['held_out_loss']:.2f} nats after {outcome['tokens']:,} tokens; word "
             f"frequencies alone have {outcome['unigram_loss']:.2f}"
         )
+    if "vocabulary_before" in outcome:
+        yield (
+            f"{outcome['vocabulary']:,} of {outcome['vocabulary_before']:,} pieces are kept, "
+            f"{100 * outcome['share_kept']:.2f} % of the text; {outcome['parameters']:,} of "
+            f"{outcome['parameters_before']:,} parameters"
+        )
 
 
 def words_of(settings: Any, default: Any, prefix: str = "") -> list[str]:
@@ -190,6 +196,11 @@ def _read(settings: Any, stage: Stage) -> str:
     return typed("pretrain", *words_of(corpus, Corpus(), "corpus."), *_shared(settings))
 
 
+def _pruned(settings: Any, stage: Stage) -> str:
+    """A pruned model is scored again: on other text than it was pruned for it loses something."""
+    return typed("eval", str(stage.folder), *_shared(settings))
+
+
 _NEXT: Mapping[str, Callable[[Any, Stage], str]] = {
     "tokenizer": _read,
     "pretrain": _teach,
@@ -198,4 +209,5 @@ _NEXT: Mapping[str, Callable[[Any, Stage], str]] = {
     "finetune": _tuned,
     "label": _distil,
     "distill": _teach,
+    "prune": _pruned,
 }

@@ -11,6 +11,7 @@ from wellread_hf.stages.exporting import export
 from wellread_hf.stages.glue_predictions import check_glue, predict
 from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.labelling import combine, label, label_by_all, named_teacher, stored_labels
+from wellread_hf.stages.pruning import prune
 
 __all__ = [
     "adopt",
@@ -27,6 +28,7 @@ __all__ = [
     "pack",
     "predict",
     "pretrain",
+    "prune",
     "stored_labels",
     "train_tokenizer",
 ]
