@@ -28,6 +28,7 @@ BENCHMARKS = {
     "pack": "benchmarks.pack",
     "cohort": "benchmarks.cohort",
     "busy": "benchmarks.busy",
+    "serve": "benchmarks.serve",
     "startup": "benchmarks.startup",
 }
 

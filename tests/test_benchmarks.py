@@ -11,7 +11,7 @@ import torch
 
 import benchmarks
 from benchmarks import __main__ as bench
-from benchmarks import cohort, gpu, limits, mlm, report, sst2_chart, vocabulary_head
+from benchmarks import cohort, gpu, limits, mlm, report, serve, sst2_chart, vocabulary_head
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import Peak, in_own_process, in_turn
 from benchmarks.sst2 import classifier
@@ -126,6 +126,7 @@ def test_the_products_of_a_classifier_are_those_that_torch_counts():
         pytest.param(mlm, marks=pytest.mark.long),
         vocabulary_head,
         pytest.param(cohort, marks=pytest.mark.long),
+        pytest.param(serve, marks=pytest.mark.long),
     ],
 )
 def test_a_quick_run_checks_both_sides_and_gives_figures(benchmark):
