@@ -123,6 +123,8 @@ def _latency(stages: Stages, fingerprint: str) -> Latency | None:
             )
             for each in formats
             for point in each["latency"]
+            # A card has room for one thread, and for batches of the task's own rows.
+            if point["threads"] == 1 and (point["batch"] == 1 or point["length"] == "rows")
         ),
         starts=tuple((each["format"], each["start_s"], each["peak_mb"]) for each in formats),
     )
