@@ -232,7 +232,7 @@ def _costs(facts: Facts) -> Section:
 
 
 def _cost_chart(facts: Facts, found: Sequence[tuple[Candidate, float]], name: str, score: str) -> Chart:
-    front = _front([(cost, each.score.mean) for each, cost in found])
+    front = pareto_front([(cost, each.score.mean) for each, cost in found])
     looks: dict[str, list[Point]] = {}
     for each, cost in found:
         ahead = (cost, each.score.mean) in front
@@ -273,7 +273,7 @@ def _short(name: str) -> str:
     return found[0] if found else name[:12]
 
 
-def _front(found: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+def pareto_front(found: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     """Returns the costs and scores that nothing cheaper reaches, cheapest first."""
     front: list[tuple[float, float]] = []
     for cost, score in sorted(found, key=lambda each: (each[0], -each[1])):
