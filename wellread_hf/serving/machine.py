@@ -2,7 +2,6 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,17 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": known.get("model name") or platform.processor() or platform.machine(),
         "instructions": [name for flag, name in _INSTRUCTIONS.items() if flag in flags],
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         # Processes that wanted a core over the last minute.
         "load": round(os.getloadavg()[0], 2),
         "versions": {"python": platform.python_version()} | _versions(),
     }
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    # A container may have fewer than its machine; only Linux knows.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def has_fast_int8(described: dict[str, Any]) -> bool:
@@ -53,6 +58,9 @@ def _processor() -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
+    # A process that only answers needs no metadata.
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {}
     for package in _PACKAGES:
         try:

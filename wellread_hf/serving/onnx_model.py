@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.errors import DataError, SettingsError, SourceError, library_errors_as, nearest
+from wellread_hf.serving.machine import cores
 from wellread_hf.store.records import file_digest
 
 Array = npt.NDArray[np.float32]
@@ -27,6 +28,9 @@ KINDS = ("classification", "multi-label", "regression", "fill-mask", "features")
 _TOP = 5
 # A batch ends before a row that is shorter than this share of its longest one.
 _SHORTEST = 0.75
+# ONNX Runtime adds and normalises in one kernel, which takes five times as long as its two kernels: a third
+# of a 2-128's time (docs/performance.md).
+_SLOW = ["SkipLayerNormFusion"]
 
 
 class OnnxModel:
@@ -255,7 +259,7 @@ def _choose(folder: Path, file: File | None, export: Mapping[str, Any]) -> File:
 
 def _kind(config: Mapping[str, Any]) -> str:
     # Other exporters write no export.json.
-    (architecture,) = config.get("architectures") or ("",)
+    architecture, *_ = config.get("architectures") or ("",)
     if architecture.endswith("ForMaskedLM"):
         return "fill-mask"
     if not architecture.endswith("ForSequenceClassification"):
@@ -301,7 +305,7 @@ def _session(path: Path, threads: int) -> Any:
         import onnxruntime
     options = onnxruntime.SessionOptions()
     # A number of its own choosing would be that of the machine, whatever a container may use.
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     # Warnings about the graph are for who exports it.
     options.log_severity_level = 3
@@ -309,7 +313,9 @@ def _session(path: Path, threads: int) -> Any:
         # Else a list of texts is tokenised on all processors.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with library_errors_as(SourceError, f"{path} cannot be loaded", "export the model again"):
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW
+        )
 
 
 def _installed() -> Any:
