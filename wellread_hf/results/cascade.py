@@ -1,7 +1,7 @@
 """A cascade: the student answers where it is sure, the teacher answers the rest.
 
 Sure is a student whose probability, under its temperature, is at least a threshold. Temperature and threshold
-are fitted on one half of the validation rows and checked on the other, and the other way round, so that every
+are fitted on nine tenths of the validation rows and checked on the last, each tenth in turn, so that every
 score and every share of calls is of rows that neither was fitted on.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.errors import NothingFitsError, StoreError
-from wellread_hf.metrics.calibration import fit_temperature, halves, probabilities
+from wellread_hf.metrics.calibration import cross_fit, fit_temperature, probabilities
 from wellread_hf.metrics.jackknife import Interval, interval, scored
 from wellread_hf.metrics.scores import predictions_from, scores_of
 from wellread_hf.results.candidates import Candidate, Member, Offer
@@ -139,9 +139,8 @@ def read_cascades(offer: Offer, picking: Picking) -> list[Cascade]:
     def checked(member: Member) -> tuple[Array, float]:
         """Returns the cascade's scores [1 + groups] and its share of calls, of rows not fitted on."""
         logits, labels = EvaluatedRows.read(member.evaluation).logits, said.labels
-        half, asked = halves(len(labels)), np.zeros(len(labels), bool)
-        for other in (0, 1):
-            fitted, rest = half == other, half != other
+        asked = np.zeros(len(labels), bool)
+        for fitted, rest in cross_fit(len(labels)):
             rule = fit_rule(logits[fitted], answers[fitted], labels[fitted], offer.metric, within)
             asked[rest] = rule.asks(logits[rest], labels.ndim == 2)
         own = predictions_from(logits, labels.ndim == 2)
@@ -224,7 +223,7 @@ class CascadePick:
             ]
             for each in sorted(self.checked, key=lambda each: each.calls)
         ]
-        note = "calls and scores are of each half of the rows, by the rule that was fitted on the other half"
+        note = "calls and scores are of each tenth of the rows, by the rule that was fitted on the others"
         Table(head, rows, [note]).show("the student where it is sure, else the teacher")
         rule = self.picked.rule
         print(
