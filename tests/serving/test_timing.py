@@ -1,6 +1,7 @@
 """Latencies of candidates in turn: what load does to them, and what it does not."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -68,3 +69,9 @@ def test_candidates_take_turns_and_go_through_their_rows_in_step() -> None:
 def test_a_slow_candidate_still_has_turns_enough_for_an_interval() -> None:
     timings = in_turn({"slow": lambda: sum(range(100_000))}, seconds=0)
     assert timings.seconds["slow"].shape == (8, 1)
+
+
+def test_what_a_call_waits_for_a_processor_is_not_counted() -> None:
+    # To the clock of the wall, sleeping is like waiting.
+    timings = in_turn({"waits": lambda: time.sleep(0.02)}, seconds=0)
+    assert timings.seconds["waits"].max() < 0.01

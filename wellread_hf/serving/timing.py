@@ -1,13 +1,14 @@
 """Latency of several candidates beside one another, on a machine that others use as well.
 
 Load slows down whatever runs at that moment. So candidates take turns of a few milliseconds, and each turn is
-compared with the reference's turn beside it: absolute times move with the load, these ratios hardly do.
+compared with the reference's turn beside it: absolute times move with the load, these ratios hardly do. While
+a call waits for a processor that other programs have, its time does not count.
 """
 
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds of each call of each candidate.
+    """Seconds of each call of each candidate, without waiting for a processor.
 
     Attributes:
         seconds: [turns, calls a turn] by candidate, in the order in which they took turns.
@@ -82,13 +83,16 @@ def in_turn(calls: Mapping[str, Callable[[], object]], seconds: float = 2.0) -> 
     each is called once untimed, because the others have filled the caches.
 
     Args:
-        calls: What to time, by name.
+        calls: What to time, by name; each computes, for what sleeps costs nothing here.
         seconds: About how long it may take in all; eight turns are taken however long they last.
     """
     for call in calls.values():
         # The first call allocates and may compile.
         call()
-    rounds = int(seconds / sum(_timed(call) for call in calls.values()))
+    started = perf_counter()
+    for call in calls.values():
+        call()
+    rounds = int(seconds / (perf_counter() - started))
     turns = min(max(rounds // 2, _LEAST_TURNS), _TURNS)
     each = min(max(rounds // turns - 1, 1), _CALLS_A_TURN)
     found: dict[str, list[list[float]]] = {name: [] for name in calls}
@@ -107,6 +111,12 @@ def in_turn(calls: Mapping[str, Callable[[], object]], seconds: float = 2.0) -> 
 
 
 def _timed(call: Callable[[], object]) -> float:
-    started = perf_counter()
+    """Returns the shorter one of the wall time and the processors' time.
+
+    Of one thread that shares its processor, the wall time is that of its rivals as well. Several threads take
+    more of the processors' time than of the wall's.
+    """
+    started, used = perf_counter(), process_time()
     call()
-    return perf_counter() - started
+    used = process_time() - used
+    return min(perf_counter() - started, used)
