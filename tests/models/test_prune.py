@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from wellread_hf.errors import SettingsError, TokenizerError
-from wellread_hf.models.prune import count_pieces, kept_pieces, pruned_model, pruned_tokenizer
+from wellread_hf.models.prune import count_pieces, cut_otherwise, kept_pieces, pruned_model, pruned_tokenizer
 from wellread_hf.models.save import save_model
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -117,6 +117,25 @@ def test_the_number_of_pieces_is_kept_to() -> None:
         assert (tokenizer.convert_tokens_to_ids("abc") in kept) is (most > least)
     with pytest.raises(SettingsError, match=f"`vocabulary` 3: expected at least {least}"):
         kept_pieces(used, tokenizer, 3)
+
+
+def test_words_that_are_cut_otherwise_are_counted() -> None:
+    tokenizer = _tokenizer()
+    kept = kept_pieces(count_pieces([("abc abcd",)], tokenizer), tokenizer, None)
+    found = cut_otherwise(
+        [("abc dab", "dab"), ("cd abc", "abc")], tokenizer, pruned_tokenizer(tokenizer, kept)
+    )
+    assert found == {"words": 6, "otherwise": 0.5, "unknown": 0.0, "examples": ["dab", "cd"]}
+    letters = [tokenizer.convert_tokens_to_ids(piece) for piece in (*SPECIAL, "a", "abc")]
+    found = cut_otherwise([("abc dab",)], tokenizer, pruned_tokenizer(tokenizer, letters))
+    assert (found["otherwise"], found["unknown"], found["examples"]) == (0.5, 0.5, ["dab"])
+
+
+def test_unused_places_and_foreign_characters_come_last() -> None:
+    pieces = ("[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##a", "語", "the", "of")
+    tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
+    kept = kept_pieces(count_pieces([("a of",)], tokenizer), tokenizer, 9)
+    assert {pieces[number] for number in kept} == {*SPECIAL, "a", "##a", "the", "of"}
 
 
 def test_other_tokenizers_are_refused() -> None:

@@ -22,6 +22,10 @@ def test_a_pruned_classifier_scores_what_it_did(tmp_path: Path) -> None:
     assert outcome["parameters"] < outcome["parameters_before"]
     assert outcome["share_kept"] == 1
     assert outcome["rows_compared"] == 64
+    # Validation rows have words that neither the training rows nor the pool have.
+    held_out = outcome["held_out"]
+    assert 0 <= held_out["unknown"] <= held_out["otherwise"] < 0.2
+    assert (held_out["otherwise"] > 0) == bool(held_out["examples"])
     assert after.record.outcome["scores"] == before.record.outcome["scores"]
 
 

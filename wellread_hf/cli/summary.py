@@ -115,6 +115,12 @@ def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
             f"{100 * outcome['share_kept']:.2f} % of the text; {outcome['parameters']:,} of "
             f"{outcome['parameters_before']:,} parameters"
         )
+        if (rows := outcome["held_out"])["words"]:
+            examples = f", e.g. {', '.join(rows['examples'][:5])}" if rows["examples"] else ""
+            yield (
+                f"of the words of validation rows {100 * rows['otherwise']:.2f} % are cut otherwise, "
+                f"{100 * rows['unknown']:.2f} % are unknown now{examples}"
+            )
 
 
 def words_of(settings: Any, default: Any, prefix: str = "") -> list[str]:

@@ -8,8 +8,8 @@ into smaller ones: single characters of the text are always kept.
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from wellread_hf.models.plain_text import PlainText
 
 # Texts tokenised in one call.
 _BATCH = 8_192
+_EXAMPLES = 10
 
 
 def count_pieces(texts: Iterable[tuple[str, ...]], tokenizer: Any) -> Counter[int]:
@@ -40,8 +41,8 @@ def kept_pieces(used: Counter[int], tokenizer: Any, most: int | None) -> list[in
     Args:
         used: How often the text uses each piece.
         tokenizer: A WordPiece tokenizer.
-        most: Pieces to keep: fewer than the text uses, or more, which are filled up from the front of the
-            vocabulary, where BERT's has the most frequent ones; None: what is used.
+        most: Pieces to keep: fewer than the text uses, or more; then the first words of the vocabulary, which
+            are the most frequent ones of the text that it was made of. None: what is used.
 
     Raises:
         TokenizerError: The tokenizer is of another kind.
@@ -65,11 +66,17 @@ def kept_pieces(used: Counter[int], tokenizer: Any, most: int | None) -> list[in
         raise SettingsError(
             f"`vocabulary` {most}: expected at least {len(always)}, the special tokens and single characters"
         )
-    by_use = [number for number, _ in used.most_common() if number not in always]
-    if most is not None:
-        by_use += sorted(set(model["vocab"].values()) - always - set(by_use))
-        by_use = by_use[: most - len(always)]
-    return sorted(always | set(by_use))
+
+    def rank(piece: str) -> tuple[int, bool, int]:
+        # Before its words BERT's vocabulary has unused pieces, and characters of all scripts.
+        rare = len(piece.removeprefix(prefix)) == 1 or piece.startswith("[unused")
+        number = model["vocab"][piece]
+        return -used[number], rare, number
+
+    ranked = [model["vocab"][piece] for piece in sorted(model["vocab"], key=rank)]
+    others = [number for number in ranked if number not in always]
+    count = sum(number in used for number in others) if most is None else most - len(always)
+    return sorted([*always, *others[:count]])
 
 
 def pruned_tokenizer(tokenizer: Any, kept: Sequence[int]) -> Any:
@@ -115,6 +122,38 @@ def pruned_model(model: Any, kept: Sequence[int]) -> Any:
         state[name] = part.detach()[rows] if in_table else part.detach()
     smaller.load_state_dict(state)
     return smaller.eval()
+
+
+def cut_otherwise(texts: Iterable[tuple[str, ...]], before: Any, after: Any) -> Mapping[str, Any]:
+    """Compares how two tokenizers cut the words of a text.
+
+    Args:
+        texts: Rows of one or two texts.
+        before: The whole tokenizer.
+        after: The pruned one.
+
+    Returns:
+        How many `words` there are; `otherwise`, the share of them that is cut otherwise; `unknown`, the share
+        that was known and is not any more; `examples`, the most frequent of those that are cut otherwise.
+    """
+    backend, smaller = before.backend_tokenizer, after.backend_tokenizer.model
+    words = Counter[str]()
+    for text in chain.from_iterable(texts):
+        plain = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
+        words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(plain))
+    pieces = {
+        word: [[piece.value for piece in model.tokenize(word)] for model in (backend.model, smaller)]
+        for word in words
+    }
+    cut = [word for word, _ in words.most_common() if pieces[word][0] != pieces[word][1]]
+    unknown = [word for word in cut if after.unk_token in pieces[word][1]]
+    total = max(words.total(), 1)
+    return {
+        "words": words.total(),
+        "otherwise": sum(words[word] for word in cut) / total,
+        "unknown": sum(words[word] for word in unknown) / total,
+        "examples": cut[:_EXAMPLES],
+    }
 
 
 def _rules(tokenizer: Any) -> Any:

@@ -7,6 +7,7 @@ from wellread_hf.errors import SettingsError, SourceError, StoreError
 from wellread_hf.settings import Running, Task
 from wellread_hf.stages.inputs import TASK, FoundTask, Sources, find, reading_version
 from wellread_hf.stages.objectives import config_of, shape_of
+from wellread_hf.store.records import unchecked
 from wellread_hf.store.stage import Place, Stage, short_name
 
 # Rows on which the model is compared with what it was.
@@ -18,8 +19,9 @@ def prune(
 ) -> Stage:
     """Keeps of a model's word embeddings those that some text uses, and saves it as before.
 
-    The folder is of the same class as the model, with the tokenizer of the kept pieces. Before it is saved,
-    both are compared on rows whose pieces are all kept: their outputs are the same numbers.
+    The folder is of the same class as the model, with the tokenizer of the kept pieces. It is loaded as
+    anyone would, and compared with the model on rows whose pieces are all kept: its outputs are the same
+    numbers.
 
     Args:
         model: A classifier or a masked LM with a WordPiece tokenizer.
@@ -48,8 +50,16 @@ def prune(
             found_task.check()
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.models.load import load_tokenizer
-        from wellread_hf.models.prune import count_pieces, kept_pieces, pruned_model, pruned_tokenizer
+        from transformers import AutoTokenizer
+
+        from wellread_hf.models.load import check_fit, load_tokenizer
+        from wellread_hf.models.prune import (
+            count_pieces,
+            cut_otherwise,
+            kept_pieces,
+            pruned_model,
+            pruned_tokenizer,
+        )
         from wellread_hf.models.save import save_model
         from wellread_hf.models.weights import load_whole
 
@@ -63,16 +73,21 @@ def prune(
         used = count_pieces(texts(), tokenizer)
         kept = kept_pieces(used, tokenizer, vocabulary)
         before, _ = load_whole(kind, model_at, "model")
-        after, words = pruned_model(before.eval(), kept), pruned_tokenizer(tokenizer, kept)
-        compared = _compare((before, tokenizer), (after, words), texts(), set(kept))
-        save_model(after, words, stage.folder)
+        check_fit(before, tokenizer)
+        # Deleted unless it passes: a wrong copy must not lie where a model is looked for.
+        with unchecked(stage.folder) as folder:
+            save_model(pruned_model(before.eval(), kept), pruned_tokenizer(tokenizer, kept), folder)
+            after, words = type(before).from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+            compared = _compare((before, tokenizer), (after, words), texts(), set(kept))
+        held_out = [] if found_task is None else found_task.load().validation.texts
         sizes = [sum(part.numel() for part in each.parameters()) for each in (before, after)]
         return {
             "vocabulary": len(kept),
             "vocabulary_before": len(tokenizer),
             "pieces_used": len(used),
             # Of the text itself.
-            "share_kept": sum(count for number, count in used.items() if number in set(kept)) / used.total(),
+            "share_kept": sum(used[number] for number in kept) / max(used.total(), 1),
+            "held_out": cut_otherwise(held_out, tokenizer, words),
             "parameters": sizes[1],
             "parameters_before": sizes[0],
             "rows_compared": compared,
@@ -118,9 +133,10 @@ def _compare(
         if not kept.issuperset(ours["input_ids"].flatten().tolist()):
             continue
         with torch.inference_mode():
-            # The encoder's last states: a head over fewer words may sum in another order.
+            # A head over fewer words may sum in another order; then the encoder's last states.
             states = [
-                model.base_model(**inputs)[0] for (model, _), inputs in ((before, ours), (after, theirs))
+                (model if model.get_output_embeddings() is None else model.base_model)(**inputs)[0]
+                for (model, _), inputs in ((before, ours), (after, theirs))
             ]
         if not torch.equal(*states):
             raise StoreError(
