@@ -158,12 +158,8 @@ def _page(facts: Facts) -> dict[str, Any]:
 
 
 def _lead(facts: Facts) -> str:
-    arms = facts.arms
-    seeds = max(map(len, arms), default=0)
-    found = (
-        f"{len(facts.trained)} trained models in {len(arms)} arms of up to {seeds} seeds, scored by "
-        f"{metric_in_words(facts.metric)} on validation rows."
-    )
+    trained, metric = len(facts.trained), metric_in_words(facts.metric)
+    found = f"Finished trainings: {trained}. Scores are {metric} on validation rows."
     machines = facts.offer.machines if facts.offer else ()
     return found + (f" Milliseconds were measured on {', '.join(machines)}." if machines else "")
 
@@ -225,7 +221,8 @@ def _costs(facts: Facts) -> Section:
         id="costs",
         title="Score against cost",
         text="Full marks are int8 files, hollow ones others. The line joins what nothing cheaper beats, the "
-        "Pareto front; the ring is the pick. Bars are one standard deviation over seeds.",
+        f"Pareto front; the ring is {'the pick' if facts.picked else 'the best score'}. Bars are one "
+        "standard deviation over seeds.",
         charts=charts,
         tables=[Sortable("Every model in every format", _filled(head, rows), marked)] if rows else (),
     )
