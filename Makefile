@@ -15,8 +15,12 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(STAMP) ## pre-train and distil a tiny student on embedded data (ARGS="--help" for the dials)
+demo: $(STAMP) ## pre-train and distil a tiny student on embedded data, export it (ARGS="--help" for the dials)
 	$(BIN)/python recipes/pd.py --preset toy $(ARGS)
+# The same students again, so nothing is trained twice; other options than the demo's would train others.
+ifeq ($(ARGS),)
+	$(BIN)/python recipes/ship.py --preset toy --students 2-128
+endif
 
 demo-hub: demo ## push the demo's students to a Hub of this machine and load one back, without an account
 	$(BIN)/python -m tests.hub_server -- $(BIN)/python -m tests.hub_server.demo

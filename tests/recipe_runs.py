@@ -28,6 +28,9 @@ RECIPES = (
     "prune",
     "eval",
     "export",
+    "measure",
+    "budget",
+    "ship",
     "publish",
 )
 

@@ -31,6 +31,7 @@ BASES = {
     "study": "methods --preset toy --dry-run",
     "publish": "--no-send",
     "export": f"two {TASK}",
+    "measure": f"two {TASK} --dry-run",
     "eval": f"two {TASK}",
     "prune": f"two {TASK}",
 }

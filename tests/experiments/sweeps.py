@@ -27,10 +27,10 @@ def options(encoder: Path, runs: Path, *more: object) -> list[str]:
 
 
 @contextmanager
-def started(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """Starts a sweep in a process group of its own, which is gone afterwards."""
+def started(*words: str, recipe: str = "sweep") -> Iterator[subprocess.Popen[str]]:
+    """Starts a recipe in a process group of its own, which is gone afterwards."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "recipes" / "sweep.py"), *words],
+        [sys.executable, str(ROOT / "recipes" / f"{recipe}.py"), *words],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

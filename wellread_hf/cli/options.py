@@ -26,6 +26,7 @@ _SHORT = {
     "tokenizer": ("corpus.tokenizer", "start.tokenizer"),
     "corpus": ("corpus.sources",),
     "transfer": ("transfer.sources",),
+    "pool": ("transfer.sources",),
     "epochs": ("tuning.epochs",),
     "steps": ("pretrain.steps",),
     "minutes": ("pretrain.minutes",),

@@ -80,6 +80,25 @@ def write_graph(model: Any, path: Path, segments: bool, temperature: float = 1.0
         beside.replace(path)
 
 
+def write_traced(model: Any, path: Path) -> None:
+    """Exports a stock classifier in fp32 by tracing it: in a tenth of the time of `write_graph`.
+
+    For measuring alone: notes and paths stay in the file.
+    """
+    ids = torch.ones(2, 5, dtype=torch.long)
+    inputs = ["input_ids", "attention_mask", "token_type_ids"]
+    with _silent():
+        torch.onnx.export(
+            model,
+            (ids, ids, torch.zeros_like(ids)),
+            path,
+            input_names=inputs,
+            output_names=["logits"],
+            dynamic_axes={name: dict(enumerate(_DIMS)) for name in inputs} | {"logits": {0: _DIMS[0]}},
+            dynamo=False,
+        )
+
+
 def _clean(graph: Any) -> None:
     """Names the two free dimensions, which the exporter numbers, and drops notes on values."""
     names = {str(dim): name for given in graph.inputs for dim, name in zip(given.shape, _DIMS, strict=True)}

@@ -4,6 +4,7 @@ Building touches no model; a chain is planned first (a recipe's dry run) and car
 """
 
 from wellread_hf.stages.adopting import adopt
+from wellread_hf.stages.budgeting import budget
 from wellread_hf.stages.classifiers import distill, finetune
 from wellread_hf.stages.encoders import pack, pretrain, train_tokenizer
 from wellread_hf.stages.evaluating import evaluate
@@ -11,10 +12,12 @@ from wellread_hf.stages.exporting import export
 from wellread_hf.stages.glue_predictions import check_glue, predict
 from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.labelling import combine, label, label_by_all, named_teacher, stored_labels
+from wellread_hf.stages.measuring import measure
 from wellread_hf.stages.pruning import prune
 
 __all__ = [
     "adopt",
+    "budget",
     "check_glue",
     "combine",
     "distill",
@@ -24,6 +27,7 @@ __all__ = [
     "initialise",
     "label",
     "label_by_all",
+    "measure",
     "named_teacher",
     "pack",
     "predict",

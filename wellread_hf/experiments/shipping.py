@@ -1,0 +1,264 @@
+"""The whole job as a stage: sizes that fit a budget, taught by PD, exported, measured; the best is picked."""
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import wellread_hf.stages as stages
+from wellread_hf.errors import SettingsError, TrialsFailedError
+from wellread_hf.experiments.engines import check_engine, opened
+from wellread_hf.experiments.planner import Planner
+from wellread_hf.experiments.scheduler import Engine, Job, Result, in_this_process, run, time_left
+from wellread_hf.experiments.ship_settings import ShipSettings
+from wellread_hf.hub.cards import facts_of_run, render
+from wellread_hf.hub.publish import publish_runs
+from wellread_hf.hub.push_settings import Publishing
+from wellread_hf.results.html_report import write_report
+from wellread_hf.results.picking import pick_stage
+from wellread_hf.results.space import space_files
+from wellread_hf.stages.budgeting import fitting
+from wellread_hf.stages.timed import GRAPHS
+from wellread_hf.store.graph import carry_out, check
+from wellread_hf.store.places import each_found_once
+from wellread_hf.store.progress import quiet, say
+from wellread_hf.store.records import write_atomically
+from wellread_hf.store.stage import Place, Stage, in_order, short_name
+from wellread_hf.students import STUDENTS, Student
+
+REPORT, SPACE = "report.html", "space"
+# What holds a student, and takes long.
+_TRAINED = ("pretrain", "finetune", "distill", "label")
+
+
+def ready(settings: ShipSettings) -> None:
+    """Measures the budget, on which the plan depends."""
+    check_engine(settings.engine)
+    if (budget := budget_stage(settings)).state != "done":
+        carry_out([budget])
+
+
+def budget_stage(settings: ShipSettings) -> Stage:
+    """Plans the measurement of sizes with random weights.
+
+    Raises:
+        SettingsError: There is no limit to keep to.
+    """
+    if settings.budget.max_ms is None and settings.budget.max_mb is None:
+        raise SettingsError(
+            "expected a budget that the student keeps to, got none; give `max_ms`, `max_mb` or both"
+        )
+    limits = settings.budget
+    if settings.prune is not None:
+        limits = replace(limits, vocabulary=settings.prune)
+    budget = stages.budget(limits, settings.running)
+
+    def check_all() -> None:
+        budget.check()
+        # What is wrong with teacher or text should not be found after minutes of measuring.
+        Shipment(settings, STUDENTS[:1]).check()
+
+    return replace(budget, check=check_all)
+
+
+def plan(settings: ShipSettings) -> list[Stage]:
+    """Plans the whole job; as long as the budget was not measured, that alone.
+
+    Raises:
+        NothingFitsError: No size fits.
+    """
+    budget = budget_stage(settings)
+    if budget.state != "done":
+        return [budget]
+    return [Shipment(settings, _chosen(settings, budget)).stage(budget)]
+
+
+def preview(settings: ShipSettings, planned: Sequence[Stage]) -> None:
+    """Prints what is planned beside the stage itself, and how long it will take."""
+    s, (stage,) = settings, planned
+    if stage.kind == "budget":
+        print(
+            f"\nthen PD of the largest sizes that fit, at most {s.candidates}, seeds "
+            f"{' '.join(map(str, s.seeds))}; export, measure, pick, report\n"
+            "time: not known until the budget is measured, which the command begins with; end it with "
+            "Ctrl-C then, and ask again"
+        )
+        return
+    shipment = Shipment(s, _chosen(s, budget_stage(s)))
+    jobs = shipment.jobs()
+    states = Counter(f"{job.stage.kind} {job.stage.state}" for job in jobs)
+    print(f"\nthe largest sizes that fit: {', '.join(student.name for student in shipment.students)}")
+    print(", ".join(f"{state}: {count}" for state, count in states.items()))
+    print("then, of the best seed of each size: export, measure; pick, report")
+    print(f"time: {time_left([job for job in jobs if job.stage.kind in _TRAINED])}")
+
+
+def show(settings: ShipSettings, planned: Sequence[Stage]) -> None:
+    """Writes report, card and Space of the pick, pushes it if asked to, and says where everything is."""
+    (stage,) = planned
+    found, runs = stage.record.outcome, settings.running.runs
+    model, exports, page = Path(found["folder"]), found["exports"], stage.folder / REPORT
+    # Of all that lies there by now: other methods and sizes, too.
+    write_report([runs], page, settings.picking)
+    files = {model / path: content for path, content in render(facts_of_run(model)).files.items()}
+    space, tried = stage.folder / SPACE, {}
+    for folder, export in exports.items():
+        name = short_name(folder)
+        tried[name] = f"./models/{name}"
+        shutil.copytree(export, space / tried[name], dirs_exist_ok=True)
+    files |= {space / path: content for path, content in space_files([runs], tried, settings.picking).items()}
+    for path, content in files.items():
+        write_atomically(path, content)
+    status = 0
+    if settings.publish is not None:
+        status = publish_runs(
+            [*map(Path, exports)],
+            Publishing(namespace=settings.publish),
+            report=stage.folder / "push-report.json",
+        )
+    score, gap, export = found["score"], found["beside_teacher"], exports[found["folder"]]
+    costs = [f"{found[of]:.2f} {unit}" for of, unit in (("ms", "ms"), ("mb", "MB")) if found[of] is not None]
+    print(f"\npick:   {found['name']}, {found['method']}, {found['format']}: {', '.join(costs)}")
+    print(
+        f"        {found['metric']} {score['mean']:.1f} % ({score['low']:.1f} to {score['high']:.1f}, 95 %)"
+        + ("" if gap is None else f", beside the teacher {gap['mean']:+.1f} points")
+    )
+    print(f"export: {export}")
+    print(f"report: {page}")
+    print(f"card:   {model / 'README.md'}")
+    print(f"space:  {space / 'index.html'}")
+    print(f'next:   wellread predict {export} "a text of yours"')
+    if status:
+        sys.exit(status)
+
+
+def _chosen(settings: ShipSettings, budget: Stage) -> list[Student]:
+    """Returns the largest sizes that fit in a format that is exported."""
+    found = map(Student.parse, fitting(budget.record.outcome, settings.budget, [*GRAPHS]))
+    return sorted(found, key=Student.parameters, reverse=True)[: settings.candidates]
+
+
+class Shipment:
+    """All that is carried out once the sizes that fit are known.
+
+    Args:
+        settings: What to ship.
+        students: The sizes to train.
+
+    Attributes:
+        students: The same.
+        evidence: The evaluations of the teacher and of all students.
+    """
+
+    def __init__(self, settings: ShipSettings, students: Sequence[Student]) -> None:
+        self._settings = s = settings
+        self.students = students
+        with each_found_once():
+            made = s.teacher.made(s.given.corpus, s.task, s.running)
+            self._teacher = stages.named_teacher(s.teacher.teacher) if made is None else made
+            planner = Planner(s.given, lambda task: self._teacher, s.running)
+            # By size, one a seed.
+            self._models = {
+                student: [self._model(planner, student, seed) for seed in s.seeds] for student in students
+            }
+            self._evaluations = {
+                student: [*map(self._evaluation, self._models[student])] for student in students
+            }
+            self._of_teacher = self._evaluation(self._teacher)
+        self.evidence = [self._of_teacher, *chain.from_iterable(self._evaluations.values())]
+
+    def _model(self, planner: Planner, student: Student, seed: int) -> Stage:
+        s, start = self._settings, planner.start("pd", student.name)
+        model = planner.trained("pd", start, s.task, replace(s.pd, seed=seed))
+        if s.prune is None:
+            return model
+        return stages.prune(model, s.task, s.given.transfer.sources, s.prune, s.running)
+
+    def _evaluation(self, model: Place) -> Stage:
+        return stages.evaluate(model, self._settings.task, None, self._settings.running)
+
+    def stage(self, budget: Stage) -> Stage:
+        """Builds the stage that carries out all of it; its outcome is the pick's, and where exports lie."""
+        s = self._settings
+        return Stage(
+            kind="ship",
+            name=s.task.name,
+            root=s.running.runs,
+            identity={
+                "evaluations": [each.digest for each in self.evidence],
+                "picking": asdict(s.picking),
+                "export": asdict(s.export),
+                "measure": asdict(s.measure),
+            },
+            # What it trains is no input: the engine carries it out, perhaps side by side.
+            inputs=[budget],
+            work=self._work,
+            check=self.check,
+            solo=True,
+        )
+
+    def check(self) -> None:
+        """Refuses bad input of all that is to be done up to the evaluations."""
+        check(in_order(self.evidence))
+
+    def jobs(self) -> list[Job]:
+        """Makes the jobs up to the evaluations; stages of one kind take as long as they are large."""
+        size = self._settings.teacher.teacher_student
+        of_teacher = Student.parse(size) if isinstance(self._teacher, Stage) else None
+        sizes = {each.digest: of_teacher for each in in_order([self._of_teacher])}
+        for student, found in self._evaluations.items():
+            for each in in_order(found):
+                sizes.setdefault(each.digest, of_teacher if each.kind == "label" else student)
+        return [_job(each, sizes[each.digest]) for each in in_order(self.evidence)]
+
+    def _work(self, stage: Stage) -> Mapping[str, Any]:
+        s = self._settings
+        with opened(s.engine, stage.folder) as engine:
+            _carry_out(self.jobs(), engine, "students")
+        models = [self._best(student) for student in self.students]
+        exports = [stages.export(model, s.task, s.export, s.running) for model in models]
+        measured = stages.measure(exports, s.task, s.measure, s.running)
+        # In this process and one after another: what is timed must be alone on the machine.
+        _carry_out([Job(stage=each) for each in [*exports, measured]], in_this_process, "exports")
+        pick = pick_stage([*self.evidence, *exports, measured], s.picking, s.running.runs)
+        with quiet():
+            carry_out([pick])
+        folders = [[str(each.folder) for each in made] for made in (models, exports)]
+        return {**pick.record.outcome, "exports": dict(zip(*folders, strict=True))}
+
+    def _best(self, student: Student) -> Stage:
+        """Returns the best seed of a size on validation rows."""
+        found = zip(self._models[student], self._evaluations[student], strict=True)
+
+        def score(pair: tuple[Stage, Stage]) -> float:
+            outcome = pair[1].record.outcome
+            return float(outcome["scores"][outcome["metric"]])
+
+        return max(found, key=score)[0]
+
+
+def _job(stage: Stage, student: Student | None) -> Job:
+    return Job(
+        stage=stage,
+        student=student if stage.kind in _TRAINED else STUDENTS[0],
+        alike=((stage.kind, student), stage.kind),
+        # As products of a layer grow; of a given teacher it is not known.
+        work=1.0 if student is None else float(student.layers * student.hidden**2),
+    )
+
+
+def _carry_out(jobs: Sequence[Job], engine: Engine, title: str) -> None:
+    def on_end(job: Job, result: Result) -> None:
+        if result.error is not None:
+            say(f"failed: {job.stage.folder.name}: {result.error}")
+
+    if failed := run(jobs, engine, on_end, title):
+        raise TrialsFailedError(
+            f"{len(failed)} of {len(jobs)} stages failed or wait for one that did, the first is "
+            f"{next(iter(failed.values()))}. The others are finished; what failed is tried again by the same "
+            "command"
+        )

@@ -1,0 +1,230 @@
+"""Finished models beside one another on this machine: from a text to its label, in each format."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from wellread_hf.errors import SourceError
+from wellread_hf.serving.machine import machine
+from wellread_hf.serving.onnx_model import EXPORT, FILES, Text
+from wellread_hf.settings import Measure, Running, Task
+from wellread_hf.stages.budgeting import MEASUREMENTS
+from wellread_hf.stages.inputs import FoundTask, find
+from wellread_hf.stages.timed import (
+    GRAPHS,
+    Length,
+    Timed,
+    formats_here,
+    graph_answer,
+    latencies,
+    measured,
+    starts,
+    torch_answer,
+)
+from wellread_hf.store.places import fetch
+from wellread_hf.store.progress import bar
+from wellread_hf.store.records import write_atomically
+from wellread_hf.store.stage import Location, Place, Stage, short_name
+from wellread_hf.students import POSITIONS
+
+# Rows of a task that are timed: as many as show its lengths.
+_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model to be measured: its weights, its graphs, or both."""
+
+    name: str
+    weights: Location | None
+    export: Location | None
+
+    @property
+    def places(self) -> list[Location]:
+        return [at for at in (self.weights, self.export) if at is not None]
+
+
+def measure(models: Sequence[Place], task: Task | None, settings: Measure, running: Running) -> Stage:
+    """Measures finished models on this machine, in turn: latency, throughput, memory, size.
+
+    Writes `measurements.json`; the outcome has the same content: `machine`, `steady`, `reference`, and of
+    each candidate (a model in one format) `model`, `fingerprint`, `folder`, `format`, `bytes`, `start_s` and
+    `peak_mb` of a fresh process, and `latency`, as `timed.latencies` describes it.
+
+    Args:
+        models: Classifiers or their exports; a finished run's export in the same folder of runs counts too.
+        task: Its validation rows are measured as they are, and its words at given lengths; None: words of the
+            model's own vocabulary.
+        settings: What is measured.
+        running: Where it goes.
+    """
+    here, formats = machine(), formats_here(settings.formats)
+    found = [_find(place, running) for place in models]
+    found_task = None if task is None else FoundTask(task, running)
+
+    def work(stage: Stage) -> Mapping[str, Any]:
+        candidates = [each for model in found for each in _candidates(model, formats)]
+        if not candidates:
+            raise SourceError(
+                f"expected models in one of the formats {', '.join(formats)}, found none in "
+                f"{', '.join(model.name for model in found)}; run `wellread export`, or name other formats"
+            )
+        rows = [] if found_task is None else _as_texts(found_task.load().validation.texts)[:_ROWS]
+        texts = _texts(rows)
+        lengths: list[Length] = [*settings.lengths, *_own(rows)]
+        points = [(1, length) for length in lengths] + [(settings.batch, lengths[-1])]
+        figures: list[list[Any]] = [[] for _ in candidates]
+        threads = dict.fromkeys(each or here["cores"] for each in settings.threads)
+        with bar("measuring", "rounds", len(threads)) as shown:
+            for each in threads:
+                part = latencies(candidates, texts, points, each, settings.seconds)
+                figures = [[*before, *now] for before, now in zip(figures, part, strict=True)]
+                shown.update()
+        begun = [(Path(each.facts["folder"]), each.format) for each in candidates]
+        fresh = starts(begun, texts(candidates[0], settings.lengths[0])[0], settings.starts)
+        outcome = measured(candidates, figures)
+        outcome["candidates"] = [
+            each | start for each, start in zip(outcome["candidates"], fresh, strict=True)
+        ]
+        write_atomically(stage.folder / MEASUREMENTS, json.dumps(outcome, indent=1))
+        return outcome
+
+    return Stage(
+        kind="measure",
+        name="-".join(dict.fromkeys(model.name for model in found))[:60],
+        root=running.runs,
+        identity={
+            "machine": {name: here[name] for name in ("cpu", "instructions", "cores")},
+            "models": [[at.fingerprint for at in model.places] for model in found],
+            "task": None if found_task is None else found_task.identity(uses_labels=False),
+            "measure": asdict(settings) | {"formats": formats},
+        },
+        inputs=[
+            *(at for model in found for at in model.places),
+            *([] if found_task is None else found_task.locations),
+        ],
+        work=work,
+        check=lambda: None if found_task is None else found_task.check(),
+        solo=True,
+    )
+
+
+def _find(place: Place, running: Running) -> _Model:
+    """Finds a model's weights and graphs."""
+    name = short_name(place)
+    if isinstance(place, Stage) and place.kind == "export":
+        return _Model(name, place.reads[0], place.at())
+    at = find(place, "model", "models", running)
+    if at.stage is not None:
+        return _Model(name, at, None)
+    exported = fetch(at, EXPORT) or fetch(at, FILES["fp32"])
+    if exported is None:
+        return _Model(name, at, _export_of(at, running))
+    whole = fetch(at, "model.safetensors") is not None
+    return _Model(name, at if whole else None, at)
+
+
+def _export_of(at: Location, running: Running) -> Location | None:
+    """Finds the last export of a finished run, in its folder of runs."""
+    exports = sorted(
+        Path(at.name).absolute().parent.glob(f"export-*/{EXPORT}"), key=lambda path: path.stat().st_mtime
+    )
+    for path in reversed(exports):
+        if json.loads(path.read_text(encoding="utf-8"))["model"]["fingerprint"] == at.fingerprint:
+            return find(str(path.parents[1]), "model", "models", running)
+    return None
+
+
+def _candidates(model: _Model, formats: Sequence[Any]) -> Iterator[Timed]:
+    """Yields a model in the formats that it has."""
+    from wellread_hf.models.weights import stored_weights
+
+    # What is the same model has one fingerprint, that of its weights.
+    fingerprint = model.places[0].fingerprint
+    graphs: Path | None = None
+    if model.export is not None:
+        first = fetch(model.export, EXPORT)
+        graphs = _folder(model.export, (*FILES.values(), EXPORT))
+        if first is not None:
+            fingerprint = json.loads(first.read_text(encoding="utf-8"))["model"]["fingerprint"]
+    for form in formats:
+        if form == "torch":
+            if model.weights is None:
+                continue
+            folder = _folder(model.weights, ())
+            size = sum(path.stat().st_size for path in stored_weights(model.weights))
+            opened = partial(torch_answer, str(folder), None)
+        else:
+            if graphs is None or not (graphs / FILES[GRAPHS[form]]).is_file():
+                continue
+            folder, size = graphs, (graphs / FILES[GRAPHS[form]]).stat().st_size
+            opened = partial(graph_answer, folder, form)
+        yield Timed(
+            model=model.name,
+            format=form,
+            bytes=size,
+            positions=_positions(folder),
+            opened=opened,
+            facts={"fingerprint": fingerprint, "folder": str(folder)},
+        )
+
+
+def _folder(at: Location, more: Sequence[str]) -> Path:
+    """Returns the folder of a model's files, downloaded where it lies on the Hub."""
+    config = fetch(at, "config.json")
+    if config is None:
+        raise SourceError(f"{at}: expected a model with a config.json, found none; name another")
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "model.safetensors", *more):
+        fetch(at, name)
+    return config.parent
+
+
+def _positions(folder: Path) -> int:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    positions = int(config.get("max_position_embeddings") or POSITIONS)
+    # RoBERTa and its kin number positions from after the padding's.
+    return positions - (
+        config.get("pad_token_id", 1) + 1 if "roberta" in str(config.get("model_type")) else 0
+    )
+
+
+def _own(rows: Sequence[Text]) -> list[Length]:
+    return ["rows"] if rows else []
+
+
+def _as_texts(rows: Sequence[tuple[str, ...]]) -> list[Text]:
+    return [row[0] if len(row) == 1 else (row[0], row[1]) for row in rows]
+
+
+def _texts(rows: Sequence[Text]) -> Callable[[Timed, Length], Sequence[Text]]:
+    """Returns what makes texts of so many tokens for a candidate, of the rows' words or of its own."""
+
+    @cache
+    def of_length(folder: str, length: int) -> Text:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        parts = [part for row in rows for part in ((row,) if isinstance(row, str) else row)]
+        words = " ".join(parts).split() or [word for word in tokenizer.get_vocab() if word.isalpha()]
+        # More than enough, also where each word is a token.
+        words = (words * (length // len(words) + 1))[:length]
+
+        def tokens(count: int) -> int:
+            return len(tokenizer.encode(" ".join(words[:count])))
+
+        # The most words that fit: tokens grow with words.
+        low, high = 1, len(words)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if tokens(middle) <= length else (low, middle - 1)
+        return " ".join(words[:low])
+
+    def texts(candidate: Timed, length: Length) -> Sequence[Text]:
+        return rows if length == "rows" else [of_length(candidate.facts["folder"], int(length))]
+
+    return texts
