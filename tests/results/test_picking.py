@@ -1,6 +1,7 @@
 """Picking beside brute force; records joined; what is missing is named with the command that makes it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -226,6 +227,20 @@ def test_records_are_joined_by_the_models_fingerprint(runs: Path) -> None:
     assert [each.name for each in found.teachers] == ["minilm"]
     with pytest.raises(StoreError, match="of mrpc, found none"):
         read_offer(Stages.read(runs), Picking(task="mrpc"))
+
+
+def test_a_pruned_student_is_an_arm_of_its_own(runs: Path, tmp_path: Path) -> None:
+    (source,) = (record for record in Stages.read(runs).of_kind("distill") if record.name == "bert-4-512")
+    shutil.copytree(runs, tmp_path / "runs")
+    settings = {"model": f"stage:{source.digest}:."}
+    pruned = _record(tmp_path / "runs", "prune", "bert-4-512", 900, settings, {"vocabulary": 4_000})
+    evaluated = next(
+        record for record in Stages.read(runs).of_kind("evaluate") if record.name == "bert-4-512"
+    )
+    settings = {**evaluated.settings, "model": f"stage:{pruned}:."}
+    _record(tmp_path / "runs", "evaluate", "bert-4-512", 901, settings, evaluated.outcome)
+    found = read_offer(Stages.read(tmp_path / "runs"), Picking())
+    assert {each.method for each in found.students if each.name == "bert-4-512"} == {"PD", "PD, 4,000 pieces"}
 
 
 def _pick(*words: object) -> subprocess.CompletedProcess[str]:

@@ -185,7 +185,8 @@ class _Costs:
         self.machines: list[str] = []
         self.picking = picking
         for record in evidence:
-            if record.kind == "export":
+            # A classifier may be exported without its head, too.
+            if record.kind == "export" and record.outcome.get("kind") not in ("fill-mask", "features"):
                 self.exports[record.outcome["model"]["fingerprint"]] = record
             elif record.kind == "measure":
                 self.machines.append(str(record.outcome["machine"]["cpu"]))
@@ -198,12 +199,7 @@ class _Costs:
     ) -> Iterable[Candidate]:
         """Yields an arm in each format that it has."""
         producer = self.stages.producer(evaluations[0].settings["model"])
-        if arm == "teacher":
-            method = "teacher"
-        elif producer is not None and producer.kind in TUNED:
-            method = self.stages.method(producer)
-        else:
-            method = "from elsewhere" if producer is None else producer.kind
+        method = "teacher" if arm == "teacher" else self._method(producer)
         for form in (TORCH, *GRAPHS):
             changes = [self._change(record, form) for record in evaluations]
             known = [change for change in changes if change is not None]
@@ -226,6 +222,19 @@ class _Costs:
                 mb=max((mb for mb in sizes if mb is not None), default=None),
                 teacher=teacher,
             )
+
+    def _method(self, record: StageRecord | None) -> str:
+        """Names how a student was made, and its vocabulary where that was pruned."""
+        if record is None:
+            return "from elsewhere"
+        trained = self.stages.unpruned(record)
+        if trained is None or trained.kind not in TUNED:
+            return record.kind
+        start = self.stages.producer(trained.settings["start"]["weights"])
+        # The student was pruned before it was trained, or after.
+        pruned = next((each for each in (record, start) if each is not None and each.kind == "prune"), None)
+        method = self.stages.method(trained)
+        return method if pruned is None else f"{method}, {pruned.outcome['vocabulary']:,} pieces"
 
     def member(self, evaluation: StageRecord, form: str, change: float) -> Member:
         """Makes a member of an arm, whose score in this format is some points above torch's."""
