@@ -142,6 +142,9 @@ def test_a_report_of_trainings_alone_is_a_page_too(exported: Stage, tmp_path: Pa
     # The same runs give the same bytes.
     write_report([tmp_path / "runs"], tmp_path / "again.html")
     assert (tmp_path / "again.html").read_text() == text
+    ran = run_here(capfd, "wellread report", tmp_path / "runs", "-o", tmp_path)
+    assert ran.status == 2
+    assert re.fullmatch(r"error: .* cannot be written: .*; give another file by --out\n", ran.err)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
+from wellread_hf.errors import StoreError, library_errors_as
 from wellread_hf.metrics.average import mean_and_spread
 from wellread_hf.metrics.jackknife import Interval
 from wellread_hf.results.candidates import Candidate
@@ -83,9 +84,12 @@ def write_report(runs: Sequence[Path], out: Path, picking: Picking | None = None
             picked there.
 
     Raises:
-        WellreadError: As from `read_facts`.
+        WellreadError: As from `read_facts`; or the file cannot be written.
     """
-    write_atomically(out, render(read_facts(runs, picking or Picking())))
+    page = render(read_facts(runs, picking or Picking()))
+    with library_errors_as(StoreError, f"{out} cannot be written", "give another file by `out`"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, page)
 
 
 def render(facts: Facts, before: str = "", script: str = "", sources: str = "") -> str:
