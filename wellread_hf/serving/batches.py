@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.errors import WellreadError
 from wellread_hf.serving.onnx_model import OnnxModel
 
 Array = npt.NDArray[Any]
@@ -62,18 +61,19 @@ class Batches:
             for (_, future), found in zip(batch, await self._read([row for row, _ in batch]), strict=True):
                 if future.done():
                     continue
-                if isinstance(found, WellreadError):
+                if isinstance(found, Exception):
                     future.set_exception(found)
                 else:
                     future.set_result(found)
             self.waiting -= len(taken)
 
-    async def _read(self, rows: list[Any]) -> Sequence[Array | WellreadError]:
+    async def _read(self, rows: list[Any]) -> Sequence[Array | Exception]:
         self.count += bool(rows)
         run = asyncio.get_running_loop().run_in_executor
         try:
             return list(await run(self._thread, self._model.run, rows, self._size))
-        except WellreadError as error:
+        # Whatever it is, it is of one request; raised here it would end the queue for all later ones.
+        except Exception as error:
             if len(rows) == 1:
                 return [error]
         # One of them is at fault, and the others get their answers.
