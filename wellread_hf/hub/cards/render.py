@@ -203,8 +203,8 @@ def _link(name: str, facts: Facts) -> str:
 
 
 def milliseconds(found: float | None) -> str:
-    """Writes a time that was measured, or that the machine was too noisy for one."""
-    return "too noisy" if found is None else f"{found:.2f}"
+    """Writes a time; a dash where the machine was too noisy, or the calls were too few for it."""
+    return "-" if found is None else f"{found:.2f}"
 
 
 def origin(found: Origin, kind: str) -> str:
