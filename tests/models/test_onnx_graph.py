@@ -71,6 +71,16 @@ def test_logits_are_divided_by_the_temperature_in_the_graph(exported: tuple[Any,
     assert max(differences(model, folder / "model.onnx", 60, divisor=1.7)) < 1e-5
 
 
+def test_a_graph_masks_by_the_padding_alone_and_the_model_keeps_its_attention(
+    exported: tuple[Any, Path],
+) -> None:
+    model, folder = exported
+    nodes = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    # By these transformers builds a mask of indices.
+    assert not nodes & {"GatherND", "Range", "Expand"}
+    assert model.config._attn_implementation == "sdpa"
+
+
 @pytest.mark.parametrize("file", ["model.onnx", "int8.onnx"])
 def test_inputs_outputs_and_dimensions_have_the_names_that_clients_know(
     file: str, exported: tuple[Any, Path]
