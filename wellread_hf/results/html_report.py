@@ -1,77 +1,23 @@
 """One page of all that runs have shown: HTML without a request to any address, light, dark or printed."""
 
 import hashlib
-import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
 from wellread_hf.errors import StoreError, library_errors_as
-from wellread_hf.metrics.average import mean_and_spread
-from wellread_hf.metrics.jackknife import Interval
-from wellread_hf.results.candidates import Candidate
-from wellread_hf.results.charts import metric_in_words, task_in_words
-from wellread_hf.results.report_facts import (
-    Facts,
-    Shown,
-    by_length,
-    confusion,
-    disagreements,
-    length_edges,
-    look_of,
-    losses,
-    mark_of,
-    read_facts,
-)
-from wellread_hf.results.svg import Axis, Chart, Point, Series
-from wellread_hf.results.tables import Table
+from wellread_hf.results.charts import task_in_words
+from wellread_hf.results.report_facts import Facts, read_facts
+from wellread_hf.results.report_sections import lead, sections_of, tiles
 from wellread_hf.settings import Picking
 from wellread_hf.store.records import write_atomically
 from wellread_hf.students import LOOKS
 
 PAGE = Path(__file__).parent / "page"
-# More classes make a table that no one reads.
-_MOST_CLASSES = 12
-
-
-class Sortable(NamedTuple):
-    """A table as the page shows it: sortable, one row marked."""
-
-    caption: str
-    table: Table
-    marked: int | None = None
-
-    @property
-    def numbers(self) -> list[int]:
-        """The columns that hold numbers alone; a column without any cell holds none."""
-        columns = ([row[place] for row in self.table.rows] for place in range(len(self.table.head)))
-        filled = [[str(cell) for cell in column if cell is not None] for column in columns]
-        return [
-            place
-            for place, cells in enumerate(filled)
-            if cells and all(cell.lstrip("−-")[:1].isdigit() for cell in cells)
-        ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A part of the page; empty parts are left out."""
-
-    id: str
-    title: str
-    text: str
-    charts: Sequence[Chart] = ()
-    tables: Sequence[Sortable] = ()
-    confusions: Sequence[tuple[str, Table, Sequence[Sequence[int]]]] = ()  # caption, counts, tenths of a row
-    filters: Sequence[str] = ()
-    missing: Sequence[tuple[str, str]] = ()  # what, and the command that makes it
 
 
 def write_report(runs: Sequence[Path], out: Path, picking: Picking | None = None) -> None:
@@ -101,7 +47,7 @@ def render(facts: Facts, before: str = "", script: str = "", sources: str = "") 
         script: A module that follows the page's own script.
         sources: Directives that are added to the page's policy; without them it may ask no address.
     """
-    page, templates = _page(facts), environment()
+    templates = environment()
     style = templates.get_template("page.css").render(looks=LOOKS)
     code = (PAGE / "page.js").read_text(encoding="utf-8") + script
     # A hash allows this script and this style, and none that a row's text might bring.
@@ -110,7 +56,10 @@ def render(facts: Facts, before: str = "", script: str = "", sources: str = "") 
         f"style-src '{_hash(style)}'; script-src '{_hash(code)}' {sources or ''}"
     ).strip()
     return templates.get_template("page.html.jinja").render(
-        page=page,
+        title=title_of(facts),
+        lead=lead(facts),
+        tiles=list(tiles(facts)),
+        sections=sections_of(facts),
         policy=policy,
         style=Markup(style),
         script=Markup(code),
@@ -139,366 +88,3 @@ def environment() -> jinja2.Environment:
 def title_of(facts: Facts) -> str:
     """Names the page."""
     return f"Students of {task_in_words(facts.task)}"
-
-
-def _page(facts: Facts) -> dict[str, Any]:
-    shown = facts.shown
-    sections = [
-        _costs(facts),
-        _methods(facts),
-        *([_disagreements(*shown)] if len(shown) == 2 else []),
-        *([_confusions(shown), _calibration(shown), _lengths(shown)] if shown else []),
-        _losses(facts),
-        _missing(facts),
-    ]
-    return {
-        "title": title_of(facts),
-        "lead": _lead(facts),
-        "tiles": list(_tiles(facts)),
-        "sections": [
-            found for found in sections if found.charts or found.tables or found.confusions or found.missing
-        ],
-    }
-
-
-def _lead(facts: Facts) -> str:
-    trained, metric = len(facts.trained), metric_in_words(facts.metric)
-    found = f"Finished trainings: {trained}. Scores are {metric} on validation rows."
-    machines = facts.offer.machines if facts.offer else ()
-    return found + (f" Milliseconds were measured on {', '.join(machines)}." if machines else "")
-
-
-def _tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
-    """Yields the figures that stand on top, of the pick: a name, a value, a note."""
-    best = facts.best
-    if best is None:
-        return
-    interval = f"{best.score.low:.1f} to {best.score.high:.1f} (95 %)"
-    yield (
-        "the pick" if facts.picked else "best score",
-        f"{best.score.mean:.1f} %",
-        f"{best.title}; {interval}",
-    )
-    if best.gap is not None:
-        interval = f"{_signed(best.gap.low)} to {_signed(best.gap.high)} (95 %)"
-        yield "against the teacher", _signed(best.gap.mean), f"points, {interval}"
-    if best.ms is not None:
-        yield "text to label", f"{best.ms:.2f} ms", "p50, one text a call"
-    if best.mb is not None:
-        yield "file", f"{best.mb:.1f} MB", best.format
-
-
-def _interval(score: Interval) -> str:
-    # Two seeds alone give intervals beyond what a score can be.
-    return f"{score.low:.1f} to {min(score.high, 100.0):.1f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
-
-
-def _costs(facts: Facts) -> Section:
-    found = sorted(facts.candidates, key=lambda each: -each.score.mean)
-    score = f"{metric_in_words(facts.metric)} (%)"
-    charts = [
-        _cost_chart(facts, [(each, cost) for each in found if (cost := getattr(each, field))], name, score)
-        for field, name in (("ms", "latency, text to label (ms)"), ("mb", "size of the file (MB)"))
-        if any(getattr(each, field) for each in found)
-    ]
-    head = ["student", "method", "format", score, "95 % interval", "seeds", "against the teacher", "ms", "MB"]
-    rows = [
-        [
-            each.name,
-            each.method,
-            each.format,
-            f"{each.score.mean:.1f}",
-            _interval(each.score),
-            len(each.members),
-            None if each.gap is None else _signed(each.gap.mean),
-            None if each.ms is None else f"{each.ms:.2f}",
-            None if each.mb is None else f"{each.mb:.2f}",
-        ]
-        for each in found
-    ]
-    marked = next((place for place, each in enumerate(found) if each is facts.best), None)
-    return Section(
-        id="costs",
-        title="Score against cost",
-        text="Full marks are int8 files, hollow ones others. The line joins what nothing cheaper beats, the "
-        f"Pareto front; the ring is {'the pick' if facts.picked else 'the best score'}. Bars are one "
-        "standard deviation over seeds.",
-        charts=charts,
-        tables=[Sortable("Every model in every format", _filled(head, rows), marked)] if rows else (),
-    )
-
-
-def _cost_chart(facts: Facts, found: Sequence[tuple[Candidate, float]], name: str, score: str) -> Chart:
-    front = pareto_front([(cost, each.score.mean) for each, cost in found])
-    looks: dict[str, list[Point]] = {}
-    for each, cost in found:
-        ahead = (cost, each.score.mean) in front
-        scores = [float(member.scored[0]) for member in each.members]
-        spread = stdev(scores) if len(scores) > 1 else None
-        point = Point(
-            x=cost,
-            y=each.score.mean,
-            low=None if spread is None else each.score.mean - spread,
-            high=None if spread is None else each.score.mean + spread,
-            name=f"{each.title}: {each.score.mean:.1f} % at {cost:.3g}",
-            label=_short(each.name) if ahead or each is facts.best else "",
-            hollow=each.format != "onnx-int8",
-            picked=each is facts.best,
-        )
-        looks.setdefault(each.method, []).append(point)
-    x = Axis.over(name, [cost for _, cost in found], logarithmic=True)
-    ends = [float(member.scored[0]) for each, _ in found for member in each.members]
-    line = Series(name="Pareto front", look="front", line="solid", points=[Point(x=a, y=b) for a, b in front])
-    series = [
-        Series(name=method, look=look_of(method), mark=mark_of(look_of(method)), points=points)
-        for method, points in looks.items()
-    ]
-    best = max((each for each, _ in found), key=lambda each: each.score.mean)
-    return Chart(
-        title=f"{score.removesuffix(' (%)')} against {re.split('[, ]', name)[0]}".capitalize(),
-        text=f"{len(found)} models; {len(front)} on the Pareto front; the best score is "
-        f"{best.score.mean:.1f} % by {best.title}. All figures are in the table below.",
-        x=x,
-        y=Axis.over(score, [*ends, *([facts.teacher] if facts.teacher else [])]),
-        series=[*_teacher_line(facts.teacher, x), line, *series],
-    )
-
-
-def _short(name: str) -> str:
-    """Returns the size in a student's name, as labels have it; else its beginning."""
-    found = re.search(r"\d+-\d+", name)
-    return found[0] if found else name[:12]
-
-
-def pareto_front(found: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns the costs and scores that nothing cheaper reaches, cheapest first."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(found, key=lambda each: (each[0], -each[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
-
-
-def _teacher_line(score: float | None, x: Axis) -> list[Series]:
-    if score is None:
-        return []
-    ends = [Point(x=x.low, y=score), Point(x=x.high, y=score)]
-    return [Series(name=f"teacher: {score:.1f} %", look="teacher", line="dashed", points=ends)]
-
-
-def _methods(facts: Facts) -> Section:
-    """A chart a size of student: the methods side by side."""
-    charts = []
-    score = f"{metric_in_words(facts.metric)} (%)"
-    for size in dict.fromkeys(each.size for each in facts.trained):
-        arms = [arm for arm in facts.arms if arm[0].size == size]
-        x = Axis.named("", [arm[0].method for arm in arms])
-        series, ends = [], [facts.teacher] if facts.teacher else []
-        for place, arm in enumerate(arms):
-            scores = [each.score for each in arm]
-            centre, spread = mean(scores), stdev(scores) if len(scores) > 1 else 0.0
-            ends += [centre - spread, centre + spread, *scores]
-            look = look_of(arm[0].method)
-            seeds = "one seed" if len(scores) == 1 else f"{len(scores)} seeds"
-            point = Point(
-                x=place,
-                y=centre,
-                low=centre - spread,
-                high=centre + spread,
-                name=f"{arm[0].method}: {mean_and_spread(scores)} %, {seeds}",
-                label=mean_and_spread(scores),
-            )
-            series.append(Series(name="", look=look, mark=mark_of(look), points=[point]))
-        charts.append(
-            Chart(
-                title=size,
-                text="; ".join(each.points[0].name for each in series),
-                x=x,
-                y=Axis.over(score, ends),
-                series=[*_teacher_line(facts.teacher, x), *series],
-            )
-        )
-    return Section(
-        id="methods",
-        title="Methods",
-        text="Means over seeds; bars are one standard deviation. The dashed line is the teacher.",
-        charts=charts,
-    )
-
-
-def _disagreements(student: Shown, teacher: Shown) -> Section:
-    found = disagreements(student.rows, teacher.rows, student.outcome["labels"])
-    rows = [
-        [each.text, each.label, each.student, each.teacher, f"{each.distance:.2f}", each.kind]
-        for each in found
-    ]
-    head = ["text", "label", "student", "teacher", "difference", "outcome"]
-    return Section(
-        id="rows",
-        title="Where student and teacher disagree",
-        text=f"The {len(rows)} validation rows on which {student.title} and the {teacher.title} differ most.",
-        tables=[Sortable("Rows, the largest difference first", Table(head, rows))] if rows else (),
-        filters=sorted({each.kind for each in found}),
-    )
-
-
-def _confusions(shown: Sequence[Shown]) -> Section:
-    found = []
-    for model in shown:
-        names = model.outcome["labels"]
-        if not 1 < len(names) <= _MOST_CLASSES or model.rows.labels.ndim == 2:
-            continue
-        counts = confusion(model.rows, len(names))
-        shares = (10 * counts / counts.sum(axis=1, keepdims=True).clip(1)).round().astype(int)
-        cells = [[name, *row] for name, row in zip(names, counts.tolist(), strict=True)]
-        found.append((model.title, Table(["label", *names], cells), shares.tolist()))
-    return Section(
-        id="confusion",
-        title="Confusion",
-        text="Rows by label, down, and by prediction, across.",
-        confusions=found,
-    )
-
-
-def _calibration(shown: Sequence[Shown]) -> Section:
-    charts = []
-    for model in shown:
-        found = model.outcome.get("calibration")
-        if found is None:
-            continue
-        series = [
-            Series(
-                name=f"{words}: ECE {100 * found[f'ece_{when}']:.1f}",
-                look=look,
-                mark=mark_of(look),
-                line="solid" if when == "after" else "dashed",
-                points=[
-                    Point(
-                        x=100 * each["confidence"],
-                        y=100 * each["accuracy"],
-                        name=f"{100 * each['accuracy']:.0f} % right of {each['decisions']}",
-                    )
-                    for each in found["bins"][when]
-                ],
-            )
-            for when, words, look in (
-                ("before", "as trained", "other"),
-                ("after", "with a temperature", "pf"),
-            )
-        ]
-        ideal = Series(name="", look="front", line="solid", points=[Point(x=0, y=0), Point(x=100, y=100)])
-        charts.append(
-            Chart(
-                title=model.title,
-                text=f"Expected calibration error {100 * found['ece_before']:.1f} % as trained, "
-                f"{100 * found['ece_after']:.1f} % with a temperature of {found['temperature']:.2f}",
-                x=Axis.over("confidence (%)", (), low=0, high=100),
-                y=Axis.over("right (%)", (), low=0, high=100),
-                series=[ideal, *series],
-            )
-        )
-    return Section(
-        id="calibration",
-        title="Calibration",
-        text="How often an answer is right, by its confidence. On the diagonal a probability means what it "
-        "says. ECE is the mean distance from it, in points; with a temperature, on rows that did not fit it.",
-        charts=charts,
-    )
-
-
-def _lengths(shown: Sequence[Shown]) -> Section:
-    """The share of right answers by the length of the text, the same ranges for all."""
-    charts = []
-    if shown[0].outcome["labels"]:
-        edges = length_edges(shown[0].rows)
-        lows = [1, *(edge + 1 for edge in edges[:-1])]
-        names = [f"{low}–{high}" if low < high else f"{high}" for low, high in zip(lows, edges, strict=True)]
-        series = []
-        for number, model in enumerate(shown):
-            points = [
-                Point(
-                    # Side by side, so that none hides another.
-                    x=place + 0.1 * number,
-                    y=share,
-                    low=share - error,
-                    high=share + error,
-                    name=f"{names[place]} tokens: {share:.1f} % of {count} rows",
-                )
-                for place, (count, share, error) in enumerate(by_length(model.rows, edges))
-                if count
-            ]
-            mark = mark_of(model.look)
-            series.append(Series(name=model.title, look=model.look, mark=mark, line="solid", points=points))
-        ends = [end for each in series for point in each.points for end in (point.low, point.high, point.y)]
-        charts = [
-            Chart(
-                title="Right answers by length",
-                text="; ".join(f"{each.name}, {point.name}" for each in series for point in each.points),
-                x=Axis.named("tokens", names),
-                y=Axis.over("right (%)", [end for end in ends if end is not None]),
-                series=series,
-            )
-        ]
-    return Section(
-        id="lengths",
-        title="By length",
-        text="Ranges of about equally many rows; bars are one standard error.",
-        charts=charts,
-    )
-
-
-def _losses(facts: Facts) -> Section:
-    charts = []
-    methods = {each.record.digest: each.method for each in facts.trained}
-    for title, kinds in (("Pre-training", ("pretrain",)), ("Teaching", ("finetune", "distill"))):
-        series: list[Series] = []
-        for record, logged in losses(facts, kinds):
-            # What is no student's is a teacher's, or shared.
-            name = methods.get(record.digest, "" if kinds == ("pretrain",) else "teacher")
-            series.append(
-                Series(
-                    # Once a method; all of its seeds look alike.
-                    name="" if name in {each.name for each in series} else name,
-                    look=look_of(name),
-                    line="solid",
-                    points=[Point(x=step, y=loss) for step, loss in logged],
-                )
-            )
-        if series:
-            points = [point for each in series for point in each.points]
-            charts.append(
-                Chart(
-                    title=title,
-                    text=f"{len(series)} trainings, up to {max(point.x for point in points):,.0f} steps",
-                    x=Axis.over("optimizer steps", [point.x for point in points], low=0),
-                    y=Axis.over("loss (nats)", [point.y for point in points], low=0),
-                    series=series,
-                )
-            )
-    return Section(id="losses", title="Losses", text="On training rows; a line a training.", charts=charts)
-
-
-def _missing(facts: Facts) -> Section:
-    """Names what is not known, and the commands that find it out."""
-    evaluated = {of.fingerprint for each in facts.candidates for of in each.members}
-    task = f"--task {facts.task}"
-    found = []
-    if any(f"stage:{each.record.digest}:." not in evaluated for each in facts.trained):
-        found.append(("Predictions of every student", f"wellread eval runs/distill-* {task}"))
-    if facts.offer is None or not facts.offer.teachers:
-        found.append(("The teacher's predictions", f"wellread eval TEACHER {task}"))
-    if not facts.stages.of_kind("export"):
-        found.append(("ONNX files, fp32 and int8", f"wellread export MODEL {task}"))
-    if not facts.stages.of_kind("measure"):
-        found.append(("Milliseconds", f"wellread measure MODEL {task}"))
-    return Section(id="missing", title="What is missing", text="These commands add it.", missing=found)
-
-
-def _filled(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Leaves out the columns of which nothing is known."""
-    kept = [place for place in range(len(head)) if any(row[place] is not None for row in rows)]
-    return Table([head[place] for place in kept], [[row[place] for place in kept] for row in rows])
