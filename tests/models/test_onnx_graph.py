@@ -16,8 +16,8 @@ from wellread_hf.students import STUDENTS, Student
 
 # Two sizes that differ in both from the rows of the example that the exporter follows.
 SHAPES = ((1, 3), (5, 12), (2, 302))
-# Smallest, widest and deepest of the 24; a graph of many layers takes a second each.
-CORNERS = {(2, 128), (2, 768), (12, 128)}
+# The smallest and the widest of the 24; each layer more takes the exporter a second, so the rest are `long`.
+CORNERS = {(2, 128), (2, 768)}
 ALL = [
     pytest.param(
         student,
@@ -120,10 +120,6 @@ def test_an_operator_that_onnx_has_not_is_named_and_no_file_is_left(
     model.classifier = torch.nn.Sequential(model.classifier, _Bessel())
     with pytest.raises(ExportError, match=r"ONNX has no operator for prims\.bessel_j0"):
         write_graph(model, tmp_path / "model.onnx", segments=True)
-    # A branch on a value is no operator.
-    model.classifier = _Branch()
-    with pytest.raises(ExportError, match="data-dependent"):
-        write_graph(model, tmp_path / "model.onnx", segments=True)
     assert not list(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")
 
@@ -131,12 +127,3 @@ def test_an_operator_that_onnx_has_not_is_named_and_no_file_is_left(
 class _Bessel(torch.nn.Module):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return torch.special.bessel_j0(states)
-
-
-class _Branch(torch.nn.Linear):
-    def __init__(self) -> None:
-        super().__init__(32, 2)
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        found = super().forward(states)
-        return found if found.sum() > 0 else -found
