@@ -6,7 +6,7 @@ score and every share of calls is of rows that neither was fitted on.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Any
 
@@ -19,7 +19,7 @@ from wellread_hf.metrics.calibration import cross_fit, fit_temperature, probabil
 from wellread_hf.metrics.jackknife import Interval, interval, scored
 from wellread_hf.metrics.scores import predictions_from, scores_of
 from wellread_hf.results.candidates import Candidate, Member, Offer
-from wellread_hf.results.picking import over
+from wellread_hf.results.picking import check_known, over
 from wellread_hf.results.tables import Table
 from wellread_hf.settings import Picking
 
@@ -147,7 +147,8 @@ def read_cascades(offer: Offer, picking: Picking) -> list[Cascade]:
         return scored(_joined(own, answers, asked), labels, offer.metric), float(asked.mean())
 
     known: dict[str, list[tuple[Array, float]]] = {}
-    limits = Picking(max_ms=picking.max_ms, max_mb=picking.max_mb)
+    limits = replace(picking, min_score=None, within=None)
+    check_known(offer, limits)
     found = []
     for student in offer.students:
         if over(student, limits):

@@ -97,7 +97,7 @@ def choose(offer: Offer, picking: Picking) -> Pick:
         raise SettingsError(
             "expected a limit to pick by: give one or more of `max_ms`, `max_mb`, `min_score`, `within`"
         )
-    _check_known(offer, picking)
+    check_known(offer, picking)
     fitting = [each for each in offer.students if not over(each, picking)]
     if not fitting:
         nearest = min(offer.students, key=lambda each: (sum(over(each, picking).values()), _size(each)))
@@ -166,7 +166,7 @@ def why_not(each: Candidate, picking: Picking, picked: Candidate | None = None) 
     return f"it fits, and the lower end of its score is {each.score.low:.2f}, not {picked.score.low:.2f}"
 
 
-def _check_known(offer: Offer, picking: Picking) -> None:
+def check_known(offer: Offer, picking: Picking) -> None:
     """Refuses limits on what was measured of no student."""
     if not offer.students:
         raise StoreError("expected evaluated students, found the teacher alone; run `wellread eval STUDENTS`")
