@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import wellread_hf.stages as stages
-from wellread_hf.errors import SettingsError, TrialsFailedError
+from wellread_hf.errors import SettingsError, StoreError, TrialsFailedError
 from wellread_hf.experiments.engines import check_engine, opened
 from wellread_hf.experiments.planner import Planner
 from wellread_hf.experiments.scheduler import Engine, Job, Result, in_this_process, run, time_left
@@ -21,6 +21,7 @@ from wellread_hf.hub.push_settings import Publishing
 from wellread_hf.results.html_report import write_report
 from wellread_hf.results.picking import pick_stage
 from wellread_hf.results.space import space_files
+from wellread_hf.settings import Measure, Picking
 from wellread_hf.stages.budgeting import fitting
 from wellread_hf.stages.timed import GRAPHS
 from wellread_hf.store.graph import carry_out, check
@@ -80,9 +81,11 @@ def plan(settings: ShipSettings) -> list[Stage]:
 def preview(settings: ShipSettings, planned: Sequence[Stage]) -> None:
     """Prints what is planned beside the stage itself, and how long it will take."""
     s, (stage,) = settings, planned
+    how = s.teacher
+    print(f"\nteacher: {how.teacher or f'made here, {how.teacher_student}, pre-trained and fine-tuned'}")
     if stage.kind == "budget":
         print(
-            f"\nthen PD of the largest sizes that fit, at most {s.candidates}, seeds "
+            f"then PD of the largest sizes that fit, at most {s.candidates}, seeds "
             f"{' '.join(map(str, s.seeds))}; export, measure, pick, report\n"
             "time: not known until the budget is measured, which the command begins with; end it with "
             "Ctrl-C then, and ask again"
@@ -91,7 +94,7 @@ def preview(settings: ShipSettings, planned: Sequence[Stage]) -> None:
     shipment = Shipment(s, _chosen(s, budget_stage(s)))
     jobs = shipment.jobs()
     states = Counter(f"{job.stage.kind} {job.stage.state}" for job in jobs)
-    print(f"\nthe largest sizes that fit: {', '.join(student.name for student in shipment.students)}")
+    print(f"the largest sizes that fit: {', '.join(student.name for student in shipment.students)}")
     print(", ".join(f"{state}: {count}" for state, count in states.items()))
     print("then, of the best seed of each size: export, measure; pick, report")
     print(f"time: {time_left([job for job in jobs if job.stage.kind in _TRAINED])}")
@@ -117,10 +120,10 @@ def show(settings: ShipSettings, planned: Sequence[Stage]) -> None:
     if settings.publish is not None:
         status = publish_runs(
             [*map(Path, exports)],
-            Publishing(namespace=settings.publish),
+            Publishing(namespace=settings.publish, space=True),
             report=stage.folder / "push-report.json",
         )
-    score, gap, export = found["score"], found["beside_teacher"], exports[found["folder"]]
+    score, gap, export = found["score"], found["beside_teacher"], found["export"]
     costs = [f"{found[of]:.2f} {unit}" for of, unit in (("ms", "ms"), ("mb", "MB")) if found[of] is not None]
     print(f"\npick:   {found['name']}, {found['method']}, {found['format']}: {', '.join(costs)}")
     print(
@@ -221,14 +224,24 @@ class Shipment:
             _carry_out(self.jobs(), engine, "students")
         models = [self._best(student) for student in self.students]
         exports = [stages.export(model, s.task, s.export, s.running) for model in models]
-        measured = stages.measure(exports, s.task, s.measure, s.running)
+        measured = stages.measure(exports, s.task, self._measure, s.running)
         # In this process and one after another: what is timed must be alone on the machine.
         _carry_out([Job(stage=each) for each in [*exports, measured]], in_this_process, "exports")
+        _check_steady(measured, s.picking)
         pick = pick_stage([*self.evidence, *exports, measured], s.picking, s.running.runs)
         with quiet():
             carry_out([pick])
         folders = [[str(each.folder) for each in made] for made in (models, exports)]
         return {**pick.record.outcome, "exports": dict(zip(*folders, strict=True))}
+
+    @property
+    def _measure(self) -> Measure:
+        """What is measured, at the length and threads of the budget in any case."""
+        s = self._settings
+        lengths, threads = (*s.measure.lengths, s.budget.length), (*s.measure.threads, s.budget.threads)
+        return replace(
+            s.measure, lengths=tuple(dict.fromkeys(lengths)), threads=tuple(dict.fromkeys(threads))
+        )
 
     def _best(self, student: Student) -> Stage:
         """Returns the best seed of a size on validation rows."""
@@ -239,6 +252,22 @@ class Shipment:
             return float(outcome["scores"][outcome["metric"]])
 
         return max(found, key=score)[0]
+
+
+def _check_steady(measured: Stage, picking: Picking) -> None:
+    """Refuses a measurement whose milliseconds are not known, and removes it, so that it is done again."""
+    points = [
+        point
+        for each in measured.record.outcome["candidates"]
+        for point in each["latency"]
+        if (point["threads"], point["batch"], point["length"]) == (picking.threads, 1, picking.length)
+    ]
+    if picking.max_ms is not None and all(point["p50_ms"] is None for point in points):
+        shutil.rmtree(measured.folder)
+        raise StoreError(
+            f"`max_ms` {picking.max_ms:g}: the machine was too busy to measure milliseconds; end what else "
+            "runs on it, and run again"
+        )
 
 
 def _job(stage: Stage, student: Student | None) -> Job:

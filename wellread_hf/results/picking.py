@@ -1,14 +1,14 @@
 """The best student under a budget: a decision from records alone."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import NothingFitsError, SettingsError, StoreError, listed
 from wellread_hf.metrics.jackknife import Interval
-from wellread_hf.results.candidates import EVIDENCE, Candidate, Offer, read_offer
+from wellread_hf.results.candidates import EVIDENCE, GRAPHS, Candidate, Offer, read_offer
 from wellread_hf.results.lineage import Stages
 from wellread_hf.results.tables import Table
 from wellread_hf.settings import Picking
@@ -210,7 +210,7 @@ def table(offer: Offer, picking: Picking, picked: Candidate | None) -> Table:
 
 
 def pick_stage(evidence: Sequence[Stage], picking: Picking, root: Path) -> Stage:
-    """Builds the stage that picks from evaluations, exports and measurements.
+    """Builds the stage that picks an export, from evaluations, exports and measurements.
 
     The outcome is `Pick.facts`: `folder`, `export`, `format` and `fingerprint` of the model to use, its
     score, cost and gap to the teacher, and why neither the next larger nor the next smaller.
@@ -223,7 +223,9 @@ def pick_stage(evidence: Sequence[Stage], picking: Picking, root: Path) -> Stage
 
     def work(stage: Stage) -> Mapping[str, Any]:
         only = {each.digest for each in evidence if each.kind in EVIDENCE}
-        return choose(read_offer(Stages.read(root), picking, only), picking).facts
+        offer = read_offer(Stages.read(root), picking, only)
+        exported = [each for each in offer.students if each.format in GRAPHS]
+        return choose(replace(offer, students=exported), picking).facts
 
     return Stage(
         kind="pick",
