@@ -53,6 +53,7 @@ class Facts:
     Attributes:
         task: Its name.
         metric: What counts.
+        picking: What is asked for, and the length and threads of the milliseconds.
         stages: All that are there.
         trained: Finished trainings of students, smallest first.
         offer: What was evaluated, exported and measured; None where nothing was.
@@ -63,6 +64,7 @@ class Facts:
 
     task: str
     metric: str
+    picking: Picking
     stages: Stages
     trained: Sequence[Trained]
     offer: Offer | None
@@ -156,6 +158,7 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
     return Facts(
         task=tuned[0].settings["task"]["name"],
         metric=metric,
+        picking=picking,
         stages=stages,
         trained=trained,
         offer=offer,

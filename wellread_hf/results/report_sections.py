@@ -115,9 +115,11 @@ def _signed(value: float) -> str:
 def _costs(facts: Facts) -> Section:
     found = sorted(facts.candidates, key=lambda each: -each.score.mean)
     score = f"{metric_in_words(facts.metric)} (%)"
+    asked = facts.picking
+    latency = f"latency at {asked.length} tokens, threads: {asked.threads} (ms)"
     charts = [
         _cost_chart(facts, [(each, cost) for each in found if (cost := getattr(each, field))], name, score)
-        for field, name in (("ms", "latency, text to label (ms)"), ("mb", "size of the file (MB)"))
+        for field, name in (("ms", latency), ("mb", "size of the file (MB)"))
         if any(getattr(each, field) for each in found)
     ]
     head = ["student", "method", "format", score, "95 % interval", "seeds", "against the teacher", "ms", "MB"]
