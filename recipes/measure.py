@@ -5,6 +5,7 @@ Candidates take turns, so ratios hold while other programs run; milliseconds nee
 
   wellread measure runs/distill-... MY-TEACHER --task sst2
   wellread measure runs/export-... --task mine.yaml --lengths 16 64 --threads 1
+  wellread measure 2-128 4-256 --vocabulary 11000
 """
 
 from dataclasses import field
@@ -21,13 +22,16 @@ from wellread_hf.settings.fields import checked
 from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER
 from wellread_hf.store.stage import Stage
 
+NO_ROWS = Task(name="none")
+
 
 @checked()
 class Settings:
     models: Positional[tuple[str, ...]] = ()
-    """Classifiers or their exports: folders or Hub ids (`NAME@REVISION`); the first is the reference."""
-    task: Task = field(default_factory=Task)
-    """Its validation rows are measured as they are, and their words at given lengths."""
+    """Classifiers or their exports: folders or Hub ids (`NAME@REVISION`), or students, e.g. `2-128`, with
+    random weights; the first is the reference."""
+    task: Task = NO_ROWS
+    """Its validation rows are measured as they are, and their words at given lengths; default: no rows."""
     measure: Annotated[Measure, arg(name="")] = field(default_factory=Measure)
     """What is measured."""
     running: Running = field(default_factory=Running)
@@ -38,7 +42,7 @@ def plan(settings: Settings) -> list[Stage]:
     s = settings
     if not s.models:
         raise SettingsError("`models`: expected models to measure, got none; give folders or Hub ids")
-    return [stages.measure(s.models, s.task, s.measure, s.running)]
+    return [stages.measure(s.models, None if s.task == NO_ROWS else s.task, s.measure, s.running)]
 
 
 SMOKE = Settings(

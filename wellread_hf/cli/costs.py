@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wellread_hf.results.tables import Table
+from wellread_hf.serving.machine import has_fast_int8
+from wellread_hf.serving.timing import STEADY
 from wellread_hf.stages.budgeting import MEASUREMENTS, fitting
 from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student
@@ -34,6 +36,13 @@ def show_measurement(settings: Any, stages: Sequence[Stage]) -> None:
         f"and takes {each['peak_mb']:.0f} MB"
         for each in found["candidates"]
     ]
+    for each in found["candidates"]:
+        timed = {point["length"] for point in each["latency"]}
+        if over := [length for length in settings.measure.lengths if length not in timed]:
+            notes.append(
+                f"{each['model']}, {each['format']}: not measured at {', '.join(map(str, over))} tokens, "
+                "which are more than it takes"
+            )
     Table(head, rows, [*notes, *_steadiness(found)]).show(_where(found))
     print(f"measurements: {stage.folder / MEASUREMENTS}")
 
@@ -84,9 +93,15 @@ def _predictions(found: Mapping[str, Any]) -> list[str]:
 
 
 def _steadiness(found: Mapping[str, Any]) -> list[str]:
-    if found["steady"]:
-        return []
-    return ["milliseconds are left out where the reference moved by more than 20 %: the machine was busy"]
+    notes = []
+    if not found["steady"]:
+        notes += [
+            f"milliseconds are left out where the reference moved by more than {100 * STEADY:.0f} %: the "
+            "machine was busy"
+        ]
+    if not has_fast_int8(found["machine"]):
+        notes += ["int8 is for size here: the processor has no instructions for products of 8-bit numbers"]
+    return notes
 
 
 def _where(found: Mapping[str, Any]) -> str:

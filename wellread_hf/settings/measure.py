@@ -39,6 +39,8 @@ class Measure:
     # Of noise an interval over 40 turns of some milliseconds is left.
     seconds: _Seconds = 1.0
     """About how long a candidate is timed at each length, batch and number of threads."""
+    vocabulary: Vocabulary = VOCABULARY
+    """WordPieces of a student that is named in place of a model; its weights are random."""
     starts: Annotated[int, Field(ge=1, le=100)] = 3
     """Fresh processes a candidate, for the time to its first answer and its peak memory."""
 

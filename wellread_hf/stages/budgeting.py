@@ -22,6 +22,7 @@ from wellread_hf.stages.timed import (
     Timed,
     formats_here,
     graph_answer,
+    kept,
     latencies,
     measured,
     torch_answer,
@@ -52,22 +53,24 @@ def budget(settings: Budget, running: Running) -> Stage:
     formats = formats_here(settings.formats)
     students = [Student.parse(name) for name in settings.students] or list(STUDENTS)
 
+    def _measured(student: Student, parts: Path) -> list[dict[str, Any]]:
+        with TemporaryDirectory(dir=parts) as folder:
+            made = list(random_student(student, settings.vocabulary, formats, Path(folder)))
+            found = latencies(
+                made,
+                lambda each, length: [_text(settings.vocabulary, int(length))],
+                [(1, settings.length)],
+                settings.threads,
+                settings.seconds,
+            )
+        return [each.record(points) for each, points in zip(made, found, strict=True)]
+
     def work(stage: Stage) -> Mapping[str, Any]:
         chosen = [each for each in students if not settings.quick or each in QUICK] or students
-        candidates, figures = [], []
+        parts, candidates = stage.folder / "checkpoints", []
         for student in _with_bar(chosen):
-            with TemporaryDirectory(dir=stage.folder) as folder:
-                made = list(_candidates(student, settings.vocabulary, formats, Path(folder)))
-                found = latencies(
-                    made,
-                    lambda each, length: [_text(settings.vocabulary, int(length))],
-                    [(1, settings.length)],
-                    settings.threads,
-                    settings.seconds,
-                )
-            candidates += made
-            figures += found
-        outcome = measured(candidates, figures)
+            candidates += kept(parts / f"{student.name}.json", partial(_measured, student, parts))
+        outcome = measured(candidates)
         if settings.quick and len(chosen) < len(students):
             outcome |= _predicted(outcome["candidates"], [each for each in students if each not in chosen])
         write_atomically(stage.folder / MEASUREMENTS, json.dumps(outcome, indent=1))
@@ -100,10 +103,22 @@ def _with_bar(students: Sequence[Student]) -> Iterator[Student]:
             shown.update()
 
 
-def _candidates(
-    student: Student, vocabulary: int, formats: Sequence[Format], folder: Path
+def random_student(
+    student: Student,
+    vocabulary: int,
+    formats: Sequence[Format],
+    folder: Path,
+    facts: Mapping[str, Any] | None = None,
 ) -> Iterator[Timed]:
-    """Makes a student with random weights, and yields it in each format."""
+    """Makes a student with random weights, and yields it in each format.
+
+    Args:
+        student: Which of the 24.
+        vocabulary: WordPieces that it knows.
+        formats: In which formats.
+        folder: Where its graphs lie as long as it is timed; with `facts` its weights as well.
+        facts: What records say of it beside name, format and size.
+    """
     from transformers import BertTokenizer
 
     from wellread_hf.models.load import new_classifier
@@ -112,13 +127,16 @@ def _candidates(
     model = new_classifier(student, vocabulary, ("0", "1"), seed=0).train(False)
     words = {word: number for number, word in enumerate(_words(vocabulary))}
     tokenizer: Any = BertTokenizer(vocab=words, model_max_length=POSITIONS)
-    # As saving the weights, which are not kept, would note it.
-    model.config.architectures = [type(model).__name__]
-    model.config.save_pretrained(folder)
+    if facts is not None:
+        model.save_pretrained(folder)
+    else:
+        # Weights that no other process loads are not written; the config is as saving them would leave it.
+        model.config.architectures = [type(model).__name__]
+        model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     graphs = [form for form in formats if form in GRAPHS]
     if graphs:
-        (folder / "onnx").mkdir()
+        (folder / "onnx").mkdir(exist_ok=True)
         write_traced(model, folder / FILES["fp32"])
         if "onnx-int8" in graphs:
             write_int8(folder / FILES["fp32"], folder / FILES["int8"])
@@ -127,14 +145,22 @@ def _candidates(
             size, opened = 4 * model.num_parameters(), partial(torch_answer, model, tokenizer)
         else:
             size, opened = (folder / FILES[GRAPHS[form]]).stat().st_size, partial(graph_answer, folder, form)
-        yield Timed(model=student.name, format=form, bytes=size, positions=POSITIONS, opened=opened, facts={})
+        yield Timed(
+            model=student.name,
+            format=form,
+            bytes=size,
+            positions=POSITIONS,
+            folder=folder,
+            opened=opened,
+            facts=facts or {},
+        )
 
 
 def _words(vocabulary: int) -> list[str]:
     """Returns as many words of letters, special tokens first."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     made = (
-        "".join(letters[number // len(letters) ** place % len(letters)] for place in range(4))
+        "".join(letters[number // len(letters) ** place % len(letters)] for place in range(5))
         for number in range(vocabulary - len(_SPECIAL))
     )
     return [*_SPECIAL, *made]

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import SourceError
+from wellread_hf.errors import SourceError, UnknownNameError
 from wellread_hf.serving.machine import machine
 from wellread_hf.serving.onnx_model import EXPORT, FILES, Text
 from wellread_hf.settings import Measure, Running, Task
-from wellread_hf.stages.budgeting import MEASUREMENTS
+from wellread_hf.settings.measure import Format
+from wellread_hf.stages.budgeting import MEASUREMENTS, random_student
 from wellread_hf.stages.inputs import FoundTask, find
 from wellread_hf.stages.timed import (
     GRAPHS,
@@ -19,6 +21,7 @@ from wellread_hf.stages.timed import (
     Timed,
     formats_here,
     graph_answer,
+    kept,
     latencies,
     measured,
     starts,
@@ -28,7 +31,7 @@ from wellread_hf.store.places import fetch
 from wellread_hf.store.progress import bar
 from wellread_hf.store.records import write_atomically
 from wellread_hf.store.stage import Location, Place, Stage, short_name
-from wellread_hf.students import POSITIONS
+from wellread_hf.students import POSITIONS, Student
 
 # Rows of a task that are timed: as many as show its lengths.
 _ROWS = 256
@@ -36,11 +39,12 @@ _ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """A model to be measured: its weights, its graphs, or both."""
+    """A model to be measured: its weights, its graphs, or both; or a student with random weights."""
 
     name: str
-    weights: Location | None
-    export: Location | None
+    weights: Location | None = None
+    export: Location | None = None
+    student: Student | None = None
 
     @property
     def places(self) -> list[Location]:
@@ -56,6 +60,7 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
 
     Args:
         models: Classifiers or their exports; a finished run's export in the same folder of runs counts too.
+            A name of one of the 24 students stands for one with random weights.
         task: Its validation rows are measured as they are, and its words at given lengths; None: words of the
             model's own vocabulary.
         settings: What is measured.
@@ -66,7 +71,8 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
     found_task = None if task is None else FoundTask(task, running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        candidates = [each for model in found for each in _candidates(model, formats)]
+        parts = stage.folder / "checkpoints"
+        candidates = [each for model in found for each in _candidates(model, formats, settings, parts)]
         if not candidates:
             raise SourceError(
                 f"expected models in one of the formats {', '.join(formats)}, found none in "
@@ -74,21 +80,27 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
             )
         rows = [] if found_task is None else _as_texts(found_task.load().validation.texts)[:_ROWS]
         texts = _texts(rows)
-        lengths: list[Length] = [*settings.lengths, *_own(rows)]
-        points = [(1, length) for length in lengths] + [(settings.batch, lengths[-1])]
+        own: list[Length] = ["rows"] if rows else []
+        lengths: list[Length] = [*settings.lengths, *own]
+        # Short texts where there are no rows: a batch of the longest may take half a minute.
+        points = [(1, length) for length in lengths] + [(settings.batch, (own or lengths)[0])]
         figures: list[list[Any]] = [[] for _ in candidates]
         threads = dict.fromkeys(each or here["cores"] for each in settings.threads)
         with bar("measuring", "rounds", len(threads)) as shown:
             for each in threads:
-                part = latencies(candidates, texts, points, each, settings.seconds)
+                timed = partial(latencies, candidates, texts, points, each, settings.seconds)
+                part = kept(parts / f"threads-{each}.json", timed)
                 figures = [[*before, *now] for before, now in zip(figures, part, strict=True)]
                 shown.update()
-        begun = [(Path(each.facts["folder"]), each.format) for each in candidates]
-        fresh = starts(begun, texts(candidates[0], settings.lengths[0])[0], settings.starts)
-        outcome = measured(candidates, figures)
-        outcome["candidates"] = [
-            each | start for each, start in zip(outcome["candidates"], fresh, strict=True)
-        ]
+        begun = [(each.folder, each.format) for each in candidates]
+        text = texts(candidates[0], settings.lengths[0])[0]
+        fresh = kept(parts / "starts.json", partial(starts, begun, text, settings.starts))
+        outcome = measured(
+            [
+                each.record(points) | start
+                for each, points, start in zip(candidates, figures, fresh, strict=True)
+            ]
+        )
         write_atomically(stage.folder / MEASUREMENTS, json.dumps(outcome, indent=1))
         return outcome
 
@@ -98,7 +110,9 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
         root=running.runs,
         identity={
             "machine": {name: here[name] for name in ("cpu", "instructions", "cores")},
-            "models": [[at.fingerprint for at in model.places] for model in found],
+            "models": [
+                model.name if model.student else [at.fingerprint for at in model.places] for model in found
+            ],
             "task": None if found_task is None else found_task.identity(uses_labels=False),
             "measure": asdict(settings) | {"formats": formats},
         },
@@ -115,6 +129,8 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
 def _find(place: Place, running: Running) -> _Model:
     """Finds a model's weights and graphs."""
     name = short_name(place)
+    if (student := _student(place)) is not None:
+        return _Model(student.name, student=student)
     if isinstance(place, Stage) and place.kind == "export":
         return _Model(name, place.reads[0], place.at())
     at = find(place, "model", "models", running)
@@ -125,6 +141,15 @@ def _find(place: Place, running: Running) -> _Model:
         return _Model(name, at, _export_of(at, running))
     whole = fetch(at, "model.safetensors") is not None
     return _Model(name, at if whole else None, at)
+
+
+def _student(place: Place) -> Student | None:
+    """Returns the student that a name stands for where it is no path; ids of the release are models."""
+    if not isinstance(place, str) or "/" in place or Path(place).exists():
+        return None
+    with suppress(UnknownNameError):
+        return Student.parse(place)
+    return None
 
 
 def _export_of(at: Location, running: Running) -> Location | None:
@@ -138,10 +163,16 @@ def _export_of(at: Location, running: Running) -> Location | None:
     return None
 
 
-def _candidates(model: _Model, formats: Sequence[Any]) -> Iterator[Timed]:
+def _candidates(model: _Model, formats: Sequence[Format], settings: Measure, parts: Path) -> Iterator[Timed]:
     """Yields a model in the formats that it has."""
     from wellread_hf.models.weights import stored_weights
 
+    if model.student is not None:
+        folder, words = parts / model.name, settings.vocabulary
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"fingerprint": f"random:{model.name}:{words}"}
+        yield from random_student(model.student, words, formats, folder, facts)
+        return
     # What is the same model has one fingerprint, that of its weights.
     fingerprint = model.places[0].fingerprint
     graphs: Path | None = None
@@ -167,6 +198,7 @@ def _candidates(model: _Model, formats: Sequence[Any]) -> Iterator[Timed]:
             format=form,
             bytes=size,
             positions=_positions(folder),
+            folder=folder,
             opened=opened,
             facts={"fingerprint": fingerprint, "folder": str(folder)},
         )
@@ -191,10 +223,6 @@ def _positions(folder: Path) -> int:
     )
 
 
-def _own(rows: Sequence[Text]) -> list[Length]:
-    return ["rows"] if rows else []
-
-
 def _as_texts(rows: Sequence[tuple[str, ...]]) -> list[Text]:
     return [row[0] if len(row) == 1 else (row[0], row[1]) for row in rows]
 
@@ -203,10 +231,10 @@ def _texts(rows: Sequence[Text]) -> Callable[[Timed, Length], Sequence[Text]]:
     """Returns what makes texts of so many tokens for a candidate, of the rows' words or of its own."""
 
     @cache
-    def of_length(folder: str, length: int) -> Text:
+    def of_length(folder: Path, length: int) -> Text:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
         parts = [part for row in rows for part in ((row,) if isinstance(row, str) else row)]
@@ -225,6 +253,6 @@ def _texts(rows: Sequence[Text]) -> Callable[[Timed, Length], Sequence[Text]]:
         return " ".join(words[:low])
 
     def texts(candidate: Timed, length: Length) -> Sequence[Text]:
-        return rows if length == "rows" else [of_length(candidate.facts["folder"], int(length))]
+        return rows if length == "rows" else [of_length(candidate.folder, int(length))]
 
     return texts

@@ -19,6 +19,7 @@ from wellread_hf.serving.onnx_model import File, OnnxModel, Text
 from wellread_hf.serving.openvino_model import openvino_model
 from wellread_hf.serving.timing import Timings, in_turn
 from wellread_hf.settings.measure import FORMATS, Format
+from wellread_hf.store.records import write_atomically
 
 # From texts to whatever a model says of them.
 Answer = Callable[[Sequence[Text]], object]
@@ -39,7 +40,15 @@ _ONE = {
     "openvino": "from wellread_hf.serving.openvino_model import openvino_model; "
     "openvino_model(Path(sys.argv[1]), 1).predict([json.loads(sys.argv[2])])",
 }
-_PEAK = "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+# Not by getrusage on Linux: a process starts there with the peak of the one that forked it.
+_PEAK = """
+status = Path("/proc/self/status")
+if status.exists():
+    print(status.read_text().partition("VmHWM:")[2].split()[0])
+else:
+    import resource
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +60,7 @@ class Timed:
         format: One of `FORMATS`.
         bytes: Of its weights or its graph.
         positions: Tokens that it can take.
+        folder: Where its files lie as long as it is timed.
         opened: From threads and tokens a row (None: the model's own) to what answers texts.
         facts: What records say of it beside that.
     """
@@ -59,8 +69,14 @@ class Timed:
     format: Format
     bytes: int
     positions: int
+    folder: Path
     opened: Callable[[int, int | None], Answer]
     facts: Mapping[str, Any]
+
+    def record(self, points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns what a record says of it; `points` as `latencies` gives them."""
+        about = {"model": self.model, **self.facts, "format": self.format, "bytes": self.bytes}
+        return about | {"latency": list(points)}
 
 
 def formats_here(wanted: Sequence[Format]) -> list[Format]:
@@ -149,6 +165,7 @@ def latencies(
             if (number, own) not in opened:
                 opened[number, own] = each.opened(threads, None if own else each.positions)
             rows = list(texts(each, length))
+            rows *= -(-batch // len(rows))
             batches = [rows[start : start + batch] for start in range(0, len(rows), batch)]
             # A last one that is smaller would be another measurement.
             whole = cycle([some for some in batches if len(some) == len(batches[0])])
@@ -199,9 +216,7 @@ def fresh_start(folder: Path, form: Format, text: Text) -> tuple[float, float]:
     if ran.returncode:
         last = (ran.stderr.strip().splitlines() or ["no reason was given"])[-1]
         raise ExportError(f"{folder} does not answer in a fresh process: {last}; export it again")
-    # Linux counts kilobytes, macOS bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return seconds, int(ran.stdout.split()[-1]) * unit / 1e6
+    return seconds, int(ran.stdout.split()[-1]) * 1024 / 1e6
 
 
 def starts(candidates: Sequence[tuple[Path, Format]], text: Text, times: int) -> list[dict[str, float]]:
@@ -219,14 +234,20 @@ def starts(candidates: Sequence[tuple[Path, Format]], text: Text, times: int) ->
     ]
 
 
-def measured(candidates: Sequence[Timed], figures: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """Returns the outcome that measurements and budgets have in common."""
+def measured(candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the outcome that measurements and budgets have in common; see `Timed.record`."""
+    first, points = candidates[0], [point for each in candidates for point in each["latency"]]
     return {
         "machine": machine(),
-        "steady": all(point["p50_ms"] is not None for points in figures for point in points),
-        "reference": f"{candidates[0].model}, {candidates[0].format}",
-        "candidates": [
-            {"model": each.model, **each.facts, "format": each.format, "bytes": each.bytes, "latency": points}
-            for each, points in zip(candidates, figures, strict=True)
-        ],
+        "steady": all(point["p50_ms"] is not None for point in points),
+        "reference": f"{first['model']}, {first['format']}",
+        "candidates": list(candidates),
     }
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """Returns the part that a killed run has left as JSON; makes it where there is none."""
+    if not path.is_file():
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, json.dumps(make()))
+    return json.loads(path.read_bytes())
