@@ -30,6 +30,7 @@ BENCHMARKS = {
     "busy": "benchmarks.busy",
     "serve": "benchmarks.serve",
     "startup": "benchmarks.startup",
+    "steady": "benchmarks.steady",
 }
 
 
