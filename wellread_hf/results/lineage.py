@@ -26,8 +26,10 @@ class Stages:
         """Reads all records of folders; a stage whose record is damaged is left out.
 
         Raises:
-            StoreError: There is no such folder.
+            StoreError: There is no such folder, or none is named.
         """
+        if not roots:
+            raise StoreError("expected folders of runs, got none; give one, such as runs")
         for root in roots:
             if not root.is_dir():
                 raise StoreError(f"expected a folder of runs, and there is no folder {root}; check the path")

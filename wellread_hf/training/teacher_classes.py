@@ -76,7 +76,8 @@ def match_labels(teacher: Sequence[str], task: Sequence[str], who: str = "the te
     if not _are_matched(teacher, task):
         raise LabelError(
             f"{who}'s classes ({', '.join(teacher)}) and the task's ({', '.join(task)}) cannot be "
-            "matched by name; name the teacher's outputs in their order with `label.teacher_labels`"
+            "matched by name; name the task's classes as they are there with `task.labels`, or the teacher's "
+            "outputs in their order with `label.teacher_labels`"
         )
     plain = [_plain(name) for name in teacher]
     return [plain.index(_plain(name)) for name in task]

@@ -306,7 +306,7 @@ def test_unfinished_runs_and_other_stages_are_refused(tmp_path: Path) -> None:
     (tmp_path / "half").mkdir()
     with pytest.raises(StoreError, match="expected a finished stage"):
         facts_of_run(tmp_path / "half")
-    with pytest.raises(StoreError, match="is a pack stage; expected a model"):
+    with pytest.raises(StoreError, match=r"a stage .pack.: expected a model of"):
         of(root, root.pack())
     large = root.stage("finetune", "teacher", {}, {}, layers=24, hidden=1024)
     with pytest.raises(StoreError, match="cards are for the 24 students"):

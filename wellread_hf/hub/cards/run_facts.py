@@ -59,7 +59,9 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
     with finished_stage(folder):
         record = StageRecord.read(folder)
         if record.kind not in MODELS:
-            raise StoreError(f"{folder} is a {record.kind} stage; expected a model: {', '.join(MODELS)}")
+            raise StoreError(
+                f"{folder} is the folder of a stage {record.kind!r}: expected a model of {', '.join(MODELS)}"
+            )
         student, vocabulary = _architecture(folder)
         stages = Stages.read(folder.absolute().parent)
         made = stages.unpruned(record)
