@@ -99,6 +99,11 @@ class Cascade:
     cost_in: str
 
     @property
+    def price(self) -> float:
+        """What cascades are compared by: the cost where it is known, else the calls."""
+        return self.calls if self.cost is None else self.cost
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The cascade as JSON."""
         best = self.student.best
@@ -248,7 +253,8 @@ def pick_cascade(offer: Offer, picking: Picking) -> CascadePick:
     within, checked = _within(picking), read_cascades(offer, picking)
     if not checked:
         raise NothingFitsError(f"no student keeps to {picking.asked}, so there is no cascade; allow more")
-    nearest = max(checked, key=lambda each: each.gap.mean)
+    # Formats of an arm share their answers, so the cheaper one is nearer.
+    nearest = max(checked, key=lambda each: (each.gap.mean, -each.price))
     if nearest.gap.high < -within:
         raise NothingFitsError(
             f"no cascade is within {within:g} points of the teacher on rows that its rule was not fitted on: "
@@ -256,8 +262,7 @@ def pick_cascade(offer: Offer, picking: Picking) -> CascadePick:
             f"{100 * nearest.calls:.0f} % of calls; allow more by `within`"
         )
     keeping = [each for each in checked if each.gap.mean >= -within]
-    price = [each.calls if each.cost is None else each.cost for each in keeping]
-    picked = keeping[int(np.argmin(price))] if keeping else nearest
+    picked = min(keeping, key=lambda each: each.price, default=nearest)
     return CascadePick(picked, checked, within)
 
 
