@@ -203,7 +203,9 @@ def _read(settings: Any, stage: Stage) -> str:
 
 
 def _pruned(settings: Any, stage: Stage) -> str:
-    """A pruned model is scored again: on other text than it was pruned for it loses something."""
+    """A pruned classifier is scored again; a pruned encoder has yet to learn its task."""
+    if not stage.record.outcome["architecture"].endswith("ForSequenceClassification"):
+        return _teach(settings, stage)
     return typed("eval", str(stage.folder), *_shared(settings))
 
 

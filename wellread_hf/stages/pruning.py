@@ -82,6 +82,7 @@ def prune(
         held_out = [] if found_task is None else found_task.load().validation.texts
         sizes = [sum(part.numel() for part in each.parameters()) for each in (before, after)]
         return {
+            "architecture": kind,
             "vocabulary": len(kept),
             "vocabulary_before": len(tokenizer),
             "pieces_used": len(used),
