@@ -263,3 +263,14 @@ def test_predict_labels_texts_and_pairs_where_torch_cannot_be_imported(
     assert [each["labels"][0]["label"] for each in found] == [first[0]["label"], pair[0]["label"]]
     assert found[0]["labels"][0]["score"] == pytest.approx(first[0]["score"], abs=1e-5)
     assert run("word1").startswith(f"{first[0]['label']} {first[0]['score']:.3f}, ")
+
+
+def test_a_port_that_is_taken_is_refused_in_one_sentence(server: Server, folder: Path) -> None:
+    words = ["serve", str(folder), "--port", str(server.port)]
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert re.fullmatch(
+        r"error: .*--port \d+ cannot be listened on: .*in use.*; give another port\n", ran.stderr
+    )

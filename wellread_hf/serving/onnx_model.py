@@ -47,7 +47,7 @@ class OnnxModel:
 
     Raises:
         SourceError: The folder holds no such model, or ONNX Runtime refuses it.
-        SettingsError: `max_length` is over what the model takes.
+        SettingsError: `max_length` is not what the model takes, or `threads` is below 0.
     """
 
     def __init__(
@@ -279,7 +279,7 @@ def _length(
         positions -= (config.get("pad_token_id") or 0) + 1
     if asked is not None and not 2 < asked <= positions:
         raise SettingsError(
-            f"`max_length`: expected 3 to {positions} tokens, which the model takes, got {asked}; take less"
+            f"`max_length`: expected 3 to {positions} tokens, which it takes, got {asked}; give another"
         )
     # transformers writes 1e30 where a tokenizer has no limit.
     return asked or int(
@@ -301,6 +301,10 @@ def _tokenizer(path: Path, max_length: int, kind: str) -> Any:
 
 
 def _session(path: Path, threads: int) -> Any:
+    if threads < 0:
+        raise SettingsError(
+            f"`threads`: expected 0, for one a processor, or more, got {threads}; give another"
+        )
     with _installed():
         import onnxruntime
     options = onnxruntime.SessionOptions()

@@ -8,6 +8,7 @@ one a text of a batch. `GET /health` and `GET /metrics` (Prometheus) are for tho
 
 import asyncio
 import json
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -23,7 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wellread_hf.errors import WellreadError
+from wellread_hf.errors import SettingsError, WellreadError, library_errors_as
 from wellread_hf.serving.batches import Batches
 from wellread_hf.serving.onnx_model import OnnxModel, Text
 from wellread_hf.settings import Serve
@@ -71,11 +72,17 @@ def serve(model: OnnxModel, settings: Serve, ready: Callable[[str], None]) -> No
         model: The model.
         settings: Where, and how much at once.
         ready: Called with the address when it listens.
+
+    Raises:
+        SettingsError: Nothing can listen there.
     """
+    where = f"`host` {settings.host}, `port` {settings.port}"
+    # uvicorn would end the program itself, with a status that is another of ours.
+    with library_errors_as(SettingsError, f"{where} cannot be listened on", "give another port"):
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listening = socket.create_server((settings.host, settings.port), family=family)
     config = uvicorn.Config(
         application(model, settings),
-        host=settings.host,
-        port=settings.port,
         http=_Protocol,
         ws="none",
         log_level="error",
@@ -84,7 +91,7 @@ def serve(model: OnnxModel, settings: Serve, ready: Callable[[str], None]) -> No
         timeout_graceful_shutdown=_STOP_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    _Server(config, ready).run()
+    _Server(config, ready).run([listening])
 
 
 class _Server(uvicorn.Server):
