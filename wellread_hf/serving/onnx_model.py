@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from wellread_hf.errors import DataError, SettingsError, SourceError, library_errors_as, nearest
 from wellread_hf.serving.machine import cores
-from wellread_hf.store.records import file_digest
 
 Array = npt.NDArray[np.float32]
 # One text, or a pair.
@@ -216,6 +215,9 @@ def check_fresh(folder: Path) -> None:
     exported = (export.get("model") or {}).get("weights_sha256")
     if exported is None or not weights.is_file():
         return
+    # OpenSSL, which an answer does not need, is 4 MB.
+    from wellread_hf.store.records import file_digest
+
     with library_errors_as(SourceError, f"{weights} cannot be read", "check its rights"):
         found = file_digest(weights)
     if found != exported:
