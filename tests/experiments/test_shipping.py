@@ -47,6 +47,16 @@ def test_a_wrong_teacher_is_found_before_anything_is_measured(
     assert not [*tmp_path.glob("budget-*")]
 
 
+def test_weights_of_another_size_are_refused_before_anything_is_measured(
+    tmp_path: Path, encoder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = (*SMOKE, tmp_path, "--weights", encoder, "--dry-run", "--students")
+    assert run_here(capfd, "ship", *words, "2-128").status == 0
+    ran = run_here(capfd, "ship", *words, "4-128", "2-128")
+    assert ran.status == 2, ran.out
+    assert "expected bert-4-128 there, got 2 layers 128 wide" in ran.err
+
+
 @pytest.mark.long
 def test_killed_anywhere_the_same_command_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"

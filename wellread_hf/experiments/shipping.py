@@ -61,7 +61,8 @@ def budget_stage(settings: ShipSettings) -> Stage:
     def check_all() -> None:
         budget.check()
         # What is wrong with teacher or text should not be found after minutes of measuring.
-        Shipment(settings, STUDENTS[:1]).check()
+        first = settings.budget.students[:1] or [STUDENTS[0].name]
+        Shipment(settings, [*map(Student.parse, first)]).check()
 
     return replace(budget, check=check_all)
 
@@ -177,6 +178,12 @@ class Shipment:
     def _model(self, planner: Planner, student: Student, seed: int) -> Stage:
         s, start = self._settings, planner.start("pd", student.name)
         model = planner.trained("pd", start, s.task, replace(s.pd, seed=seed))
+        if (shape := model.shape()) not in (None, student.shape):
+            raise SettingsError(
+                f"`weights` {s.given.weights}: expected {student.name} there, got {shape.layers} layers "
+                f"{shape.width} wide; put {{student}}, {{layers}}, {{hidden}} or {{heads}} into it, or name "
+                "its size alone by `students`"
+            )
         if s.prune is None:
             return model
         return stages.prune(model, s.task, s.given.transfer.sources, s.prune, s.running)
