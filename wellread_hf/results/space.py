@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -11,7 +10,8 @@ from wellread_hf.results.report_facts import Facts, read_facts
 from wellread_hf.settings import Picking
 
 # Pinned: a page that anyone may open runs no code that we have not tested.
-LIBRARY = "https://cdn.jsdelivr.net/npm/@huggingface/transformers@4.3.2"
+_CDN = "https://cdn.jsdelivr.net"
+LIBRARY = f"{_CDN}/npm/@huggingface/transformers@4.3.2"
 # Where models on the Hub are fetched from; their files are redirected to a storage of its own.
 _HUB = "https://huggingface.co https://*.huggingface.co https://*.hf.co"
 
@@ -20,8 +20,6 @@ def space_files(
     runs: Sequence[Path],
     models: Mapping[str, str],
     picking: Picking | None = None,
-    library: str = LIBRARY,
-    wasm: str = "",
 ) -> dict[str, bytes]:
     """Returns the files of a static Space, by their path: `README.md` and `index.html`.
 
@@ -30,18 +28,15 @@ def space_files(
         models: What visitors may try: a Hub id, or a folder relative to the page (`./models/NAME`), by the
             name that is shown. Each has `onnx/` as an export writes it.
         picking: As for a report.
-        library: Address of transformers.js, a module.
-        wasm: Address of the folder with ONNX Runtime's WebAssembly; empty: the library's own choice.
 
     Raises:
         WellreadError: As from `read_facts`.
     """
     facts = read_facts(runs, picking or Picking())
-    origins = " ".join(dict.fromkeys(_origin(address) for address in (library, wasm or library)))
-    # The runtime compiles WebAssembly, and starts from a blob of its own.
+    # The library fetches ONNX Runtime from where it comes from itself. That one compiles WebAssembly, and
+    # starts from a blob of its own.
     sources = (
-        f"{origins} blob: 'wasm-unsafe-eval'; connect-src 'self' blob: data: {origins} {_HUB}; "
-        "worker-src blob:"
+        f"{_CDN} blob: 'wasm-unsafe-eval'; connect-src 'self' blob: data: {_CDN} {_HUB}; worker-src blob:"
     )
     texts = ["Text", "Second text"][: len(_example(facts))]
     before = (
@@ -51,17 +46,12 @@ def space_files(
             texts=texts,
             examples=_example(facts),
             models=list(models),
-            settings={"models": list(models.values()), "library": library, "wasm": wasm},
+            settings={"models": list(models.values()), "library": LIBRARY},
         )
     )
     script = (PAGE / "try.js").read_text(encoding="utf-8")
     page = render(facts, before, script, sources)
     return {"README.md": _readme(facts, models), "index.html": page.encode()}
-
-
-def _origin(address: str) -> str:
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
 
 
 def _example(facts: Facts) -> tuple[str, ...]:

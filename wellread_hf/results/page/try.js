@@ -68,7 +68,6 @@ students.forEach((student) => say(student, "loads"));
 const failed = (student, error) => say(student, `Not loaded: ${error.message}. Reload the page to try again.`);
 try {
   const library = await import(settings.library);
-  if (settings.wasm) library.env.backends.onnx.wasm.wasmPaths = new URL(settings.wasm, location).href;
   // A folder beside this page has a name with a dot; all others are on the Hub.
   library.env.allowLocalModels = settings.models.some((id) => id.startsWith("./"));
   library.env.localModelPath = new URL(".", location).href;
