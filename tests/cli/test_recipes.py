@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from importlib.util import find_spec
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -67,7 +67,7 @@ def test_these_are_all_recipes() -> None:
     assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == {*RECIPES, MINIMAL.stem}
     assert len(RECIPES) == 19
     # Its folder comes first on a program's path: beside `evaluate.py` no metric could be imported.
-    assert not [name for name in RECIPES if find_spec(name)]
+    assert not {*RECIPES} & {*packages_distributions()}
 
 
 @pytest.mark.slow
