@@ -1,10 +1,9 @@
-"""Whether ratios of latencies stay the same while other programs run: the promise of `wellread measure`.
+"""Whether two measurements of latency give the same ratios while other programs run.
 
   python -m benchmarks --only steady --rounds 5
 
-A student is measured from text to label in each format, as `wellread budget` does it: beside a busy process
-for each processor, and without these. Absolute times double; how many times as fast as torch a format is
-should change by at most 5 %.
+The smallest student is measured from text to label in each format, as `wellread budget` does it, beside a
+busy process for each processor. Two such runs' ratios to torch are compared.
 """
 
 import contextlib
@@ -26,36 +25,33 @@ from wellread_hf.store.graph import carry_out
 
 NAME = "steady"
 AGREES = 0.95
-STUDENTS = ("bert-2-128", "bert-4-256")
-# An interval of a few percent needs as many turns as there are.
-_SECONDS = 2.0
+# An overhead of microseconds weighs most in the smallest one.
+STUDENT = "bert-2-128"
 
 Outcome = dict[str, tuple[float, float | None]]
 
 
 def run(rounds: int, quick: bool) -> list[Figure]:
-    """Measures each student beside load and without, in turn."""
-    figures = []
-    for student in STUDENTS[: 1 if quick else None]:
-        found: dict[bool, list[Outcome]] = {True: [], False: []}
+    """Measures twice a round."""
+    found: list[Outcome] = []
 
-        def side(loaded: bool, student: str = student, found: dict[bool, list[Outcome]] = found) -> float:
-            found[loaded].append(_ratios(student, loaded, 0.1 if quick else _SECONDS))
-            return 0.0
+    def side() -> float:
+        found.append(_ratios(0.1 if quick else 2.0))
+        return 0.0
 
-        in_turn(lambda: side(True), lambda: side(False), rounds)
-        figures += [_figure(student, name, found) for name in found[True][0] if name != "torch"]
-    return figures
+    in_turn(side, side, rounds)
+    # The first pair of `in_turn` is a warm-up.
+    return [_figure(name, [each[name] for each in found[2:]]) for name in found[0] if name != "torch"]
 
 
-def _ratios(student: str, loaded: bool, seconds: float) -> Outcome:
+def _ratios(seconds: float) -> Outcome:
     """Returns of each format how many times as fast as torch it is, and its milliseconds."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        _load(loaded),
+        _load(),
         contextlib.redirect_stdout(io.StringIO()),
     ):
-        stage = budget(Budget(students=(student,), seconds=seconds), Running(runs=Path(folder)))
+        stage = budget(Budget(students=(STUDENT,), seconds=seconds), Running(runs=Path(folder)))
         carry_out([stage])
         candidates = stage.record.outcome["candidates"]
     points = {each["format"]: each["latency"][0] for each in candidates}
@@ -63,10 +59,10 @@ def _ratios(student: str, loaded: bool, seconds: float) -> Outcome:
 
 
 @contextmanager
-def _load(wanted: bool) -> Iterator[None]:
-    """Keeps every processor busy with a process of its own, if that is wanted."""
+def _load() -> Iterator[None]:
+    """Keeps every processor busy with a process of its own."""
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_burn, daemon=True) for _ in os.sched_getaffinity(0) if wanted]
+    processes = [context.Process(target=_burn, daemon=True) for _ in os.sched_getaffinity(0)]
     for process in processes:
         process.start()
     yield
@@ -81,26 +77,21 @@ def _burn() -> None:
         matrix @ matrix
 
 
-def _figure(student: str, name: str, found: dict[bool, list[Outcome]]) -> Figure:
-    # The first round of `in_turn` is a warm-up.
-    loaded, quiet = ([each[name] for each in found[side][1:]] for side in (True, False))
-    ours, theirs = (tuple(ratio for ratio, _ in each) for each in (loaded, quiet))
-    shown = [
-        "none shown" if not times else f"{min(times):.2f} to {max(times):.2f}"
-        for times in ([ms for _, ms in each if ms is not None] for each in (loaded, quiet))
-    ]
+def _figure(name: str, found: list[tuple[float, float | None]]) -> Figure:
+    first, second = (tuple(ratio for ratio, _ in found[run::2]) for run in (0, 1))
+    times = [ms for _, ms in found if ms is not None]
     return Figure(
         benchmark=NAME,
-        case=f"{student}, {name}",
-        ours="beside load",
-        theirs="without",
+        case=f"{STUDENT}, {name}",
+        ours="one run",
+        theirs="the next",
         unit="times as fast as torch",
-        ours_values=ours,
-        theirs_values=theirs,
-        # How far the two are apart, whichever is higher.
-        ratios=tuple(min(a, b) / max(a, b) for a, b in zip(ours, theirs, strict=True)),
+        ours_values=first,
+        theirs_values=second,
+        # How near the two are, whichever is higher.
+        ratios=tuple(min(a, b) / max(a, b) for a, b in zip(first, second, strict=True)),
         target=AGREES,
         better="higher",
         same="the same student, text and formats",
-        note=f"ms beside load {shown[0]}, without {shown[1]}",
+        note=f"{min(times):.2f} to {max(times):.2f} ms" if times else "no ms: the reference moved",
     )

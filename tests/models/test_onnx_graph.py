@@ -11,7 +11,7 @@ from tiny import tiny_classifier
 
 from wellread_hf.errors import ExportError
 from wellread_hf.models.load import new_classifier
-from wellread_hf.models.onnx_graph import session_of, write_graph, write_int8
+from wellread_hf.models.onnx_graph import session_of, write_graph, write_int8, write_traced
 from wellread_hf.students import STUDENTS, Student
 
 # Two sizes that differ in both from the rows of the example that the exporter follows.
@@ -127,3 +127,22 @@ def test_an_operator_that_onnx_has_not_is_named_and_no_file_is_left(
 class _Bessel(torch.nn.Module):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return torch.special.bessel_j0(states)
+
+
+def test_a_traced_graph_has_the_products_of_the_exported_one_and_its_answers(tmp_path) -> None:
+    model = new_classifier(Student(2, 128), 90, ("0", "1"), seed=0).train(False)
+    paths = [tmp_path / "traced.onnx", tmp_path / "exported.onnx"]
+    write_traced(model, paths[0])
+    write_graph(model, paths[1], segments=True)
+    assert max(differences(model, paths[0], 90)) < 1e-5
+    # What takes the time of a budget's student is what will take it of the exported one.
+    costly = [
+        sorted(
+            node.op_type
+            for node in onnx.load(path).graph.node
+            if node.op_type in {"MatMul", "Gemm", "Softmax"}
+        )
+        for path in paths
+    ]
+    assert costly[0] == costly[1]
+    assert model.config._attn_implementation == "sdpa"

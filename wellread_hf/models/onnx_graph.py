@@ -87,7 +87,7 @@ def write_traced(model: Any, path: Path) -> None:
     """
     ids = torch.ones(2, 5, dtype=torch.long)
     inputs = ["input_ids", "attention_mask", "token_type_ids"]
-    with _silent():
+    with _silent(), _plain_attention(model):
         torch.onnx.export(
             model,
             (ids, ids, torch.zeros_like(ids)),
