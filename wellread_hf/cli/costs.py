@@ -93,7 +93,7 @@ def _predictions(found: Mapping[str, Any]) -> list[str]:
 
 
 def _steadiness(found: Mapping[str, Any]) -> list[str]:
-    notes = []
+    notes = ["milliseconds of one thread leave out what it waits for a processor that others have"]
     if not found["steady"]:
         notes += [
             f"milliseconds are left out where the reference moved by more than {100 * STEADY:.0f} %: the "
