@@ -90,7 +90,7 @@ def check_loads(api: HfApi, repo: str, upload: Upload, revision: str) -> None:
             # A NaN is no small difference.
             if not worst <= _TOLERANCE:
                 raise HubError(
-                    f"{repo}: loaded from {revision[:8]} the logits of {''.join(file) or 'the model'} differ "
+                    f"{repo}: {''.join(file) or 'the model'} loaded from {revision[:8]}: its logits differ "
                     f"from those here by {worst:.2g}; look into it before anyone uses it"
                 )
 
