@@ -5,14 +5,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.metrics.jackknife import row_error, scored
+from wellread_hf.metrics.jackknife import interval, scored
 from wellread_hf.metrics.scores import predictions_from
 
 Array = npt.NDArray[Any]
 AnswerKind = Literal["classification", "multi-label", "regression"]
-
-# Of Student's t at the 49 degrees of freedom of 50 groups, for 95 %.
-_QUANTILE = 2.01
 
 
 def agreement(ours: Array, reference: Array, kind: AnswerKind) -> float:
@@ -42,9 +39,6 @@ def score_drop(
     The rows are the same for both, so the interval is of the paired difference (`jackknife`).
     """
     multi = kind == "multi-label"
-    drops = (
-        scored(predictions_from(reference, multi), labels, metric)
-        - scored(predictions_from(ours, multi), labels, metric)
-    ) / 100
-    reach = _QUANTILE * row_error(drops[1:])[0]
-    return float(drops[0]), (float(drops[0] - reach), float(drops[0] + reach))
+    theirs, mine = (scored(predictions_from(each, multi), labels, metric) for each in (reference, ours))
+    drop = interval((theirs - mine)[None] / 100)
+    return drop.mean, (drop.low, drop.high)
