@@ -57,6 +57,10 @@ Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
 Several = Annotated[Whole, Field(ge=1, le=1_000)]
 Steps = Annotated[Whole, Field(ge=1, le=100_000_000)]
 Batch = Annotated[Whole, Field(ge=1, le=2**16)]
+# 0 stands for all.
+Threads = Annotated[Whole, Field(ge=0, le=1_024)]
+# Milliseconds or megabytes that a student may take.
+Limit = Annotated[Number, Field(gt=0, le=1e9)]
 # Up to a model that reads whole books; a model's own positions are checked when it is loaded.
 Length = Annotated[Whole, Field(ge=8, le=2**17)]
 # Five special tokens and a word; an embedding of a million words takes 3 GB at the largest width.

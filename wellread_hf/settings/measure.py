@@ -8,9 +8,12 @@ from wellread_hf.settings.fields import (
     Batch,
     Count,
     Length,
+    Limit,
     Number,
     StudentName,
+    Threads,
     Vocabulary,
+    Whole,
     checked,
     each_once,
 )
@@ -21,7 +24,6 @@ FORMATS: tuple[Format, ...] = ("torch", "onnx-fp32", "onnx-int8", "openvino")
 
 Formats = Annotated[tuple[Format, ...], each_once()]
 _Seconds = Annotated[Number, Field(gt=0, le=3_600)]
-_Limit = Annotated[Number, Field(gt=0, le=1e9)]
 
 
 @checked()
@@ -32,7 +34,7 @@ class Measure:
     """Tokens of a text, as far as a model takes them; the task's own rows are measured as well."""
     batch: Batch = 32
     """Rows a batch where throughput is measured."""
-    threads: Annotated[tuple[Annotated[int, Field(ge=0, le=1_024)], ...], each_once()] = (1, 0)
+    threads: Annotated[tuple[Threads, ...], each_once()] = (1, 0)
     """Threads of a model; 0 stands for all cores."""
     formats: Formats = FORMATS
     """Formats to measure, of those that a model has and this machine can read."""
@@ -41,7 +43,7 @@ class Measure:
     """About how long a candidate is timed at each length, batch and number of threads."""
     vocabulary: Vocabulary = VOCABULARY
     """WordPieces of a student that is named in place of a model; its weights are random."""
-    starts: Annotated[int, Field(ge=1, le=100)] = 3
+    starts: Annotated[Whole, Field(ge=1, le=100)] = 3
     """Fresh processes a candidate, for the time to its first answer and its peak memory."""
 
 
@@ -51,9 +53,9 @@ class Budget:
 
     students: Annotated[tuple[StudentName, ...], each_once(Student.parse, least=0)] = ()
     """Which of the 24 students; default: all."""
-    max_ms: _Limit | None = None
+    max_ms: Limit | None = None
     """Most milliseconds from one text to its label (p50, batch 1)."""
-    max_mb: _Limit | None = None
+    max_mb: Limit | None = None
     """Largest file of weights or graph, in megabytes (a million bytes)."""
     length: Length = 64
     """Tokens of the text."""

@@ -4,9 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wellread_hf.settings.fields import Count, Length, Number, checked
-
-_Limit = Annotated[Number, Field(gt=0, le=1e9)]
+from wellread_hf.settings.fields import Count, Length, Limit, Number, checked
 
 
 @checked()
@@ -15,9 +13,9 @@ class Picking:
 
     task: str | None = None
     """Name of the task, where the runs are of several."""
-    max_ms: _Limit | None = None
+    max_ms: Limit | None = None
     """Most milliseconds from one text to its label (p50, batch 1)."""
-    max_mb: _Limit | None = None
+    max_mb: Limit | None = None
     """Largest file of weights or graph, in megabytes (a million bytes)."""
     min_score: Annotated[Number, Field(ge=-100, le=100)] | None = None
     """Lowest score in percent; the lower end of the 95 % interval counts."""

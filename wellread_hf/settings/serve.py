@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wellread_hf.settings.fields import Batch, Count, Length, checked
+from wellread_hf.settings.fields import Batch, Count, Length, Threads, Whole, checked
 
 
 @checked()
@@ -13,11 +13,11 @@ class Serve:
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for other machines."""
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    port: Annotated[Whole, Field(ge=0, le=65_535)] = 8080
     """Port to listen on; 0: a free one, which is printed."""
     file: Literal["int8", "fp32"] | None = None
     """Which graph answers; default: int8 where the export has it."""
-    threads: Annotated[int, Field(ge=0, le=1_024)] = 0
+    threads: Threads = 0
     """Threads of ONNX Runtime; 0: one a processor."""
     max_length: Length | None = None
     """Tokens a text; longer ones are refused, or cut where a request says `truncate`. Default: the
