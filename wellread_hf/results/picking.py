@@ -158,7 +158,7 @@ def why_not(each: Candidate, picking: Picking, picked: Candidate | None = None) 
         if each.gap is None
         else f"it may lose {-each.gap.low:.1f} points to the teacher, more than `within`",
     }
-    found = [f"{words[name]}" for name in over(each, picking)]
+    found = [words[name] for name in over(each, picking)]
     if found or picked is None:
         return ", and ".join(found)
     if picking.max_ms is None and picking.max_mb is None:

@@ -1,7 +1,7 @@
 """Which of the 24 students a budget has room for on this machine: latency needs no trained weights."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from math import inf
@@ -235,7 +235,7 @@ def cost(sizes: Sequence[Student], costs: Sequence[float], student: Student) -> 
 
 
 def fitting(
-    outcome: Mapping[str, Any], limits: Budget, formats: Sequence[Format] = FORMATS
+    outcome: Mapping[str, Any], limits: Budget, formats: Collection[str] = FORMATS
 ) -> dict[str, list[Format]]:
     """Returns the students that keep to a budget, each with the formats in which it does.
 
