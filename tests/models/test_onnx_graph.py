@@ -11,7 +11,8 @@ from tiny import tiny_classifier
 
 from wellread_hf.errors import ExportError
 from wellread_hf.models.load import new_classifier
-from wellread_hf.models.onnx_graph import session_of, write_graph, write_int8, write_traced
+from wellread_hf.models.onnx_graph import write_graph, write_int8, write_traced
+from wellread_hf.serving.onnx_model import session_of
 from wellread_hf.students import STUDENTS, Student
 
 # Two sizes that differ in both from the rows of the example that the exporter follows.

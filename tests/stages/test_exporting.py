@@ -18,7 +18,7 @@ from transformers import BertForMaskedLM, BertForSequenceClassification, BertMod
 from wellread_hf import stages
 from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.errors import BusyError, ExportError
-from wellread_hf.models.onnx_graph import session_of
+from wellread_hf.serving.onnx_model import session_of
 from wellread_hf.settings import Export, Running, Task
 from wellread_hf.stages import exporting
 from wellread_hf.store.graph import carry_out

@@ -9,9 +9,9 @@ from typing import Any
 from wellread_hf.errors import PublishError, library_errors_as
 from wellread_hf.hub.files import LocalFile
 from wellread_hf.results.lineage import MODELS, Stages
-from wellread_hf.store.records import RECORD, StageRecord
+from wellread_hf.stages.exporting import EXPORT, FP32, INT8
+from wellread_hf.store.records import StageRecord
 
-FP32, INT8, FACTS = "model.onnx", "model_quantized.onnx", "export.json"
 # Where servers that cannot choose a file find int8: text-embeddings-inference takes `onnx/model.onnx`.
 INT8_BRANCH = "int8"
 
@@ -34,7 +34,7 @@ class Export:
         """
         record = StageRecord.read(folder)
         record.check_outputs(folder)
-        path = folder / "onnx" / FACTS
+        path = folder / "onnx" / EXPORT
         with library_errors_as(PublishError, f"{path} cannot be read", "run wellread export again"):
             facts = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(facts["files"][FP32]["sha256"], str):
@@ -64,7 +64,7 @@ class Export:
                 f"({weights.sha256[:12]}); run wellread export again, or remove the old export"
             )
         names = [FP32] if self.int8_refused else [FP32, INT8]
-        found = {name: self.folder / "onnx" / name for name in (*names, FACTS)}
+        found = {name: self.folder / "onnx" / name for name in (*names, EXPORT)}
         for path in sorted((self.folder / "onnx").iterdir()):
             if path.name not in found or path.is_symlink() or not path.is_file():
                 raise PublishError(
@@ -73,7 +73,7 @@ class Export:
                 )
         for name in names:
             if LocalFile(name, found[name]).sha256 != self.facts["files"][name]["sha256"]:
-                raise PublishError(f"{found[name]} is not what {FACTS} describes; run wellread export again")
+                raise PublishError(f"{found[name]} is not what {EXPORT} describes; run wellread export again")
         return {f"onnx/{name}": path for name, path in found.items()}
 
     def config(self, config: Mapping[str, Any]) -> dict[str, bytes]:
@@ -91,7 +91,7 @@ class Export:
         facts = {**self.facts, "files": {FP32: int8, INT8: int8}}
         return {
             f"onnx/{FP32}": self.folder / "onnx" / INT8,
-            f"onnx/{FACTS}": (json.dumps(facts, indent=2) + "\n").encode(),
+            f"onnx/{EXPORT}": (json.dumps(facts, indent=2) + "\n").encode(),
         }
 
 
@@ -114,6 +114,5 @@ def with_export(folder: Path) -> tuple[Path, StageRecord, Export | None]:
                 "its export in the same folder of runs"
             )
         return stages.folders[model.digest], model, Export.read(folder)
-    found = [stages.folders[each.digest] for each in stages.exports(record)]
-    newest = max(found, key=lambda each: (each / RECORD).stat().st_mtime, default=None)
-    return folder, record, None if newest is None else Export.read(newest)
+    found = stages.by_age(stages.exports(record))
+    return folder, record, Export.read(stages.folders[found[-1].digest]) if found else None

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from wellread_hf.errors import PublishError
 from wellread_hf.hub.cards.run_facts import slug
-from wellread_hf.hub.exports import FP32, INT8, with_export
+from wellread_hf.hub.exports import with_export
 from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.results.space import space_files
+from wellread_hf.serving.exports import WITHOUT_LABELS
 from wellread_hf.settings import Picking
+from wellread_hf.stages.exporting import FP32, INT8
 
 _PAGE = ("README.md", "index.html")
 _BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")
@@ -29,7 +31,7 @@ def space_upload(runs: Sequence[Path]) -> Upload:
     tasks = set()
     for run in runs:
         folder, _, export = with_export(run)
-        if export is None or export.facts["kind"] in ("features", "fill-mask"):
+        if export is None or export.facts["kind"] in WITHOUT_LABELS:
             raise PublishError(
                 f"`space`: {run} is no exported classifier, so a browser cannot run it; run wellread export "
                 "on it, or leave it out"

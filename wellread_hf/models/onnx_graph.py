@@ -185,19 +185,6 @@ def _silent() -> Iterator[None]:
         logging.disable(before)
 
 
-def session_of(path: Path, threads: int) -> Any:
-    """Opens a graph in ONNX Runtime on the CPU, as `OnnxModel` does."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Errors alone.
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        path, options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
-    )
-
-
 def answers_in_order(run: Run, encoded: EncodedRows, view: View, batch_tokens: int = 2_048) -> Array:
     """Lets a model read all rows, in batches of like length.
 

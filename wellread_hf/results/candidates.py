@@ -17,8 +17,9 @@ import numpy.typing as npt
 from wellread_hf.errors import SettingsError, StoreError, listed
 from wellread_hf.metrics.jackknife import Interval, interval
 from wellread_hf.results.lineage import TUNED, Stages
+from wellread_hf.serving.exports import WITHOUT_LABELS
 from wellread_hf.settings import Picking
-from wellread_hf.store.records import RECORD, StageRecord, canonical_json
+from wellread_hf.store.records import StageRecord, canonical_json
 
 Array = npt.NDArray[Any]
 
@@ -129,9 +130,10 @@ def read_offer(stages: Stages, picking: Picking, only: Collection[str] | None = 
         StoreError: No model was evaluated.
         SettingsError: There are several tasks, and none is chosen.
     """
-    evidence = [record for record in stages.of_kind(*EVIDENCE) if only is None or record.digest in only]
     # The last of several counts, of measurements for one.
-    evidence.sort(key=lambda record: (stages.folders[record.digest] / RECORD).stat().st_mtime_ns)
+    evidence = stages.by_age(
+        each for each in stages.of_kind(*EVIDENCE) if only is None or each.digest in only
+    )
     evaluations = _of_one_task([record for record in evidence if record.kind == "evaluate"], picking.task)
     first = evaluations[0].outcome
     costs = _Costs(stages, evidence, picking)
@@ -186,7 +188,7 @@ class _Costs:
         self.picking = picking
         for record in evidence:
             # A classifier may be exported without its head, too.
-            if record.kind == "export" and record.outcome.get("kind") not in ("fill-mask", "features"):
+            if record.kind == "export" and record.outcome.get("kind") not in WITHOUT_LABELS:
                 self.exports[record.outcome["model"]["fingerprint"]] = record
             elif record.kind == "measure":
                 self.machines.append(str(record.outcome["machine"]["cpu"]))

@@ -1,12 +1,13 @@
 """The finished stages of one folder, and how one leads to another: method names, seeds, origins."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import StoreError
+from wellread_hf.serving.exports import WITHOUT_LABELS
 from wellread_hf.store.records import RECORD, StageRecord, canonical_json, digest
 
 TUNED = ("finetune", "distill")
@@ -54,8 +55,11 @@ class Stages:
 
     def of(self, record: StageRecord, kind: str) -> list[StageRecord]:
         """Returns the stages of a kind that a model went into: its evaluations, its exports."""
-        here = f"stage:{record.digest}:."
-        return [each for each in self.of_kind(kind) if each.settings["model"] == here]
+        return [each for each in self.of_kind(kind) if each.settings["model"] == record.fingerprint]
+
+    def by_age(self, records: Iterable[StageRecord]) -> list[StageRecord]:
+        """Returns records in the order in which their stages ended, the oldest first."""
+        return sorted(records, key=lambda each: (self.folders[each.digest] / RECORD).stat().st_mtime_ns)
 
     def unpruned(self, record: StageRecord | None) -> StageRecord | None:
         """Returns the record of the model that a pruned one was made of, itself where it is not pruned."""
@@ -72,9 +76,7 @@ class Stages:
         """Returns a model's exports as what it is: of a classifier not those that give features alone."""
         classifier = self.classifies(record)
         found = self.of(record, "export")
-        return [
-            each for each in found if (each.outcome["kind"] not in ("fill-mask", "features")) == classifier
-        ]
+        return [each for each in found if (each.outcome["kind"] not in WITHOUT_LABELS) == classifier]
 
     def lineage(self, record: StageRecord) -> Iterator[StageRecord]:
         """Yields a classifier's record, then those it started from, as far as they are here."""

@@ -145,7 +145,7 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
             score=100 * record.outcome["validation"][metric],
         )
         for record in tuned
-        if (of := f"stage:{record.digest}:.") not in teachers
+        if (of := record.fingerprint) not in teachers
     ]
     order = list(_LOOKS)
     trained.sort(

@@ -88,11 +88,10 @@ def tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
     best = facts.best
     if best is None:
         return
-    interval = f"{best.score.low:.1f} to {best.score.high:.1f} (95 %)"
     yield (
         "the pick" if facts.picked else "best score",
         f"{best.score.mean:.1f} %",
-        f"{best.title}; {interval}",
+        f"{best.title}; {_interval(best.score)} (95 %)",
     )
     if best.gap is not None:
         interval = f"{_signed(best.gap.low)} to {_signed(best.gap.high)} (95 %)"
@@ -404,7 +403,7 @@ def _missing(facts: Facts) -> Section:
     evaluated = {of.fingerprint for each in facts.candidates for of in each.members}
     task = f"--task {facts.task}"
     found = []
-    if any(f"stage:{each.record.digest}:." not in evaluated for each in facts.trained):
+    if any(each.record.fingerprint not in evaluated for each in facts.trained):
         found.append(("Predictions of every student", f"wellread eval runs/distill-* {task}"))
     if facts.offer is None or not facts.offer.teachers:
         found.append(("The teacher's predictions", f"wellread eval TEACHER {task}"))

@@ -1,6 +1,5 @@
 """Finds the export that answers for a model: of a run, of a folder in Hub layout, or on the Hub."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from wellread_hf.errors import SourceError
@@ -8,8 +7,8 @@ from wellread_hf.serving.onnx_model import EXPORT, FILES, check_fresh
 from wellread_hf.store.places import fetch, locate
 from wellread_hf.store.records import RECORD, StageRecord
 
-# Whose answers are no labels: of a classifier they are taken only where there is nothing else.
-_WITHOUT_LABELS = ("fill-mask", "features")
+# Kinds whose answers are no labels.
+WITHOUT_LABELS = ("fill-mask", "features")
 # What a model needs beside its graphs; the last one some exporters do not write.
 _NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", EXPORT)
 
@@ -30,26 +29,27 @@ def find_export(place: str) -> Path:
     if any((folder / file).is_file() for file in FILES.values()):
         check_fresh(folder)
         return folder
-    found = list(_of_run(folder))
-    if not found:
+    if (found := export_of_run(folder)) is None:
         raise SourceError(
             f"expected an exported model in {folder}, found none; `wellread export {folder}` writes one"
         )
-    return max(found, key=lambda path: (path / RECORD).stat().st_mtime)
+    return found
 
 
-def _of_run(folder: Path) -> Iterator[Path]:
+def export_of_run(folder: Path) -> Path | None:
+    """Returns the last export of a run in the same folder of runs; None without one, and of what is no run.
+
+    Of a classifier an export without labels counts only where there is no other.
+    """
     if not (folder / RECORD).is_file():
-        return
-    here = f"stage:{StageRecord.read(folder).digest}:."
-    of_run = {}
+        return None
+    here, found = StageRecord.read(folder).fingerprint, []
     for path in folder.absolute().parent.glob(f"export-*/{RECORD}"):
         record = StageRecord.read(path.parent)
         if record.settings.get("model") == here:
-            of_run[path.parent] = record.outcome.get("kind") in _WITHOUT_LABELS
-    for path, without_labels in of_run.items():
-        if not without_labels or all(of_run.values()):
-            yield path
+            with_labels = record.outcome.get("kind") not in WITHOUT_LABELS
+            found.append((with_labels, path.stat().st_mtime_ns, path.parent))
+    return max(found)[-1] if found else None
 
 
 def _from_the_hub(place: str) -> Path:

@@ -22,7 +22,6 @@ File = Literal["int8", "fp32"]
 
 FILES: Mapping[str, str] = {"int8": "onnx/model_quantized.onnx", "fp32": "onnx/model.onnx"}
 EXPORT = "onnx/export.json"
-KINDS = ("classification", "multi-label", "regression", "fill-mask", "features")
 # Words that are shown for a mask.
 _TOP = 5
 # A batch ends before a row that is shorter than this share of its longest one.
@@ -65,7 +64,10 @@ class OnnxModel:
         self._pad: int = config.get("pad_token_id") or (pad and self._tokenizer.token_to_id(pad)) or 0
         mask = words.get("mask_token")
         self._mask: str = (mask.get("content") if isinstance(mask, dict) else mask) or "[MASK]"
-        self._session = _session(folder / FILES[self.file], threads)
+        self._session = session_of(folder / FILES[self.file], threads)
+        if (threads or cores()) == 1:
+            # Else a list of texts is tokenised on all processors.
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._takes_segments = "token_type_ids" in {each.name for each in self._session.get_inputs()}
         self._output = [self._session.get_outputs()[0].name]
 
@@ -272,13 +274,19 @@ def _kind(config: Mapping[str, Any]) -> str:
     return "multi-label" if problem == "multi_label_classification" else "classification"
 
 
+def positions_of(config: Mapping[str, Any]) -> int:
+    """Returns how many tokens a model can take, as its config says; 512 where that says nothing."""
+    positions: int = config.get("max_position_embeddings") or config.get("n_positions") or 512
+    # RoBERTa and its kin count their positions from that of the padding on.
+    if "roberta" in str(config.get("model_type")) or config.get("model_type") in ("camembert", "mpnet"):
+        positions -= config.get("pad_token_id", 1) + 1
+    return positions
+
+
 def _length(
     config: Mapping[str, Any], export: Mapping[str, Any], words: Mapping[str, Any], asked: int | None
 ) -> int:
-    positions: int = config.get("max_position_embeddings") or config.get("n_positions") or 512
-    # RoBERTa counts its positions from that of the padding on.
-    if "roberta" in str(config.get("model_type")) or config.get("model_type") in ("camembert", "mpnet"):
-        positions -= (config.get("pad_token_id") or 0) + 1
+    positions = positions_of(config)
     if asked is not None and not 2 < asked <= positions:
         raise SettingsError(
             f"`max_length`: expected 3 to {positions} tokens, which it takes, got {asked}; give another"
@@ -302,7 +310,13 @@ def _tokenizer(path: Path, max_length: int, kind: str) -> Any:
     return tokenizer
 
 
-def _session(path: Path, threads: int) -> Any:
+def session_of(path: Path, threads: int = 0) -> Any:
+    """Opens a graph in ONNX Runtime on the CPU, on so many threads; 0: one a processor.
+
+    Raises:
+        SettingsError: `threads` is below 0.
+        SourceError: ONNX Runtime is not installed, or refuses the graph.
+    """
     if threads < 0:
         raise SettingsError(
             f"`threads`: expected 0, for one a processor, or more, got {threads}; give another"
@@ -315,9 +329,6 @@ def _session(path: Path, threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Warnings about the graph are for who exports it.
     options.log_severity_level = 3
-    if options.intra_op_num_threads == 1:
-        # Else a list of texts is tokenised on all processors.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with library_errors_as(SourceError, f"{path} cannot be loaded", "export the model again"):
         return onnxruntime.InferenceSession(
             path, options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW

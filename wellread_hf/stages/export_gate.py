@@ -12,7 +12,8 @@ from wellread_hf.metrics.agreement import agreement, score_drop
 from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import longest_first
-from wellread_hf.models.onnx_graph import answers_in_order, session_of
+from wellread_hf.models.onnx_graph import answers_in_order
+from wellread_hf.serving.onnx_model import session_of
 from wellread_hf.serving.timing import in_turn
 from wellread_hf.settings import Export
 from wellread_hf.stages.export_subjects import Subject

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import SourceError, UnknownNameError
+from wellread_hf.serving.exports import export_of_run
 from wellread_hf.serving.machine import machine
-from wellread_hf.serving.onnx_model import EXPORT, FILES, Text
+from wellread_hf.serving.onnx_model import EXPORT, FILES, Text, positions_of
 from wellread_hf.settings import Measure, Running, Task
 from wellread_hf.settings.measure import Format
 from wellread_hf.stages.budgeting import MEASUREMENTS, random_student
@@ -29,9 +30,9 @@ from wellread_hf.stages.timed import (
 )
 from wellread_hf.store.places import fetch
 from wellread_hf.store.progress import bar
-from wellread_hf.store.records import write_atomically
+from wellread_hf.store.records import json_object, write_atomically
 from wellread_hf.store.stage import Location, Place, Stage, short_name
-from wellread_hf.students import POSITIONS, Student
+from wellread_hf.students import Student
 
 # Rows of a task that are timed: as many as show its lengths.
 _ROWS = 256
@@ -138,7 +139,8 @@ def _find(place: Place, running: Running) -> _Model:
         return _Model(name, at, None)
     exported = fetch(at, EXPORT) or fetch(at, FILES["fp32"])
     if exported is None:
-        return _Model(name, at, _export_of(at, running))
+        made = export_of_run(Path(at.name))
+        return _Model(name, at, None if made is None else find(str(made), "model", "models", running))
     whole = fetch(at, "model.safetensors") is not None
     return _Model(name, at if whole else None, at)
 
@@ -149,17 +151,6 @@ def _student(place: Place) -> Student | None:
         return None
     with suppress(UnknownNameError):
         return Student.parse(place)
-    return None
-
-
-def _export_of(at: Location, running: Running) -> Location | None:
-    """Finds the last export of a finished run, in its folder of runs."""
-    exports = sorted(
-        Path(at.name).absolute().parent.glob(f"export-*/{EXPORT}"), key=lambda path: path.stat().st_mtime
-    )
-    for path in reversed(exports):
-        if json.loads(path.read_text(encoding="utf-8"))["model"]["fingerprint"] == at.fingerprint:
-            return find(str(path.parents[1]), "model", "models", running)
     return None
 
 
@@ -180,7 +171,7 @@ def _candidates(model: _Model, formats: Sequence[Format], settings: Measure, par
         first = fetch(model.export, EXPORT)
         graphs = _folder(model.export, (*FILES.values(), EXPORT))
         if first is not None:
-            fingerprint = json.loads(first.read_text(encoding="utf-8"))["model"]["fingerprint"]
+            fingerprint = json_object(first)["model"]["fingerprint"]
     for form in formats:
         if form == "torch":
             if model.weights is None:
@@ -197,7 +188,7 @@ def _candidates(model: _Model, formats: Sequence[Format], settings: Measure, par
             model=model.name,
             format=form,
             bytes=size,
-            positions=_positions(folder),
+            positions=positions_of(json_object(folder / "config.json")),
             folder=folder,
             opened=opened,
             facts={"fingerprint": fingerprint, "folder": str(folder)},
@@ -212,15 +203,6 @@ def _folder(at: Location, more: Sequence[str]) -> Path:
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "model.safetensors", *more):
         fetch(at, name)
     return config.parent
-
-
-def _positions(folder: Path) -> int:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    positions = int(config.get("max_position_embeddings") or POSITIONS)
-    # RoBERTa and its kin number positions from after the padding's.
-    return positions - (
-        config.get("pad_token_id", 1) + 1 if "roberta" in str(config.get("model_type")) else 0
-    )
 
 
 def _as_texts(rows: Sequence[tuple[str, ...]]) -> list[Text]:

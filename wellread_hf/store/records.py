@@ -216,6 +216,11 @@ class StageRecord:
     outputs: Mapping[str, Mapping[str, Any]] | None = None
 
     @property
+    def fingerprint(self) -> str:
+        """What later stages know its folder by."""
+        return f"stage:{self.digest}:."
+
+    @property
     def text(self) -> str:
         """What stands in `stage.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=_plain) + "\n"

@@ -20,7 +20,7 @@ from wellread_hf.metrics.calibration import probabilities
 from wellread_hf.results.candidates import Candidate, read_offer
 from wellread_hf.results.lineage import Stages
 from wellread_hf.settings import Picking
-from wellread_hf.store.records import RECORD, StageRecord, canonical_json
+from wellread_hf.store.records import StageRecord, canonical_json
 
 # A widget has room for a few, and a table of a card for more than anybody compares.
 _EXAMPLES, _CHOICES = 3, 24
@@ -30,11 +30,11 @@ _LONGEST_EXAMPLE, _SHORTEST_EXAMPLE = 80, 20
 def shipped(stages: Stages, record: StageRecord, task: TaskData | None) -> dict[str, Any]:
     """Returns the fields of `Facts` that come from stages after the model's own."""
     last = {
-        kind: max(found, key=lambda each: (stages.folders[each.digest] / RECORD).stat().st_mtime_ns)
+        kind: stages.by_age(found)[-1]
         for kind, found in (("export", stages.exports(record)), ("evaluate", stages.of(record, "evaluate")))
         if found
     }
-    found: dict[str, Any] = {"latency": _latency(stages, f"stage:{record.digest}:.")}
+    found: dict[str, Any] = {"latency": _latency(stages, record.fingerprint)}
     if "export" in last:
         found["exported"] = _exported(last["export"].outcome)
     if "evaluate" in last and task is not None:
@@ -95,17 +95,14 @@ def _confidence(calibration: Mapping[str, Any] | None) -> Confidence | None:
 
 def _latency(stages: Stages, fingerprint: str) -> Latency | None:
     """Reads the newest measurement of a model."""
-    measured = sorted(
-        (
-            each
-            for each in stages.of_kind("measure")
-            if any(one["fingerprint"] == fingerprint for one in each.outcome["candidates"])
-        ),
-        key=lambda each: (stages.folders[each.digest] / RECORD).stat().st_mtime_ns,
-    )
+    measured = [
+        each
+        for each in stages.of_kind("measure")
+        if any(one["fingerprint"] == fingerprint for one in each.outcome["candidates"])
+    ]
     if not measured:
         return None
-    outcome = measured[-1].outcome
+    outcome = stages.by_age(measured)[-1].outcome
     formats = [each for each in outcome["candidates"] if each["fingerprint"] == fingerprint]
     return Latency(
         cpu=outcome["machine"]["cpu"],
@@ -143,7 +140,7 @@ def _choices(stages: Stages, evaluated: StageRecord, record: StageRecord) -> tup
     except (SettingsError, StoreError):
         # There is nothing to choose from, and the card says so by saying nothing.
         return ()
-    here = f"stage:{record.digest}:."
+    here = record.fingerprint
     found = [
         _choice(each, here) for each in (*_smallest(offer.students)[:_CHOICES], *_smallest(offer.teachers))
     ]

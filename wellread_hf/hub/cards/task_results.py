@@ -23,7 +23,7 @@ from wellread_hf.tasks import GLUE, GLUE_TASKS
 
 def results_of_encoder(stages: Stages, record: StageRecord) -> tuple[Result, ...]:
     """Returns the best choice of settings a task, method and budget, of all that started from an encoder."""
-    here = f"stage:{record.digest}:."
+    here = record.fingerprint
     runs = [run for run in stages.records.values() if run.kind in TUNED]
     return _best(stages, [run for run in runs if stages.start(run)["weights"] == here])
 
