@@ -31,6 +31,11 @@ class EvaluatedRows:
     logits: npt.NDArray[np.float32]
     tokens: npt.NDArray[np.int64]
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether the labels are values: then the logits are, too, and there are no probabilities."""
+        return self.logits.shape[1] == 1 and self.labels.ndim == 1
+
     def write(self, folder: Path) -> None:
         """Writes the columns `text`, `text_b` (null without a second text), `label`, `logits`, `tokens`."""
         import pyarrow as pa

@@ -1,8 +1,8 @@
 """A cascade: the student answers where it is sure, the teacher answers the rest.
 
-Sure is a student whose probability, under its temperature, is at least a threshold. Temperature and threshold
-are fitted on nine tenths of the validation rows and checked on the last, each tenth in turn, so that every
-score and every share of calls is of rows that neither was fitted on.
+A student is sure where its probability, under its temperature, is at least a threshold. Both are fitted on
+nine tenths of the validation rows and checked on the last, each tenth in turn. So every score and every share
+of calls is of rows that neither was fitted on.
 """
 
 from collections.abc import Sequence
@@ -136,7 +136,7 @@ def read_cascades(offer: Offer, picking: Picking) -> list[Cascade]:
     within = _within(picking)
     teacher = min(offer.teachers, key=lambda each: inf if each.ms is None else each.ms)
     said = EvaluatedRows.read(teacher.members[0].evaluation)
-    if said.logits.shape[1] == 1 and said.labels.ndim == 1:
+    if said.is_regression:
         raise StoreError(f"{offer.task} is a regression: without probabilities there is no cascade")
     answers = predictions_from(said.logits, said.labels.ndim == 2)
     top = scored(answers, said.labels, offer.metric)

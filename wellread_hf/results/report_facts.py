@@ -224,9 +224,9 @@ def losses(facts: Facts, kinds: Sequence[str]) -> list[tuple[StageRecord, list[t
 
 def chances(rows: EvaluatedRows) -> Array:
     """Returns the probabilities of each class [n, classes]; of a regression the values."""
-    if rows.logits.shape[1] == 1 and rows.labels.ndim == 1:
-        return rows.logits
-    return probabilities(rows.logits, multi_label=rows.labels.ndim == 2)
+    return (
+        rows.logits if rows.is_regression else probabilities(rows.logits, multi_label=rows.labels.ndim == 2)
+    )
 
 
 def right(rows: EvaluatedRows) -> Array:

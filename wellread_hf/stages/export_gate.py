@@ -99,7 +99,7 @@ def refusal(figures: Mapping[str, Any], settings: Export, fast_int8: bool) -> st
             f"asks for {100 * settings.agreement:g} %"
         )
     speed = figures["speed_over_fp32"]
-    # Its whole interval: two graphs of one speed would else pass or fail by chance.
+    # By its whole interval, since two graphs of one speed would pass or fail by chance.
     if fast_int8 and speed["high"] < 1:
         return (
             f"it is slower here, {speed['value']:.2f} times fp32's speed ({speed['low']:.2f} to "

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from wellread_hf.hub.names import is_repo_id
+from wellread_hf.stages.exporting import INT8
 from wellread_hf.students import VOCABULARY, Student
 
 Split = Literal["dev", "test"]
@@ -240,7 +241,7 @@ class Exported:
     @property
     def int8(self) -> bool:
         """Whether int8 is among them."""
-        return any(graph.file == "model_quantized.onnx" for graph in self.kept)
+        return any(graph.file == INT8 for graph in self.kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
