@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wellread_hf.errors import NothingFitsError
 from wellread_hf.settings import Budget
-from wellread_hf.stages.budgeting import QUICK, cost, fitting
+from wellread_hf.stages.budgeting import QUICK, _predicted, cost, fitting
 from wellread_hf.students import STUDENTS, Student
 
 
@@ -49,11 +49,22 @@ def test_where_nothing_fits_the_nearest_is_named() -> None:
     assert none.value.status == 3
 
 
+# The first example imports the solver.
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 10), min_size=5, max_size=5))
 def test_costs_that_follow_the_model_are_predicted_for_all_24_from_eight(weights: list[float]) -> None:
     def true(each: Student) -> float:
         terms = [1, each.hidden, each.layers, each.layers * each.hidden, each.layers * each.hidden**2]
         return float(np.dot(weights, np.divide(terms, [1, 768, 12, 12 * 768, 12 * 768**2])))
 
-    known = [true(each) for each in QUICK]
-    assert [cost(QUICK, known, each) for each in STUDENTS] == pytest.approx([*map(true, STUDENTS)], rel=1e-3)
+    known = {each: true(each) for each in QUICK}
+    assert [cost(known, each) for each in STUDENTS] == pytest.approx([*map(true, STUDENTS)], rel=1e-3)
+
+
+def test_one_size_measured_on_a_busy_machine_predicts_without_an_error_of_its_own() -> None:
+    point = {"threads": 1, "batch": 1, "length": 64, "p50_ms": None}
+    known = [{"model": each.name, "format": "torch", "bytes": 1_000, "latency": [point]} for each in QUICK]
+    known[0] = known[0] | {"latency": [point | {"p50_ms": 2.0}]}
+    outcome = _predicted(known, [STUDENTS[1]])
+    assert outcome["left_out_error"] is None
+    assert outcome["candidates"][-1]["latency"][0]["p50_ms"] > 0

@@ -179,22 +179,16 @@ def _predicted(candidates: Sequence[Mapping[str, Any]], students: Sequence[Stude
     for form in dict.fromkeys(each["format"] for each in candidates):
         known = [each for each in candidates if each["format"] == form]
         sizes = [Student.parse(each["model"]) for each in known]
-        bytes_of = [each["bytes"] for each in known]
+        bytes_of = {size: each["bytes"] for size, each in zip(sizes, known, strict=True)}
         points = [each["latency"][0] for each in known]
         times = [point["p50_ms"] for point in points]
-        steady = [row for row, ms in enumerate(times) if ms is not None]
-        errors += [
-            abs(
-                cost(
-                    [sizes[i] for i in steady if i != row], [times[i] for i in steady if i != row], sizes[row]
-                )
-                / times[row]
-                - 1
-            )
-            for row in steady
-        ]
+        steady = {size: ms for size, ms in zip(sizes, times, strict=True) if ms is not None}
+        for size, ms in steady.items():
+            others = {other: steady[other] for other in steady if other != size}
+            # On a busy machine there may be one alone.
+            errors += [abs(cost(others, size) / ms - 1)] if others else []
         for student in students:
-            ms = cost([sizes[i] for i in steady], [times[i] for i in steady], student) if steady else None
+            ms = cost(steady, student) if steady else None
             place = points[0] | {
                 "p50_ms": ms,
                 "p95_ms": None,
@@ -207,14 +201,14 @@ def _predicted(candidates: Sequence[Mapping[str, Any]], students: Sequence[Stude
                     "model": student.name,
                     "predicted": True,
                     "format": form,
-                    "bytes": round(cost(sizes, bytes_of, student)),
+                    "bytes": round(cost(bytes_of, student)),
                     "latency": [place | {"per_second": None if ms is None else 1e3 / ms}],
                 }
             )
     return {"candidates": found, "left_out_error": median(errors) if errors else None}
 
 
-def cost(sizes: Sequence[Student], costs: Sequence[float], student: Student) -> float:
+def cost(costs: Mapping[Student, float], student: Student) -> float:
     """Predicts a student's cost from that of others.
 
     Non-negative least squares of the relative error: a call, words of a width, and a layer by its width and
@@ -226,8 +220,8 @@ def cost(sizes: Sequence[Student], costs: Sequence[float], student: Student) -> 
         layers, hidden = each.layers, each.hidden
         return [1, hidden, layers, layers * hidden, layers * hidden**2]
 
-    wanted = np.array(costs, dtype=float)
-    known = np.array([terms(each) for each in sizes], dtype=float)
+    wanted = np.array([*costs.values()], dtype=float)
+    known = np.array([terms(each) for each in costs], dtype=float)
     # Columns of like size, or the solver's steps are of the largest alone.
     scale = known.max(axis=0)
     weights, _ = nnls(known / scale / wanted[:, None], np.ones(len(wanted)))
