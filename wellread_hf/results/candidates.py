@@ -166,6 +166,10 @@ def _of_one_task(evaluations: Sequence[StageRecord], task: str | None) -> list[S
             f"expected evaluated models{f' of {task}' if task else ''}, found none; run `wellread eval "
             "MODELS` with the teacher and the students (`wellread export` evaluates, too)"
         )
+    # Of a task that was named, the rows of the last evaluation count: its data may have changed since.
+    if task is not None:
+        rows = canonical_json(wanted[-1].settings["task"])
+        wanted = [record for record in wanted if canonical_json(record.settings["task"]) == rows]
     # Rows decide, not names: scores on other rows cannot be compared.
     tasks = {canonical_json(record.settings["task"]): record.outcome["task"] for record in wanted}
     if len(tasks) > 1:
