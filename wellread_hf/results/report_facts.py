@@ -132,7 +132,12 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
     metric = tuned[0].outcome["metric"]
     offer = read_offer(stages, picking) if stages.of_kind("evaluate") else None
     best, picked = _best(stages, offer, picking)
-    known = [record.outcome["teacher_validation"][metric] for record in labels if "metric" in record.outcome]
+    # A folder of runs may hold labels of other tasks, too.
+    known = [
+        record.outcome["teacher_validation"][metric]
+        for record in labels
+        if metric in record.outcome.get("teacher_validation", ())
+    ]
     teacher = 100 * max(known) if known else None
     if offer is not None and offer.teachers:
         teacher = offer.teachers[0].score.mean
