@@ -1,5 +1,6 @@
 """The runtime gives torch's own answers, in the order of the texts."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -14,6 +15,7 @@ from wellread_hf.errors import DataError, SettingsError, SourceError
 from wellread_hf.models.onnx_graph import write_graph
 from wellread_hf.serving.exports import find_export
 from wellread_hf.serving.onnx_model import OnnxModel
+from wellread_hf.store.records import StageRecord
 
 TEXTS = ["word3 word9", "word1", ("word4 word5", "word6"), "word7 " * 30, "unknown word8", ""]
 
@@ -89,6 +91,9 @@ def test_a_text_that_is_none_is_refused(classifier):
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
+    with pytest.raises(SourceError, match="give the folder of an export"):
+        find_export(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(SourceError, match="wellread export"):
         find_export(str(tmp_path))
 
@@ -105,3 +110,43 @@ def test_a_stale_export_is_refused(classifier, tmp_path):
     save_file({"x": np.ones(1, np.float32)}, folder / "model.safetensors")
     with pytest.raises(SourceError, match="other weights"):
         find_export(str(folder))
+
+
+def test_an_export_is_refused_whose_run_has_other_weights_now(tmp_path):
+    record = StageRecord(
+        kind="distill",
+        name="a",
+        digest="0" * 64,
+        settings={},
+        inputs={},
+        outcome={},
+        seconds=1,
+        versions={},
+        command="pd.py",
+    )
+    (tmp_path / "distill-a").mkdir()
+    (tmp_path / "export-a").mkdir()
+    record.write(tmp_path / "distill-a")
+    exported = {"model": record.fingerprint}
+    dataclasses.replace(record, kind="export", settings=exported).write(tmp_path / "export-a")
+    run, export = tmp_path / "distill-a", tmp_path / "export-a"
+    save_file({"x": np.zeros(1, np.float32)}, run / "model.safetensors")
+    sha256 = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+    (export / "onnx").mkdir()
+    (export / "onnx/export.json").write_text(json.dumps({"model": {"weights_sha256": sha256}}))
+    assert find_export(str(run)) == export
+    save_file({"x": np.ones(1, np.float32)}, run / "model.safetensors")
+    with pytest.raises(SourceError, match="other weights"):
+        find_export(str(run))
+
+
+def test_what_is_not_in_the_cache_is_not_called_missing_offline(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SourceError, match="unset HF_HUB_OFFLINE"):
+        find_export("nobody/never-fetched")
+
+
+@pytest.mark.parametrize("threads", [-1, 100_000])
+def test_threads_that_would_never_answer_are_refused(classifier, threads):
+    with pytest.raises(SettingsError, match="expected 1 to"):
+        OnnxModel(classifier[1], threads=threads)

@@ -30,9 +30,10 @@ def find_export(place: str) -> Path:
         check_fresh(folder)
         return folder
     if (found := export_of_run(folder)) is None:
-        raise SourceError(
-            f"expected an exported model in {folder}, found none; `wellread export {folder}` writes one"
-        )
+        is_model = (folder / "config.json").is_file()
+        advice = f"`wellread export {folder}` writes one" if is_model else "give the folder of an export"
+        raise SourceError(f"expected an exported model in {folder}, found none; {advice}")
+    check_fresh(found, folder)
     return found
 
 
@@ -56,6 +57,12 @@ def _from_the_hub(place: str) -> Path:
     at = locate(place, "model", "model")
     graphs = [path for file in FILES.values() if (path := fetch(at, file)) is not None]
     if not graphs:
+        from huggingface_hub import constants
+
+        if constants.HF_HUB_OFFLINE:
+            raise SourceError(
+                f"{at}: expected its export in the Hub's cache, found none; unset HF_HUB_OFFLINE to fetch it"
+            )
         raise SourceError(
             f"{at}: expected {' or '.join(FILES.values())} in it, found neither; export it first"
         )

@@ -29,6 +29,8 @@ _SHORTEST = 0.75
 # ONNX Runtime adds and normalises in one kernel, which takes five times as long as its two kernels: a third
 # of a 2-128's time (docs/performance.md).
 _SLOW = ["SkipLayerNormFusion"]
+# As many threads are taken on a machine that has fewer processors.
+_THREADS = 64
 
 
 class OnnxModel:
@@ -45,7 +47,7 @@ class OnnxModel:
 
     Raises:
         SourceError: The folder holds no such model, or ONNX Runtime refuses it.
-        SettingsError: `max_length` is not what the model takes, or `threads` is below 0.
+        SettingsError: `max_length` is not what the model takes, or `threads` is below 0 or far too many.
     """
 
     def __init__(
@@ -207,13 +209,17 @@ def _batches(lengths: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.ND
         start += near
 
 
-def check_fresh(folder: Path) -> None:
-    """Refuses graphs that were exported from other weights than lie beside them.
+def check_fresh(folder: Path, model: Path | None = None) -> None:
+    """Refuses graphs that were exported from other weights than the model has now.
+
+    Args:
+        folder: The export's.
+        model: Folder of the model; default: what lies beside the graphs.
 
     Raises:
         SourceError: They were, or what lies there cannot be read.
     """
-    weights, export = folder / "model.safetensors", _read(folder / EXPORT, needed=False)
+    weights, export = (model or folder) / "model.safetensors", _read(folder / EXPORT, needed=False)
     exported = (export.get("model") or {}).get("weights_sha256")
     if exported is None or not weights.is_file():
         return
@@ -314,12 +320,14 @@ def session_of(path: Path, threads: int = 0) -> Any:
     """Opens a graph in ONNX Runtime on the CPU, on so many threads; 0: one a processor.
 
     Raises:
-        SettingsError: `threads` is below 0.
+        SettingsError: `threads` is below 0 or far too many.
         SourceError: ONNX Runtime is not installed, or refuses the graph.
     """
-    if threads < 0:
+    # Thousands, which wait for each other in turn, take hours for one answer.
+    most = max(_THREADS, os.cpu_count() or 1)
+    if not 0 <= threads <= most:
         raise SettingsError(
-            f"`threads`: expected 0, for one a processor, or more, got {threads}; give another"
+            f"`threads`: expected 1 to {most}, or 0 for one a processor, got {threads}; give another"
         )
     with _installed():
         import onnxruntime
