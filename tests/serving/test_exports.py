@@ -26,6 +26,7 @@ def test_of_a_run_the_last_export_with_labels_answers(tmp_path: Path) -> None:
     run = _stage(tmp_path, "distill-mine-00", "distill", "00", 1)
     of = {"settings": {"model": "stage:00:."}}
     assert export_of_run(run) is None
+    (run / "config.json").write_text("{}")
     with pytest.raises(SourceError, match="wellread export"):
         find_export(str(run))
     features = _stage(tmp_path, "export-mine-11", "export", "11", 5, **of, outcome={"kind": "features"})
