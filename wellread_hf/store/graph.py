@@ -94,7 +94,8 @@ def _carry_out(stages: Sequence[Stage]) -> None:
         with disk_errors_reported(stage.folder):
             if state.is_main_process:
                 stage.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(stage.folder, state.is_main_process):
+            alone = state.is_main_process and not stage.shared
+            with _removed_if_empty(stage.folder), _locked(stage.folder, alone):
                 # Another run may have finished it between our plan and our lock.
                 done = [stage.state == "done"]
                 # All processes must go the same way, and only the main one holds the lock.
@@ -134,7 +135,8 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
         # Checkpoints too may be of both contents.
         shutil.rmtree(stage.folder, ignore_errors=True)
         raise
-    if state.is_main_process:
+    # Of several runs that shared the work, one may have finished it already.
+    if state.is_main_process and stage.state != "done":
         for sentence in outcome.get("warnings", ()):
             say(f"warning: {sentence}")
         # A stage that was resumed counts what it had taken before as well.
@@ -222,7 +224,14 @@ def _locked(folder: Path, holds: bool) -> Iterator[None]:
         # Removed while it is held: afterwards it might be another run's.
         (folder / ".lock").unlink(missing_ok=True)
         lock.release()
-        # What was refused before anything was written leaves no folder; others are not empty.
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Leaves no folder of what was refused before anything was written; others are not empty."""
+    try:
+        yield
+    finally:
         with suppress(OSError):
             folder.rmdir()
 

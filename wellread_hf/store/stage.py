@@ -57,6 +57,7 @@ class Stage:
         inputs: What `work` reads: locations, and other stages whose records or files it looks at.
         work: Does the job in the folder it is given, on every process; returns the outcome.
         solo: The job is done by the main process alone while the others wait.
+        shared: Other runs may join in, since `work` shares itself out (`claims`); the folder is not locked.
         shape: Returns depth and width of the model that it makes, or of the teacher whose labels it stores;
             None where they are not known before it has run.
         version: Raised by a fix that changes what `work` computes, so that no older result is taken for it.
@@ -71,6 +72,7 @@ class Stage:
     inputs: Sequence["Location | Stage"] = ()
     work: Callable[["Stage"], Mapping[str, Any]]
     solo: bool = False
+    shared: bool = False
     shape: Callable[[], Shape | None] = lambda: None
     version: int = 1
     check: Callable[[], None] = lambda: None
