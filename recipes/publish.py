@@ -3,7 +3,7 @@
 Reads folders of finished stages; writes repositories, a collection and push-report.json. Running it again
 resumes it: what is on the Hub already is not sent again. Log in first: `hf auth login`.
 
-  python recipes/publish.py --namespace MY-NAME --runs runs/pretrain-bert-2-128-seed0-...
+  wellread publish runs/pretrain-bert-2-128-seed0-... --namespace MY-NAME
 """
 
 import sys
@@ -11,7 +11,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
@@ -25,12 +25,18 @@ from wellread_hf.store.stage import Stage
 
 @checked()
 class Settings:
-    runs: tuple[Path, ...] = ()
+    runs: Positional[tuple[Path, ...]] = ()
     """Folders of finished stages: pretrain, adopt, finetune, distill, label."""
     publishing: Annotated[Publishing, arg(name="")] = field(default_factory=Publishing)
     """How they are pushed."""
+    name: str | None = None
+    """Name of the repository, for a single run; default: the family's, e.g. `bert-4-256-sst2`."""
     eval_results: bool = False
     """Add `.eval_results/glue.yaml`; for when GLUE is a registered benchmark."""
+    json: bool = False
+    """Print the report as JSON."""
+    report: Path = Path("push-report.json")
+    """Where the report goes, unless it is a dry run."""
     send: bool = True
     """Push; with `--no-send` everything is rendered and checked here, and nothing is sent."""
     running: Running = field(default_factory=Running)
@@ -44,10 +50,11 @@ def plan(settings: Settings) -> list[Stage]:
 
 
 def push(settings: Settings, made: list[Stage], dry_run: bool = False) -> None:
-    runs = settings.runs or tuple(stage.folder for stage in made)
-    if settings.send:
-        sys.exit(publish_runs(runs, settings.publishing, None, settings.eval_results, dry_run))
-    check_runs(runs, settings.eval_results)
+    s = settings
+    runs = s.runs or tuple(stage.folder for stage in made)
+    if s.send:
+        sys.exit(publish_runs(runs, s.publishing, s.name, s.eval_results, dry_run, s.json, s.report))
+    check_runs(runs, s.name, s.eval_results)
 
 
 def show_plan(settings: Settings, made: list[Stage]) -> None:
@@ -64,7 +71,7 @@ RECIPE = Recipe(
     plan=plan,
     show=push,
     presets={"smoke": SMOKE},
-    first="runs namespace public send tag collection verify",
+    first="namespace public name send tag collection verify report",
     preview=show_plan,
 )
 

@@ -20,7 +20,6 @@ from wellread_hf.cli.report import report_errors
 from wellread_hf.cli.serving import predict, serve
 from wellread_hf.cli.words import read_words
 from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, nearest
-from wellread_hf.hub.push_settings import Publishing
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -76,10 +75,7 @@ def _run(words: Sequence[str], names: Names) -> None:
 def recipe_files() -> Mapping[str, Path]:
     """Returns the recipes that are commands too, by name: those of the wheel, or of the checkout."""
     folder = next(path for path in (_PACKAGE / "recipes", _PACKAGE.with_name("recipes")) if path.is_dir())
-    # `wellread publish FOLDER` is the command; the recipe of that name does the same with `--runs`.
-    return {
-        path.stem: path for path in sorted(folder.glob("*.py")) if path.stem not in {*COMMANDS, "minimal"}
-    }
+    return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "minimal"}
 
 
 def load_recipe(file: Path) -> Any:
@@ -135,33 +131,6 @@ def verdicts(studies: tyro.conf.Positional[tuple[Path, ...]], page: Path) -> Non
 
     collect(studies, page)
     print(page)
-
-
-def publish(
-    runs: tyro.conf.Positional[tuple[Path, ...]],
-    publishing: Annotated[Publishing, tyro.conf.arg(name="")],
-    name: str | None = None,
-    eval_results: bool = False,
-    dry_run: bool = False,
-    json: bool = False,
-    report: Path = Path("push-report.json"),
-) -> None:
-    """Push finished stages to the Hub, each as a repository with its card; private unless --public.
-
-    Running it again resumes it: what is on the Hub already is not sent again.
-
-    Args:
-        runs: Folders of finished stages: pretrain, adopt, finetune, distill, label.
-        publishing: How.
-        name: Name of the repository, for a single run; default: the family's, e.g. bert-4-256-sst2.
-        eval_results: Add .eval_results/glue.yaml; for when GLUE is a registered benchmark.
-        dry_run: Show what would be done; sends nothing but reads.
-        json: Print the report as JSON.
-        report: Where the report goes, unless it is a dry run.
-    """
-    from wellread_hf.hub.publish import publish_runs
-
-    sys.exit(publish_runs(runs, publishing, name, eval_results, dry_run, json, report))
 
 
 def verify(
@@ -334,7 +303,7 @@ def _write(path: Path, content: bytes) -> None:
 COMMANDS: Mapping[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
-        *(students, losses, verdicts, card, publish, verify),
+        *(students, losses, verdicts, card, verify),
         *(pull, submission, compare, scores, pick, report, predict, serve),
     )
 }

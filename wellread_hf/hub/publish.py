@@ -74,9 +74,9 @@ def publish_runs(
     return made.status
 
 
-def check_runs(runs: Sequence[Path], eval_results: bool) -> None:
+def check_runs(runs: Sequence[Path], name: str | None, eval_results: bool) -> None:
     """Renders and checks as for a push, prints what would be in it, and sends nothing."""
-    for upload in uploads_of_runs(runs, "", None, eval_results):
+    for upload in uploads_of_runs(runs, "", name, eval_results):
         print(f"{upload.name}: {len(upload.files)} files, {upload.size / 1e6:,.1f} MB, ready to be pushed")
 
 
