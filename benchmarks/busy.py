@@ -21,7 +21,7 @@ from statistics import mean
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
 from benchmarks.sides import Turns, our_trainer
-from wellread_hf.cli.report import share_processors
+from wellread_hf.cli.exits import share_processors
 from wellread_hf.students import Student
 
 NAME = "busy"

@@ -93,7 +93,7 @@ def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(
         monkeypatch.delenv(name, raising=False)
     # `OMP_DISPLAY_ENV` lets the library say what it has read; by then recipes must not have loaded torch.
     code = (
-        "import ctypes, sys; from wellread_hf.cli.report import report_errors\n"
+        "import ctypes, sys; from wellread_hf.cli.exits import report_errors\n"
         "import recipes.pd, recipes.study\n"
         "assert 'torch' not in sys.modules\n"
         f"with report_errors(True, str): ctypes.CDLL({str(LIBGOMP)!r})"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pushes import upload
 
-from wellread_hf.cli.report import report_errors
+from wellread_hf.cli.exits import report_errors
 from wellread_hf.hub.publish import publish
 from wellread_hf.hub.push_settings import Publishing
 

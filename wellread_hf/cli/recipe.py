@@ -12,8 +12,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
+from wellread_hf.cli.exits import report_errors
 from wellread_hf.cli.options import Names, as_yaml, changed, options_of, read_yaml, with_file
-from wellread_hf.cli.report import report_errors
 from wellread_hf.cli.words import as_first_words, read_words, values_of
 from wellread_hf.cli.worlds import check_one_world
 from wellread_hf.errors import UsageError, nearest

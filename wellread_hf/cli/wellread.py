@@ -13,13 +13,14 @@ from typing import Annotated, Any
 import tyro
 
 from wellread_hf import __version__
+from wellread_hf.cli.card import card
+from wellread_hf.cli.exits import report_errors
 from wellread_hf.cli.options import Names
-from wellread_hf.cli.page import report
 from wellread_hf.cli.pick import pick
-from wellread_hf.cli.report import report_errors
+from wellread_hf.cli.report import report
 from wellread_hf.cli.serving import predict, serve
 from wellread_hf.cli.words import read_words
-from wellread_hf.errors import SettingsError, StoreError, UnknownNameError, nearest
+from wellread_hf.errors import UnknownNameError, nearest
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -239,65 +240,6 @@ def scores(
     from wellread_hf.results.dev_tables import show_scores
 
     show_scores(runs, csv, markdown, png, tasks)
-
-
-def card(
-    target: tyro.conf.Positional[str | None] = None,
-    out: Path | None = None,
-    all: tyro.conf.FlagCreatePairsOff[bool] = False,
-    eval_results: tyro.conf.FlagCreatePairsOff[bool] = False,
-    name: str | None = None,
-    namespace: str | None = None,
-) -> None:
-    """Write the model card of a finished run, or of one of the 24 students.
-
-    Args:
-        target: Folder of a finished model, e.g. runs/pretrain-..., or a student, e.g. bert-4-256.
-        out: Folder to write README.md and scores.png into; default: the run's own.
-        all: Write the cards of the 24 students as NAME.md, without pictures.
-        eval_results: Write .eval_results/glue.yaml too; the Hub takes it once GLUE is a benchmark there.
-        name: Name of the repository; default: the student's, with the task's for a task student.
-        namespace: User or organisation that it is pushed to.
-    """
-    from wellread_hf.hub.cards import facts_of_run, facts_of_student, render
-    from wellread_hf.students import STUDENTS, Student
-
-    if all:
-        if target is not None or out is None or eval_results or name is not None:
-            raise SettingsError(
-                "`all` writes the cards of the 24 students: expected `out` FOLDER, and no target, `name` or "
-                "`eval_results`; leave out the one or the other"
-            )
-        for student in STUDENTS:
-            text = render(facts_of_student(student, namespace=namespace), picture=False).markdown
-            _write(out / f"{student.name}.md", text.encode())
-        return
-    if target is None:
-        raise SettingsError("expected a run's folder or a student's name, got neither; or give `all`")
-    folder = Path(target)
-    if folder.is_dir():
-        facts = facts_of_run(folder, name, namespace)
-    elif "/" in target and not target.startswith("google/"):
-        raise StoreError(
-            f"expected a run's folder or a student's name, and there is no folder {target}; check it"
-        )
-    else:
-        facts = facts_of_student(Student.parse(target), name, namespace)
-        if out is None:
-            raise SettingsError(f"{target} is a student, not a run, and has no folder; say where with `out`")
-    for path, content in render(facts, eval_results=eval_results).files.items():
-        _write((out or folder) / path, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    from wellread_hf.store.records import write_atomically
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error}); give another folder with `out`") from error
-    print(path)
 
 
 COMMANDS: Mapping[str, Callable[..., None]] = {

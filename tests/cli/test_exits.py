@@ -9,7 +9,7 @@ import pytest
 from bad_input.lines import BASES, merged, message_in
 from recipe_runs import launch, recipe, run_command, run_here
 
-from wellread_hf.cli.report import report_errors
+from wellread_hf.cli.exits import report_errors
 from wellread_hf.errors import StoreError
 
 
