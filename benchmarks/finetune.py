@@ -9,6 +9,7 @@ of its last step, without evaluations and checkpoints.
 
 import copy
 import tempfile
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from benchmarks.figures import Figure, compared
 from benchmarks.sides import SMALLEST
 from benchmarks.sst2 import classifier, encoded, in_turns, our_training, rows, step_clock, tokenizer
 from wellread_hf.data.order import whole_run
+from wellread_hf.training.operations import classifier_products
 
 NAME = "finetune"
 _BATCH = 32
@@ -60,7 +62,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
     utilisation = limits.utilisation(
         NAME,
         "2-128",
-        limits.classifier_products(SMALLEST, (int(width) for width in widths)),
+        chain.from_iterable(classifier_products(SMALLEST.shape, _BATCH, int(width)) for width in widths),
         lambda: 1 / sides["ours"](),
         rounds,
         None,

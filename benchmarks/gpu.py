@@ -7,8 +7,8 @@ Each student trains in turn in several ways on random blocks of 128 that lie on 
 fused AdamW: stock (`BertForMaskedLM` scoring every position), ours (the masked positions only), ours as one
 CUDA graph (a step of a small student is mostly launches), and, for `--compiled`, through `torch.compile`.
 Prints tokens/s, peak memory and model-FLOPs utilisation, and writes gpu.json to --out. Utilisation is what
-our step needs (`limits.flops`) over the rate of a large bf16 matrix product measured here. Without a GPU it
-runs on the CPU, to see that it works.
+our step needs (`training/operations.py`) over the rate of a large bf16 matrix product measured here.
+Without a GPU it runs on the CPU, to see that it works.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.limits import flops, products
 from benchmarks.report import circumstances
 from benchmarks.sides import LENGTH, random_blocks, tokenizer
 from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
@@ -32,6 +31,7 @@ from wellread_hf.results.tables import Table
 from wellread_hf.store.records import write_atomically
 from wellread_hf.students import BERT_DROPOUT, STUDENTS, VOCABULARY, Student
 from wellread_hf.training.masking import MlmCollator
+from wellread_hf.training.operations import masked_lm_products, operations
 
 RESULTS = "gpu.json"
 _ROUNDS = 3
@@ -92,6 +92,7 @@ def measure(
         ways["ours, CUDA graph"] = (True, "graph")
     if compiled:
         ways["ours, compiled"] = (True, "compiled")
+    per_token = operations(masked_lm_products(student.shape, blocks, LENGTH)) / (blocks * LENGTH)
     values: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
     with ExitStack() as opened:
@@ -114,7 +115,7 @@ def measure(
             "tokens/s": values[way],
             "over stock": [mine / stock for mine, stock in zip(values[way], values["stock"], strict=True)],
             "memory, MB": memory[way] / 1e6,
-            "utilisation": median(values[way]) * flops(products(student, blocks)) / (blocks * LENGTH) / peak,
+            "utilisation": median(values[way]) * per_token / peak,
             "losses differ by": differ,
         }
         for way in values

@@ -5,6 +5,7 @@ from benchmarks.figures import Figure, compared
 from benchmarks.pairs import in_turn
 from benchmarks.sides import BATCH, LENGTH, SMALLEST, Side, same_loss
 from wellread_hf.students import Student
+from wellread_hf.training.operations import masked_lm_products
 
 # Student: (tokens/s to reach over stock's, share of the machine's rate to reach, steps a turn, most rounds).
 CASES = {
@@ -49,7 +50,7 @@ def _case(student: Student, target: float, share: float | None, steps: int, roun
     utilisation = limits.utilisation(
         "mlm",
         case,
-        limits.products(student),
+        masked_lm_products(student.shape, BATCH, LENGTH),
         lambda: ours.steps(steps) / (BATCH * LENGTH),
         rounds,
         share,

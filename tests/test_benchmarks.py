@@ -7,16 +7,12 @@ from pkgutil import iter_modules
 
 import numpy as np
 import pytest
-import torch
 
 import benchmarks
 from benchmarks import __main__ as bench
-from benchmarks import cohort, gpu, limits, mlm, report, serve, sst2_chart, vocabulary_head
+from benchmarks import cohort, gpu, mlm, report, serve, sst2_chart, vocabulary_head
 from benchmarks.figures import Figure, compared
 from benchmarks.pairs import Peak, in_own_process, in_turn
-from benchmarks.sst2 import classifier
-from wellread_hf.models.masked_lm import new_masked_lm, scoring_only
-from wellread_hf.students import VOCABULARY, Student
 
 
 def _figure(**changes):
@@ -89,33 +85,6 @@ def _needs_200_megabytes():
     peak = Peak()
     np.ones(25_000_000).sum()
     return peak.megabytes
-
-
-@pytest.mark.parametrize("student", [Student(2, 128), Student(4, 256)])
-def test_the_products_of_a_step_are_those_that_torch_counts(student):
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model = new_masked_lm(student, VOCABULARY, 0.0, seed=0)
-    model.set_attn_implementation("eager")
-    ids = torch.ones(2, 128, dtype=torch.long)
-    positions = torch.arange(19).repeat(2, 1)
-    with FlopCounterMode(display=False) as counter, scoring_only(model, positions):
-        logits = model(input_ids=ids).logits
-    assert logits.shape == (2, 19, VOCABULARY)
-    assert limits.flops(limits.products(student, blocks=2)) == 3 * counter.get_total_flops()
-
-
-def test_the_products_of_a_classifier_are_those_that_torch_counts():
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model = classifier("4-256")
-    model.set_attn_implementation("eager")
-    with FlopCounterMode(display=False) as counter:
-        for width in (16, 24):
-            model(input_ids=torch.ones(limits.BATCH, width, dtype=torch.long))
-    found = limits.flops(limits.classifier_products(Student(4, 256), (16, 24)))
-    # Two classes from the pooled state are left out.
-    assert found == 3 * (counter.get_total_flops() - 2 * 2 * limits.BATCH * 256 * 2)
 
 
 # Of the benchmarks in processes of their own this is the longest; `mlm-memory` and `bare` share its parts.

@@ -14,6 +14,7 @@ from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.labelling import combine, label, label_by_all, named_teacher, stored_labels
 from wellread_hf.stages.measuring import measure
 from wellread_hf.stages.pruning import prune
+from wellread_hf.stages.rating import rate
 
 __all__ = [
     "adopt",
@@ -33,6 +34,7 @@ __all__ = [
     "predict",
     "pretrain",
     "prune",
+    "rate",
     "stored_labels",
     "train_tokenizer",
 ]

@@ -68,7 +68,7 @@ def budget(settings: Budget, running: Running) -> Stage:
     def work(stage: Stage) -> Mapping[str, Any]:
         chosen = [each for each in students if not settings.quick or each in QUICK] or students
         parts, candidates = stage.folder / "checkpoints", []
-        for student in _with_bar(chosen):
+        for student in with_bar(chosen):
             candidates += kept(parts / f"{student.name}.json", partial(_measured, student, parts))
         outcome = measured(candidates)
         if settings.quick and len(chosen) < len(students):
@@ -95,7 +95,7 @@ def budget(settings: Budget, running: Running) -> Stage:
 _DECIDES = ("length", "threads", "vocabulary", "quick", "seconds")
 
 
-def _with_bar(students: Sequence[Student]) -> Iterator[Student]:
+def with_bar(students: Sequence[Student]) -> Iterator[Student]:
     """Yields students, the smallest first, with a bar."""
     with bar("measuring", "students", len(students)) as shown:
         for student in sorted(students, key=Student.parameters):
@@ -119,14 +119,11 @@ def random_student(
         folder: Where its graphs lie as long as it is timed; with `facts` its weights as well.
         facts: What records say of it beside name, format and size.
     """
-    from transformers import BertTokenizer
-
     from wellread_hf.models.load import new_classifier
     from wellread_hf.models.onnx_graph import write_int8, write_traced
 
     model = new_classifier(student, vocabulary, ("0", "1"), seed=0).train(False)
-    words = {word: number for number, word in enumerate(_words(vocabulary))}
-    tokenizer: Any = BertTokenizer(vocab=words, model_max_length=POSITIONS)
+    tokenizer = made_up_tokenizer(vocabulary)
     if facts is not None:
         model.save_pretrained(folder)
     else:
@@ -154,6 +151,14 @@ def random_student(
             opened=opened,
             facts=facts or {},
         )
+
+
+def made_up_tokenizer(vocabulary: int) -> Any:
+    """Returns a tokenizer of so many words, where it does not matter which."""
+    from transformers import BertTokenizer
+
+    words = {word: number for number, word in enumerate(_words(vocabulary))}
+    return BertTokenizer(vocab=words, model_max_length=POSITIONS)
 
 
 def _words(vocabulary: int) -> list[str]:
