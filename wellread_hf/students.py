@@ -4,6 +4,7 @@ Source: Turc et al. 2019, section 4 and Table 1a; names of the release at `googl
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
@@ -204,3 +205,17 @@ def _refusal(name: str, layers: int, hidden: int) -> str:
 
 
 STUDENTS: tuple[Student, ...] = tuple(Student(layers, hidden) for layers in LAYERS for hidden in HIDDEN)
+
+
+def can_grow(source: Shape, student: Student) -> bool:
+    """Returns whether a student is larger than a source in depth or width, and smaller in neither."""
+    return source != student.shape and source.layers <= student.layers and source.width <= student.hidden
+
+
+def grown_from(student: Student, chosen: Iterable[Student]) -> Student | None:
+    """Returns which of the chosen sizes a student grows from; None: from none, it starts from random weights.
+
+    The deepest, and of these the widest: widening keeps what a model has learnt, stacking layers does not.
+    Over the 24, students of H = 128 are stacked in a chain, and others grow from the next narrower one.
+    """
+    return max((each for each in chosen if can_grow(each.shape, student)), default=None)

@@ -1,4 +1,4 @@
-"""A student's first weights, taken from another BERT of the same width.
+"""A student's first weights, taken from another BERT; those of a smaller one that grows are in `grow`.
 
 - Truncated: the first k layers of a deeper model, with its embeddings and masked-LM head. Turc et al. 2019
   compare this initialisation with pre-training; followed by fine-tuning it is their TF.
@@ -6,15 +6,17 @@
 - Word embeddings alone; everything else is random, as in a student that starts from nothing.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.models.bert_names import LAYER, layer_weight
-from wellread_hf.students import BERT_DROPOUT, Student
+from wellread_hf.students import BERT_DROPOUT, HEAD_SIZE, STUDENTS, Shape, Student, can_grow
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
+
+    from wellread_hf.models.masked_lm import AnyBert
 
 # What a classifier says of its classes; the student has none yet.
 _OF_CLASSES = ("architectures", "id2label", "label2id", "num_labels", "problem_type")
@@ -39,17 +41,22 @@ def check_layers(numbers: Sequence[int], there: int) -> None:
         )
 
 
-def with_layers(source: "BertForMaskedLM", numbers: Sequence[int]) -> "BertForMaskedLM":
+def new_like(source: "AnyBert", **changes: object) -> "AnyBert":
+    """Builds a BERT of the class and the config of `source`, but for `changes` in its config."""
+    from transformers import BertConfig
+
+    fields = {name: value for name, value in source.config.to_dict().items() if name not in _OF_CLASSES}
+    return type(source)(BertConfig(**(fields | changes)))
+
+
+def with_layers(source: "AnyBert", numbers: Sequence[int]) -> "AnyBert":
     """Builds a student of some layers of `source`, in this order; all its other weights are the source's.
 
     Args:
-        source: The deeper model.
-        numbers: Its layers to take, from 1.
+        source: The other model.
+        numbers: Its layers to take, from 1; one may be taken more than once.
     """
-    from transformers import BertConfig, BertForMaskedLM
-
-    fields = {name: value for name, value in source.config.to_dict().items() if name not in _OF_CLASSES}
-    model = BertForMaskedLM(BertConfig(**(fields | {"num_hidden_layers": len(numbers)})))
+    model = new_like(source, num_hidden_layers=len(numbers))
     there = source.state_dict()
 
     def name_there(name: str) -> str:
@@ -90,6 +97,29 @@ def check_width(source: "BertForMaskedLM", student: Student) -> None:
             f"{source.config.hidden_size}, got H = {student.hidden}; weights fit the same width alone, name "
             "another student or another source"
         )
+
+
+def check_growth(config: Mapping[str, Any], student: Student) -> None:
+    """Refuses a source that a student cannot grow from.
+
+    Args:
+        config: The source's config.json (`read_config`).
+        student: What it is to grow to.
+
+    Raises:
+        SettingsError: The source is as large, deeper or wider, or its layers are built otherwise.
+    """
+    layers, width = config["num_hidden_layers"], config["hidden_size"]
+    head = width // config["num_attention_heads"]
+    inner = config["intermediate_size"]
+    if can_grow(Shape(layers, width), student) and head == HEAD_SIZE and inner == 4 * width:
+        return
+    do = ", ".join(smaller.name for smaller in STUDENTS if can_grow(smaller.shape, student))
+    raise SettingsError(
+        f"`student` {student} cannot grow from this source: expected one no deeper and no wider, with heads "
+        f"of {HEAD_SIZE} and a feed-forward part of 4 H, got L = {layers}, H = {width}, heads of {head} and "
+        f"a feed-forward part of {inner}; of the 24 {do or 'none is smaller'}{' would do' if do else ''}"
+    )
 
 
 def places(names: Iterable[str]) -> list[str]:

@@ -24,7 +24,7 @@ from wellread_hf.settings.fields import (
 from wellread_hf.settings.run import Optim
 from wellread_hf.students import Student
 
-Kept = Literal["first", "spread", "embeddings"]
+Kept = Literal["first", "spread", "embeddings", "grow"]
 
 
 @checked("distil")
@@ -143,16 +143,17 @@ class Init:
     source: str | None = None
     """BERT to take from: Hub id (`NAME@REVISION`) or folder; a classifier will do."""
     student: StudentName | None = None
-    """Which of the 24 to make, as wide as the source; default: half as deep as the source."""
+    """Which of the 24 to make, as wide as the source unless it grows; default: half as deep as the source."""
     keep: Kept = "first"
     """What to take: the `first` layers (truncated), layers `spread` evenly over the source, the first among
-    them (DistilBERT), or the word `embeddings` alone."""
+    them (DistilBERT), the word `embeddings` alone, or all of a smaller source, to `grow` it: layers are
+    stacked, channels copied."""
     layers: Annotated[tuple[Several, ...], FEW] = ()
     """Take these layers of the source instead, by number from 1, e.g. `1 3 5`."""
     tokenizer: str | None = None
     """Hub id (`NAME@REVISION`) or folder of the tokenizer; default: the one that lies with `source`."""
     seed: Seed = 0
-    """Seed of all weights that are not taken."""
+    """Seed of all weights that are not taken, and of how copies share theirs."""
 
     @model_validator(mode="after")
     def _layers_fit_the_student(self) -> "Init":
@@ -165,9 +166,8 @@ class Init:
                 f"`student` {self.student} and `layers` {' '.join(map(str, self.layers))} differ in their "
                 "number of layers; leave out one of the two"
             )
-        if self.keep == "embeddings" and self.student is None:
+        if self.keep in ("embeddings", "grow") and self.student is None:
             raise SettingsError(
-                "`keep` embeddings takes no layers, so it does not say how many the student gets; give "
-                "`student`"
+                f"`keep` {self.keep} does not say how many layers the student gets; give `student`"
             )
         return self

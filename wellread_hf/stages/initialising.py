@@ -1,9 +1,10 @@
-"""A student that starts from parts of another BERT: truncated, layers spread over it, word embeddings."""
+"""A student that starts from another BERT: parts of a larger one, or a smaller one grown to its size."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from wellread_hf.data.corpus import is_pending
 from wellread_hf.errors import SettingsError, TokenizerError
 from wellread_hf.settings import Init, Running
 from wellread_hf.stages.inputs import find
@@ -19,6 +20,8 @@ _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 
 def initialise(settings: Init, running: Running, source: Place | None = None) -> Stage:
     """Takes a student's first weights from another BERT, and saves them as a `BertForMaskedLM` folder.
+
+    One that is grown from a `BertForPreTraining` is a `BertForPreTraining`.
 
     Args:
         settings: What is taken, and from where.
@@ -40,8 +43,17 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
         tokenizer_at = find(settings.tokenizer, "model", "tokenizer", running)
     student = None if settings.student is None else Student.parse(settings.student)
 
+    def check() -> None:
+        from wellread_hf.models.bert_names import read_config
+        from wellread_hf.models.init import check_growth
+
+        # Of a source that a stage has yet to make, nothing can be read.
+        if settings.keep == "grow" and student is not None and not is_pending(source_at):
+            check_growth(read_config(source_at), student)
+
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.models.bert_names import WORDS
+        from wellread_hf.models.bert_names import NEXT_SENTENCE, WORDS
+        from wellread_hf.models.grow import stack_order, stacked, widened
         from wellread_hf.models.init import (
             check_layers,
             check_width,
@@ -52,7 +64,14 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
         from wellread_hf.models.load import check_fit, load_bert
         from wellread_hf.models.save import save_model
 
-        bert, new, left_out = load_bert(source_at, settings.seed, "BertForMaskedLM")
+        check()
+        grows = settings.keep == "grow"
+        bert, new, left_out = load_bert(
+            source_at, settings.seed, "BertForPreTraining" if grows else "BertForMaskedLM"
+        )
+        if set(new) & set(NEXT_SENTENCE):
+            # The source has no such head that could grow.
+            bert, new, left_out = load_bert(source_at, settings.seed, "BertForMaskedLM")
         words = _tokenizer(source_at, tokenizer_at, bert.config)
         # A vocab.txt sets no length, and a student has no more positions than its source.
         words.model_max_length = min(words.model_max_length, bert.config.max_position_embeddings)
@@ -63,6 +82,11 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
             assert student is not None  # Init asks for one
             model = with_word_embeddings(bert, student, settings.seed)
             new = [name for name in model.state_dict() if name not in WORDS]
+        elif grows:
+            assert student is not None  # Init asks for one
+            numbers = stack_order(student.layers, bert.config.num_hidden_layers)
+            # Stacked first, so that two copies of a layer are widened differently.
+            model = widened(stacked(bert, student.layers), student.hidden, settings.seed)
         else:
             if student is not None:
                 check_width(bert, student)
@@ -73,6 +97,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
         return {
             "layers": list(numbers),
             "source_layers": bert.config.num_hidden_layers,
+            **({"source_width": bert.config.hidden_size} if grows else {}),
             "new": places(new),
             "left_out": left_out,
             "parameters": sum(values.numel() for values in model.parameters()),
@@ -93,6 +118,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
         },
         inputs=[source_at, *([] if tokenizer_at is None else [tokenizer_at])],
         work=work,
+        check=check,
         solo=True,
         shape=lambda: None if student is None else student.shape,
     )
