@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from wellread_hf.errors import SourceError
+from wellread_hf.serving.export_facts import positions_of
 from wellread_hf.serving.exports import export_of_run, find_export
-from wellread_hf.serving.onnx_model import positions_of
 from wellread_hf.store.records import StageRecord
 
 

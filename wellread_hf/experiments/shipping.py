@@ -18,12 +18,12 @@ from wellread_hf.experiments.ship_settings import ShipSettings
 from wellread_hf.hub.cards import facts_of_run, render
 from wellread_hf.hub.publish import publish_runs
 from wellread_hf.hub.push_settings import Publishing
-from wellread_hf.results.candidates import GRAPHS
 from wellread_hf.results.html_report import write_report
 from wellread_hf.results.picking import pick_stage
 from wellread_hf.results.space import space_files
 from wellread_hf.settings import Measure, Picking
 from wellread_hf.stages.budgeting import fitting
+from wellread_hf.stages.timed import EXPORTED
 from wellread_hf.store.graph import carry_out, check
 from wellread_hf.store.places import each_found_once
 from wellread_hf.store.progress import quiet, say
@@ -142,7 +142,7 @@ def show(settings: ShipSettings, planned: Sequence[Stage]) -> None:
 
 def _chosen(settings: ShipSettings, budget: Stage) -> list[Student]:
     """Returns the largest sizes that fit in a format that is exported."""
-    found = map(Student.parse, fitting(budget.record.outcome, settings.budget, [*GRAPHS]))
+    found = map(Student.parse, fitting(budget.record.outcome, settings.budget, EXPORTED))
     return sorted(found, key=Student.parameters, reverse=True)[: settings.candidates]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from wellread_hf.errors import PublishError, library_errors_as
 from wellread_hf.hub.files import LocalFile
 from wellread_hf.results.lineage import MODELS, Stages
-from wellread_hf.stages.exporting import EXPORT, FP32, INT8
+from wellread_hf.serving.export_facts import EXPORT, FILES, FP32, INT8, ExportFacts
 from wellread_hf.store.records import StageRecord
 
 # Where servers that cannot choose a file find int8: text-embeddings-inference takes `onnx/model.onnx`.
@@ -22,7 +22,7 @@ class Export:
 
     folder: Path
     task: str  # on whose rows it was judged
-    facts: Mapping[str, Any]
+    facts: ExportFacts
 
     @classmethod
     def read(cls, folder: Path) -> "Export":
@@ -34,18 +34,20 @@ class Export:
         """
         record = StageRecord.read(folder)
         record.check_outputs(folder)
-        path = folder / "onnx" / EXPORT
-        with library_errors_as(PublishError, f"{path} cannot be read", "run wellread export again"):
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(facts["files"][FP32]["sha256"], str):
+        with library_errors_as(
+            PublishError, f"{folder / EXPORT} cannot be read", "run wellread export again"
+        ):
+            facts = ExportFacts.read(folder)
+            if not isinstance(facts.graph("fp32")["sha256"], str):
                 raise TypeError(f"files.{FP32}.sha256 is no text")
             return cls(folder=folder, task=str(record.settings["task"]["name"]), facts=facts)
 
     @property
     def int8_refused(self) -> str | None:
         """Why there is no int8 file; None where there is one."""
-        found = self.facts["files"].get(INT8) or {"refused": "the export has none"}
-        return str(found["refused"]) if "refused" in found else None
+        if self.facts.graph("int8"):
+            return None
+        return self.facts.refused("int8") or "the export has none"
 
     def files(self, weights: LocalFile) -> dict[str, Path]:
         """Returns the files to upload by their path in the repository.
@@ -57,24 +59,25 @@ class Export:
             PublishError: They were exported from other weights, or are not what the export wrote; or
                 there is something else in the folder.
         """
-        of = (self.facts.get("model") or {}).get("weights_sha256")
+        of = self.facts.weights_sha256
         if of != weights.sha256:
             raise PublishError(
                 f"{self.folder} was exported from other weights ({str(of)[:12]}) than {weights.content!s} "
                 f"({weights.sha256[:12]}); run wellread export again, or remove the old export"
             )
-        names = [FP32] if self.int8_refused else [FP32, INT8]
-        found = {name: self.folder / "onnx" / name for name in (*names, EXPORT)}
+        graphs = [file for file in ("fp32", "int8") if self.facts.graph(file)]
+        found = {path: self.folder / path for path in (*(FILES[file] for file in graphs), EXPORT)}
         for path in sorted((self.folder / "onnx").iterdir()):
-            if path.name not in found or path.is_symlink() or not path.is_file():
+            if f"onnx/{path.name}" not in found or path.is_symlink() or not path.is_file():
                 raise PublishError(
                     f"{path} is not among the files of an export that are uploaded ({', '.join(found)}, no "
                     "links); move it out of the folder"
                 )
-        for name in names:
-            if LocalFile(name, found[name]).sha256 != self.facts["files"][name]["sha256"]:
-                raise PublishError(f"{found[name]} is not what {EXPORT} describes; run wellread export again")
-        return {f"onnx/{name}": path for name, path in found.items()}
+        for file in graphs:
+            graph = found[FILES[file]]
+            if LocalFile(graph.name, graph).sha256 != self.facts.graph(file)["sha256"]:
+                raise PublishError(f"{graph} is not what {EXPORT} describes; run wellread export again")
+        return found
 
     def config(self, config: Mapping[str, Any]) -> dict[str, bytes]:
         """Returns the model's `config.json` with the calibration that its graphs have; else nothing."""
@@ -87,11 +90,11 @@ class Export:
 
     def int8_files(self) -> dict[str, Path | bytes]:
         """Returns what the branch `int8` has instead: int8 under the first name, and its facts."""
-        int8 = self.facts["files"][INT8]
-        facts = {**self.facts, "files": {FP32: int8, INT8: int8}}
+        int8 = self.facts.graph("int8")
+        facts = {**self.facts.content, "files": {FP32: int8, INT8: int8}}
         return {
-            f"onnx/{FP32}": self.folder / "onnx" / INT8,
-            f"onnx/{EXPORT}": (json.dumps(facts, indent=2) + "\n").encode(),
+            FILES["fp32"]: self.folder / FILES["int8"],
+            EXPORT: (json.dumps(facts, indent=2) + "\n").encode(),
         }
 
 
@@ -114,5 +117,5 @@ def with_export(folder: Path) -> tuple[Path, StageRecord, Export | None]:
                 "its export in the same folder of runs"
             )
         return stages.folders[model.digest], model, Export.read(folder)
-    found = stages.by_age(stages.exports(record))
-    return folder, record, Export.read(stages.folders[found[-1].digest]) if found else None
+    export = stages.export(record)
+    return folder, record, None if export is None else Export.read(export)

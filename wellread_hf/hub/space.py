@@ -8,11 +8,9 @@ from wellread_hf.hub.cards.run_facts import slug
 from wellread_hf.hub.exports import with_export
 from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.results.space import space_files
-from wellread_hf.serving.exports import WITHOUT_LABELS
+from wellread_hf.serving.export_facts import FILES
 from wellread_hf.settings import Picking
-from wellread_hf.stages.exporting import FP32, INT8
 
-_PAGE = ("README.md", "index.html")
 _BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -30,27 +28,23 @@ def space_upload(runs: Sequence[Path]) -> Upload:
     files: dict[str, Path | bytes] = {}
     tasks = set()
     for run in runs:
-        folder, _, export = with_export(run)
-        if export is None or export.facts["kind"] in WITHOUT_LABELS:
+        folder, record, export = with_export(run)
+        if export is None or not export.facts.gives_labels:
             raise PublishError(
                 f"`space`: {run} is no exported classifier, so a browser cannot run it; run wellread export "
                 "on it, or leave it out"
             )
         tasks.add(export.task)
         # Of several seeds each is a model of its own.
-        name = folder.name.partition("-")[2].rpartition("-")[0]
-        place = models[name] = f"./models/{name}"
-        graph = FP32 if export.int8_refused else INT8
+        place = models[record.name] = f"./models/{record.name}"
+        graph = FILES["fp32" if export.int8_refused else "int8"]
         allowed = export.files(LocalFile("model.safetensors", folder / "model.safetensors"))
-        found = {file: export.folder / file for file in _BESIDE} | {f"onnx/{graph}": allowed[f"onnx/{graph}"]}
+        found = {file: export.folder / file for file in _BESIDE} | {graph: allowed[graph]}
         files |= {f"{place[2:]}/{path}": content for path, content in found.items()}
     if len(tasks) != 1:
         raise PublishError(f"`space`: expected runs of one task, got {', '.join(sorted(tasks)) or 'none'}")
     (task,) = tasks
-    page = space_files(sorted({run.absolute().parent for run in runs}), models, Picking(task=task))
-    if set(page) != set(_PAGE):
-        raise PublishError(f"`space`: expected {' and '.join(_PAGE)}, got {', '.join(page)}")
-    files |= page
+    files |= space_files(sorted({run.absolute().parent for run in runs}), models, Picking(task=task))
     return Upload(
         name=f"{slug(task)}-students",
         files={path: LocalFile(path, files[path]) for path in sorted(files)},

@@ -17,15 +17,15 @@ import numpy.typing as npt
 from wellread_hf.errors import SettingsError, StoreError, listed
 from wellread_hf.metrics.jackknife import Interval, interval
 from wellread_hf.results.lineage import TUNED, Stages
-from wellread_hf.serving.exports import WITHOUT_LABELS
+from wellread_hf.serving.export_facts import ExportFacts
 from wellread_hf.settings import Picking
+from wellread_hf.settings.measure import Format
+from wellread_hf.stages.timed import EXPORTED, GRAPHS
 from wellread_hf.store.records import StageRecord, canonical_json
 
 Array = npt.NDArray[Any]
 
-TORCH = "torch"
-# Their files in an export, by the format's name in measurements.
-GRAPHS = {"onnx-fp32": "model.onnx", "onnx-int8": "model_quantized.onnx"}
+TORCH: Format = "torch"
 EVIDENCE = ("evaluate", "export", "measure")
 
 
@@ -60,7 +60,7 @@ class Candidate:
         name: What a person calls the student, e.g. `bert-2-128-sst2`.
         method: As the paper names it, e.g. `PD`.
         arm: What its runs have in common.
-        format: `torch` or a name in `GRAPHS`.
+        format: `torch` or one of `EXPORTED`.
         members: Its models, one a seed.
         ms: Milliseconds from a text to its label, the median over the members measured; None: not measured.
         mb: Megabytes of its largest file; None: not known.
@@ -191,9 +191,10 @@ class _Costs:
         self.machines: list[str] = []
         self.picking = picking
         for record in evidence:
-            # A classifier may be exported without its head, too.
-            if record.kind == "export" and record.outcome.get("kind") not in WITHOUT_LABELS:
-                self.exports[record.outcome["model"]["fingerprint"]] = record
+            if record.kind == "export":
+                facts = ExportFacts(record.outcome)
+                if facts.gives_labels and facts.fingerprint is not None:
+                    self.exports[facts.fingerprint] = record
             elif record.kind == "measure":
                 self.machines.append(str(record.outcome["machine"]["cpu"]))
                 for each in record.outcome["candidates"]:
@@ -206,7 +207,7 @@ class _Costs:
         """Yields an arm in each format that it has."""
         producer = self.stages.producer(evaluations[0].settings["model"])
         method = "teacher" if arm == "teacher" else self._method(producer)
-        for form in (TORCH, *GRAPHS):
+        for form in (TORCH, *EXPORTED):
             changes = [self._change(record, form) for record in evaluations]
             known = [change for change in changes if change is not None]
             if not known:
@@ -242,7 +243,7 @@ class _Costs:
         method = self.stages.method(trained)
         return method if pruned is None else f"{method}, {pruned.outcome['vocabulary']:,} pieces"
 
-    def member(self, evaluation: StageRecord, form: str, change: float) -> Member:
+    def member(self, evaluation: StageRecord, form: Format, change: float) -> Member:
         """Makes a member of an arm, whose score in this format is some points above torch's."""
         outcome, of = evaluation.outcome, evaluation.settings["model"]
         producer = self.stages.producer(of)
@@ -257,20 +258,20 @@ class _Costs:
             operations=outcome.get("operations"),
         )
 
-    def _change(self, evaluation: StageRecord, form: str) -> float | None:
+    def _change(self, evaluation: StageRecord, form: Format) -> float | None:
         """Returns the points by which a format's score is above torch's; None where there is no graph."""
         if form == TORCH:
             return 0.0
         metric, graph = evaluation.outcome["metric"], self._graph(evaluation.settings["model"], form)
         return 100 * (graph["scores"][metric] - evaluation.outcome["scores"][metric]) if graph else None
 
-    def _graph(self, fingerprint: str, form: str) -> Mapping[str, Any]:
+    def _graph(self, fingerprint: str, form: Format) -> Mapping[str, Any]:
         """Returns what an export says of a graph that passed its gate; empty without one."""
-        files = self.exports[fingerprint].outcome["files"] if fingerprint in self.exports else {}
-        found: Mapping[str, Any] = files.get(GRAPHS.get(form, ""), {})
-        return {} if "refused" in found else found
+        if form == TORCH or fingerprint not in self.exports:
+            return {}
+        return ExportFacts(self.exports[fingerprint].outcome).graph(GRAPHS[form])
 
-    def _ms(self, fingerprint: str, form: str) -> float | None:
+    def _ms(self, fingerprint: str, form: Format) -> float | None:
         wanted = (self.picking.threads, 1, self.picking.length)
         for each in self.measured.get((fingerprint, form), {}).get("latency", ()):
             if (each["threads"], each["batch"], each["length"]) == wanted:
@@ -279,7 +280,7 @@ class _Costs:
                 return ms
         return None
 
-    def _mb(self, fingerprint: str, form: str) -> float | None:
+    def _mb(self, fingerprint: str, form: Format) -> float | None:
         outputs = getattr(self.stages.producer(fingerprint), "outputs", None) or {}
         weights = [outputs[name]["size"] for name in outputs if name.endswith(".safetensors")]
         stored = max(weights, default=None) if form == TORCH else self._graph(fingerprint, form).get("bytes")

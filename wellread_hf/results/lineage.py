@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import StoreError
-from wellread_hf.serving.exports import WITHOUT_LABELS
+from wellread_hf.serving.export_facts import ExportFacts
+from wellread_hf.serving.exports import answering
 from wellread_hf.store.records import RECORD, StageRecord, canonical_json, digest
 
 TUNED = ("finetune", "distill")
@@ -72,11 +73,14 @@ class Stages:
         made = self.unpruned(record)
         return made is not None and made.kind in TUNED
 
-    def exports(self, record: StageRecord) -> list[StageRecord]:
-        """Returns a model's exports as what it is: of a classifier not those that give features alone."""
-        classifier = self.classifies(record)
-        found = self.of(record, "export")
-        return [each for each in found if (each.outcome["kind"] not in WITHOUT_LABELS) == classifier]
+    def export(self, record: StageRecord) -> Path | None:
+        """Returns the export of a model as what it is: of a classifier not one that gives features alone."""
+        classifies = self.classifies(record)
+        return answering(
+            (each, self.folders[each.digest])
+            for each in self.of(record, "export")
+            if ExportFacts(each.outcome).gives_labels == classifies
+        )
 
     def lineage(self, record: StageRecord) -> Iterator[StageRecord]:
         """Yields a classifier's record, then those it started from, as far as they are here."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from wellread_hf.errors import NothingFitsError, SettingsError, StoreError, listed
 from wellread_hf.metrics.jackknife import Interval
-from wellread_hf.results.candidates import EVIDENCE, GRAPHS, Candidate, Offer, read_offer
+from wellread_hf.results.candidates import EVIDENCE, Candidate, Offer, read_offer
 from wellread_hf.results.lineage import Stages
 from wellread_hf.results.tables import Table
 from wellread_hf.settings import Picking
+from wellread_hf.stages.timed import EXPORTED
 from wellread_hf.store.stage import Stage
 
 # A point of the score counts like this share of a budget where the nearest to all limits is looked for.
@@ -224,7 +225,7 @@ def pick_stage(evidence: Sequence[Stage], picking: Picking, root: Path) -> Stage
     def work(stage: Stage) -> Mapping[str, Any]:
         only = {each.digest for each in evidence if each.kind in EVIDENCE}
         offer = read_offer(Stages.read(root), picking, only)
-        exported = [each for each in offer.students if each.format in GRAPHS]
+        exported = [each for each in offer.students if each.format in EXPORTED]
         return choose(replace(offer, students=exported), picking).facts
 
     return Stage(

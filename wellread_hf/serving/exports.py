@@ -1,14 +1,13 @@
 """Finds the export that answers for a model: of a run, of a folder in Hub layout, or on the Hub."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from wellread_hf.errors import SourceError
-from wellread_hf.serving.onnx_model import EXPORT, FILES, check_fresh
+from wellread_hf.errors import SourceError, library_errors_as
+from wellread_hf.serving.export_facts import EXPORT, FILES, ExportFacts
 from wellread_hf.store.places import fetch, locate
 from wellread_hf.store.records import RECORD, StageRecord
 
-# Kinds whose answers are no labels.
-WITHOUT_LABELS = ("fill-mask", "features")
 # What a model needs beside its graphs; the last one some exporters do not write.
 _NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", EXPORT)
 
@@ -27,30 +26,62 @@ def find_export(place: str) -> Path:
     if not folder.exists():
         return _from_the_hub(place)
     if any((folder / file).is_file() for file in FILES.values()):
-        check_fresh(folder)
+        _check_fresh(folder)
         return folder
     if (found := export_of_run(folder)) is None:
         is_model = (folder / "config.json").is_file()
         advice = f"`wellread export {folder}` writes one" if is_model else "give the folder of an export"
         raise SourceError(f"expected an exported model in {folder}, found none; {advice}")
-    check_fresh(found, folder)
+    _check_fresh(found, folder)
     return found
 
 
 def export_of_run(folder: Path) -> Path | None:
-    """Returns the last export of a run in the same folder of runs; None without one, and of what is no run.
-
-    Of a classifier an export without labels counts only where there is no other.
-    """
+    """Returns the export in the same folder of runs that answers for a run; None of what is no run."""
     if not (folder / RECORD).is_file():
         return None
-    here, found = StageRecord.read(folder).fingerprint, []
-    for path in folder.absolute().parent.glob(f"export-*/{RECORD}"):
-        record = StageRecord.read(path.parent)
-        if record.settings.get("model") == here:
-            with_labels = record.outcome.get("kind") not in WITHOUT_LABELS
-            found.append((with_labels, path.stat().st_mtime_ns, path.parent))
-    return max(found)[-1] if found else None
+    here = StageRecord.read(folder).fingerprint
+    beside = (path.parent for path in folder.absolute().parent.glob(f"export-*/{RECORD}"))
+    found = ((StageRecord.read(export), export) for export in beside)
+    return answering(each for each in found if each[0].settings.get("model") == here)
+
+
+def answering(exports: Iterable[tuple[StageRecord, Path]]) -> Path | None:
+    """Returns which of a model's exports answers for it: the last one, but labels go before features.
+
+    Args:
+        exports: Their records and folders.
+    """
+    order = [
+        (ExportFacts(record.outcome).gives_labels, (folder / RECORD).stat().st_mtime_ns, folder)
+        for record, folder in exports
+    ]
+    return max(order)[-1] if order else None
+
+
+def _check_fresh(folder: Path, model: Path | None = None) -> None:
+    """Refuses graphs that were exported from other weights than the model has now.
+
+    Args:
+        folder: The export's.
+        model: Folder of the model; default: what lies beside the graphs.
+
+    Raises:
+        SourceError: They were, or what lies there cannot be read.
+    """
+    weights, exported = (model or folder) / "model.safetensors", ExportFacts.read(folder).weights_sha256
+    if exported is None or not weights.is_file():
+        return
+    # OpenSSL, which an answer does not need, is 4 MB.
+    from wellread_hf.store.records import file_digest
+
+    with library_errors_as(SourceError, f"{weights} cannot be read", "check its rights"):
+        found = file_digest(weights)
+    if found != exported:
+        raise SourceError(
+            f"{folder / 'onnx'} was exported from other weights ({exported[:12]}) than {weights} "
+            f"({found[:12]}); run `wellread export` again"
+        )
 
 
 def _from_the_hub(place: str) -> Path:

@@ -3,25 +3,21 @@
 Nothing here needs torch or transformers, so that an answer comes within a third of a second of the start.
 """
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wellread_hf.errors import DataError, SettingsError, SourceError, library_errors_as, nearest
+from wellread_hf.errors import DataError, SettingsError, SourceError, library_errors_as
+from wellread_hf.serving.export_facts import FILES, ExportFacts, File, choose, kind_of, length_of, read_object
 from wellread_hf.serving.machine import cores
 
 Array = npt.NDArray[np.float32]
 # One text, or a pair.
 Text = str | tuple[str, str]
-File = Literal["int8", "fp32"]
-
-FILES: Mapping[str, str] = {"int8": "onnx/model_quantized.onnx", "fp32": "onnx/model.onnx"}
-EXPORT = "onnx/export.json"
 # Words that are shown for a mask.
 _TOP = 5
 # A batch ends before a row that is shorter than this share of its longest one.
@@ -44,6 +40,7 @@ class OnnxModel:
         file: `int8` or `fp32`; None: int8 where there is one.
         threads: Threads of ONNX Runtime; 0: one a processor.
         max_length: Tokens a row, longer ones are cut; None: those of the export.
+        opened: What opens a graph on so many threads.
 
     Raises:
         SourceError: The folder holds no such model, or ONNX Runtime refuses it.
@@ -51,14 +48,19 @@ class OnnxModel:
     """
 
     def __init__(
-        self, folder: Path, file: File | None = None, threads: int = 0, max_length: int | None = None
+        self,
+        folder: Path,
+        file: File | None = None,
+        threads: int = 0,
+        max_length: int | None = None,
+        opened: Callable[[Path, int], Any] | None = None,
     ) -> None:
-        config, export = _read(folder / "config.json"), _read(folder / EXPORT, needed=False)
-        words = _read(folder / "tokenizer_config.json", needed=False)
+        config, facts = read_object(folder / "config.json"), ExportFacts.read(folder)
+        words = read_object(folder / "tokenizer_config.json", needed=False)
         self.folder = folder
-        self.file: File = _choose(folder, file, export)
-        self.kind: str = export.get("kind") or _kind(config)
-        self.max_length = _length(config, export, words, max_length)
+        self.file: File = choose(folder, file, facts)
+        self.kind: str = facts.kind or kind_of(config)
+        self.max_length = length_of(config, facts, words, max_length)
         self._tokenizer = _tokenizer(folder / "tokenizer.json", self.max_length, self.kind)
         self.labels = self._labels(config)
         pad = words.get("pad_token")
@@ -66,7 +68,7 @@ class OnnxModel:
         self._pad: int = config.get("pad_token_id") or (pad and self._tokenizer.token_to_id(pad)) or 0
         mask = words.get("mask_token")
         self._mask: str = (mask.get("content") if isinstance(mask, dict) else mask) or "[MASK]"
-        self._session = session_of(folder / FILES[self.file], threads)
+        self._session = (opened or session_of)(folder / FILES[self.file], threads)
         if (threads or cores()) == 1:
             # Else a list of texts is tokenised on all processors.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -207,100 +209,6 @@ def _batches(lengths: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.ND
         near = int(np.count_nonzero(lengths[start : start + batch_size] >= _SHORTEST * lengths[start]))
         yield order[start : start + near]
         start += near
-
-
-def check_fresh(folder: Path, model: Path | None = None) -> None:
-    """Refuses graphs that were exported from other weights than the model has now.
-
-    Args:
-        folder: The export's.
-        model: Folder of the model; default: what lies beside the graphs.
-
-    Raises:
-        SourceError: They were, or what lies there cannot be read.
-    """
-    weights, export = (model or folder) / "model.safetensors", _read(folder / EXPORT, needed=False)
-    exported = (export.get("model") or {}).get("weights_sha256")
-    if exported is None or not weights.is_file():
-        return
-    # OpenSSL, which an answer does not need, is 4 MB.
-    from wellread_hf.store.records import file_digest
-
-    with library_errors_as(SourceError, f"{weights} cannot be read", "check its rights"):
-        found = file_digest(weights)
-    if found != exported:
-        raise SourceError(
-            f"{folder / 'onnx'} was exported from other weights ({exported[:12]}) than {weights} "
-            f"({found[:12]}); run `wellread export` again"
-        )
-
-
-def _read(path: Path, needed: bool = True) -> dict[str, Any]:
-    if not needed and not path.is_file():
-        return {}
-    with library_errors_as(SourceError, f"{path} cannot be read", "export the model again"):
-        if not path.is_file():
-            raise SourceError(
-                f"expected an exported model in {path.parent}, found no {path.name}; `wellread export MODEL` "
-                "writes one"
-            )
-        found = json.loads(path.read_bytes())
-        if not isinstance(found, dict):
-            raise TypeError(f"expected a JSON object, got {type(found).__name__}")
-        return found
-
-
-def _choose(folder: Path, file: File | None, export: Mapping[str, Any]) -> File:
-    if file is not None and file not in FILES:
-        raise SettingsError(f"`file`: expected int8 or fp32, got {file!r}; take {nearest(file, FILES, 1)}")
-    there: list[File] = [each for each in ("int8", "fp32") if (folder / FILES[each]).is_file()]
-    if file is None and there:
-        return there[0]
-    if file in there:
-        return file
-    wanted = FILES[file or "fp32"]
-    about = export.get("files", {}).get(Path(wanted).name, {})
-    why = f" (refused by the export: {about['refused']})" if "refused" in about else ""
-    raise SourceError(
-        f"expected {wanted} in {folder}, found none{why}; "
-        + (f"take `file` {there[0]}" if there else "`wellread export MODEL` writes it")
-    )
-
-
-def _kind(config: Mapping[str, Any]) -> str:
-    # Other exporters write no export.json.
-    architecture, *_ = config.get("architectures") or ("",)
-    if architecture.endswith("ForMaskedLM"):
-        return "fill-mask"
-    if not architecture.endswith("ForSequenceClassification"):
-        return "features"
-    problem = config.get("problem_type")
-    if problem == "regression" or len(config.get("id2label") or "12") == 1:
-        return "regression"
-    return "multi-label" if problem == "multi_label_classification" else "classification"
-
-
-def positions_of(config: Mapping[str, Any]) -> int:
-    """Returns how many tokens a model can take, as its config says; 512 where that says nothing."""
-    positions: int = config.get("max_position_embeddings") or config.get("n_positions") or 512
-    # RoBERTa and its kin count their positions from that of the padding on.
-    if "roberta" in str(config.get("model_type")) or config.get("model_type") in ("camembert", "mpnet"):
-        positions -= config.get("pad_token_id", 1) + 1
-    return positions
-
-
-def _length(
-    config: Mapping[str, Any], export: Mapping[str, Any], words: Mapping[str, Any], asked: int | None
-) -> int:
-    positions = positions_of(config)
-    if asked is not None and not 2 < asked <= positions:
-        raise SettingsError(
-            f"`max_length`: expected 3 to {positions} tokens, which it takes, got {asked}; give another"
-        )
-    # transformers writes 1e30 where a tokenizer has no limit.
-    return asked or int(
-        min(export.get("max_length") or words.get("model_max_length") or positions, positions)
-    )
 
 
 def _tokenizer(path: Path, max_length: int, kind: str) -> Any:

@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.serving.onnx_model import FILES, OnnxModel
+from wellread_hf.serving.onnx_model import OnnxModel
 
 
 def openvino_model(folder: Path, threads: int, max_length: int | None = None) -> OnnxModel:
     """Opens an export whose graph OpenVINO runs; tokens and labels are made in the same way."""
-    model = OnnxModel(folder, "fp32", threads, max_length)
-    model._session = _Graph(folder / FILES["fp32"], threads)
-    return model
+    return OnnxModel(folder, "fp32", threads, max_length, _Graph)
 
 
 class _Graph:

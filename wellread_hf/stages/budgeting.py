@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from wellread_hf.errors import NothingFitsError
+from wellread_hf.serving.export_facts import FILES
 from wellread_hf.serving.machine import machine
-from wellread_hf.serving.onnx_model import FILES
 from wellread_hf.settings import Budget, Running
 from wellread_hf.settings.measure import FORMATS, Format
 from wellread_hf.stages.timed import (

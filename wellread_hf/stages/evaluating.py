@@ -4,14 +4,15 @@ Whatever asks how good a model is reads this: the export's gate, calibration, `w
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from wellread_hf.settings import Running, Task
 from wellread_hf.stages.inputs import FoundTask, find, reading_version
 from wellread_hf.store.stage import Place, Stage, short_name
 from wellread_hf.tasks import TaskFacts
 
-Kind = Literal["classification", "multi-label", "regression"]
+if TYPE_CHECKING:
+    from wellread_hf.metrics.agreement import AnswerKind
 
 
 def evaluate(model: Place, task: Task, max_length: int | None, running: Running) -> Stage:
@@ -98,7 +99,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
     )
 
 
-def kind_of(facts: TaskFacts) -> Kind:
+def kind_of(facts: TaskFacts) -> "AnswerKind":
     """Names the kind of a task's classifiers."""
     if not facts.labels:
         return "regression"

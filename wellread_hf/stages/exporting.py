@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import DataError, ExportError, SourceError
+from wellread_hf.serving.export_facts import EXPORT, FP32, INT8
 from wellread_hf.serving.machine import has_fast_int8, machine
 from wellread_hf.settings import Export, Running, Task
 from wellread_hf.settings.export import ModelKind
@@ -21,7 +22,6 @@ from wellread_hf.store.stage import Location, Place, Stage, short_name
 if TYPE_CHECKING:
     from wellread_hf.stages.export_subjects import Subject
 
-FP32, INT8, EXPORT = "model.onnx", "model_quantized.onnx", "export.json"
 _MADE_BY = ("onnx", "onnxruntime", "onnxscript", "torch", "transformers")
 # Of fewer rows a single one is worth more than a point.
 LEAST_ROWS = 100
@@ -162,7 +162,7 @@ def _write(stage: Stage, at: Location, subject: "Subject", settings: Export) -> 
     for path in (fp32, *([int8] if why is None else [])):
         path.replace(folder / path.name)
     # Last: where it lies, the graphs beside it were compared.
-    write_atomically(folder / EXPORT, json.dumps(found, indent=2) + "\n")
+    write_atomically(stage.folder / EXPORT, json.dumps(found, indent=2) + "\n")
     return found | {"warnings": warnings}
 
 

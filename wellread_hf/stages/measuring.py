@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.errors import SourceError, UnknownNameError
+from wellread_hf.serving.export_facts import EXPORT, FILES, ExportFacts, positions_of
 from wellread_hf.serving.exports import export_of_run
 from wellread_hf.serving.machine import machine
-from wellread_hf.serving.onnx_model import EXPORT, FILES, Text, positions_of
+from wellread_hf.serving.onnx_model import Text
 from wellread_hf.settings import Measure, Running, Task
 from wellread_hf.settings.measure import Format
 from wellread_hf.stages.budgeting import MEASUREMENTS, random_student
@@ -168,10 +169,8 @@ def _candidates(model: _Model, formats: Sequence[Format], settings: Measure, par
     fingerprint = model.places[0].fingerprint
     graphs: Path | None = None
     if model.export is not None:
-        first = fetch(model.export, EXPORT)
         graphs = _folder(model.export, (*FILES.values(), EXPORT))
-        if first is not None:
-            fingerprint = json_object(first)["model"]["fingerprint"]
+        fingerprint = ExportFacts.read(graphs).fingerprint or fingerprint
     for form in formats:
         if form == "torch":
             if model.weights is None:

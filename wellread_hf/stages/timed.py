@@ -14,8 +14,9 @@ from time import perf_counter
 from typing import Any, Literal
 
 from wellread_hf.errors import ExportError
+from wellread_hf.serving.export_facts import File
 from wellread_hf.serving.machine import machine
-from wellread_hf.serving.onnx_model import File, OnnxModel, Text
+from wellread_hf.serving.onnx_model import OnnxModel, Text
 from wellread_hf.serving.openvino_model import openvino_model
 from wellread_hf.serving.timing import Timings, in_turn
 from wellread_hf.settings.measure import FORMATS, Format
@@ -27,6 +28,8 @@ Length = int | Literal["rows"]
 
 # The file that each format reads.
 GRAPHS: Mapping[Format, File] = {"onnx-fp32": "fp32", "onnx-int8": "int8", "openvino": "fp32"}
+# The formats that an export scores; OpenVINO's is the fp32 file in another runtime.
+EXPORTED: tuple[Format, ...] = ("onnx-fp32", "onnx-int8")
 # A busy machine is steady in one of so many tries, as a rule.
 _TRIES = 3
 # A fresh process: from nothing to one answer; then it says its peak memory in kilobytes.

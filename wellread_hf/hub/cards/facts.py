@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from wellread_hf.hub.names import is_repo_id
-from wellread_hf.stages.exporting import INT8
+from wellread_hf.serving.export_facts import INT8
 from wellread_hf.students import VOCABULARY, Student
 
 Split = Literal["dev", "test"]

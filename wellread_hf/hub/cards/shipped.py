@@ -29,16 +29,12 @@ _LONGEST_EXAMPLE, _SHORTEST_EXAMPLE = 80, 20
 
 def shipped(stages: Stages, record: StageRecord, task: TaskData | None) -> dict[str, Any]:
     """Returns the fields of `Facts` that come from stages after the model's own."""
-    last = {
-        kind: stages.by_age(found)[-1]
-        for kind, found in (("export", stages.exports(record)), ("evaluate", stages.of(record, "evaluate")))
-        if found
-    }
     found: dict[str, Any] = {"latency": _latency(stages, record.fingerprint)}
-    if "export" in last:
-        found["exported"] = _exported(last["export"].outcome)
-    if "evaluate" in last and task is not None:
-        evaluated = last["evaluate"]
+    if (export := stages.export(record)) is not None:
+        found["exported"] = _exported(StageRecord.read(export).outcome)
+    evaluations = stages.by_age(stages.of(record, "evaluate"))
+    if evaluations and task is not None:
+        evaluated = evaluations[-1]
         found["confidence"] = _confidence(evaluated.outcome.get("calibration"))
         found["choices"] = _choices(stages, evaluated, record)
         # Texts of one's own may be private; those of the Hub are there for all to read.
