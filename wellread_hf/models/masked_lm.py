@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import BertForMaskedLM, BertForPreTraining, BertModel, PreTrainedModel
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.bert.modeling_bert import eager_attention_forward
+from transformers import BertForMaskedLM, BertForPreTraining, PreTrainedModel
 
+from wellread_hf.models.last_layer import layer_at, replaced, stock_last_layer
 from wellread_hf.students import Student
 
 AnyBert = TypeVar("AnyBert", BertForMaskedLM, BertForPreTraining)
@@ -63,7 +62,7 @@ def scoring_only(
         states: Receives the last hidden states [B, T, H] of every call; the last layer is then computed
             at all positions.
     """
-    last = _last_layer(model) if states is None else None
+    last = stock_last_layer(model.base_model) if states is None else None
     pooled = last is not None and model.base_model.pooler is not None
 
     def keep_positions(module: nn.Module, args: Any, outputs: Any) -> Any:
@@ -98,54 +97,12 @@ def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return losses.view_as(labels).mean(dim=1)
 
 
-def _last_layer(model: PreTrainedModel) -> Any:
-    """Returns the last layer of a stock BERT encoder whose output only head and pooler read, else None."""
-    base: Any = model.base_model
-    # A subclass may compute anything in its layers.
-    if type(base) is not BertModel or base.config.is_decoder:
-        return None
-    last = base.encoder.layer[-1]
-    # Checkpointing computes a layer again when this is over, and others may have replaced it too.
-    return None if last.gradient_checkpointing or "forward" in vars(last) else last
-
-
 def _layer_at(
     layer: Any, positions: Tensor, hidden: Tensor, mask: Tensor | None = None, *_: Any, **__: Any
 ) -> Tensor:
-    """Computes `BertLayer`'s outputs at `positions` [B, K] alone, from hidden states [B, T, H]."""
     assert mask is None, "blocks have no padding"
-    attention: Any = layer.attention.self
-    kept = _at(hidden, positions)
-
-    def heads(states: Tensor) -> Tensor:
-        return states.view(*states.shape[:2], -1, attention.attention_head_size).transpose(1, 2)
-
-    attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-        layer.attention.self.config._attn_implementation, eager_attention_forward
-    )
-    context, _weights = attend(
-        attention,
-        heads(attention.query(kept)),
-        heads(attention.key(hidden)),
-        heads(attention.value(hidden)),
-        None,
-        dropout=attention.dropout.p if attention.training else 0.0,
-        scaling=attention.scaling,
-    )
-    states: Tensor = layer.feed_forward_chunk(layer.attention.output(context.flatten(2), kept))
-    return states
+    return layer_at(layer, _at(hidden, positions), hidden, None)
 
 
 def _at(hidden: Tensor, positions: Tensor) -> Tensor:
     return hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.size(-1)))
-
-
-@contextmanager
-def replaced(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
-    """Lets a module compute something else for a while; its hooks are still called."""
-    module.forward = forward
-    try:
-        yield
-    finally:
-        # What the class says comes to light again.
-        del module.forward

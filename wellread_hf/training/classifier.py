@@ -1,6 +1,7 @@
 """`ClassifierTrainer`: a sequence classifier learns from true labels."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from wellread_hf.errors import LabelError, SettingsError
+from wellread_hf.models.last_layer import first_position_only
 from wellread_hf.training.losses import (
     NO_LABEL,
     PROBLEMS,
@@ -62,6 +64,12 @@ class ClassifierTrainer(RowMeanTrainer):
                 f"label_smoothing_factor {self.args.label_smoothing_factor:g}: expected problem_type "
                 f"{SINGLE_LABEL}, the only one that it is defined for, got {self.problem()}; leave it out"
             )
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains as the parent does; with `fast_cpu` a BERT's last layer is computed at [CLS] alone."""
+        cheaper = self.fast_cpu and not self._is_compiled
+        with first_position_only(self.model) if cheaper else nullcontext():
+            return super().train(*args, **kwargs)
 
     def problem(self, labels: Tensor | None = None, outputs: int = 2) -> Problem:
         """Returns the model's `problem_type`, or what labels and outputs say where its config has none."""

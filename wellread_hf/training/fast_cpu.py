@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils import get_total_norm
 
-from wellread_hf.models.masked_lm import replaced
+from wellread_hf.models.last_layer import replaced
 
 _DRAWS = 1 << 16
 # Below this many numbers, drawing a seed costs more than it saves.
