@@ -11,6 +11,8 @@ def card(
     target: tyro.conf.Positional[str | None] = None,
     out: Path | None = None,
     all: tyro.conf.FlagCreatePairsOff[bool] = False,
+    runs: Path | None = None,
+    keep: Path | None = None,
     eval_results: tyro.conf.FlagCreatePairsOff[bool] = False,
     name: str | None = None,
     namespace: str | None = None,
@@ -21,12 +23,16 @@ def card(
         target: Folder of a finished model, e.g. runs/pretrain-..., or a student, e.g. bert-4-256.
         out: Folder to write README.md and scores.png into; default: the run's own.
         all: Write the cards of the 24 students as NAME.md, without pictures.
+        runs: With `all`: folder of finished stages, or of their records; of the sizes in it the cards say
+            what is recorded.
+        keep: With `runs`: folder that gets the records of this family without weights, a table and a picture.
         eval_results: Write .eval_results/glue.yaml too; the Hub takes it once GLUE is a benchmark there.
         name: Name of the repository; default: the student's, with the task's for a task student.
         namespace: User or organisation that it is pushed to.
     """
     from wellread_hf.hub.cards import facts_of_run, facts_of_student, render
-    from wellread_hf.students import STUDENTS, Student
+    from wellread_hf.hub.cards.family import facts_of_family, family_files
+    from wellread_hf.students import Student
 
     if all:
         if target is not None or out is None or eval_results or name is not None:
@@ -34,10 +40,16 @@ def card(
                 "`all` writes the cards of the 24 students: expected `out` FOLDER, and no target, `name` or "
                 "`eval_results`; leave out the one or the other"
             )
-        for student in STUDENTS:
-            text = render(facts_of_student(student, namespace=namespace), picture=False).markdown
-            _write(out / f"{student.name}.md", text.encode())
+        if keep is not None and runs is None:
+            raise SettingsError("`keep` copies records from `runs`, which is missing; give both")
+        if keep is not None and runs is not None:
+            for path, content in family_files(runs).items():
+                _write(keep / path, content)
+        for student, facts in facts_of_family(runs, namespace).items():
+            _write(out / f"{student.name}.md", render(facts, picture=False).markdown.encode())
         return
+    if runs is not None or keep is not None:
+        raise SettingsError("`runs` and `keep` are for the cards of all 24; give `all`, or leave them out")
     if target is None:
         raise SettingsError("expected a run's folder or a student's name, got neither; or give `all`")
     folder = Path(target)

@@ -110,7 +110,9 @@ def upload_of_run(
         facts = replace(facts_of_run(folder, name, namespace), beside=beside)
         rendered = render(facts, eval_results=eval_results)
         parameters = "" if facts.measured is None else f", {facts.measured.weights / 1e6:.1f}M parameters"
-        note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}"
+        # A collection may list adopted and trained ones of one size.
+        made = "" if facts.made is None else f", {facts.made}"
+        note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}{made}"
         return model_upload(folder, facts.name, rendered.files, note, export)
 
 

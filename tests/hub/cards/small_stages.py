@@ -72,9 +72,9 @@ class Root:
         outcome = {"block_length": 128, "tokens": 42_000_000}
         return self.stage("pack", "128", settings, outcome, model=False)
 
-    def pretrain(self, seed: int = 0, **more: Any) -> StageRecord:
+    def pretrain(self, seed: int = 0, student: str = "bert-2-128", **more: Any) -> StageRecord:
         settings = {
-            "student": "bert-2-128", "start": None, "minutes": None, "steps": None, "epochs": 3.0,
+            "student": student, "start": None, "minutes": None, "steps": None, "epochs": 3.0,
             "packs": [digest({"kind": "pack", "identity": self.pack_settings()})], "seed": seed,
             "dropout": None,
             "block_lengths": [64, 128], "phase_shares": [0.9, 0.1], "mask_share": 0.15, "whole_word": True,
@@ -82,7 +82,17 @@ class Root:
         }  # fmt: skip
         outcome = {"tokens": 126_000_000, "steps": 10_000, "held_out_loss": 3.25, "unigram_loss": 6.8,
                    "seconds_training": 7200.0}  # fmt: skip
-        return self.stage("pretrain", f"bert-2-128-seed{seed}", settings | more, outcome)
+        layers, hidden = map(int, student.split("-")[1:])
+        name = f"{student}-seed{seed}"
+        return self.stage("pretrain", name, settings | more, outcome, layers=layers, hidden=hidden)
+
+    def grown(self, of: StageRecord, student: str = "bert-4-128") -> StageRecord:
+        """A larger student's first weights, stacked from those of a pre-trained one of two layers."""
+        layers, hidden = map(int, student.split("-")[1:])
+        settings = {"source": f"stage:{of.digest}:.", "student": student, "keep": "grow", "layers": [],
+                    "tokenizer": None, "seed": 0}  # fmt: skip
+        outcome = {"layers": [1, 2] * (layers // 2), "source_layers": 2, "source_width": 128}
+        return self.stage("init", f"{student}-grow-seed0", settings, outcome, layers=layers, hidden=hidden)
 
     def pack_settings(self) -> Mapping[str, Any]:
         (path,) = self.path.glob("pack-*/stage.json")

@@ -149,6 +149,15 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Grown:
+    """First weights that are those of a smaller student that had learnt, stacked and widened."""
+
+    student: Student  # the smaller one
+    origin: Origin
+    layers: tuple[int, ...]  # of the smaller one, counted from 1, in the order of the larger one's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Pretraining:
     """A finished masked-LM pre-training."""
 
@@ -158,6 +167,7 @@ class Pretraining:
     tokens: int  # seen in training
     steps: int
     start: Origin | None  # None: random weights
+    grown: Grown | None  # what `start` is, if it was grown
     loss: float  # held-out masked-LM loss, in nats
     unigram_loss: float  # that of word frequencies alone
     schedule: tuple[tuple[str, str], ...]  # settings: name, value
@@ -177,6 +187,18 @@ class Adoption:
     def googles(self) -> bool:
         """Whether the source is Google's release; of a copy elsewhere nobody here can know."""
         return str(self.source.hub_id).startswith("google/bert_uncased_L-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Sibling:
+    """An encoder of the family, and what was learnt with it."""
+
+    student: Student
+    made: str  # where its weights come from, in words
+    tokens: int | None  # seen in pre-training; None where it was not pre-trained here
+    loss: float | None  # likewise, held-out masked-LM loss in nats
+    results: tuple[Result, ...]
+    this: bool  # it is the card's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -318,6 +340,8 @@ class Facts:
     # Of an encoder, the best choice of settings a task, method and budget; of a task student, its own
     # result and other methods' at the same budget.
     results: tuple[Result, ...] = ()
+    # Encoders of the family whose records lie beside this one's, itself among them; empty without others.
+    siblings: tuple[Sibling, ...] = ()
     pruned: Pruned | None = None
     exported: Exported | None = None
     confidence: Confidence | None = None
@@ -331,6 +355,17 @@ class Facts:
     def repo_id(self) -> str:
         """Name of the repository, with its namespace if that is known."""
         return self.name if self.namespace is None else f"{self.namespace}/{self.name}"
+
+    @property
+    def made(self) -> str | None:
+        """Where the weights of the encoder come from, in a few words; None where that is not known."""
+        if self.adoption is not None:
+            return "Google's weights, adopted" if self.adoption.googles else "weights from elsewhere, adopted"
+        if self.pretraining is None:
+            return None
+        if self.pretraining.grown is not None:
+            return f"grown from {self.pretraining.grown.student.name}, pre-trained"
+        return f"pre-trained from {'random weights' if self.pretraining.start is None else 'another model'}"
 
     @property
     def own(self) -> Result | None:

@@ -13,6 +13,7 @@ from wellread_hf.hub.cards.languages import ENGLISH, languages_of
 from wellread_hf.hub.cards.metadata import eval_results_of, front_matter, licence_of
 from wellread_hf.hub.cards.picture import PICTURE, draw
 from wellread_hf.hub.cards.secrets import secrets_in
+from wellread_hf.hub.cards.siblings import siblings_table, task_title
 from wellread_hf.hub.cards.text import code, duration, fence, markdown
 from wellread_hf.metrics.scores import THRESHOLD
 from wellread_hf.results import paper
@@ -79,6 +80,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
             # The first paragraph is about the language.
             limits=limits if english else limits.partition("\n\n")[2],
             english="English " if english else "",
+            siblings=siblings_table(facts.siblings).markdown if facts.siblings else None,
             reliability=RELIABILITY if picture and facts.confidence is not None else None,
             picture=PICTURE if picture else None,
             published=paper,
@@ -159,11 +161,6 @@ def percent(score: Score) -> str:
     """Writes `mean ± standard deviation` in percent; the plain number for one seed."""
     mean = f"{100 * score.mean:.1f}"
     return mean if score.std is None else f"{mean} ± {100 * score.std:.1f}"
-
-
-def task_title(result: Result) -> str:
-    """Names a task: GLUE's as GLUE writes it, another as code."""
-    return paper.GLUE_TITLES[result.task.name] if result.task.glue else code(result.task.name)
 
 
 def metric_title(name: str) -> str:

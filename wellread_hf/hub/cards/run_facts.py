@@ -1,33 +1,22 @@
 """From records of finished stages to facts. A record that is gone leaves its facts absent."""
 
-import json
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
 
-from wellread_hf.errors import StoreError, WellreadError, library_errors_as
-from wellread_hf.hub.cards.facts import (
-    Adoption,
-    Facts,
-    Measured,
-    Origin,
-    Pretraining,
-    Pruned,
-    Run,
-    Score,
-    Source,
-)
+from wellread_hf.errors import StoreError, library_errors_as
+from wellread_hf.hub.cards.facts import Facts, Measured, Origin, Pruned, Run, Score
+from wellread_hf.hub.cards.provenance import provenance
 from wellread_hf.hub.cards.shipped import shipped
+from wellread_hf.hub.cards.siblings import architecture, siblings_of
 from wellread_hf.hub.cards.task_results import results_of_classifier, results_of_encoder
 from wellread_hf.hub.cards.text import without_places
 from wellread_hf.results.lineage import ENCODERS, MODELS, Stages
 from wellread_hf.store.records import StageRecord
-from wellread_hf.students import VOCABULARY, Student
+from wellread_hf.students import Student
 
 # With the student's name it stays below the 96 characters of a repository's name.
 _LONGEST_SLUG = 40
@@ -62,7 +51,7 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
             raise StoreError(
                 f"{folder} is the folder of a stage {record.kind!r}: expected a model of {', '.join(MODELS)}"
             )
-        student, vocabulary = _architecture(folder)
+        student, vocabulary = architecture(folder)
         stages = Stages.read(folder.absolute().parent)
         made = stages.unpruned(record)
         if made is None:
@@ -82,7 +71,8 @@ def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str
     if record.kind in ENCODERS:
         base = _start(stages, record)
         results = results_of_encoder(stages, record)
-        return replace(bare, base=base, results=results, **_provenance(stages, record))
+        siblings = siblings_of(stages, record)
+        return replace(bare, base=base, results=results, siblings=siblings, **provenance(stages, record))
     results = results_of_classifier(stages, record, student)
     encoder = stages.start(record)["weights"]
     producer = stages.unpruned(stages.producer(encoder))
@@ -91,7 +81,7 @@ def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str
         name=f"{student.name}-{slug(results[0].task.name)}",
         base=_base(encoder, producer, student, namespace),
         results=results,
-        **({} if producer is None else _provenance(stages, producer)),
+        **({} if producer is None else provenance(stages, producer)),
     )
 
 
@@ -114,22 +104,6 @@ def _pruned(stages: Stages, record: StageRecord, facts: Facts) -> Facts:
     return replace(facts, results=(replace(own, seeds=(own.this_seed,), scores=scores),))
 
 
-def _architecture(folder: Path) -> tuple[Student, int]:
-    """Reads which student a model is, and its vocabulary; what it started from does not always say."""
-    with library_errors_as(
-        StoreError,
-        f"{folder / 'config.json'}: expected a model's config beside its record",
-        "copy it back or run the stage again",
-    ):
-        config = json.loads((folder / "config.json").read_text())
-        layers, hidden = int(config["num_hidden_layers"]), int(config["hidden_size"])
-        vocabulary = int(config.get("vocab_size", VOCABULARY))
-    try:
-        return Student(layers, hidden), vocabulary
-    except WellreadError as error:
-        raise StoreError(f"{folder}: cards are for the 24 students; {error}") from error
-
-
 def _measured(folder: Path) -> Measured | None:
     path = folder / "model.safetensors"
     if not path.is_file():
@@ -150,67 +124,6 @@ def _run(record: StageRecord) -> Run:
         processes=record.processes,
         device=record.device,
     )
-
-
-def _provenance(stages: Stages, record: StageRecord) -> dict[str, Any]:
-    """Returns what is known of an encoder's making: our pre-training, or where it was taken over from."""
-    if record.kind == "adopt":
-        return {
-            "adoption": Adoption(
-                source=Origin(fingerprint=record.settings["source"]),
-                parity=record.outcome["parity"],
-                sentences=record.outcome["sentences"],
-            )
-        }
-    return {"pretraining": _pretraining(stages, record)} if record.kind == "pretrain" else {}
-
-
-def _pretraining(stages: Stages, record: StageRecord) -> Pretraining:
-    settings, outcome = record.settings, record.outcome
-    packs = [stages.records[packed] for packed in settings["packs"] if packed in stages.records]
-    longest = max(packs, key=lambda packed: int(packed.outcome["block_length"]), default=None)
-    return Pretraining(
-        sources=() if longest is None else tuple(map(Source.of, longest.settings["sources"])),
-        corpus_tokens=None if longest is None else longest.outcome["tokens"],
-        tokenizer=Origin(fingerprint=settings["tokenizer"]),
-        tokens=outcome["tokens"],
-        steps=outcome["steps"],
-        start=None if settings["start"] is None else Origin(fingerprint=settings["start"]),
-        loss=outcome["held_out_loss"],
-        unigram_loss=outcome["unigram_loss"],
-        schedule=tuple(_schedule(settings).items()),
-        seconds=outcome["seconds_training"],
-        seed=settings["seed"],
-    )
-
-
-def _schedule(settings: Mapping[str, Any]) -> dict[str, str]:
-    optim, dropout, distil = settings["optim"], settings["dropout"], settings.get("distil")
-    # The first that is given decides, as in training.
-    unit = next((unit for unit in ("minutes", "steps") if settings[unit] is not None), "epochs")
-    phases = list(zip(settings["block_lengths"], settings["phase_shares"], strict=True))
-    lengths = ", then ".join(f"{block} tokens for {share:.0%} of the run" for block, share in phases)
-    found = {
-        f"length of the run, {unit}": f"{settings[unit]:g}",
-        "blocks": lengths if len(phases) > 1 else f"{phases[0][0]} tokens",
-        "masked share": f"{settings['mask_share']:.0%}{', whole words' if settings['whole_word'] else ''}",
-        "blocks a step": str(optim["batch_size"]),
-        "learning rate": f"{optim['learning_rate']:g}, {optim['schedule']}, warm-up {optim['warmup']:.0%}",
-        "AdamW": f"β₂ {optim['beta2']:g}, ε {optim['epsilon']:g}, weight decay {optim['weight_decay']:g}, "
-        f"gradient norm at most {optim['max_grad_norm']:g}",
-        "precision": str(optim["precision"]),
-    }
-    if dropout is not None:
-        found["dropout"] = f"{dropout:g}"
-    if settings.get("next_sentence"):
-        found["next-sentence prediction"] = "yes"
-    if distil is not None:
-        teacher = Origin(fingerprint=distil["teacher"]).hub_id or "a local masked LM"
-        found["DistilBERT's loss"] = (
-            f"teacher {teacher}; T {distil['temperature']:g}; weights: MLM {distil['mlm_weight']:g}, "
-            f"soft {distil['soft_weight']:g}, cosine {distil['cosine_weight']:g}"
-        )
-    return found
 
 
 def _start(stages: Stages, record: StageRecord) -> Origin | None:
