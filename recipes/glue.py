@@ -16,7 +16,7 @@ from tyro.conf import arg
 
 from wellread_hf.cli.recipe import Recipe
 from wellread_hf.experiments.glue_runs import SMOKE_GLUE, GlueRuns, GlueSettings
-from wellread_hf.results.scoreboard import scoreboard, show_scoreboard
+from wellread_hf.results.scoreboard import show_scoreboard
 from wellread_hf.settings import Running
 from wellread_hf.settings.fields import Several, StudentName, checked
 from wellread_hf.store.stage import Stage
@@ -40,22 +40,8 @@ class Settings:
 
 
 def plan(settings: Settings) -> list[Stage]:
-    s, names = settings, parse_glue_tasks(settings.tasks)
-    planned = GlueRuns(s.glue, s.running)
-    tunings = [replace(s.glue.tuning, seed=seed) for seed in range(s.seeds)]
-    runs = {
-        name: [
-            planned.predictions(planned.model(s.student, name, s.method, tuning), name) for tuning in tunings
-        ]
-        for name in names
-    }
-    about = {
-        "student": s.student,
-        "method": s.method,
-        "seeds": [tuning.seed for tuning in tunings],
-        "from_mnli": [name for name in names if planned.starts_from_mnli(name)],
-    }
-    return [scoreboard(f"{s.student}-{s.method}", runs, about, planned.checks(names), s.running.runs)]
+    s = settings
+    return [GlueRuns(s.glue, s.running).board(s.student, s.method, parse_glue_tasks(s.tasks), s.seeds)]
 
 
 SMOKE = Settings(tasks="sst2,mnli,stsb", seeds=2, glue=replace(SMOKE_GLUE, from_mnli=True))

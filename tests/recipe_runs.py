@@ -31,6 +31,7 @@ RECIPES = (
     "measure",
     "budget",
     "ship",
+    "family",
     "publish",
 )
 

@@ -43,6 +43,8 @@ FOR_RECIPES = {
     "wellread_hf.stages",
     "wellread_hf.students",
     "wellread_hf.experiments.study.study_settings",
+    "wellread_hf.experiments.family",
+    "wellread_hf.experiments.family_settings",
     "wellread_hf.experiments.ship_settings",
     "wellread_hf.experiments.shipping",
     "wellread_hf.experiments.study.studies",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import BertForPreTraining, BertModel
 
 from wellread_hf.errors import UnknownNameError
-from wellread_hf.students import HIDDEN, LAYERS, STUDENTS, Student
+from wellread_hf.students import HIDDEN, LAYERS, STUDENTS, Student, parse_students
 
 # Table 1a of the paper, millions of parameters as printed. 6/768 and 8/768 are truncated, not rounded.
 PAPER = {
@@ -143,3 +143,35 @@ def test_config_is_googles_own():
 def test_changes_replace_fields_of_the_config():
     config = Student(2, 128).config(1_000, initializer_range=0.5, hidden_dropout_prob=0.0)
     assert (config.vocab_size, config.initializer_range, config.hidden_dropout_prob) == (1_000, 0.5, 0.0)
+
+
+def test_words_select_all_a_width_or_a_depth_each_student_once():
+    names = tuple(student.name for student in STUDENTS)
+    assert parse_students(["all"]) == names
+    assert parse_students(["h=128"]) == tuple(f"bert-{layers}-128" for layers in LAYERS)
+    assert parse_students(["L=2"]) == tuple(f"bert-2-{hidden}" for hidden in HIDDEN)
+    assert parse_students(["tiny", "mini"]) == ("tiny", "mini")
+    found = parse_students(["mini", "h=256", "l=4"])
+    assert found[0] == "mini"
+    assert len(set(map(Student.parse, found))) == len(found) == 6 + 4 - 1
+    # A mistake, which settings refuse.
+    assert parse_students(["mini", "4-256"]) == ("mini", "4-256")
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [("h=129", "h=128"), ("l=5", "l=4"), ("al", "all"), ("h128", "h=128"), ("5-128", "bert-4-128")],
+)
+def test_a_word_that_selects_nothing_is_answered_with_what_is_near(word, answer):
+    with pytest.raises(UnknownNameError, match=answer):
+        parse_students([word])
+
+
+@pytest.mark.parametrize("student", STUDENTS, ids=str)
+def test_a_toy_has_the_layers_and_heads_of_its_student_and_a_sixteenth_of_the_width(student):
+    toy, whole = student.fresh_config(100, toy=True), student.fresh_config(100)
+    assert (toy.num_hidden_layers, toy.num_attention_heads) == (student.layers, student.heads)
+    assert (16 * toy.hidden_size, 16 * toy.intermediate_size) == (student.hidden, 4 * student.hidden)
+    for config in (toy, whole):
+        sizes = config.num_hidden_layers, config.hidden_size, config.num_attention_heads
+        assert Student.of_model(*sizes) == student

@@ -49,8 +49,11 @@ POSITIONS = 512
 SEGMENTS = 2
 VOCABULARY = 30_522
 BERT_DROPOUT = 0.1
+# A toy of a student has as many layers and heads, and this part of its width.
+TOY_PART = 16
 
 _ALIASES = {(2, 128): "tiny", (4, 256): "mini", (4, 512): "small", (8, 512): "medium", (12, 768): "base"}
+_SELECTION = re.compile(r"([lh])=(\d{1,5})")
 # At most five digits, since Python refuses to read numbers of thousands of digits.
 _PATTERNS = (
     re.compile(r"(?:bert-)?(\d{1,5})-(\d{1,5})"),
@@ -110,9 +113,24 @@ class Student:
                     raise UnknownNameError(_refusal(name, layers, hidden)) from None
         raise UnknownNameError(
             f"expected one of the 24 students, got {name!r}; write it as bert-4-256, 4-256, "
-            f"google/bert_uncased_L-4_H-256_A-4 or one of {', '.join(_ALIASES.values())}; the nearest is "
+            f"google/bert_uncased_L-4_H-256_A-4 or one of {', '.join(_ALIASES.values())}, or where several "
+            "are asked for all, l=2 or h=128; the nearest is "
             f"{nearest(name.lower(), [*_ALIASES.values(), *(student.name for student in STUDENTS)], 1)}"
         )
+
+    @classmethod
+    def of_model(cls, layers: int, hidden: int, heads: int) -> "Student":
+        """Returns which student a model is by its config, or a toy of which.
+
+        Raises:
+            UnknownNameError: It is none of the 24.
+        """
+        toy = hidden * TOY_PART == heads * HEAD_SIZE
+        return cls(layers, hidden * TOY_PART if toy else hidden)
+
+    def width(self, toy: bool) -> int:
+        """Returns the width H, or that of a toy of the student."""
+        return self.hidden // TOY_PART if toy else self.hidden
 
     @property
     def name(self) -> str:
@@ -180,13 +198,17 @@ class Student:
         }
         return BertConfig(**(fields | changes))  # type: ignore[arg-type]  # a mapping of mixed values
 
-    def fresh_config(self, vocabulary: int = VOCABULARY, **changes: object) -> "BertConfig":
+    def fresh_config(
+        self, vocabulary: int = VOCABULARY, toy: bool = False, **changes: object
+    ) -> "BertConfig":
         """Builds the config of a student that starts from random weights, of standard deviation 1/sqrt(H).
 
         BERT's 0.02 is made for a width of 768; at 128, word embeddings above all, it keeps masked-LM
         training on its plateau several times longer (docs/log.md).
         """
-        return self.config(vocabulary, initializer_range=self.hidden**-0.5, **changes)
+        width = self.width(toy)
+        sizes = {"hidden_size": width, "intermediate_size": 4 * width, "initializer_range": width**-0.5}
+        return self.config(vocabulary, **(sizes | changes))
 
     def __str__(self) -> str:
         return self.name
@@ -219,3 +241,42 @@ def grown_from(student: Student, chosen: Iterable[Student]) -> Student | None:
     Over the 24, students of H = 128 are stacked in a chain, and others grow from the next narrower one.
     """
     return max((each for each in chosen if can_grow(each.shape, student)), default=None)
+
+
+def parse_students(words: Iterable[str]) -> tuple[str, ...]:
+    """Reads names of students, `all`, `h=128` for one width or `l=2` for one depth.
+
+    Returns:
+        Names in the order of the words. What words select is there once; a name given twice stays twice.
+
+    Raises:
+        UnknownNameError: A word is neither; the message names the nearest.
+    """
+    words = list(words)
+    named = {Student.parse(word) for word in words if _selected(word) is None}
+    chosen: dict[Student, None] = {}
+    found = []
+    for word in words:
+        selected = _selected(word)
+        if selected is None:
+            found.append(word)
+            continue
+        found += [student.name for student in selected if student not in named and student not in chosen]
+        chosen |= dict.fromkeys(selected)
+    return tuple(found)
+
+
+def _selected(word: str) -> list[Student] | None:
+    """Returns the students that a word selects; None where it is no such word."""
+    match = _SELECTION.fullmatch(word.lower())
+    if match is None:
+        return list(STUDENTS) if word.lower() == "all" else None
+    by, size = match[1], int(match[2])
+    found = [student for student in STUDENTS if size == (student.layers if by == "l" else student.hidden)]
+    if not found:
+        sizes = LAYERS if by == "l" else HIDDEN
+        raise UnknownNameError(
+            f"expected one of {', '.join(f'{by}={each}' for each in sizes)}, got {word!r}; the nearest is "
+            f"{by}={min(sizes, key=lambda each: abs(each - size))}"
+        )
+    return found

@@ -35,6 +35,7 @@ _SHORT = {
     "max-length": ("tuning.max-length",),
     "seed": ("tuning.seed",),
     "runs": ("running.runs",),
+    "publish": ("publishing.namespace",),
 }
 # Names of the release before this one; they go with the next.
 _RENAMED = {"start": "weights", "source": "weights", "sources": "weights"}

@@ -1,7 +1,7 @@
 """The runs of GLUE's tasks that recipes and sweeps are made of, and the stages that these runs share."""
 
-from collections.abc import Sequence
-from dataclasses import field
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
 from typing import Annotated
 
 from pydantic import model_validator
@@ -9,12 +9,14 @@ from tyro.conf import arg
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.planner import Given, Planner
+from wellread_hf.results.scoreboard import scoreboard
 from wellread_hf.settings import Lora, Optim, Running, Start, Task, Tuning
 from wellread_hf.settings.fields import checked, refuse_set
 from wellread_hf.stages import check_glue, predict
 from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN, SMOKE_TUNING
 from wellread_hf.store.stage import Stage
 from wellread_hf.students import Method as Method
+from wellread_hf.students import Student
 from wellread_hf.tasks import GLUE, parse_glue_tasks
 
 # Small tasks that gain from sentence pairs that were seen before; BERT's successors start them from MNLI.
@@ -59,11 +61,29 @@ class GlueRuns:
     Args:
         settings: What they have in common.
         running: How they are carried out.
+        encoders: What students start from where that is planned already, by size.
     """
 
-    def __init__(self, settings: GlueSettings, running: Running) -> None:
+    def __init__(
+        self, settings: GlueSettings, running: Running, encoders: Mapping[Student, Stage] | None = None
+    ) -> None:
         self.settings, self.running = settings, running
-        self._planner = Planner(settings.given, self._teacher, running, settings.lora)
+        self._planner = Planner(settings.given, self._teacher, running, settings.lora, encoders)
+
+    def board(self, student: str, method: Method, tasks: Sequence[str], seeds: int) -> Stage:
+        """Plans a student's runs of tasks over seeds, their predictions, and the scoreboard of all."""
+        tunings = [replace(self.settings.tuning, seed=seed) for seed in range(seeds)]
+        runs = {
+            task: [self.predictions(self.model(student, task, method, tuning), task) for tuning in tunings]
+            for task in tasks
+        }
+        about = {
+            "student": student,
+            "method": method,
+            "seeds": [tuning.seed for tuning in tunings],
+            "from_mnli": [task for task in tasks if self.starts_from_mnli(task)],
+        }
+        return scoreboard(f"{student}-{method}", runs, about, self.checks(tasks), self.running.runs)
 
     def model(self, student: str, task: str, method: Method, tuning: Tuning) -> Stage:
         """Plans the training of a student on one of GLUE's tasks."""

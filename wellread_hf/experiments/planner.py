@@ -1,6 +1,6 @@
 """From the paper's methods to stages: where a student starts, what it is trained on, and its teacher."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from functools import cache
 
@@ -86,12 +86,19 @@ class Planner:
         teacher: Names or plans the teacher of a task.
         running: How they are carried out.
         lora: LoRA, in place of training all weights.
+        encoders: What pre-trained students start from where that is planned already, by size.
     """
 
     def __init__(
-        self, given: Given, teacher: Callable[[Task], Place], running: Running, lora: Lora | None = None
+        self,
+        given: Given,
+        teacher: Callable[[Task], Place],
+        running: Running,
+        lora: Lora | None = None,
+        encoders: Mapping[Student, Stage] | None = None,
     ) -> None:
         self.given, self.teacher, self.running, self.lora = given, teacher, running, lora
+        self.encoders = encoders or {}
         # A grid has thousands of runs.
         self._encoder, self.labels = cache(self._plan_encoder), cache(self._plan_labels)
 
@@ -108,6 +115,8 @@ class Planner:
         if method in ("basic", "distillation"):
             # Random weights take the words of given students, so that methods differ in one thing.
             return Start(student=student, tokenizer=weights or self.given.corpus.tokenizer)
+        if (planned := self.encoders.get(Student.parse(student))) is not None:
+            return planned
         return self._encoder(student, seed) if weights is None else Start(weights=weights)
 
     def trained(self, method: Method, start: Start | Stage, task: Task, tuning: Tuning) -> Stage:

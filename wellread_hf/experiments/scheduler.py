@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from statistics import median
 
-from wellread_hf.errors import BusyError, DiskFullError, WellreadError
+from wellread_hf.errors import BusyError, DiskFullError, TrialsFailedError, WellreadError
 from wellread_hf.results.trials import State
 from wellread_hf.store.graph import carry_out
 from wellread_hf.store.progress import bar, quiet, say
@@ -16,6 +16,8 @@ from wellread_hf.store.records import write_atomically
 from wellread_hf.store.stage import Stage
 from wellread_hf.students import STUDENTS, Student
 
+# What holds a student, and takes long.
+TRAINED = ("pretrain", "finetune", "distill", "label")
 # Where a stage's folder keeps the traceback of a failure: a result has room for one line.
 TRACEBACK = "error.txt"
 # Between two looks at a folder in which another process works: a trial takes seconds at least.
@@ -66,6 +68,41 @@ class Result:
 OnEnd = Callable[[Job, Result], None]
 # Does jobs that need nothing any more, in any order.
 Engine = Callable[[Sequence[Job], OnEnd], None]
+
+
+def job_of(stage: Stage, student: Student | None) -> Job:
+    """Makes the job of a stage that is about a student; stages of one kind take as long as they are large.
+
+    Args:
+        stage: What to do.
+        student: Whom it is about; None where it is not known.
+    """
+    return Job(
+        stage=stage,
+        student=student if stage.kind in TRAINED else STUDENTS[0],
+        alike=((stage.kind, student), stage.kind),
+        # As products of a layer grow; of a given teacher it is not known.
+        work=1.0 if student is None else float(student.layers * student.hidden**2),
+    )
+
+
+def finish(jobs: Sequence[Job], engine: Engine, title: str) -> None:
+    """Carries out jobs, as `run` does, of which all are needed; says at once what fails.
+
+    Raises:
+        TrialsFailedError: Something failed; the others are finished.
+    """
+
+    def on_end(job: Job, result: Result) -> None:
+        if result.error is not None:
+            say(f"failed: {job.stage.folder.name}: {result.error}")
+
+    if failed := run(jobs, engine, on_end, title):
+        raise TrialsFailedError(
+            f"{len(failed)} of {len(jobs)} stages failed or wait for one that did, the first is "
+            f"{next(iter(failed.values()))}. The others are finished; what failed is tried again by the same "
+            "command"
+        )
 
 
 def run(

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import wellread_hf.stages as stages
-from wellread_hf.errors import SettingsError, StoreError, TrialsFailedError
+from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.experiments.engines import check_engine, opened
 from wellread_hf.experiments.planner import Planner
-from wellread_hf.experiments.scheduler import Engine, Job, Result, in_this_process, run, time_left
+from wellread_hf.experiments.scheduler import TRAINED, Job, finish, in_this_process, job_of, time_left
 from wellread_hf.experiments.ship_settings import ShipSettings
 from wellread_hf.hub.cards import facts_of_run, render
 from wellread_hf.hub.publish import publish_runs
@@ -26,14 +26,12 @@ from wellread_hf.stages.budgeting import fitting
 from wellread_hf.stages.timed import EXPORTED
 from wellread_hf.store.graph import carry_out, check
 from wellread_hf.store.places import each_found_once
-from wellread_hf.store.progress import quiet, say
+from wellread_hf.store.progress import quiet
 from wellread_hf.store.records import write_atomically
 from wellread_hf.store.stage import Place, Stage, in_order, short_name
 from wellread_hf.students import STUDENTS, Student
 
 REPORT, SPACE = "report.html", "space"
-# What holds a student, and takes long.
-_TRAINED = ("pretrain", "finetune", "distill", "label")
 
 
 def ready(settings: ShipSettings) -> None:
@@ -98,7 +96,7 @@ def preview(settings: ShipSettings, planned: Sequence[Stage]) -> None:
     print(f"the largest sizes that fit: {', '.join(student.name for student in shipment.students)}")
     print(", ".join(f"{state}: {count}" for state, count in states.items()))
     print("then, of the best seed of each size: export, measure; pick, report")
-    print(f"time: {time_left([job for job in jobs if job.stage.kind in _TRAINED])}")
+    print(f"time: {time_left([job for job in jobs if job.stage.kind in TRAINED])}")
 
 
 def show(settings: ShipSettings, planned: Sequence[Stage]) -> None:
@@ -223,17 +221,17 @@ class Shipment:
         for student, found in self._evaluations.items():
             for each in in_order(found):
                 sizes.setdefault(each.digest, of_teacher if each.kind == "label" else student)
-        return [_job(each, sizes[each.digest]) for each in in_order(self.evidence)]
+        return [job_of(each, sizes[each.digest]) for each in in_order(self.evidence)]
 
     def _work(self, stage: Stage) -> Mapping[str, Any]:
         s = self._settings
         with opened(s.engine, stage.folder) as engine:
-            _carry_out(self.jobs(), engine, "students")
+            finish(self.jobs(), engine, "students")
         models = [self._best(student) for student in self.students]
         exports = [stages.export(model, s.task, s.export, s.running) for model in models]
         measured = stages.measure(exports, s.task, self._measure, s.running)
         # In this process and one after another: what is timed must be alone on the machine.
-        _carry_out([Job(stage=each) for each in [*exports, measured]], in_this_process, "exports")
+        finish([Job(stage=each) for each in [*exports, measured]], in_this_process, "exports")
         _check_steady(measured, s.picking)
         pick = pick_stage([*self.evidence, *exports, measured], s.picking, s.running.runs)
         with quiet():
@@ -274,27 +272,4 @@ def _check_steady(measured: Stage, picking: Picking) -> None:
         raise StoreError(
             f"`max_ms` {picking.max_ms:g}: the machine was too busy to measure milliseconds; end what else "
             "runs on it, and run again"
-        )
-
-
-def _job(stage: Stage, student: Student | None) -> Job:
-    return Job(
-        stage=stage,
-        student=student if stage.kind in _TRAINED else STUDENTS[0],
-        alike=((stage.kind, student), stage.kind),
-        # As products of a layer grow; of a given teacher it is not known.
-        work=1.0 if student is None else float(student.layers * student.hidden**2),
-    )
-
-
-def _carry_out(jobs: Sequence[Job], engine: Engine, title: str) -> None:
-    def on_end(job: Job, result: Result) -> None:
-        if result.error is not None:
-            say(f"failed: {job.stage.folder.name}: {result.error}")
-
-    if failed := run(jobs, engine, on_end, title):
-        raise TrialsFailedError(
-            f"{len(failed)} of {len(jobs)} stages failed or wait for one that did, the first is "
-            f"{next(iter(failed.values()))}. The others are finished; what failed is tried again by the same "
-            "command"
         )

@@ -60,7 +60,7 @@ class SweepSettings:
 
     # The fastest to train.
     students: Students = ("2-128",)
-    """Which of the 24 students."""
+    """Which of the 24 students: names, `all`, `h=128` for one width, `l=2` for one depth."""
     tasks: str = "all"
     """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
     # As the release was fine-tuned.

@@ -97,28 +97,45 @@ def publish(
         AuthenticationError: Nobody is logged in, or may not write to the namespace.
         HubError: The Hub could not be asked who is logged in.
     """
-    if not settings.namespace:
+    api = api or client()
+    _check_names(settings.namespace, api)
+    # A second time: only now is the token known that no file may contain.
+    check_uploads(uploads, api.token if isinstance(api.token, str) else None)
+    # The client shows a bar a file, from all threads at once.
+    disable_progress_bars()
+    with bounded_client(60 * settings.deadline):
+        return _Push(api, uploads, settings, version).run(dry_run)
+
+
+def check_rights(settings: Publishing) -> None:
+    """Asks the Hub whether who is logged in may write to the namespace; sends a single read.
+
+    Raises:
+        PublishError: The namespace is no name of one.
+        AuthenticationError: Nobody is logged in, or may not write there.
+        HubError: The Hub could not be asked.
+    """
+    api = client()
+    _check_names(settings.namespace, api)
+    with bounded_client(60 * settings.deadline):
+        _user_of(api, Calls(Limits(max_wait=60 * settings.max_wait), Pause()), settings.namespace)
+
+
+def _check_names(namespace: str, api: HfApi) -> None:
+    if not namespace:
         raise PublishError(
             "`namespace` is missing: expected the user or organisation that gets the repositories"
         )
-    if "/" in settings.namespace or not is_repo_id(settings.namespace):
+    if "/" in namespace or not is_repo_id(namespace):
         raise PublishError(
-            f"`namespace` {settings.namespace!r} is no name of a user or organisation: expected letters, "
-            "digits, . _ -"
+            f"`namespace` {namespace!r} is no name of a user or organisation: expected letters, digits, . _ -"
         )
-    api = api or client()
-    # A second time: only now is the token known that no file may contain.
-    check_uploads(uploads, api.token if isinstance(api.token, str) else None)
     endpoint = urlparse(api.endpoint)
     if endpoint.scheme != "https" and endpoint.hostname not in _LOOPBACK:
         raise PublishError(
             f"HF_ENDPOINT {api.endpoint}: expected https (http is for this machine alone), a token would "
             "travel unencrypted"
         )
-    # The client shows a bar a file, from all threads at once.
-    disable_progress_bars()
-    with bounded_client(60 * settings.deadline):
-        return _Push(api, uploads, settings, version).run(dry_run)
 
 
 class _Push:

@@ -112,7 +112,9 @@ def upload_of_run(
         parameters = "" if facts.measured is None else f", {facts.measured.weights / 1e6:.1f}M parameters"
         # A collection may list adopted and trained ones of one size.
         made = "" if facts.made is None else f", {facts.made}"
-        note = f"L = {facts.student.layers}, H = {facts.student.hidden}{parameters}{made}"
+        note = (
+            f"L = {facts.student.layers}, H = {facts.width}{', a toy' if facts.toy else ''}{parameters}{made}"
+        )
         return model_upload(folder, facts.name, rendered.files, note, export)
 
 

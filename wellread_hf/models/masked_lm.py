@@ -21,7 +21,9 @@ from wellread_hf.students import Student
 AnyBert = TypeVar("AnyBert", BertForMaskedLM, BertForPreTraining)
 
 
-def new_masked_lm(student: Student, vocabulary: int, dropout: float, seed: int) -> BertForMaskedLM:
+def new_masked_lm(
+    student: Student, vocabulary: int, dropout: float, seed: int, toy: bool = False
+) -> BertForMaskedLM:
     """Builds a student with random weights, of standard deviation 1/sqrt(H) (`Student.fresh_config`).
 
     Args:
@@ -29,21 +31,24 @@ def new_masked_lm(student: Student, vocabulary: int, dropout: float, seed: int) 
         vocabulary: Number of words of its tokenizer.
         dropout: Dropout probability of hidden states and attention.
         seed: Seed of the weights.
+        toy: A sixteenth as wide.
     """
-    return _fresh(BertForMaskedLM, student, vocabulary, dropout, seed)
+    return _fresh(BertForMaskedLM, student, vocabulary, dropout, seed, toy)
 
 
-def new_pretraining(student: Student, vocabulary: int, dropout: float, seed: int) -> BertForPreTraining:
+def new_pretraining(
+    student: Student, vocabulary: int, dropout: float, seed: int, toy: bool = False
+) -> BertForPreTraining:
     """Builds a student as `new_masked_lm` does, with a pooler and a next-sentence head as well."""
-    return _fresh(BertForPreTraining, student, vocabulary, dropout, seed)
+    return _fresh(BertForPreTraining, student, vocabulary, dropout, seed, toy)
 
 
 def _fresh(
-    kind: Callable[..., AnyBert], student: Student, vocabulary: int, dropout: float, seed: int
+    kind: Callable[..., AnyBert], student: Student, vocabulary: int, dropout: float, seed: int, toy: bool
 ) -> AnyBert:
     torch.manual_seed(seed)
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return kind(student.fresh_config(vocabulary, **rates))
+    return kind(student.fresh_config(vocabulary, toy, **rates))
 
 
 @contextmanager

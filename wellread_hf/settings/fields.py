@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from wellread_hf.errors import SettingsError, nearest
-from wellread_hf.students import Student
+from wellread_hf.students import Student, parse_students
 
 Class = TypeVar("Class")
 
@@ -89,8 +89,9 @@ def each_once(meaning: Callable[[Any], Any] = str, least: int = 1) -> AfterValid
     return AfterValidator(check)
 
 
-# One of the 24 has several names.
-Students = Annotated[tuple[StudentName, ...], each_once(Student.parse)]
+# One of the 24 has several names, and `all`, `h=128` and `l=2` select several.
+Selected = Annotated[tuple[str, ...], FEW, AfterValidator(parse_students)]
+Students = Annotated[Selected, each_once(Student.parse)]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))

@@ -10,7 +10,7 @@ from wellread_hf.settings.fields import (
     Length,
     Limit,
     Number,
-    StudentName,
+    Selected,
     Threads,
     Vocabulary,
     Whole,
@@ -51,8 +51,8 @@ class Measure:
 class Budget:
     """What a student may cost on this machine, and which sizes are looked at."""
 
-    students: Annotated[tuple[StudentName, ...], each_once(Student.parse, least=0)] = ()
-    """Which of the 24 students; default: all."""
+    students: Annotated[Selected, each_once(Student.parse, least=0)] = ()
+    """Which of the 24 students, e.g. `h=128`; default: all."""
     max_ms: Limit | None = None
     """Most milliseconds from one text to its label (p50, batch 1)."""
     max_mb: Limit | None = None

@@ -98,6 +98,9 @@ class Pretrain:
     """Optimizer of pre-training; `batch_size` counts blocks."""
     seed: Seed = 0
     """Seed of the weights, the order of the blocks, the masks and the dropout."""
+    toy: bool = False
+    """Train a toy of the student, a sixteenth as wide and with as many layers and heads: minutes show a whole
+    path, and nothing of what the student would learn."""
     trust_remote_code: bool = False
     """Run model code that comes with `start`."""
 

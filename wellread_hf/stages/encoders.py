@@ -11,7 +11,7 @@ from wellread_hf.settings import Corpus, Pretrain, Running
 from wellread_hf.stages.inputs import Sources, find, identity_of
 from wellread_hf.stages.objectives import shape_of
 from wellread_hf.store.stage import Location, Place, Stage, short_name
-from wellread_hf.students import BERT_DROPOUT, Student
+from wellread_hf.students import BERT_DROPOUT, Shape, Student
 
 if TYPE_CHECKING:
     from wellread_hf.training.mlm_objectives import MlmObjective
@@ -161,14 +161,16 @@ def pretrain(
         },
         inputs=[*packs, *(place for place in (tokenizer_at, start_at, teacher_at) if place is not None)],
         work=work,
-        shape=lambda: student.shape if start_at is None else shape_of(start_at),
+        shape=lambda: (
+            Shape(student.layers, student.width(settings.toy)) if start_at is None else shape_of(start_at)
+        ),
     )
 
 
 def _choices(settings: Pretrain, teacher_at: Location | None) -> dict[str, Any]:
     """Says what of the settings decides a result."""
-    # Both are newer than digests in use.
-    choices = identity_of(settings, later=("next_sentence", "distil"))
+    # All are newer than digests in use.
+    choices = identity_of(settings, later=("next_sentence", "distil", "toy"))
     if teacher_at is not None:
         choices["distil"]["teacher"] = teacher_at.fingerprint
     return choices
@@ -183,7 +185,7 @@ def _model(settings: Pretrain, start_at: Location | None, vocabulary: int) -> An
         student = Student.parse(settings.student)
         dropout = BERT_DROPOUT if settings.dropout is None else settings.dropout
         new = new_pretraining if settings.next_sentence else new_masked_lm
-        return new(student, vocabulary, dropout, settings.seed)
+        return new(student, vocabulary, dropout, settings.seed, settings.toy)
     if settings.next_sentence:
         # Loaded with both heads: one that the start has is kept, not drawn again.
         return load_bert(start_at, settings.seed, "BertForPreTraining")[0]

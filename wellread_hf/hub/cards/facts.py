@@ -332,6 +332,7 @@ class Facts:
     namespace: str | None = None  # user or organisation, if known
     student: Student
     vocabulary: int = VOCABULARY  # words of its tokenizer
+    toy: bool = False  # a sixteenth as wide as the student
     measured: Measured | None = None
     run: Run | None = None  # None: it was not trained
     pretraining: Pretraining | None = None  # its own, or that of a task student's encoder
@@ -366,6 +367,11 @@ class Facts:
         if self.pretraining.grown is not None:
             return f"grown from {self.pretraining.grown.student.name}, pre-trained"
         return f"pre-trained from {'random weights' if self.pretraining.start is None else 'another model'}"
+
+    @property
+    def width(self) -> int:
+        """Its own width, a toy's too."""
+        return self.student.width(self.toy)
 
     @property
     def own(self) -> Result | None:

@@ -21,6 +21,8 @@ def draw(facts: Facts) -> bytes:
     GLUE score is drawn alone, and this size is a line.
     """
     this = facts.student.parameters(facts.vocabulary), facts.name
+    if facts.toy and facts.measured is not None:
+        this = facts.measured.weights, f"{facts.name} (toy)"
     scored = _scored(facts.results)
     # An encoder without scores of its own is shown beside the release.
     if not scored:

@@ -51,7 +51,7 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
             raise StoreError(
                 f"{folder} is the folder of a stage {record.kind!r}: expected a model of {', '.join(MODELS)}"
             )
-        student, vocabulary = architecture(folder)
+        student, vocabulary, toy = architecture(folder)
         stages = Stages.read(folder.absolute().parent)
         made = stages.unpruned(record)
         if made is None:
@@ -63,7 +63,7 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
             facts = _pruned(stages, record, replace(facts, run=_run(record)))
         facts = replace(facts, **shipped(stages, record, facts.task))
         measured = _measured(folder)
-        return replace(facts, name=name or facts.name, vocabulary=vocabulary, measured=measured)
+        return replace(facts, name=name or facts.name, vocabulary=vocabulary, toy=toy, measured=measured)
 
 
 def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str | None) -> Facts:

@@ -18,18 +18,19 @@ from wellread_hf.store.records import StageRecord
 from wellread_hf.students import VOCABULARY, Student
 
 
-def architecture(folder: Path) -> tuple[Student, int]:
-    """Reads which student a model is, and its vocabulary; what it started from does not always say."""
+def architecture(folder: Path) -> tuple[Student, int, bool]:
+    """Reads which student a model is, its vocabulary, and whether it is a toy of the student."""
     with library_errors_as(
         StoreError,
         f"{folder / 'config.json'}: expected a model's config beside its record",
         "copy it back or run the stage again",
     ):
         config = json.loads((folder / "config.json").read_text())
-        layers, hidden = int(config["num_hidden_layers"]), int(config["hidden_size"])
+        sizes = [int(config[name]) for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")]
         vocabulary = int(config.get("vocab_size", VOCABULARY))
     try:
-        return Student(layers, hidden), vocabulary
+        student = Student.of_model(*sizes)
+        return student, vocabulary, sizes[1] != student.hidden
     except WellreadError as error:
         raise StoreError(f"{folder}: cards are for the 24 students; {error}") from error
 
@@ -71,7 +72,7 @@ def _sibling(stages: Stages, record: StageRecord, this: bool = False) -> Sibling
     try:
         # Another card must not fail for it.
         with library_errors_as(StoreError, record.name):
-            student, _ = architecture(stages.folders[record.digest])
+            student, *_ = architecture(stages.folders[record.digest])
             facts = Facts(name=student.name, student=student, **provenance(stages, record))
             read = facts.pretraining
             return Sibling(

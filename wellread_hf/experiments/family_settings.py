@@ -1,0 +1,152 @@
+"""Students of many sizes, from text to the Hub: what `recipes/family.py` takes, and its presets."""
+
+from dataclasses import field, replace
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from tyro.conf import arg
+
+from wellread_hf.errors import SettingsError
+from wellread_hf.experiments.glue_runs import SMOKE_GLUE, GlueSettings, Method
+from wellread_hf.experiments.planner import Given
+from wellread_hf.experiments.sweep_settings import Engine
+from wellread_hf.hub.push_settings import Publishing
+from wellread_hf.settings import Optim, Pretrain, Running, Tuning
+from wellread_hf.settings.fields import (
+    Selected,
+    Several,
+    Students,
+    Whole,
+    checked,
+    each_once,
+    refuse_set,
+)
+from wellread_hf.stages.presets import SMOKE_PRETRAIN, TOY_CORPUS, TOY_PRETRAIN
+from wellread_hf.students import Student, parse_students
+from wellread_hf.tasks import parse_glue_tasks
+
+# Google's, which every size has.
+RELEASED = "google/bert_uncased_L-{layers}_H-{hidden}_A-{heads}"
+
+
+@checked()
+class FamilySettings:
+    """Which students, how each begins, what all read, and who gets them."""
+
+    students: Students = ("all",)
+    """Which of the 24: names, `all`, `h=128` for one width, `l=2` for one depth."""
+    adopt: Annotated[Selected, each_once(Student.parse, least=0)] = ()
+    """Students that are taken over, in the same words; default: all if `weights` is given, else none."""
+    pickle: bool = False
+    """Take over weights from pytorch_model.bin where there are no safetensors; only tensors, no code."""
+    # Up to what no machine reads.
+    tokens: Annotated[Whole, Field(ge=1, le=10**15)] | None = None
+    """Tokens that each student reads, as in the paper; default: as `pretrain` says, one pass."""
+    tasks: str = "all"
+    """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
+    # The fewest with a spread to speak of.
+    seeds: Several = 3
+    """Number of runs of every task: seeds 0, 1, ..."""
+    glue: Annotated[GlueSettings, arg(name="")] = field(default_factory=GlueSettings)
+    """What students read and learn; with `teachers` they learn every task by PD as well as by PF."""
+    publishing: Publishing = field(default_factory=Publishing)
+    """Who gets the students with their cards, and their collection; default: nobody."""
+    engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)
+    """Where the runs are carried out."""
+    running: Running = field(default_factory=Running)
+    """How the runs are carried out."""
+
+    @property
+    def chosen(self) -> list[Student]:
+        """The students by width, then by depth, so that each can grow from one before it."""
+        # The default is as a person would type it.
+        found = map(Student.parse, parse_students(self.students))
+        return sorted(found, key=lambda each: (each.hidden, each.layers))
+
+    @property
+    def adopted(self) -> frozenset[Student]:
+        """Those of them that are taken over."""
+        everyone = self.chosen if self.glue.given.weights is not None else ()
+        return frozenset(map(Student.parse, self.adopt) if self.adopt else everyone)
+
+    @property
+    def weights(self) -> str:
+        """Pattern of the names of what is taken over."""
+        return self.glue.given.weights or RELEASED
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """How each task is learnt."""
+        return ("pf", "pd") if self.glue.teachers else ("pf",)
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> "FamilySettings":
+        parse_glue_tasks(self.tasks)
+        if outside := self.adopted - set(self.chosen):
+            raise SettingsError(
+                f"`adopt`: expected some of `students`, got {', '.join(map(str, sorted(outside)))} as well; "
+                "add them there, or leave them out"
+            )
+        if self.engine.asha:
+            raise SettingsError(
+                "`asha` stops poor runs early, but the spread over seeds needs all of them; leave it out"
+            )
+        # Both are of exports, and encoders have none.
+        refuse_set(
+            self.publishing,
+            {name: "`students`" for name in ("revision_int8", "space")},
+            {"revision_int8": False, "space": False},
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _every_student_warms_up(self) -> "FamilySettings":
+        pretrain = self.glue.given.pretrain
+        if self.tokens is not None:
+            unset = Pretrain()
+            instead = {name: "`tokens`" for name in ("pretrain.steps", "pretrain.minutes", "pretrain.epochs")}
+            refuse_set(self.glue.given, instead, {"steps": None, "minutes": None, "epochs": unset.epochs})
+            pretrain = reading(pretrain, self.tokens)
+        steps, warmup = pretrain.steps, pretrain.optim.warmup
+        if steps is not None and warmup and round(steps * warmup) < 1 and {*self.chosen} - self.adopted:
+            a_step = tokens_a_step(pretrain)
+            raise SettingsError(
+                f"expected `tokens` for a warm-up of a step at least, {a_step / warmup:,.0f} with `warmup` "
+                f"{warmup:g}, got {self.tokens or steps * a_step:,.0f}, or {steps} steps; give more, or a "
+                "smaller batch"
+            )
+        return self
+
+
+def tokens_a_step(pretrain: Pretrain) -> float:
+    """Returns the tokens that a step reads, on average over the phases."""
+    phases = zip(pretrain.block_lengths, pretrain.phase_shares, strict=True)
+    return pretrain.optim.batch_size * sum(length * share for length, share in phases)
+
+
+def reading(pretrain: Pretrain, tokens: float) -> Pretrain:
+    """Returns a pre-training of so many tokens, to a step."""
+    return replace(pretrain, steps=max(1, round(tokens / tokens_a_step(pretrain))))
+
+
+# Toys of two widths, and the toy world in its smallest size.
+SMOKE = FamilySettings(
+    students=("2-128", "2-256"),
+    tokens=3_000,
+    tasks="stsb",
+    seeds=1,
+    glue=replace(
+        SMOKE_GLUE, given=replace(SMOKE_GLUE.given, pretrain=replace(SMOKE_PRETRAIN, steps=None, toy=True))
+    ),
+)
+
+TOY = FamilySettings(
+    tokens=400_000,
+    tasks="sst2,cola,mrpc,stsb",
+    seeds=1,
+    glue=GlueSettings(
+        data="toy:glue",
+        given=Given(corpus=TOY_CORPUS, pretrain=replace(TOY_PRETRAIN, toy=True)),
+        tuning=Tuning(epochs=2, evaluations=2, max_length=32, optim=Optim(learning_rate=1e-3, batch_size=8)),
+    ),
+)
