@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wellread_hf.data.evaluated_rows import EvaluatedRows
-from wellread_hf.results.report_facts import by_length, confusion, disagreements, length_edges
 from wellread_hf.results.report_sections import pareto_front
+from wellread_hf.results.row_facts import by_length, confusion, disagreements, length_edges
 
 ROWS = 300
 

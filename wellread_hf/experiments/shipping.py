@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import wellread_hf.stages as stages
-from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.engines import check_engine, opened
 from wellread_hf.experiments.planner import Planner
 from wellread_hf.experiments.scheduler import TRAINED, Job, finish, in_this_process, job_of, time_left
@@ -19,9 +19,9 @@ from wellread_hf.hub.cards import facts_of_run, render
 from wellread_hf.hub.publish import publish_runs
 from wellread_hf.hub.push_settings import Publishing
 from wellread_hf.results.html_report import write_report
-from wellread_hf.results.picking import pick_stage
+from wellread_hf.results.picking import pick_stage, said
 from wellread_hf.results.space import space_files
-from wellread_hf.settings import Measure, Picking
+from wellread_hf.settings import Measure
 from wellread_hf.stages.budgeting import fitting
 from wellread_hf.stages.timed import EXPORTED
 from wellread_hf.store.graph import carry_out, check
@@ -122,13 +122,8 @@ def show(settings: ShipSettings, planned: Sequence[Stage]) -> None:
             Publishing(namespace=settings.publish, space=True),
             report=stage.folder / "push-report.json",
         )
-    score, gap, export = found["score"], found["beside_teacher"], found["export"]
-    costs = [f"{found[of]:.2f} {unit}" for of, unit in (("ms", "ms"), ("mb", "MB")) if found[of] is not None]
-    print(f"\npick:   {found['name']}, {found['method']}, {found['format']}: {', '.join(costs)}")
-    print(
-        f"        {found['metric']} {score['mean']:.1f} % ({score['low']:.1f} to {score['high']:.1f}, 95 %)"
-        + ("" if gap is None else f", beside the teacher {gap['mean']:+.1f} points")
-    )
+    print(f"\npick:   {said(found)}")
+    export = found["export"]
     print(f"export: {export}")
     print(f"report: {page}")
     print(f"card:   {model / 'README.md'}")
@@ -229,10 +224,11 @@ class Shipment:
             finish(self.jobs(), engine, "students")
         models = [self._best(student) for student in self.students]
         exports = [stages.export(model, s.task, s.export, s.running) for model in models]
-        measured = stages.measure(exports, s.task, self._measure, s.running)
+        # Without a limit on milliseconds a busy machine is in nobody's way.
+        needed = None if s.budget.max_ms is None else (s.budget.length, s.budget.threads)
+        measured = stages.measure(exports, s.task, self._measure, s.running, needed)
         # In this process and one after another: what is timed must be alone on the machine.
         finish([Job(stage=each) for each in [*exports, measured]], in_this_process, "exports")
-        _check_steady(measured, s.picking)
         pick = pick_stage([*self.evidence, *exports, measured], s.picking, s.running.runs)
         with quiet():
             carry_out([pick])
@@ -257,19 +253,3 @@ class Shipment:
             return float(outcome["scores"][outcome["metric"]])
 
         return max(found, key=score)[0]
-
-
-def _check_steady(measured: Stage, picking: Picking) -> None:
-    """Refuses a measurement whose milliseconds are not known, and removes it, so that it is done again."""
-    points = [
-        point
-        for each in measured.record.outcome["candidates"]
-        for point in each["latency"]
-        if (point["threads"], point["batch"], point["length"]) == (picking.threads, 1, picking.length)
-    ]
-    if picking.max_ms is not None and all(point["p50_ms"] is None for point in points):
-        shutil.rmtree(measured.folder)
-        raise StoreError(
-            f"`max_ms` {picking.max_ms:g}: the machine was too busy to measure milliseconds; end what else "
-            "runs on it, and run again"
-        )

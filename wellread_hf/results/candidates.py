@@ -5,7 +5,7 @@ make a student; its runs differ in seeds alone.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, median
@@ -89,7 +89,9 @@ class Candidate:
     @cached_property
     def score(self) -> Interval:
         """Its score in percent over seeds and rows."""
-        return interval(np.stack([each.scored for each in self.members]))
+        found = interval(np.stack([each.scored for each in self.members]))
+        # Two seeds far apart give ends that no score can have.
+        return replace(found, low=max(found.low, -100.0), high=min(found.high, 100.0))
 
     @cached_property
     def gap(self) -> Interval | None:

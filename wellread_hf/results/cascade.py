@@ -19,7 +19,7 @@ from wellread_hf.metrics.calibration import cross_fit, fit_temperature, probabil
 from wellread_hf.metrics.jackknife import Interval, interval, scored
 from wellread_hf.metrics.scores import predictions_from, scores_of
 from wellread_hf.results.candidates import Candidate, Member, Offer
-from wellread_hf.results.picking import check_known, over
+from wellread_hf.results.picking import bounds, check_known, over
 from wellread_hf.results.tables import Table
 from wellread_hf.settings import Picking
 
@@ -236,8 +236,11 @@ class CascadePick:
             f"\ncascade: {self.picked.student.title} answers where its probability at temperature "
             f"{rule.temperature:.2f} is at least {rule.threshold:.3f}, else {self.picked.teacher.name}"
         )
-        verdict = "within" if self.keeps else "not within, though the interval allows for it,"
-        print(f"  {self.picked.gap.mean:+.2f} points beside the teacher: {verdict} {self.within:g}")
+        gap, allowed = self.picked.gap, f"the {self.within:g} that `within` allows"
+        print(
+            f"  {gap.mean:+.2f} points beside the teacher ({bounds(gap, '+')}): "
+            + (f"inside {allowed}" if self.keeps else f"beyond {allowed}, but the 95 % interval reaches it")
+        )
 
 
 def pick_cascade(offer: Offer, picking: Picking) -> CascadePick:

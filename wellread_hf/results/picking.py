@@ -12,6 +12,7 @@ from wellread_hf.results.candidates import EVIDENCE, Candidate, Offer, read_offe
 from wellread_hf.results.lineage import Stages
 from wellread_hf.results.tables import Table
 from wellread_hf.settings import Picking
+from wellread_hf.stages.budgeting import excess
 from wellread_hf.stages.timed import EXPORTED
 from wellread_hf.store.stage import Stage
 
@@ -51,7 +52,7 @@ class Pick:
         table(self.offer, self.picking, self.picked).show(f"students of {self.offer.task}")
         best = self.picked.best
         seeds = len(self.picked.members)
-        print(f"\npick: {self.picked.title}: {_costs(self.picked)}, {_score(self.picked, self.offer)}")
+        print(f"\npick: {said(self.facts)}")
         print(
             f"  use {best.export or best.folder or best.fingerprint}"
             + (
@@ -62,9 +63,7 @@ class Pick:
         )
         for name, found in (("larger", self.larger), ("smaller", self.smaller)):
             if found is not None:
-                print(f"  next {name}, {found[0].title} ({_costs(found[0])}): {found[1]}")
-        if self.picked.gap is not None:
-            print(f"  beside the teacher, on the same rows: {_points(self.picked.gap)}")
+                print(f"  next {name}, {found[0].title} ({_costs(found[0].ms, found[0].mb)}): {found[1]}")
         if self.offer.machines and self.picked.ms is not None:
             print(f"  milliseconds were measured on {listed(self.offer.machines)}")
 
@@ -104,7 +103,8 @@ def choose(offer: Offer, picking: Picking) -> Pick:
         nearest = min(offer.students, key=lambda each: (sum(over(each, picking).values()), _size(each)))
         raise NothingFitsError(
             f"nothing fits {picking.asked}: the nearest of {len(offer.students)} candidates is "
-            f"{nearest.title} with {_costs(nearest)}, {_score(nearest, offer)}; {why_not(nearest, picking)}"
+            f"{nearest.title} with {_costs(nearest.ms, nearest.mb)}, {offer.metric} "
+            f"{nearest.score.mean:.1f} ({bounds(nearest.score)}); {why_not(nearest, picking)}"
         )
     picked = min(fitting, key=_order(fitting, picking))
     alike = sorted((each for each in offer.students if each.format == picked.format), key=_size)
@@ -138,10 +138,8 @@ def over(each: Candidate, picking: Picking) -> dict[str, float]:
 
     A point of the score counts as a tenth. What is not known is over without end.
     """
-    found = {}
-    for name, value, limit in (("max_ms", each.ms, picking.max_ms), ("max_mb", each.mb, picking.max_mb)):
-        if limit is not None and (value is None or value > limit):
-            found[name] = inf if value is None else value / limit - 1
+    costs = {"max_ms": excess(each.ms, picking.max_ms), "max_mb": excess(each.mb, picking.max_mb)}
+    found = {name: share for name, share in costs.items() if share > 0}
     if picking.min_score is not None and each.score.low < picking.min_score:
         found["min_score"] = _POINT * (picking.min_score - each.score.low)
     if picking.within is not None and (each.gap is None or each.gap.low < -picking.within):
@@ -198,7 +196,7 @@ def table(offer: Offer, picking: Picking, picked: Candidate | None) -> Table:
             None if each.ms is None else f"{each.ms:.2f}",
             None if each.mb is None else f"{each.mb:.2f}",
             f"{each.score.mean:.1f}",
-            f"{each.score.low:.1f} to {each.score.high:.1f}",
+            bounds(each.score),
             None if each.gap is None else f"{each.gap.mean:+.1f}",
             ", ".join(over(each, picking)) if each in offer.students else None,
         ]
@@ -243,15 +241,24 @@ def _size(each: Candidate) -> tuple[float, float, str]:
     return inf if each.mb is None else each.mb, inf if each.ms is None else each.ms, each.title
 
 
-def _costs(each: Candidate) -> str:
-    found = [f"{each.ms:.2f} ms"] if each.ms is not None else []
-    return ", ".join([*found, *([f"{each.mb:.2f} MB"] if each.mb is not None else [])]) or "cost not known"
+def said(facts: Mapping[str, Any]) -> str:
+    """Says in words what was picked, of `Pick.facts`: its cost, its score, and that beside the teacher's."""
+    score, gap = Interval(**facts["score"]), facts["beside_teacher"]
+    words = (
+        f"{facts['name']}, {facts['method']}, {facts['format']}: {_costs(facts['ms'], facts['mb'])}, "
+        f"{facts['metric']} {score.mean:.1f} ({bounds(score)}, 95 %)"
+    )
+    if gap is None:
+        return words
+    beside = Interval(**gap)
+    return f"{words}; beside the teacher on the same rows {beside.mean:+.1f} points ({bounds(beside, '+')})"
 
 
-def _score(each: Candidate, offer: Offer) -> str:
-    of = each.score
-    return f"{offer.metric} {of.mean:.1f} ({of.low:.1f} to {of.high:.1f})"
+def bounds(of: Interval, sign: str = "") -> str:
+    """Writes the ends of an interval; with the sign `+`, those of a difference."""
+    return f"{of.low:{sign}.1f} to {of.high:{sign}.1f}"
 
 
-def _points(gap: Interval) -> str:
-    return f"{gap.mean:+.1f} points ({gap.low:+.1f} to {gap.high:+.1f})"
+def _costs(ms: float | None, mb: float | None) -> str:
+    found = [f"{cost:.2f} {unit}" for cost, unit in ((ms, "ms"), (mb, "MB")) if cost is not None]
+    return ", ".join(found) or "cost not known"

@@ -2,73 +2,25 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import NamedTuple
 
 from wellread_hf.metrics.average import mean_and_spread
-from wellread_hf.metrics.jackknife import Interval
 from wellread_hf.results.candidates import Candidate
 from wellread_hf.results.charts import metric_in_words
-from wellread_hf.results.report_facts import (
-    Facts,
-    Shown,
-    by_length,
-    confusion,
-    disagreements,
-    length_edges,
-    look_of,
-    losses,
-    mark_of,
-)
+from wellread_hf.results.picking import bounds
+from wellread_hf.results.report_facts import Facts, look_of, losses, mark_of
+from wellread_hf.results.report_models import model_sections
+from wellread_hf.results.report_parts import Section, Sortable
 from wellread_hf.results.svg import Axis, Chart, Point, Series
 from wellread_hf.results.tables import Table
-
-# More classes make a table that no one reads.
-_MOST_CLASSES = 12
-
-
-class Sortable(NamedTuple):
-    """A table as the page shows it: sortable, one row marked."""
-
-    caption: str
-    table: Table
-    marked: int | None = None
-
-    @property
-    def numbers(self) -> list[int]:
-        """The columns that hold numbers alone; a column without any cell holds none."""
-        columns = ([row[place] for row in self.table.rows] for place in range(len(self.table.head)))
-        filled = [[str(cell) for cell in column if cell is not None] for column in columns]
-        return [
-            place
-            for place, cells in enumerate(filled)
-            if cells and all(cell.lstrip("−-")[:1].isdigit() for cell in cells)
-        ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A part of the page; empty parts are left out."""
-
-    id: str
-    title: str
-    text: str
-    charts: Sequence[Chart] = ()
-    tables: Sequence[Sortable] = ()
-    confusions: Sequence[tuple[str, Table, Sequence[Sequence[int]]]] = ()  # caption, counts, tenths of a row
-    filters: Sequence[str] = ()
-    missing: Sequence[tuple[str, str]] = ()  # what, and the command that makes it
 
 
 def sections_of(facts: Facts) -> list[Section]:
     """Returns the sections that have something to show, in their order on the page."""
-    shown = facts.shown
     sections = [
         _costs(facts),
         _methods(facts),
-        *([_disagreements(*shown)] if len(shown) == 2 else []),
-        *([_confusions(shown), _calibration(shown), _lengths(shown)] if shown else []),
+        *model_sections(facts.shown),
         _losses(facts),
         _missing(facts),
     ]
@@ -91,7 +43,7 @@ def tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
     yield (
         "the pick" if facts.picked else "best score",
         f"{best.score.mean:.1f} %",
-        f"{best.title}; {_interval(best.score)} (95 %)",
+        f"{best.title}; {bounds(best.score)} (95 %)",
     )
     if best.gap is not None:
         interval = f"{_signed(best.gap.low)} to {_signed(best.gap.high)} (95 %)"
@@ -100,11 +52,6 @@ def tiles(facts: Facts) -> Iterator[tuple[str, str, str]]:
         yield "text to label", f"{best.ms:.2f} ms", "p50, one text a call"
     if best.mb is not None:
         yield "file", f"{best.mb:.1f} MB", best.format
-
-
-def _interval(score: Interval) -> str:
-    # Two seeds alone give intervals beyond what a score can be.
-    return f"{score.low:.1f} to {min(score.high, 100.0):.1f}"
 
 
 def _signed(value: float) -> str:
@@ -128,7 +75,7 @@ def _costs(facts: Facts) -> Section:
             each.method,
             each.format,
             f"{each.score.mean:.1f}",
-            _interval(each.score),
+            bounds(each.score),
             len(each.members),
             None if each.gap is None else _signed(each.gap.mean),
             None if each.ms is None else f"{each.ms:.2f}",
@@ -242,127 +189,6 @@ def _methods(facts: Facts) -> Section:
         id="methods",
         title="Methods",
         text="Means over seeds; bars are one standard deviation. The dashed line is the teacher.",
-        charts=charts,
-    )
-
-
-def _disagreements(student: Shown, teacher: Shown) -> Section:
-    found = disagreements(student.rows, teacher.rows, student.outcome["labels"])
-    rows = [
-        [each.text, each.label, each.student, each.teacher, f"{each.distance:.2f}", each.kind]
-        for each in found
-    ]
-    head = ["text", "label", "student", "teacher", "difference", "outcome"]
-    return Section(
-        id="rows",
-        title="Where student and teacher disagree",
-        text=f"The {len(rows)} validation rows on which {student.title} and the {teacher.title} differ most.",
-        tables=[Sortable("Rows, the largest difference first", Table(head, rows))] if rows else (),
-        filters=sorted({each.kind for each in found}),
-    )
-
-
-def _confusions(shown: Sequence[Shown]) -> Section:
-    found = []
-    for model in shown:
-        names = model.outcome["labels"]
-        if not 1 < len(names) <= _MOST_CLASSES or model.rows.labels.ndim == 2:
-            continue
-        counts = confusion(model.rows, len(names))
-        shares = (10 * counts / counts.sum(axis=1, keepdims=True).clip(1)).round().astype(int)
-        cells = [[name, *row] for name, row in zip(names, counts.tolist(), strict=True)]
-        found.append((model.title, Table(["label", *names], cells), shares.tolist()))
-    return Section(
-        id="confusion",
-        title="Confusion",
-        text="Rows by label, down, and by prediction, across.",
-        confusions=found,
-    )
-
-
-def _calibration(shown: Sequence[Shown]) -> Section:
-    charts = []
-    for model in shown:
-        found = model.outcome.get("calibration")
-        if found is None:
-            continue
-        series = [
-            Series(
-                name=f"{words}: ECE {100 * found[f'ece_{when}']:.1f}",
-                look=look,
-                mark=mark_of(look),
-                line="solid" if when == "after" else "dashed",
-                points=[
-                    Point(
-                        x=100 * each["confidence"],
-                        y=100 * each["accuracy"],
-                        name=f"{100 * each['accuracy']:.0f} % right of {each['decisions']}",
-                    )
-                    for each in found["bins"][when]
-                ],
-            )
-            for when, words, look in (
-                ("before", "as trained", "other"),
-                ("after", "with a temperature", "pf"),
-            )
-        ]
-        ideal = Series(name="", look="front", line="solid", points=[Point(x=0, y=0), Point(x=100, y=100)])
-        charts.append(
-            Chart(
-                title=model.title,
-                text=f"Expected calibration error {100 * found['ece_before']:.1f} % as trained, "
-                f"{100 * found['ece_after']:.1f} % with a temperature of {found['temperature']:.2f}",
-                x=Axis.over("confidence (%)", (), low=0, high=100),
-                y=Axis.over("right (%)", (), low=0, high=100),
-                series=[ideal, *series],
-            )
-        )
-    return Section(
-        id="calibration",
-        title="Calibration",
-        text="How often an answer is right, by its confidence. On the diagonal a probability means what it "
-        "says. ECE is the mean distance from it, in points; with a temperature, on rows that did not fit it.",
-        charts=charts,
-    )
-
-
-def _lengths(shown: Sequence[Shown]) -> Section:
-    """The share of right answers by the length of the text, the same ranges for all."""
-    charts = []
-    if shown[0].outcome["labels"]:
-        edges = length_edges(shown[0].rows)
-        lows = [1, *(edge + 1 for edge in edges[:-1])]
-        names = [f"{low}–{high}" if low < high else f"{high}" for low, high in zip(lows, edges, strict=True)]
-        series = []
-        for number, model in enumerate(shown):
-            points = [
-                Point(
-                    # Side by side, so that none hides another.
-                    x=place + 0.1 * number,
-                    y=share,
-                    low=share - error,
-                    high=share + error,
-                    name=f"{names[place]} tokens: {share:.1f} % of {count} rows",
-                )
-                for place, (count, share, error) in enumerate(by_length(model.rows, edges))
-                if count
-            ]
-            mark = mark_of(model.look)
-            series.append(Series(name=model.title, look=model.look, mark=mark, line="solid", points=points))
-        ends = [end for each in series for point in each.points for end in (point.low, point.high, point.y)]
-        charts = [
-            Chart(
-                title="Right answers by length",
-                text="; ".join(f"{each.name}, {point.name}" for each in series for point in each.points),
-                x=Axis.named("tokens", names),
-                y=Axis.over("right (%)", [end for end in ends if end is not None]),
-                series=series,
-            )
-        ]
-    return Section(
-        id="lengths",
-        title="By length",
-        text="Ranges of about equally many rows; bars are one standard error.",
         charts=charts,
     )
 

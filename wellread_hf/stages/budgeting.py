@@ -262,12 +262,18 @@ def fitting(
 
 def _excess(each: Mapping[str, Any], limits: Budget) -> float:
     """Returns how far a candidate is over the limits, as shares of them; 0 where it keeps to both."""
-    ms, over = each["latency"][0]["p50_ms"], 0.0
-    if limits.max_ms is not None:
-        over += inf if ms is None else max(ms / limits.max_ms - 1, 0)
-    if limits.max_mb is not None:
-        over += max(each["bytes"] / 1e6 / limits.max_mb - 1, 0)
-    return over
+    ms, mb = each["latency"][0]["p50_ms"], each["bytes"] / 1e6
+    return excess(ms, limits.max_ms) + excess(mb, limits.max_mb)
+
+
+def excess(cost: float | None, limit: float | None) -> float:
+    """Returns by how much a cost is over a limit, as a share of it; 0 where it keeps to it, or there is none.
+
+    A cost that is not known keeps to no limit.
+    """
+    if limit is None:
+        return 0.0
+    return inf if cost is None else max(cost / limit - 1, 0.0)
 
 
 def milliseconds(each: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Finished models beside one another on this machine: from a text to its label, in each format."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -8,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import SourceError, UnknownNameError
+from wellread_hf.errors import SourceError, StoreError, UnknownNameError
 from wellread_hf.serving.export_facts import EXPORT, FILES, ExportFacts, positions_of
 from wellread_hf.serving.exports import export_of_run
 from wellread_hf.serving.machine import machine
@@ -53,7 +54,13 @@ class _Model:
         return [at for at in (self.weights, self.export) if at is not None]
 
 
-def measure(models: Sequence[Place], task: Task | None, settings: Measure, running: Running) -> Stage:
+def measure(
+    models: Sequence[Place],
+    task: Task | None,
+    settings: Measure,
+    running: Running,
+    needed: tuple[int, int] | None = None,
+) -> Stage:
     """Measures finished models on this machine, in turn: latency, throughput, memory, size.
 
     Writes `measurements.json`; the outcome has the same content: `machine`, `steady`, `reference`, and of
@@ -67,6 +74,11 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
             model's own vocabulary.
         settings: What is measured.
         running: Where it goes.
+        needed: Tokens and threads at which one text a call needs milliseconds; the stage refuses to end
+            without any. None: ratios will do.
+
+    Raises:
+        StoreError: From its work, where the machine was too busy for the milliseconds needed.
     """
     here, formats = machine(), formats_here(settings.formats)
     found = [_find(place, running) for place in models]
@@ -94,6 +106,13 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
                 part = kept(parts / f"threads-{each}.json", timed)
                 figures = [[*before, *now] for before, now in zip(figures, part, strict=True)]
                 shown.update()
+        if needed is not None and not _steady(figures, *needed):
+            # What was measured beside other load would be read again.
+            shutil.rmtree(parts)
+            raise StoreError(
+                "the machine was too busy to measure milliseconds; end what else runs on it, and run the "
+                "same command again"
+            )
         begun = [(each.folder, each.format) for each in candidates]
         text = texts(candidates[0], settings.lengths[0])[0]
         fresh = kept(parts / "starts.json", partial(starts, begun, text, settings.starts))
@@ -117,6 +136,8 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
             ],
             "task": None if found_task is None else found_task.identity(uses_labels=False),
             "measure": asdict(settings) | {"formats": formats},
+            # A measurement without milliseconds is another one.
+            **({} if needed is None else {"needed": list(needed)}),
         },
         inputs=[
             *(at for model in found for at in model.places),
@@ -125,6 +146,17 @@ def measure(models: Sequence[Place], task: Task | None, settings: Measure, runni
         work=work,
         check=lambda: None if found_task is None else found_task.check(),
         solo=True,
+    )
+
+
+def _steady(figures: Sequence[Sequence[Mapping[str, Any]]], length: int, threads: int) -> bool:
+    """Returns whether one text a call has milliseconds at a length and number of threads."""
+    wanted = (threads, 1, length)
+    return any(
+        point["p50_ms"] is not None
+        for points in figures
+        for point in points
+        if (point["threads"], point["batch"], point["length"]) == wanted
     )
 
 

@@ -155,8 +155,7 @@ def _choice(candidate: Candidate, here: str) -> Choice:
         name=candidate.name,
         method=candidate.method,
         format=candidate.format,
-        # No score is outside, whatever two seeds far apart suggest.
-        score=(score.mean, max(score.low, -100.0), min(score.high, 100.0)),
+        score=(score.mean, score.low, score.high),
         ms=candidate.ms,
         mb=candidate.mb,
         this=any(member.fingerprint == here for member in candidate.members),
