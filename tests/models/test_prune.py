@@ -23,7 +23,13 @@ from transformers import (
 )
 
 from wellread_hf.errors import SettingsError, TokenizerError
-from wellread_hf.models.prune import count_pieces, cut_otherwise, kept_pieces, pruned_model, pruned_tokenizer
+from wellread_hf.models.prune import (
+    count_pieces,
+    kept_pieces,
+    pruned_model,
+    pruned_tokenizer,
+    split_differently,
+)
 from wellread_hf.models.save import save_model
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -119,15 +125,15 @@ def test_the_number_of_pieces_is_kept_to() -> None:
         kept_pieces(used, tokenizer, 3)
 
 
-def test_words_that_are_cut_otherwise_are_counted() -> None:
+def test_words_that_are_split_differently_are_counted() -> None:
     tokenizer = _tokenizer()
     kept = kept_pieces(count_pieces([("abc abcd",)], tokenizer), tokenizer, None)
-    found = cut_otherwise(
+    found = split_differently(
         [("abc dab", "dab"), ("cd abc", "abc")], tokenizer, pruned_tokenizer(tokenizer, kept)
     )
     assert found == {"words": 6, "otherwise": 0.5, "unknown": 0.0, "examples": ["dab", "cd"]}
     letters = [tokenizer.convert_tokens_to_ids(piece) for piece in (*SPECIAL, "a", "abc")]
-    found = cut_otherwise([("abc dab",)], tokenizer, pruned_tokenizer(tokenizer, letters))
+    found = split_differently([("abc dab",)], tokenizer, pruned_tokenizer(tokenizer, letters))
     assert (found["otherwise"], found["unknown"], found["examples"]) == (0.5, 0.5, ["dab"])
 
 

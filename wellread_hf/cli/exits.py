@@ -29,7 +29,7 @@ def share_processors() -> None:
 def report_errors(debug: bool, as_options: Callable[[str], str]) -> Iterator[None]:
     """Ends the program with one sentence and a status, whatever the block raises.
 
-    A mistake in the input: status 2 as a rule, else the error's own. A defect of the package: `DEFECT`.
+    A mistake in the input: status 2, unless the error has its own. A defect of the package: `DEFECT`.
     A reader of our output that has gone, as `head` does: 141, without a word.
 
     Args:

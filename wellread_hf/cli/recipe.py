@@ -206,7 +206,7 @@ class Recipe(Generic[Settings]):
         called = shlex.join([Path(command[0]).name, *command[1:]])
         text = f"# All settings of: {called}\n{as_yaml(list(options_of(settings)))}"
         for stage in stages:
-            # A finished stage may lie in a folder that is only read.
+            # A finished stage may lie in a read-only folder.
             with suppress(OSError):
                 if not (stage.folder / SETTINGS).exists():
                     write_atomically(stage.folder / SETTINGS, text)

@@ -2,6 +2,7 @@
 
 import json as jsons
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -40,7 +41,7 @@ def predict(
     from wellread_hf.serving.onnx_model import OnnxModel
 
     ready = OnnxModel(find_export(model), file, threads, max_length)
-    given = texts or tuple(line.rstrip("\n") for line in sys.stdin)
+    given = texts or tuple(_lines())
     rows = [_row(text) for text in given]
     logits = ready.logits(rows)
     scores = ready.probabilities(logits)
@@ -54,6 +55,12 @@ def predict(
         else:
             shown = ", ".join(f"{each['label']} {each['score']:.3f}" for each in labels[:_SHOWN])
             print(f"{shown}\t{text}")
+
+
+def _lines() -> Iterator[str]:
+    # Opened again: `sys.stdin` keeps a CR, and in the locale C it hides bytes that are not UTF-8.
+    with open(sys.stdin.fileno(), encoding="utf-8", closefd=False) as lines:
+        yield from (line.removesuffix("\n") for line in lines)
 
 
 def _row(text: str) -> "Text":

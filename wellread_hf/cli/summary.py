@@ -118,7 +118,7 @@ def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
         if (rows := outcome["held_out"])["words"]:
             examples = f", e.g. {', '.join(rows['examples'][:5])}" if rows["examples"] else ""
             yield (
-                f"of the words of validation rows {100 * rows['otherwise']:.2f} % are cut otherwise, "
+                f"of the words of validation rows {100 * rows['otherwise']:.2f} % are split differently, "
                 f"{100 * rows['unknown']:.2f} % are unknown now{examples}"
             )
 

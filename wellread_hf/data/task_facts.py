@@ -12,7 +12,7 @@ def finds_classes(task: Task) -> bool:
 
 def is_glue(task: Task) -> bool:
     """Returns whether a task is one of GLUE's, whose facts are known."""
-    # Columns are named for data of one's own, which may be called as a task of GLUE is.
+    # Columns are named for a user's own data, which may have the name of a GLUE task.
     return task.name in GLUE_TASKS and not task.columns
 
 

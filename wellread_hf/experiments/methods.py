@@ -46,7 +46,7 @@ class MethodSettings:
     # PD-F is the optional third step of the paper's algorithm.
     methods: Annotated[tuple[Method, ...], each_once()] = ("basic", "distillation", "pf", "pd")
     """What to compare; `pdf` is PD followed by fine-tuning."""
-    # The fewest with a spread to speak of.
+    # The fewest from which a spread can be estimated.
     seeds: Annotated[tuple[Seed, ...], FEW, each_once()] = (0, 1, 2)
     """One run of every method a seed."""
     # A pre-training a seed would take as many times as long.

@@ -37,7 +37,7 @@ class ShipSettings:
     """Lowest score in percent; the lower end of the 95 % interval counts."""
     within: Annotated[Number, Field(ge=0, le=100)] | None = None
     """Most points that it may lose to the teacher; the lower end of the 95 % interval counts."""
-    # The fewest with a spread to speak of.
+    # The fewest from which a spread can be estimated.
     seeds: Annotated[tuple[Seed, ...], FEW, each_once()] = (0, 1, 2)
     """One run of every size a seed; the best seed of each size is exported."""
     task: Task = field(default_factory=Task)

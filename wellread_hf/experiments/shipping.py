@@ -12,6 +12,7 @@ from typing import Any
 import wellread_hf.stages as stages
 from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.engines import check_engine, opened
+from wellread_hf.experiments.methods import SMOKE_GIVEN
 from wellread_hf.experiments.planner import Planner
 from wellread_hf.experiments.scheduler import TRAINED, Job, finish, in_this_process, job_of, time_left
 from wellread_hf.experiments.ship_settings import ShipSettings
@@ -123,6 +124,8 @@ def show(settings: ShipSettings, planned: Sequence[Stage]) -> None:
             report=stage.folder / "push-report.json",
         )
     print(f"\npick:   {said(found)}")
+    if settings.given == SMOKE_GIVEN:
+        print("        trained for a few steps to try every part: the score means nothing")
     export = found["export"]
     print(f"export: {export}")
     print(f"report: {page}")
@@ -224,7 +227,7 @@ class Shipment:
             finish(self.jobs(), engine, "students")
         models = [self._best(student) for student in self.students]
         exports = [stages.export(model, s.task, s.export, s.running) for model in models]
-        # Without a limit on milliseconds a busy machine is in nobody's way.
+        # Milliseconds are needed only where there is a limit on them.
         needed = None if s.budget.max_ms is None else (s.budget.length, s.budget.threads)
         measured = stages.measure(exports, s.task, self._measure, s.running, needed)
         # In this process and one after another: what is timed must be alone on the machine.

@@ -72,7 +72,7 @@ class SweepSettings:
     """Peak learning rates."""
     batch_sizes: Annotated[tuple[Batch, ...], FEW, each_once()] = (8, 16, 32, 64, 128)
     """Rows a step."""
-    # The fewest with a spread to speak of.
+    # The fewest from which a spread can be estimated.
     seeds: Several = 3
     """Number of runs of every point: seeds 0, 1, ...; the point with the best mean on dev is chosen."""
     engine: Annotated[Engine, arg(name="")] = field(default_factory=Engine)

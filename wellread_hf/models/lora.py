@@ -30,7 +30,7 @@ _ROWS_COMPARED = 16
 def add_lora(model: "PreTrainedModel", lora: Lora, seed: int) -> "PeftModel":
     """Freezes a classifier and puts LoRA's matrices beside linear layers of its encoder.
 
-    The classifier and the encoder's pooler, which are new as a rule, are trained whole.
+    The classifier and the encoder's pooler, which are usually new, are trained whole.
 
     Args:
         model: Any stock sequence classifier; changed.
@@ -71,7 +71,7 @@ def add_lora(model: "PreTrainedModel", lora: Lora, seed: int) -> "PeftModel":
 
 def _saved_modules(model: "PreTrainedModel") -> tuple[str, ...]:
     """Names what is trained whole: all outside the encoder, and the encoder's pooler."""
-    # Heads and poolers are new as a rule, and frozen random layers teach nothing.
+    # Heads and poolers are usually new, and frozen random layers teach nothing.
     heads = [(name, part) for name, part in model.named_children() if name != model.base_model_prefix]
     poolers = [(name, part) for name, part in model.base_model.named_children() if "pooler" in name]
     return tuple(name for name, part in [*heads, *poolers] if any(True for _ in part.parameters()))

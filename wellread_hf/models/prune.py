@@ -124,7 +124,7 @@ def pruned_model(model: Any, kept: Sequence[int]) -> Any:
     return smaller.eval()
 
 
-def cut_otherwise(texts: Iterable[tuple[str, ...]], before: Any, after: Any) -> Mapping[str, Any]:
+def split_differently(texts: Iterable[tuple[str, ...]], before: Any, after: Any) -> Mapping[str, Any]:
     """Compares how two tokenizers cut the words of a text.
 
     Args:
@@ -133,8 +133,8 @@ def cut_otherwise(texts: Iterable[tuple[str, ...]], before: Any, after: Any) -> 
         after: The pruned one.
 
     Returns:
-        How many `words` there are; `otherwise`, the share of them that is cut otherwise; `unknown`, the share
-        that was known and is not any more; `examples`, the most frequent of those that are cut otherwise.
+        How many `words` there are; `otherwise`, the share of them that is split differently; `unknown`, the
+        share that is no longer known; `examples`, the most frequent words that are split differently.
     """
     backend, smaller = before.backend_tokenizer, after.backend_tokenizer.model
     words = Counter[str]()

@@ -82,14 +82,14 @@ class OnnxModel:
         model reads them.
 
         Raises:
-            DataError: A text is no text in Unicode.
+            DataError: A text cannot be written in UTF-8.
         """
         try:
             found: list[Any] = self._tokenizer.encode_batch_fast(texts)
         except TypeError:
             wrong = next((text for text in texts if not _is_text(text)), None)
             raise DataError(
-                f"expected a text, or a pair of texts, in Unicode, got {wrong!a:.60}; give another"
+                f"expected a text in UTF-8, or a pair of them, got {wrong!a:.60}; convert it"
             ) from None
         return found
 

@@ -78,7 +78,11 @@ def serve(model: OnnxModel, settings: Serve, ready: Callable[[str], None]) -> No
     """
     where = f"`host` {settings.host}, `port` {settings.port}"
     # uvicorn would end the program itself, with a status that is another of ours.
-    with library_errors_as(SettingsError, f"{where} cannot be listened on", "give another port"):
+    with library_errors_as(
+        SettingsError,
+        f"{where} cannot be listened on",
+        "give another port, or as `host` an address of this machine",
+    ):
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         listening = socket.create_server((settings.host, settings.port), family=family)
     config = uvicorn.Config(

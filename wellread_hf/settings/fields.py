@@ -103,7 +103,7 @@ def checked(path: str = "") -> Callable[[type[Class]], type[Class]]:
     Args:
         path: Dotted path of the settings in those of a recipe, where it is the same in all of them.
     """
-    # A misspelt setting would else be left out without a word.
+    # Otherwise a misspelt setting would be dropped silently.
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     def decorate(kind: type[Class]) -> type[Class]:

@@ -79,7 +79,7 @@ def check_glue(tasks: Sequence[Task], running: Running) -> Stage:
     """Checks what is needed after training: every row of every split, every metric.
 
     Put it before the training stages; a split without its column, or a metric that does not load,
-    would else show after hours.
+    would otherwise show only after hours.
     """
     found_tasks = [FoundTask(task, running) for task in tasks]
 

@@ -55,10 +55,10 @@ def prune(
         from wellread_hf.models.load import check_fit, load_tokenizer
         from wellread_hf.models.prune import (
             count_pieces,
-            cut_otherwise,
             kept_pieces,
             pruned_model,
             pruned_tokenizer,
+            split_differently,
         )
         from wellread_hf.models.save import save_model
         from wellread_hf.models.weights import load_whole
@@ -88,7 +88,7 @@ def prune(
             "pieces_used": len(used),
             # Of the text itself.
             "share_kept": sum(used[number] for number in kept) / max(used.total(), 1),
-            "held_out": cut_otherwise(held_out, tokenizer, words),
+            "held_out": split_differently(held_out, tokenizer, words),
             "parameters": sizes[1],
             "parameters_before": sizes[0],
             "rows_compared": compared,

@@ -30,7 +30,7 @@ Length = int | Literal["rows"]
 GRAPHS: Mapping[Format, File] = {"onnx-fp32": "fp32", "onnx-int8": "int8", "openvino": "fp32"}
 # The formats that an export scores; OpenVINO's is the fp32 file in another runtime.
 EXPORTED: tuple[Format, ...] = ("onnx-fp32", "onnx-int8")
-# A busy machine is steady in one of so many tries, as a rule.
+# Even a busy machine is usually steady in one of this many tries.
 _TRIES = 3
 # A fresh process: from nothing to one answer; then it says its peak memory in kilobytes.
 _ONE = {

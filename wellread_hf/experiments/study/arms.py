@@ -30,7 +30,7 @@ class Arm:
     """One way to train a student.
 
     Attributes:
-        series: The line it belongs to in the picture, as a rule the method.
+        series: The line it belongs to in the picture, usually the method.
         at: Where on the axis it lies, in words; empty: at its student.
         weights: Where the student starts.
         lessons: What it is trained on, in this order.

@@ -32,7 +32,7 @@ Array = npt.NDArray[Any]
 # A difference below one point of the score counts as none where a finding says that there is none.
 MARGIN = 1.0
 LEVEL = 0.05
-# Fewer have no spread to speak of.
+# Fewer give no useful estimate of the spread.
 FEWEST_SEEDS = 3
 # Scores are fractions times 100; what differs by less than this in points does not differ.
 _ROUNDING = 1e-9

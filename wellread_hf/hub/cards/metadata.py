@@ -125,7 +125,7 @@ def _index_results(facts: Facts) -> list[EvalResult]:
     found = []
     for result in _chosen(facts):
         task = result.task
-        # A task of one's own has no place in the index unless its data set has one on the Hub.
+        # A user's own task has no place in the index unless its data set has one on the Hub.
         if not task.glue and task.origin.hub_id is None:
             continue
         title = f"GLUE {GLUE_TITLES[task.name]}" if task.glue else plain(task.name)

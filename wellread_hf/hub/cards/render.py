@@ -121,7 +121,7 @@ def environment() -> jinja2.Environment:
     # Markdown, not HTML: what comes from records goes through a filter of `cards.text`, all of it.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_home()),
-        # A misspelt fact would else become an empty place in the card.
+        # Otherwise a misspelt fact would leave a gap in the card.
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         trim_blocks=True,

@@ -37,7 +37,7 @@ def shipped(stages: Stages, record: StageRecord, task: TaskData | None) -> dict[
         evaluated = evaluations[-1]
         found["confidence"] = _confidence(evaluated.outcome.get("calibration"))
         found["choices"] = _choices(stages, evaluated, record)
-        # Texts of one's own may be private; those of the Hub are there for all to read.
+        # A user's own texts may be private; those on the Hub are public.
         if task.glue or task.origin.hub_id is not None:
             rows = EvaluatedRows.read(stages.folders[evaluated.digest])
             found["examples"] = _examples(rows, evaluated.outcome)

@@ -94,7 +94,7 @@ def _task(record: StageRecord) -> TaskData:
     task = record.settings["task"]
     origin = Origin(fingerprint=task["content"][0])
     known = GLUE_TASKS.get(task["name"]) if not task["columns"] else None
-    # A file of one's own may bear a name of GLUE's; GLUE itself has a validation split of its own.
+    # A user's own file may have the name of a GLUE task; GLUE itself has a validation split.
     glue = known is not None and not task["validation"] and origin.hub_id in (None, GLUE)
     return TaskData(
         name=task["name"],
