@@ -272,5 +272,5 @@ def test_a_port_that_is_taken_is_refused_in_one_sentence(server: Server, folder:
         [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 2
-    remedy = "give another port, or an address of this machine as --host"
+    remedy = "give another port, or as --host an address of this machine"
     assert re.fullmatch(rf"error: .*--port \d+ cannot be listened on: .*in use.*; {remedy}\n", ran.stderr)
