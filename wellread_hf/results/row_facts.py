@@ -1,4 +1,4 @@
-"""What stored predictions tell row by row: where two models differ, what is confused, which lengths fail."""
+"""What stored predictions show row by row: where two models differ, what is confused, which lengths fail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
