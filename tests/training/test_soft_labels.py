@@ -23,10 +23,10 @@ from wellread_hf.models.encode import row_encoder
 from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label
 from wellread_hf.students import Student
+from wellread_hf.training.label_rows import label_rows
 from wellread_hf.training.soft_labels import (
     SoftLabels,
     StoredStates,
-    label_rows,
     mean_logits,
     stored_states,
     text_hashes,

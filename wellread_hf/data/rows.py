@@ -185,16 +185,29 @@ def draw_rows(rows: Rows, settings: Task | Transfer) -> Rows:
     Raises:
         DataError: As from `check_draw`.
     """
-    check_draw(len(rows.texts), settings)
-    _, count, seed = _draw(settings)
-    if count is None:
+    chosen = drawn(len(rows.texts), settings)
+    if chosen is None:
         return rows
-    # The first of one permutation, so that a larger draw contains a smaller one.
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
     return Rows(
-        texts=[rows.texts[index] for index in chosen],
+        texts=[rows.texts[index] for index in np.flatnonzero(chosen)],
         labels=None if rows.labels is None else rows.labels[chosen],
     )
+
+
+def drawn(rows: int, settings: Task | Transfer) -> npt.NDArray[np.bool_] | None:
+    """Returns which of so many rows are drawn [rows]; None: all.
+
+    Raises:
+        DataError: As from `check_draw`.
+    """
+    check_draw(rows, settings)
+    _, count, seed = _draw(settings)
+    if count is None:
+        return None
+    # The first of one permutation, so that a larger draw contains a smaller one.
+    chosen = np.zeros(rows, dtype=np.bool_)
+    chosen[np.random.default_rng(seed).permutation(rows)[:count]] = True
+    return chosen
 
 
 def _draw(settings: Task | Transfer) -> tuple[str, int | None, int]:

@@ -139,8 +139,13 @@ class EncodedRows:
         return row if self.segments is None else {**row, "token_type_ids": self.segments[span]}
 
 
-def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows:
+def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, before: int = 0) -> EncodedRows:
     """Tokenises rows of one or two texts; what is over the length is cut, the longer text first.
+
+    Args:
+        texts: One or two texts a row.
+        encoder: How the model reads them.
+        before: Rows before these, for errors.
 
     Raises:
         DataError: A row has no token: its text is empty, and the tokenizer adds no special tokens.
@@ -165,8 +170,8 @@ def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> EncodedRows
             if 0 in found:
                 row = found.index(0)
                 raise DataError(
-                    f"row {start + row + 1} of {len(texts)}: expected text, got none, and this tokenizer "
-                    "adds no special tokens, so that there is nothing to read; leave the row out"
+                    f"row {before + start + row + 1}: expected text, got none, and this tokenizer adds "
+                    "no special tokens, so that there is nothing to read; leave the row out"
                 )
             full = [row for row, length in enumerate(found) if length >= encoder.max_length]
             if full:

@@ -1,8 +1,8 @@
 """What stages read: places, corpora, tasks and transfer sets, fingerprinted before anything runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, fields, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
+from itertools import compress
 from typing import Any
 
 from wellread_hf.data.corpus import Source, check_rows, is_pending
@@ -211,22 +211,36 @@ class TransferSet:
         Raises:
             DataError: A source has another number of text columns than the task, or there are no rows.
         """
-        from wellread_hf.data.rows import Rows, check_columns, draw_rows
+        from wellread_hf.data.rows import Rows, draw_rows
 
-        texts: list[tuple[str, ...]] = []
-        for spec in self.transfer.sources:
-            if spec == TASK:
-                texts.extend(task.train.texts)
-                continue
-            source = self.sources[spec].found[0][0]
-            check_columns(source, task.facts.columns)
-            with bar(f"reading {Path(source.name).name}", "rows") as shown:
-                for row in self.sources[spec].texts():
-                    texts.append(row)
-                    shown.update()
         # Text from elsewhere has no labels, and a hard-label loss needs one for each row.
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
-        return draw_rows(Rows(texts, labels), self.transfer)
+        with bar("reading the transfer set", "rows") as shown:
+            return draw_rows(Rows([*_counted(self._texts(task), shown)], labels), self.transfer)
+
+    def stream(self, task: Any) -> "DrawnTexts":
+        """Counts and draws the rows of the transfer set for a `LoadedTask`, and keeps none.
+
+        Raises:
+            DataError: As from `rows`.
+        """
+        from wellread_hf.data.rows import drawn
+
+        with bar("reading the transfer set", "rows") as shown:
+            count = sum(1 for _ in _counted(self._texts(task), shown))
+        chosen = drawn(count, self.transfer)
+        size = count if chosen is None else int(chosen.sum())
+        return DrawnTexts(lambda: self._texts(task), size, chosen)
+
+    def _texts(self, task: Any) -> Iterator[tuple[str, ...]]:
+        from wellread_hf.data.rows import check_columns
+
+        for spec in self.transfer.sources:
+            if spec == TASK:
+                yield from task.train.texts
+                continue
+            check_columns(self.sources[spec].found[0][0], task.facts.columns)
+            yield from self.sources[spec].texts()
 
     def check(self, task: FoundTask) -> None:
         """Refuses sources that cannot be used with a task, before anything runs.
@@ -250,3 +264,30 @@ class TransferSet:
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):
             check_draw(sum(known), self.transfer)
+
+
+def _counted(texts: Iterable[tuple[str, ...]], shown: Any) -> Iterator[tuple[str, ...]]:
+    for row in texts:
+        yield row
+        shown.update()
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnTexts:
+    """The texts of a transfer set, read anew each time that they are gone over.
+
+    Attributes:
+        every: Reads those of all rows.
+        size: Rows that are drawn.
+        chosen: Which are drawn; None: all.
+    """
+
+    every: Callable[[], Iterator[tuple[str, ...]]]
+    size: int
+    chosen: Any
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return self.every() if self.chosen is None else compress(self.every(), self.chosen)

@@ -37,6 +37,8 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         _check_teacher(teacher_at, found_task, settings)
 
     def work(stage: Stage) -> Mapping[str, Any]:
+        from itertools import islice
+
         from accelerate import PartialState
 
         from wellread_hf.data.rows import report_classes
@@ -44,7 +46,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         from wellread_hf.models.encode import encode, report_cut, row_encoder
         from wellread_hf.models.infer import check_reads, logits_in_order
         from wellread_hf.models.load import load_classifier, load_tokenizer
-        from wellread_hf.training.soft_labels import label_rows
+        from wellread_hf.training.label_rows import label_rows
 
         own_code = settings.trust_remote_code
         tokenizer = load_tokenizer(teacher_at, trust_remote_code=own_code)
@@ -55,13 +57,13 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
             depth, width = model.config.num_hidden_layers, model.config.hidden_size
             _check_depth(settings.states, depth)
         loaded = found_task.load()
-        texts = transfer_set.rows(loaded).texts
+        texts = transfer_set.stream(loaded)
         facts = loaded.facts
         # Two teachers may name the same classes in another order; logits are stored in the task's.
         order = _order(model.config, facts, teacher_at, settings)
         model.to(PartialState().device)
         # Two rows show a model that cannot read them, before the pass over all.
-        check_reads(model, texts[:2], encoder, teacher_at)
+        check_reads(model, [*islice(texts, 2)], encoder, teacher_at)
         reused = label_rows(model, encoder, texts, order, settings, stage.folder)
         outcome = {
             "rows": len(texts),
@@ -100,6 +102,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         },
         inputs=[teacher_at, *found_task.locations, *transfer_set.locations],
         work=work,
+        shared=True,
         check=check,
         version=found_task.version + reading_version(teacher_at),
         shape=shape,

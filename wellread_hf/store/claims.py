@@ -1,7 +1,7 @@
 """Work shared out: each of many files is made by one of the processes that share a folder."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,18 @@ def claims(
         if busy == left:
             time.sleep(_LOOK_AGAIN_SECONDS)
         left = busy
+
+
+def is_claimed(path: Path) -> bool:
+    """Returns whether another process makes a file."""
+    with _claimed(path) as mine:
+        return not mine
+
+
+def wait_for_any(paths: Collection[Path]) -> None:
+    """Waits until one of the files that other processes make is there, or nobody's any more."""
+    while not any(path.is_file() or not is_claimed(path) for path in paths):
+        time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 @contextmanager

@@ -1,81 +1,23 @@
-"""The soft-label store: a teacher runs over a transfer set once, its logits are kept in shards.
+"""The soft-label store: a teacher's logits for a transfer set, kept in shards.
 
-The [CLS] states [rows, k, H] of some of its layers may be kept beside them, in fp16.
-
-A shard is a slice of the rows sorted by length, written whole or not at all, so that a killed pass
-loses one shard at most and several processes share the work without talking. Every shard carries the
-numbers of its rows, a hash of each row's text, and a checksum of its own.
+The [CLS] states [rows, k, H] of some of its layers may be kept beside them, in fp16. Every shard carries
+the numbers of its rows, a hash of each row's text, and a checksum of its own.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from accelerate import PartialState
 from scipy.special import log_expit, log_softmax, logsumexp
 
-from wellread_hf.errors import LabelError, StoreError
-from wellread_hf.models.encode import RowEncoder, encode, report_cut
-from wellread_hf.models.infer import logits_and_states_of, longest_first
-from wellread_hf.settings import Label
-from wellread_hf.store.progress import bar
+from wellread_hf.errors import LabelError
 from wellread_hf.training.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
 
 Texts = Sequence[tuple[str, ...]]
 Logits = npt.NDArray[np.float32]
-
-
-def label_rows(
-    teacher: Any, encoder: RowEncoder, texts: Texts, order: Sequence[int], settings: Label, folder: Path
-) -> int:
-    """Passes a teacher over the transfer set and writes the shards that are not there yet.
-
-    Under several processes each writes every n-th shard; all return when all are done.
-
-    Args:
-        teacher: A sequence classifier, on its device.
-        encoder: How it reads texts.
-        texts: The transfer set.
-        order: For each class of the task, the teacher's output (`teacher_classes.teacher_order`).
-        settings: Sizes.
-        folder: Receives the shards.
-
-    Returns:
-        Number of shards that were there already.
-    """
-    encoded = encode(texts, encoder)
-    report_cut(encoded, encoder, "transfer")
-    hashes = text_hashes(texts)
-    # Rows of like length share a batch, so that little is padding.
-    sorted_rows = longest_first(encoded.lengths)
-    shards = -(-len(texts) // settings.shard_rows)
-    state = PartialState()
-    reused = 0
-    with bar("labelling", "rows", len(texts)) as shown:
-        # Every n-th, since the first shards have the longest rows: consecutive ones would be unequal work.
-        for shard in range(state.process_index, shards, state.num_processes):
-            rows = sorted_rows[shard * settings.shard_rows : (shard + 1) * settings.shard_rows]
-            path = folder / shard_name(shard, shards)
-            if path.is_file() and _is_whole(path, rows, hashes[rows], settings.states):
-                reused += 1
-                shown.update(len(rows))
-                continue
-            logits, states = logits_and_states_of(
-                teacher, encoded, rows, settings.batch_tokens, shown, settings.states
-            )
-            _check_finite(rows, logits, states)
-            arrays: Arrays = {"rows": rows, "logits": logits[:, list(order)], "hashes": hashes[rows]}
-            if states is not None:
-                # Layer maps such as `skip` depend on the teacher's depth.
-                depth = np.array([np.int64(teacher.config.num_hidden_layers)])
-                arrays |= {"states": states, "layers": np.array(settings.states), "depth": depth}
-            write_shard(path, arrays)
-    state.wait_for_everyone()
-    return reused
 
 
 def write_rows(folder: Path, logits: Logits, hashes: npt.NDArray[np.uint64], shard_rows: int) -> None:
@@ -220,30 +162,4 @@ def _check_stored(folder: Path, layers: Sequence[int]) -> None:
             f"{folder}: expected [CLS] states of the teacher's layers {wanted} beside the soft labels, got "
             f"{found or 'none'}; label again with `label.states` "
             f"{' '.join(map(str, sorted({*there, *missing})))}"
-        )
-
-
-def _is_whole(
-    path: Path, rows: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], layers: Sequence[int]
-) -> bool:
-    try:
-        shard = read_shard(path)
-    except StoreError:
-        return False
-    # A shard of other rows or other layers was made under other settings.
-    wanted = {"rows": rows, "hashes": hashes, "layers": np.array(layers)}
-    return all(np.array_equal(shard.get(name, np.array([])), values) for name, values in wanted.items())
-
-
-def _check_finite(
-    rows: npt.NDArray[np.int64], logits: Logits, states: npt.NDArray[np.float16] | None
-) -> None:
-    whole = np.isfinite(logits).all(axis=1)
-    if states is not None:
-        # In fp16 what is over 65,504 is infinite; the states of sound classifiers are far from it.
-        whole &= np.isfinite(states).all(axis=(1, 2))
-    if not whole.all():
-        raise LabelError(
-            f"expected finite numbers, got NaN or infinite outputs of the teacher for row "
-            f"{rows[~whole][0] + 1}: its weights are damaged; take another teacher"
         )

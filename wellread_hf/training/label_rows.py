@@ -1,0 +1,203 @@
+"""One pass of a teacher over a transfer set, shared out over processes in shards.
+
+Rows are sorted by length within a stretch of the transfer set, one of which is in memory at a time. A shard
+is a slice of a sorted stretch, written whole or not at all by the process that claims it: a killed process
+loses one shard at most, and another makes it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wellread_hf.errors import LabelError, StoreError
+from wellread_hf.models.encode import EncodedRows, RowEncoder, encode, report_cut
+from wellread_hf.models.infer import logits_and_states_of, longest_first
+from wellread_hf.settings import Label
+from wellread_hf.store.claims import claims, is_claimed, wait_for_any
+from wellread_hf.store.progress import bar
+from wellread_hf.training.shards import Arrays, read_shard, shard_name, write_shard
+from wellread_hf.training.soft_labels import Logits, Texts, text_hashes
+
+# Rows of a stretch, rounded down to whole shards. Of SST-2's tokens in batches 0.5 % are padding with so
+# many, 0.3 % with all of its 67,349 rows, 4 % with 4,096.
+_STRETCH = 1 << 16
+
+
+class TransferTexts(Protocol):
+    """The rows of a transfer set: a list, or what reads them anew each time that they are gone over."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]: ...
+
+
+def label_rows(
+    teacher: Any,
+    encoder: RowEncoder,
+    texts: TransferTexts,
+    order: Sequence[int],
+    settings: Label,
+    folder: Path,
+) -> int:
+    """Passes a teacher over the transfer set and writes the shards that are not there yet.
+
+    Other processes may do the same in the same folder. Each shard is made by one of them, the files are the
+    same whatever their number, and all return when all shards are there.
+
+    Args:
+        teacher: A sequence classifier, on its device.
+        encoder: How it reads texts.
+        texts: The transfer set.
+        order: For each class of the task, the teacher's output (`teacher_classes.teacher_order`).
+        settings: Sizes.
+        folder: Receives the shards.
+
+    Returns:
+        Number of shards that were there already.
+    """
+    shards = -(-len(texts) // settings.shard_rows)
+    paths = [folder / shard_name(shard, shards) for shard in range(shards)]
+    before = {path for path in paths if path.is_file()}
+    left, reused, helps, cut = dict(enumerate(paths)), 0, False, False
+    with bar("labelling", "rows", len(texts)) as shown:
+
+        def there(shard: int) -> None:
+            del left[shard]
+            shown.update(min(settings.shard_rows, len(texts) - shard * settings.shard_rows))
+
+        while left:
+            for stretch in _stretches(texts, encoder, settings):
+                some = [shard for shard in stretch.shards if shard in left]
+                missing = [path for shard in some if not (path := left[shard]).is_file()]
+                # Each process at a stretch tokenises it, so those that nobody is at come first.
+                if missing and not helps and is_claimed(missing[0]):
+                    continue
+                for index, mine in claims([left[shard] for shard in some], stretch.has, wait=False):
+                    shard = some[index]
+                    if mine:
+                        write_shard(left.pop(shard), stretch.label(shard, teacher, order, shown))
+                    else:
+                        reused += left[shard] in before
+                        there(shard)
+                if not cut and stretch.is_encoded:
+                    report_cut(stretch.encoded, encoder, "transfer")
+                    # Once is enough.
+                    cut = stretch.encoded.cut > 0
+            if helps and left:
+                wait_for_any(left.values())
+            # What others have made since needs no look: they read the same texts.
+            for shard in [shard for shard, path in left.items() if path not in before and path.is_file()]:
+                there(shard)
+            helps = True
+    return reused
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Rows that are sorted by length together.
+
+    Attributes:
+        texts: Of the rows.
+        start: Where they begin in the transfer set.
+        encoder: How the teacher reads them.
+        settings: Sizes.
+    """
+
+    texts: Texts
+    start: int
+    encoder: RowEncoder
+    settings: Label
+
+    @property
+    def shards(self) -> range:
+        """The numbers of its shards."""
+        first, size = self.start // self.settings.shard_rows, self.settings.shard_rows
+        return range(first, first - (-len(self.texts) // size))
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether its rows were tokenised, which they are for the first shard that is made."""
+        return "encoded" in vars(self)
+
+    @cached_property
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """The hashes of its texts."""
+        return text_hashes(self.texts)
+
+    @cached_property
+    def encoded(self) -> EncodedRows:
+        """Its rows, tokenised."""
+        return encode(self.texts, self.encoder, self.start)
+
+    @cached_property
+    def order(self) -> npt.NDArray[np.int64]:
+        """Its rows, counted from its own start, longest first."""
+        return longest_first(self.encoded.lengths)
+
+    def has(self, path: Path) -> bool:
+        """Returns whether a shard is whole, of these texts and of the states that are asked for."""
+        try:
+            shard = read_shard(path)
+        except StoreError:
+            return False
+        rows, layers = shard["rows"] - self.start, np.array(self.settings.states)
+        # A shard of other rows or other layers was made under other settings.
+        return bool(
+            len(rows) in (self.settings.shard_rows, len(self.texts) % self.settings.shard_rows)
+            and rows.min(initial=0) >= 0
+            and rows.max(initial=0) < len(self.texts)
+            and np.array_equal(shard["hashes"], self.hashes[rows])
+            and np.array_equal(shard.get("layers", np.array([])), layers)
+        )
+
+    def label(self, shard: int, teacher: Any, order: Sequence[int], shown: Any) -> Arrays:
+        """Returns the arrays of a shard; `order` has the teacher's output for each class of the task.
+
+        Raises:
+            LabelError: An output is not finite.
+        """
+        settings, first = self.settings, (shard - self.shards.start) * self.settings.shard_rows
+        rows = self.order[first : first + settings.shard_rows]
+        logits, states = logits_and_states_of(
+            teacher, self.encoded, rows, settings.batch_tokens, shown, settings.states
+        )
+        _check_finite(self.start + rows, logits, states)
+        arrays: Arrays = {
+            "rows": self.start + rows,
+            "logits": logits[:, list(order)],
+            "hashes": self.hashes[rows],
+        }
+        if states is not None:
+            # Layer maps such as `skip` depend on the teacher's depth.
+            depth = np.array([np.int64(teacher.config.num_hidden_layers)])
+            arrays |= {"states": states, "layers": np.array(settings.states), "depth": depth}
+        return arrays
+
+
+def _stretches(texts: TransferTexts, encoder: RowEncoder, settings: Label) -> Iterator[_Stretch]:
+    """Cuts the transfer set into stretches of whole shards."""
+    size = max(1, _STRETCH // settings.shard_rows) * settings.shard_rows
+    rows, start = iter(texts), 0
+    while some := list(islice(rows, size)):
+        yield _Stretch(some, start, encoder, settings)
+        start += len(some)
+
+
+def _check_finite(
+    rows: npt.NDArray[np.int64], logits: Logits, states: npt.NDArray[np.float16] | None
+) -> None:
+    whole = np.isfinite(logits).all(axis=1)
+    if states is not None:
+        # In fp16 what is over 65,504 is infinite; the states of sound classifiers are far from it.
+        whole &= np.isfinite(states).all(axis=(1, 2))
+    if not whole.all():
+        raise LabelError(
+            f"expected finite numbers, got NaN or infinite outputs of the teacher for row "
+            f"{rows[~whole][0] + 1}: its weights are damaged; take another teacher"
+        )
