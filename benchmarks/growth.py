@@ -73,7 +73,8 @@ def _distilled(count: int, students: int) -> Point:
 
 def _label_and_train(teacher: Any, texts: Any, students: int) -> None:
     from wellread_hf.settings import Label
-    from wellread_hf.training.soft_labels import SoftLabels, label_rows
+    from wellread_hf.training.label_rows import label_rows
+    from wellread_hf.training.soft_labels import SoftLabels
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         label_rows(teacher, encoder(), texts, [0, 1], Label(), Path(folder))
@@ -113,7 +114,7 @@ def _label_a_share(folder: Path, rank: int, count: int, found: Any) -> None:
     from accelerate import PartialState
 
     from wellread_hf.settings import Label
-    from wellread_hf.training.soft_labels import label_rows
+    from wellread_hf.training.label_rows import label_rows
 
     state = PartialState(cpu=True)
     texts, _ = rows(768)

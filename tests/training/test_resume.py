@@ -1,9 +1,11 @@
 """Killed at any moment, the next run of the same command ends with the same bits."""
 
 import json
+import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,28 +161,82 @@ def test_fine_tuning_killed_twice_keeps_the_same_best_weights(
     assert outcomes[0] == outcomes[1]
 
 
-def test_labelling_that_was_killed_goes_on_with_the_next_shard(
-    recipes: Recipes, undisturbed_tuning: Path, tuning_options: list[object], world: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def label_options(undisturbed_tuning: Path, tuning_options: list[object], world: Path) -> list[object]:
     task = tuning_options[tuning_options.index("--task.name") : tuning_options.index("--epochs")]
-    options = [
+    return [
         *("--teacher", undisturbed_tuning, *task, "--label.max-length", 32, "--label.shard-rows", 20),
-        *("--transfer.sources", "task", f"{world}/pool.jsonl,column=sentence"),
+        *("--transfer.sources", "task", f"{world}/pool.jsonl,column=sentence", "--running.runs"),
     ]
-    recipes.run("label", *options, "--running.runs", tmp_path / "whole")
-    run = recipes.start("label", *options, "--running.runs", tmp_path / "killed")
-    shard = _any(tmp_path / "killed", "label-*/shard-00003-*.safetensors")
+
+
+@pytest.fixture(scope="module")
+def undisturbed_labels(
+    recipes: Recipes, label_options: list[object], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    runs = tmp_path_factory.mktemp("undisturbed")
+    recipes.run("label", *label_options, runs)
+    return _folder(runs, "label")
+
+
+def _same_shards(folder: Path, whole: Path) -> None:
+    shards = sorted(path.name for path in whole.glob("shard-*"))
+    assert folder.name == whole.name
+    assert shards == sorted(path.name for path in folder.glob("shard-*"))
+    assert len(shards) == 79  # 64 + 1,500 rows in shards of 20
+    for name in shards:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_labelling_that_was_killed_goes_on_with_the_next_shard(
+    recipes: Recipes, label_options: list[object], undisturbed_labels: Path, tmp_path: Path
+) -> None:
+    run = recipes.start("label", *label_options, tmp_path)
+    shard = _any(tmp_path, "label-*/shard-00003-*.safetensors")
     assert run.signal_when(shard, signal.SIGTERM) == 143
     assert "ended by SIGTERM; the same command goes on from the last checkpoint" in run.output
-    killed, whole = _folder(tmp_path / "killed", "label"), _folder(tmp_path / "whole", "label")
-    assert killed.name == whole.name
+    killed = _folder(tmp_path, "label")
     assert not (killed / "stage.json").exists()
     left = len(list(killed.glob("shard-*.safetensors")))
-    recipes.run("label", *options, "--running.runs", tmp_path / "killed")
+    assert left < 79
+    recipes.run("label", *label_options, tmp_path)
     outcome = json.loads((killed / "stage.json").read_text())["outcome"]
     assert outcome["shards_reused"] == left
-    shards = sorted(path.name for path in whole.glob("shard-*"))
-    assert shards == sorted(path.name for path in killed.glob("shard-*"))
-    assert len(shards) == 79 > left  # 64 + 1,500 rows in shards of 20
-    for name in shards:
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    _same_shards(killed, undisturbed_labels)
+
+
+def test_two_runs_label_together_and_one_that_is_killed_loses_nothing(
+    recipes: Recipes, label_options: list[object], undisturbed_labels: Path, tmp_path: Path
+) -> None:
+    lost = recipes.start("label", *label_options, tmp_path)
+
+    def at_work() -> bool:
+        return any(tmp_path.glob("label-*/shard-00003-*")) and any(tmp_path.glob("label-*/.shard-*.lock"))
+
+    # Asleep with a claim, as far as can be caught from outside.
+    while True:
+        _when(at_work, lost)
+        os.kill(lost.process.pid or 0, signal.SIGSTOP)
+        if claims := list(tmp_path.glob("label-*/.shard-*.lock")):
+            break
+        os.kill(lost.process.pid or 0, signal.SIGCONT)
+    folder = _folder(tmp_path, "label")
+    begun = len(list(folder.glob("shard-*.safetensors")))
+    assert begun < 79
+    other = recipes.start("label", *label_options, tmp_path)
+    # It makes all but what the first one claims, and waits for that.
+    _when(lambda: len(list(folder.glob("shard-*.safetensors"))) >= 78, other)
+    assert not (folder / "stage.json").exists()
+    os.kill(lost.process.pid or 0, signal.SIGKILL)
+    lost.wait()
+    assert other.wait() == 0, other.output
+    _same_shards(folder, undisturbed_labels)
+    assert len(claims) == 1
+    assert not list(folder.glob(".shard-*"))
+    assert begun <= json.loads((folder / "stage.json").read_text())["outcome"]["shards_reused"] < 79
+
+
+def _when(ready: Callable[[], bool], run: Run) -> None:
+    while not ready():
+        assert run.process.is_alive(), run.output
+        time.sleep(0.001)

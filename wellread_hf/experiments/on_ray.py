@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -85,6 +86,12 @@ def _run(jobs: Sequence[Job], on_end: OnEnd, settings: EngineSettings, folder: P
     # The long ones first: a short one is the last that others wait for.
     jobs = sorted(jobs, key=lambda job: -inf if job.student is None else -job.student.parameters())
     machines = _machines()
+    # A stage that shares itself out is a trial for each place that the cluster has for it.
+    jobs = [
+        job
+        for job in jobs
+        for _ in range(_places(_share(job, settings, machines), machines) if job.stage.shared else 1)
+    ]
     shares = [_share(job, settings, machines) for job in jobs]
     place = {"folder": str(folder.absolute()), "cwd": os.getcwd(), "invoked": INVOKED_AS.get()}
     tuner = tune.Tuner(
@@ -117,6 +124,7 @@ class _Results(tune.Callback):
 
     def __init__(self, jobs: Sequence[Job], on_end: OnEnd) -> None:
         self.jobs, self.on_end = jobs, on_end
+        self.left, self.ended = Counter(job.stage.digest for job in jobs), set[str]()
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles it for another driver to restore; ours goes by the stages.
@@ -128,12 +136,21 @@ class _Results(tune.Callback):
             result = Result(**last["result"])
         else:
             result = Result(state="stopped", seconds=last["time_total_s"], scores=last["scores"])
-        self.on_end(self.jobs[trial.config["job"]], result)
+        self._end(trial, result)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         why = (str(trial.get_error()).strip().splitlines() or ["no reason was given"])[-1]
         error = f"its worker was lost {trial.num_failures} times: {why}"
-        self.on_end(self.jobs[trial.config["job"]], Result(state="failed", error=error))
+        self._end(trial, Result(state="failed", error=error))
+
+    def _end(self, trial: Any, result: Result) -> None:
+        """Ends a job once: of trials that share one, with the first that is done, or the last that fails."""
+        job = self.jobs[trial.config["job"]]
+        digest = job.stage.digest
+        self.left[digest] -= 1
+        if digest not in self.ended and (result.state == "done" or not self.left[digest]):
+            self.ended.add(digest)
+            self.on_end(job, result)
 
 
 class AshaByKind(FIFOScheduler):
@@ -223,6 +240,14 @@ def _share(job: Job, settings: EngineSettings, machines: Sequence[tuple[float, f
             f"{cpus:g} and {gpus:g}; give less"
         )
     return {"CPU": cpus, "GPU": gpus}
+
+
+def _places(share: Mapping[str, float], machines: Sequence[tuple[float, float]]) -> int:
+    """Returns how many jobs of a share the cluster can do side by side."""
+    return sum(
+        int(min(has / wants for has, wants in zip(machine, share.values(), strict=True) if wants))
+        for machine in machines
+    )
 
 
 def size_of(student: Student | None) -> tuple[float, float]:

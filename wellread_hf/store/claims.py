@@ -37,7 +37,7 @@ def claims(
             if path.is_file() and is_whole(path):
                 yield index, False
                 continue
-            with _claimed(path) as mine:
+            with claimed(path) as mine:
                 if not mine:
                     busy.append(index)
                 # Its last owner may have finished it between our look and our claim.
@@ -54,20 +54,20 @@ def claims(
         left = busy
 
 
-def is_claimed(path: Path) -> bool:
+def isclaimed(path: Path) -> bool:
     """Returns whether another process makes a file."""
-    with _claimed(path) as mine:
+    with claimed(path) as mine:
         return not mine
 
 
 def wait_for_any(paths: Collection[Path]) -> None:
     """Waits until one of the files that other processes make is there, or nobody's any more."""
-    while not any(path.is_file() or not is_claimed(path) for path in paths):
+    while not any(path.is_file() or not isclaimed(path) for path in paths):
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 @contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
+def claimed(path: Path) -> Iterator[bool]:
     """Claims a file for the block, if no other process has."""
     # Another run that was refused may have removed an empty folder.
     path.parent.mkdir(parents=True, exist_ok=True)

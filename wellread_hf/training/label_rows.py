@@ -21,7 +21,7 @@ from wellread_hf.models.infer import logits_and_states_of, longest_first
 from wellread_hf.settings import Label
 from wellread_hf.store.claims import claims, is_claimed, wait_for_any
 from wellread_hf.store.progress import bar
-from wellread_hf.training.shards import Arrays, read_shard, shard_name, write_shard
+from wellread_hf.training.shards import Arrays, read_shard, shard_name, shard_number, write_shard
 from wellread_hf.training.soft_labels import Logits, Texts, text_hashes
 
 # Rows of a stretch, rounded down to whole shards. Of SST-2's tokens in batches 0.5 % are padding with so
@@ -77,6 +77,11 @@ def label_rows(
                 missing = [path for shard in some if not (path := left[shard]).is_file()]
                 # Each process at a stretch tokenises it, so those that nobody is at come first.
                 if missing and not helps and is_claimed(missing[0]):
+                    continue
+                if not missing and not helps and stretch.is_complete([left[shard] for shard in some]):
+                    for shard in some:
+                        reused += left[shard] in before
+                        there(shard)
                     continue
                 for index, mine in claims([left[shard] for shard in some], stretch.has, wait=False):
                     shard = some[index]
@@ -140,21 +145,38 @@ class _Stretch:
         """Its rows, counted from its own start, longest first."""
         return longest_first(self.encoded.lengths)
 
+    def is_complete(self, paths: Sequence[Path]) -> bool:
+        """Returns whether all its shards are there, which is seen without tokenising its rows."""
+        seen = np.zeros(len(self.texts), dtype=np.bool_)
+        for path in paths:
+            rows = self._rows_in(path)
+            if rows is None:
+                return False
+            seen[rows] = True
+        return bool(seen.all())
+
     def has(self, path: Path) -> bool:
-        """Returns whether a shard is whole, of these texts and of the states that are asked for."""
+        """Returns whether a shard is as it would be made; the outputs are taken as they are."""
+        rows = self._rows_in(path)
+        return rows is not None and np.array_equal(rows, self.rows_of(shard_number(path)))
+
+    def rows_of(self, shard: int) -> npt.NDArray[np.int64]:
+        """Returns the rows of a shard, counted from the start of the stretch."""
+        first = (shard - self.shards.start) * self.settings.shard_rows
+        return self.order[first : first + self.settings.shard_rows]
+
+    def _rows_in(self, path: Path) -> npt.NDArray[np.int64] | None:
+        """Reads which rows of the stretch a shard has; None: of other texts or states, or damaged."""
         try:
             shard = read_shard(path)
         except StoreError:
-            return False
-        rows, layers = shard["rows"] - self.start, np.array(self.settings.states)
+            return None
+        rows: npt.NDArray[np.int64] = shard["rows"] - self.start
+        inside = bool(len(rows)) and rows.min() >= 0 and rows.max() < len(self.texts)
         # A shard of other rows or other layers was made under other settings.
-        return bool(
-            len(rows) in (self.settings.shard_rows, len(self.texts) % self.settings.shard_rows)
-            and rows.min(initial=0) >= 0
-            and rows.max(initial=0) < len(self.texts)
-            and np.array_equal(shard["hashes"], self.hashes[rows])
-            and np.array_equal(shard.get("layers", np.array([])), layers)
-        )
+        layers = np.array_equal(shard.get("layers", np.array([])), np.array(self.settings.states))
+        fits = inside and layers and np.array_equal(shard["hashes"], self.hashes[rows])
+        return rows if fits else None
 
     def label(self, shard: int, teacher: Any, order: Sequence[int], shown: Any) -> Arrays:
         """Returns the arrays of a shard; `order` has the teacher's output for each class of the task.
@@ -162,8 +184,7 @@ class _Stretch:
         Raises:
             LabelError: An output is not finite.
         """
-        settings, first = self.settings, (shard - self.shards.start) * self.settings.shard_rows
-        rows = self.order[first : first + settings.shard_rows]
+        settings, rows = self.settings, self.rows_of(shard)
         logits, states = logits_and_states_of(
             teacher, self.encoded, rows, settings.batch_tokens, shown, settings.states
         )

@@ -29,6 +29,11 @@ def shard_name(shard: int, shards: int) -> str:
     return f"shard-{shard:05d}-of-{shards:05d}.safetensors"
 
 
+def shard_number(path: Path) -> int:
+    """Returns the number in a shard's name."""
+    return int(path.name.split("-")[1])
+
+
 def shard_paths(folder: Path) -> list[Path]:
     """Finds the shards of a store.
 
