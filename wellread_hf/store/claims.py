@@ -54,7 +54,7 @@ def claims(
         left = busy
 
 
-def isclaimed(path: Path) -> bool:
+def is_claimed(path: Path) -> bool:
     """Returns whether another process makes a file."""
     with claimed(path) as mine:
         return not mine
@@ -62,7 +62,7 @@ def isclaimed(path: Path) -> bool:
 
 def wait_for_any(paths: Collection[Path]) -> None:
     """Waits until one of the files that other processes make is there, or nobody's any more."""
-    while not any(path.is_file() or not isclaimed(path) for path in paths):
+    while not any(path.is_file() or not is_claimed(path) for path in paths):
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
