@@ -26,11 +26,13 @@ def architecture(folder: Path) -> tuple[Student, int, bool]:
         "copy it back or run the stage again",
     ):
         config = json.loads((folder / "config.json").read_text())
-        sizes = [int(config[name]) for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")]
+        layers, hidden = int(config["num_hidden_layers"]), int(config["hidden_size"])
+        # A record that was kept may have no more than the sizes.
+        heads = int(config.get("num_attention_heads", 0))
         vocabulary = int(config.get("vocab_size", VOCABULARY))
     try:
-        student = Student.of_model(*sizes)
-        return student, vocabulary, sizes[1] != student.hidden
+        student = Student.of_model(layers, hidden, heads)
+        return student, vocabulary, hidden != student.hidden
     except WellreadError as error:
         raise StoreError(f"{folder}: cards are for the 24 students; {error}") from error
 
