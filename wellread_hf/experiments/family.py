@@ -14,7 +14,8 @@ from wellread_hf.experiments.family_settings import FamilySettings, reading
 from wellread_hf.experiments.glue_runs import GlueRuns
 from wellread_hf.experiments.scheduler import TRAINED, Job, finish, in_this_process, job_of, time_left
 from wellread_hf.hub.cards import facts_of_run, render
-from wellread_hf.hub.publish import check_rights, publish_runs
+from wellread_hf.hub.publish import publish_runs
+from wellread_hf.hub.rights import check_rights
 from wellread_hf.metrics.average import mean_and_spread
 from wellread_hf.results.tables import TABLE, Table
 from wellread_hf.stages.inputs import find
