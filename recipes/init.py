@@ -1,4 +1,4 @@
-"""Take a student's first weights from another BERT: some of its layers, or its word embeddings alone.
+"""Take a student's first weights from another BERT: some layers, its word embeddings, or all, grown.
 
 Reads a pre-trained BERT or a fine-tuned classifier; writes runs/init-..., an ordinary BertForMaskedLM folder
 for --weights of the other recipes (truncated and then fine-tuned it is the paper's TF).
@@ -6,6 +6,7 @@ for --weights of the other recipes (truncated and then fine-tuned it is the pape
   wellread init --weights google/bert_uncased_L-12_H-256_A-4 --student 4-256
   wellread init --weights google-bert/bert-base-uncased --layers 1 3 5 8 10 12
   wellread init --weights google/bert_uncased_L-4_H-256_A-4 --student 4-256 --keep embeddings
+  wellread init --weights google/bert_uncased_L-2_H-128_A-2 --student 4-256 --keep grow
 """
 
 from dataclasses import field

@@ -3,6 +3,7 @@
 Reads text and a tokenizer; writes runs/pack-... and runs/pretrain-..., an ordinary BertForMaskedLM folder.
 
   wellread pretrain --corpus my.txt --student 4-256 --minutes 30
+  wellread pretrain --corpus my.txt --student 4-256 --grow runs/pretrain-bert-2-128-... --minutes 30
   accelerate launch recipes/pretrain.py --student 4-256 --block-lengths 128 512 --phase-shares 0.9 0.1
 """
 
@@ -43,7 +44,8 @@ RECIPE = Recipe(
     plan=plan,
     show=show_result,
     presets={"smoke": SMOKE},
-    first="student corpus tokenizer minutes epochs block-lengths learning-rate batch-size weights seed runs",
+    first="student grow weights corpus tokenizer minutes epochs block-lengths learning-rate batch-size "
+    "seed runs",
 )
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.models.bert_names import LAYER, layer_weight
-from wellread_hf.students import BERT_DROPOUT, HEAD_SIZE, STUDENTS, Shape, Student, can_grow
+from wellread_hf.students import BERT_DROPOUT, HEAD_SIZE, STUDENTS, TOY_PART, Shape, Student, can_grow
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -99,26 +99,28 @@ def check_width(source: "BertForMaskedLM", student: Student) -> None:
         )
 
 
-def check_growth(config: Mapping[str, Any], student: Student) -> None:
+def check_growth(config: Mapping[str, Any], student: Student, toy: bool) -> None:
     """Refuses a source that a student cannot grow from.
 
     Args:
         config: The source's config.json (`read_config`).
         student: What it is to grow to.
+        toy: Both are toys of students.
 
     Raises:
         SettingsError: The source is as large, deeper or wider, or its layers are built otherwise.
     """
     layers, width = config["num_hidden_layers"], config["hidden_size"]
-    head = width // config["num_attention_heads"]
-    inner = config["intermediate_size"]
-    if can_grow(Shape(layers, width), student) and head == HEAD_SIZE and inner == 4 * width:
+    head, inner = width // config["num_attention_heads"], config["intermediate_size"]
+    part = TOY_PART if toy else 1
+    heads = HEAD_SIZE // part
+    if can_grow(Shape(layers, part * width), student) and head == heads and inner == 4 * width:
         return
     do = ", ".join(smaller.name for smaller in STUDENTS if can_grow(smaller.shape, student))
     raise SettingsError(
         f"`student` {student} cannot grow from this source: expected one no deeper and no wider, with heads "
-        f"of {HEAD_SIZE} and a feed-forward part of 4 H, got L = {layers}, H = {width}, heads of {head} and "
-        f"a feed-forward part of {inner}; of the 24 {do or 'none is smaller'}{' would do' if do else ''}"
+        f"of {heads} and a feed-forward part of 4 H, got L = {layers}, H = {width}, heads of {head} and a "
+        f"feed-forward part of {inner}; of the 24 {f'{do} would do' if do else 'none is smaller'}"
     )
 
 

@@ -14,6 +14,8 @@ from wellread_hf.students import Student
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+BertKind = Literal["BertForMaskedLM", "BertForPreTraining"]
+
 
 def load_tokenizer(
     location: Location,
@@ -70,9 +72,15 @@ def load_masked_lm(
 
 
 def load_bert(
-    location: Location, seed: int, kind: Literal["BertForMaskedLM", "BertForPreTraining"]
+    location: Location, seed: int, kind: BertKind, **changes: float
 ) -> tuple[Any, list[str], list[str]]:
     """Loads a stock BERT in fp32; heads and a pooler that the source lacks are new, drawn with `seed`.
+
+    Args:
+        location: Where it lies.
+        seed: Seed of new weights.
+        kind: Its class.
+        **changes: Replace fields of its config.
 
     Returns:
         The model, the names of weights that are new, and of those of the source that it has no place for.
@@ -84,7 +92,7 @@ def load_bert(
 
     config = read_config(location)
     torch.manual_seed(seed)
-    model, info = load_whole(kind, location, "model", config=BertConfig.from_dict(config))
+    model, info = load_whole(kind, location, "model", config=BertConfig.from_dict(config | changes))
     return model, sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
 
 

@@ -47,8 +47,12 @@ def _fresh(
     kind: Callable[..., AnyBert], student: Student, vocabulary: int, dropout: float, seed: int, toy: bool
 ) -> AnyBert:
     torch.manual_seed(seed)
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return kind(student.fresh_config(vocabulary, toy, **rates))
+    return kind(student.fresh_config(vocabulary, toy, **dropouts(dropout)))
+
+
+def dropouts(rate: float) -> dict[str, float]:
+    """Returns the fields of a BERT's config that set its dropout of hidden states and attention."""
+    return {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": rate}
 
 
 @contextmanager

@@ -66,9 +66,12 @@ class Pretrain:
 
     # The smallest of the 24, and the fastest to train.
     student: StudentName = "2-128"
-    """Which of the 24 to train from random weights."""
+    """Which of the 24 to train, from random weights or grown."""
     start: str | None = None
     """Encoder to start from instead: Hub id (`NAME@REVISION`) or folder."""
+    grow: str | None = None
+    """Smaller pre-trained BERT of the same words to grow `student` from, by stacking layers and copying
+    channels: Hub id (`NAME@REVISION`) or folder."""
     dropout: Share | None = None
     """Dropout of hidden states and attention while pre-training, 0.1 by default; the saved config says 0.1.
     An encoder to `start` from keeps its own."""
@@ -126,6 +129,11 @@ class Pretrain:
 
     @model_validator(mode="after")
     def _is_one_way_to_pretrain(self) -> "Pretrain":
+        if self.grow is not None and self.start is not None:
+            raise SettingsError(
+                f"`grow` {self.grow} gives `student` its first weights, and `start` {self.start} brings its "
+                "own; leave out one of the two"
+            )
         if self.dropout is not None and self.start is not None:
             raise SettingsError(
                 f"`dropout` {self.dropout} is for random weights, but `start` {self.start} brings a dropout "
@@ -155,6 +163,8 @@ class Init:
     """Take these layers of the source instead, by number from 1, e.g. `1 3 5`."""
     tokenizer: str | None = None
     """Hub id (`NAME@REVISION`) or folder of the tokenizer; default: the one that lies with `source`."""
+    toy: bool = False
+    """With `keep` grow: source and result are toys of students, as of `Pretrain.toy`."""
     seed: Seed = 0
     """Seed of all weights that are not taken, and of how copies share theirs."""
 
@@ -173,4 +183,6 @@ class Init:
             raise SettingsError(
                 f"`keep` {self.keep} does not say how many layers the student gets; give `student`"
             )
+        if self.toy and self.keep != "grow":
+            raise SettingsError(f"`toy` is for `keep` grow, got {self.keep}; leave out one of the two")
         return self

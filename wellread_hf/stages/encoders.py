@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.errors import TokenizerError
 from wellread_hf.metrics.baselines import with_warnings
-from wellread_hf.settings import Corpus, Pretrain, Running
+from wellread_hf.settings import Corpus, Init, Pretrain, Running
+from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.inputs import Sources, find, identity_of
 from wellread_hf.stages.objectives import shape_of
 from wellread_hf.store.stage import Location, Place, Stage, short_name
 from wellread_hf.students import BERT_DROPOUT, Shape, Student
 
 if TYPE_CHECKING:
+    from wellread_hf.models.load import BertKind
     from wellread_hf.training.mlm_objectives import MlmObjective
     from wellread_hf.training.pretraining import Rows
 
@@ -101,6 +103,7 @@ def pretrain(
     start: Place | None = None,
     teacher: Place | None = None,
     text: Location | None = None,
+    grow: Place | None = None,
 ) -> Stage:
     """Packs the corpus for every phase and pre-trains a masked LM on it.
 
@@ -111,6 +114,7 @@ def pretrain(
         start: An encoder to start from, in place of the one that the settings name.
         teacher: A masked LM to learn from, in place of the one that the settings name.
         text: What a stage makes, in place of the corpus' sources.
+        grow: A smaller BERT to grow the student from, in place of the one that the settings name.
     """
     # A phase of another length needs blocks of its own; equal lengths share one stage by their digest.
     packs = [
@@ -119,6 +123,17 @@ def pretrain(
     ]
     tokenizer_at = find(corpus.tokenizer, "model", "corpus.tokenizer", running)
     start, teacher = start or settings.start, teacher or settings.distil.teacher
+    grow = grow or settings.grow
+    if grow is not None:
+        # From its corpus' tokenizer, so that a source with other words is refused.
+        init = Init(
+            student=settings.student,
+            keep="grow",
+            tokenizer=corpus.tokenizer,
+            toy=settings.toy,
+            seed=settings.seed,
+        )
+        start = initialise(init, running, grow, "grow")
     start_at = None if start is None else find(start, "model", "start", running)
     teacher_at = None
     if teacher is not None:
@@ -128,20 +143,19 @@ def pretrain(
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.models.load import check_fit, load_tokenizer
+        from wellread_hf.models.masked_lm import dropouts
         from wellread_hf.models.save import save_model
         from wellread_hf.training.pretraining import pretrain as train
 
         tokenizer = load_tokenizer(tokenizer_at)
-        model = _model(settings, start_at, len(tokenizer))
+        model = _model(settings, start_at, grow is not None, len(tokenizer))
         check_fit(model, tokenizer, block_lengths=max(settings.block_lengths))
         phases = [_rows(settings, packed, tokenizer) for packed in packs]
         objective = _objective(settings, teacher_at, model, tokenizer)
         outcome = train(model, tokenizer, phases, settings, running, stage.folder, stage.digest, objective)
-        if start_at is None:
+        if start_at is None or grow is not None:
             # Dropout while pre-training is a choice of this stage, not of those who use the model.
-            model.config.update(
-                {"hidden_dropout_prob": BERT_DROPOUT, "attention_probs_dropout_prob": BERT_DROPOUT}
-            )
+            model.config.update(dropouts(BERT_DROPOUT))
         save_model(model, tokenizer, stage.folder)
         return with_warnings(outcome)
 
@@ -159,7 +173,8 @@ def pretrain(
             "packs": [packed.digest for packed in packs],
             "tokenizer": tokenizer_at.fingerprint,
         },
-        inputs=[*packs, *(place for place in (tokenizer_at, start_at, teacher_at) if place is not None)],
+        # What it grows from may be refused, so that stage comes before the packing.
+        inputs=[*(place for place in (tokenizer_at, start_at, teacher_at) if place is not None), *packs],
         work=work,
         shape=lambda: (
             Shape(student.layers, student.width(settings.toy)) if start_at is None else shape_of(start_at)
@@ -169,26 +184,28 @@ def pretrain(
 
 def _choices(settings: Pretrain, teacher_at: Location | None) -> dict[str, Any]:
     """Says what of the settings decides a result."""
-    # All are newer than digests in use.
-    choices = identity_of(settings, later=("next_sentence", "distil", "toy"))
+    # What a student grows from has its fingerprint in `start`. The others are newer than digests in use.
+    choices = identity_of(replace(settings, grow=None), later=("next_sentence", "distil", "toy", "grow"))
     if teacher_at is not None:
         choices["distil"]["teacher"] = teacher_at.fingerprint
     return choices
 
 
-def _model(settings: Pretrain, start_at: Location | None, vocabulary: int) -> Any:
+def _model(settings: Pretrain, start_at: Location | None, grown: bool, vocabulary: int) -> Any:
     """Builds or loads what is trained: a masked LM, with a next-sentence head if that is asked for."""
     from wellread_hf.models.load import load_bert, load_masked_lm
-    from wellread_hf.models.masked_lm import new_masked_lm, new_pretraining
+    from wellread_hf.models.masked_lm import dropouts, new_masked_lm, new_pretraining
 
+    dropout = BERT_DROPOUT if settings.dropout is None else settings.dropout
     if start_at is None:
         student = Student.parse(settings.student)
-        dropout = BERT_DROPOUT if settings.dropout is None else settings.dropout
         new = new_pretraining if settings.next_sentence else new_masked_lm
         return new(student, vocabulary, dropout, settings.seed, settings.toy)
-    if settings.next_sentence:
+    if settings.next_sentence or grown:
         # Loaded with both heads: one that the start has is kept, not drawn again.
-        return load_bert(start_at, settings.seed, "BertForPreTraining")[0]
+        kind: BertKind = "BertForPreTraining" if settings.next_sentence else "BertForMaskedLM"
+        rates = dropouts(dropout) if grown else {}
+        return load_bert(start_at, settings.seed, kind, **rates)[0]
     return load_masked_lm(start_at, settings.seed, settings.trust_remote_code)
 
 

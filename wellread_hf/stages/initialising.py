@@ -1,16 +1,15 @@
 """A student that starts from another BERT: parts of a larger one, or a smaller one grown to its size."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.data.corpus import is_pending
 from wellread_hf.errors import SettingsError, TokenizerError
 from wellread_hf.settings import Init, Running
-from wellread_hf.stages.inputs import find
+from wellread_hf.stages.inputs import find, identity_of
 from wellread_hf.store.places import fetch
 from wellread_hf.store.stage import Location, Place, Stage, short_name
-from wellread_hf.students import Student
+from wellread_hf.students import Shape, Student
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 
 
-def initialise(settings: Init, running: Running, source: Place | None = None) -> Stage:
+def initialise(settings: Init, running: Running, source: Place | None = None, field: str = "source") -> Stage:
     """Takes a student's first weights from another BERT, and saves them as a `BertForMaskedLM` folder.
 
     One that is grown from a `BertForPreTraining` is a `BertForPreTraining`.
@@ -27,6 +26,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
         settings: What is taken, and from where.
         running: How it is carried out.
         source: What to take from, in place of the one that the settings name.
+        field: The setting that named it, for errors.
 
     Raises:
         SettingsError: No source is named.
@@ -37,7 +37,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
             "`source` is missing: expected a BERT to take weights from, a folder (wellread pretrain makes "
             "one) or a Hub id"
         )
-    source_at = find(source, "model", "source", running)
+    source_at = find(source, "model", field, running)
     tokenizer_at = None
     if settings.tokenizer is not None:
         tokenizer_at = find(settings.tokenizer, "model", "tokenizer", running)
@@ -49,7 +49,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
 
         # Of a source that a stage has yet to make, nothing can be read.
         if settings.keep == "grow" and student is not None and not is_pending(source_at):
-            check_growth(read_config(source_at), student)
+            check_growth(read_config(source_at), student, settings.toy)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.models.bert_names import NEXT_SENTENCE, WORDS
@@ -86,7 +86,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
             assert student is not None  # Init asks for one
             numbers = stack_order(student.layers, bert.config.num_hidden_layers)
             # Stacked first, so that two copies of a layer are widened differently.
-            model = widened(stacked(bert, student.layers), student.hidden, settings.seed)
+            model = widened(stacked(bert, student.layers), student.width(settings.toy), settings.seed)
         else:
             if student is not None:
                 check_width(bert, student)
@@ -110,7 +110,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
         kind="init",
         name=f"{made}-{kept}-seed{settings.seed}",
         root=running.runs,
-        identity=asdict(settings)
+        identity=identity_of(settings, later=("toy",))
         | {
             "source": source_at.fingerprint,
             "student": None if student is None else student.name,
@@ -120,7 +120,7 @@ def initialise(settings: Init, running: Running, source: Place | None = None) ->
         work=work,
         check=check,
         solo=True,
-        shape=lambda: None if student is None else student.shape,
+        shape=lambda: None if student is None else Shape(student.layers, student.width(settings.toy)),
     )
 
 
