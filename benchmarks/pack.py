@@ -70,9 +70,12 @@ def _measured(path, way, clock) -> tuple[float, float]:
 def _pack_ours(path: Path, folder: Path):
     from wellread_hf.data.files import file_rows
     from wellread_hf.data.packing import Blocks, pack
+    from wellread_hf.data.tokens import Tokens, share_out
 
-    texts = (str(row["text"]) for row in file_rows(path))
-    return Blocks.open(folder, pack(texts, tokenizer(), BLOCK, 19, folder)).ids
+    shards = share_out(
+        lambda: (str(row["text"]) for row in file_rows(path)), tokenizer(), folder / path.stem, is_over=bool
+    )
+    return Blocks.open(folder, pack(map(Tokens.read, shards), tokenizer(), BLOCK, 19, folder)).ids
 
 
 def _pack_stock(path: Path, folder: Path):

@@ -6,6 +6,7 @@ import pytest
 from tiny import SPECIAL, word_tokenizer
 
 from wellread_hf.data.documents import open_documents, pack_documents
+from wellread_hf.data.tokens import tokens_of
 from wellread_hf.errors import DataError, StoreError
 
 LENGTH = 19
@@ -16,7 +17,7 @@ def test_a_document_gives_windows_from_its_start_and_its_end_is_counted(tmp_path
         return " ".join(f"word{number}" for number in numbers)
 
     texts = [words(range(40)), words(range(5)), "", words(range(10, 26)), "nothing known " * 20]
-    packing = pack_documents(texts, word_tokenizer(), LENGTH, 3, tmp_path)
+    packing = pack_documents(tokens_of(texts, word_tokenizer()), word_tokenizer(), LENGTH, 3, tmp_path)
     opened = open_documents(tmp_path, packing)
     first = len(SPECIAL)
     assert opened.ids.tolist() == [
@@ -40,10 +41,10 @@ def test_documents_do_not_depend_on_the_batches_they_are_read_in(
     texts = [" ".join(f"word{(row + word) % 50}" for word in range(row)) for row in range(60)]
     found = []
     for size in (1_000_000, 300):
-        monkeypatch.setattr("wellread_hf.data.packing._BATCH_CHARACTERS", size)
+        monkeypatch.setattr("wellread_hf.data.tokens._BATCH_CHARACTERS", size)
         folder = tmp_path / str(size)
         folder.mkdir()
-        pack_documents(texts, word_tokenizer(), LENGTH, 3, folder)
+        pack_documents(tokens_of(texts, word_tokenizer()), word_tokenizer(), LENGTH, 3, folder)
         found.append([(folder / name).read_bytes() for name in ("blocks.bin", "documents.bin")])
     assert found[0] == found[1]
     assert found[0][0]
@@ -53,5 +54,7 @@ def test_without_a_long_document_the_corpus_is_refused_and_nothing_is_left(tmp_p
     with pytest.raises(
         DataError, match="at least 16 tokens for blocks of 19, got 3 texts, the longest of 15"
     ):
-        pack_documents(["word1 " * 15] * 3, word_tokenizer(), LENGTH, 3, tmp_path)
+        pack_documents(
+            tokens_of(["word1 " * 15] * 3, word_tokenizer()), word_tokenizer(), LENGTH, 3, tmp_path
+        )
     assert not list(tmp_path.iterdir())

@@ -1,7 +1,6 @@
 """Packing: the ids are the stock tokenizer's, the file is whole or not there, memory stays flat."""
 
 import hashlib
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,12 +23,13 @@ from wellread_hf.data.packing import (
     masked_positions_per_block,
     pack,
 )
+from wellread_hf.data.tokens import tokens_of
 from wellread_hf.errors import DataError, StoreError, TokenizerError
 
 
 def packed(texts, tokenizer, length, folder, masked=None):
     masked = masked_positions_per_block(length, 0.15) if masked is None else masked
-    packing = pack(texts, tokenizer, length, masked, folder)
+    packing = pack(tokens_of(texts, tokenizer), tokenizer, length, masked, folder)
     return packing, Blocks.open(folder, packing).ids
 
 
@@ -168,7 +168,7 @@ def test_a_corpus_of_unknown_words_is_refused_for_that_reason(toy_tokenizer, tmp
         with pytest.raises(
             DataError, match=r"the corpus does not fit .* unknown ones \(\[UNK\]\)"
         ) as refusal:
-            packing(texts, toy_tokenizer, 16, 2, tmp_path)
+            packing(tokens_of(texts, toy_tokenizer), toy_tokenizer, 16, 2, tmp_path)
         assert "wellread tokenizer" in str(refusal.value)
     assert not any(tmp_path.iterdir())
 
@@ -235,59 +235,21 @@ def test_at_least_one_position_is_masked():
     assert masked_positions_per_block(8, 0.01) == 1
 
 
-PACK = """
-import sys, time
-from pathlib import Path
-from transformers import AutoTokenizer
-from wellread_hf.data.packing import pack
-from wellread_hf.store.places import locate
-corpus, tokenizer, folder = map(Path, sys.argv[1:])
-def texts():
-    lines = corpus.read_text(encoding="utf-8").splitlines() * 14
-    yield from lines[: len(lines) * 9 // 10]
-    print("in the middle", flush=True)
-    time.sleep(600)
-pack(texts(), AutoTokenizer.from_pretrained(tokenizer), 32, 5, folder)
-"""
-
-
-@pytest.mark.slow
-def test_packing_killed_in_the_middle_is_not_taken_for_whole_and_runs_again(
-    toy_folder, toy_tokenizer, corpus, tmp_path
-):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
-    killed.mkdir()
-    texts = corpus * 14
-    undisturbed, ids = packed(texts, toy_tokenizer, 32, whole)
-    arguments = [toy_folder / "corpus.txt", toy_folder / "tokenizer", killed]
-    process = subprocess.Popen([sys.executable, "-c", PACK, *map(str, arguments)], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"in the middle\n"
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
-    left = {path.name: path.stat().st_size for path in killed.iterdir()}
-    assert left.keys() == {f"{BLOCKS}.part"}
-    assert 0 < left[f"{BLOCKS}.part"] < ids.nbytes, "killed too early or too late to show anything"
-    with pytest.raises(StoreError, match=f"expected {ids.nbytes} bytes as recorded, found 0"):
-        Blocks.open(killed, undisturbed)
-    assert packed(texts, toy_tokenizer, 32, killed)[0] == undisturbed
-    assert (killed / BLOCKS).read_bytes() == (whole / BLOCKS).read_bytes()
-    assert [path.name for path in killed.iterdir()] == [BLOCKS]
-
-
 MEASURE = """
 import resource, sys
 from pathlib import Path
 from transformers import AutoTokenizer
 from wellread_hf.data.corpus import Source
 from wellread_hf.data.packing import pack
+from wellread_hf.data.tokens import Tokens, share_out
 from wellread_hf.store.places import locate
 corpus, tokenizer, folder = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(tokenizer)
 source = Source.parse(corpus)
-texts = (text for text, in source.texts(locate(source.name, "dataset", "corpus.sources")))
-packing = pack(texts, tokenizer, 32, 5, Path(folder))
+place = locate(source.name, "dataset", "corpus.sources")
+beside = Path(folder, Path(corpus).stem)
+shards = share_out(lambda: map(" ".join, source.texts(place)), tokenizer, beside, bool)
+packing = pack(map(Tokens.read, shards), tokenizer, 32, 5, Path(folder))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, packing.texts)
 """
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,11 @@ from wellread_hf.data.packing import (
     Blocks,
     Counts,
     Packing,
-    encoded,
-    id_dtype,
     mapped,
     write_rows,
 )
+from wellread_hf.data.tokens import Tokens, id_dtype
 from wellread_hf.errors import DataError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 DOCUMENTS = "documents.bin"
 # [CLS] A [SEP] B [SEP]
@@ -60,8 +56,8 @@ class _Counts(Counts):
 
 
 def pack_documents(
-    texts: Iterable[str],
-    tokenizer: "PreTrainedTokenizerFast",
+    tokens: Iterable[Tokens],
+    tokenizer: Any,
     block_length: int,
     masked: int,
     folder: Path,
@@ -73,8 +69,8 @@ def pack_documents(
     left out, too: any two halves of two windows have `masked` ordinary tokens together.
 
     Args:
-        texts: The corpus; read once, one batch in memory at a time.
-        tokenizer: Cuts the text, on all cores.
+        tokens: The corpus; read once, a part in memory at a time.
+        tokenizer: What cut it.
         block_length: Ids a row, special tokens included.
         masked: Positions that the masked LM will score in each row.
         folder: Receives `blocks.bin` and `documents.bin`, each whole or not at all.
@@ -85,10 +81,10 @@ def pack_documents(
     window = block_length - SPECIAL_TOKENS
     # With so few others in each of two windows, both halves of a pair have enough to mask.
     most_special = (window - masked) // 2
-    dtype, count = id_dtype(tokenizer), _Counts()
+    count = _Counts()
 
     def kept() -> Iterator[tuple[npt.NDArray[Any], ...]]:
-        for rows, numbers in _windows(texts, tokenizer, window, dtype, count):
+        for rows, numbers in _windows(tokens, tokenizer, window, count):
             special = np.isin(rows, tokenizer.all_special_ids).sum(axis=1)
             enough = count.chosen(special <= most_special)
             yield rows[enough], numbers[enough]
@@ -103,7 +99,7 @@ def pack_documents(
 
     return DocumentPacking(
         sha256=write_rows(folder, [BLOCKS, DOCUMENTS], kept()),
-        **count.packing(block_length, dtype),
+        **count.packing(block_length, id_dtype(tokenizer)),
         documents=count.documents,
         short=count.short,
         tokens_left_out=count.tokens - count.used,
@@ -124,26 +120,18 @@ def open_documents(folder: Path, packing: DocumentPacking) -> Windows:
 
 
 def _windows(
-    texts: Iterable[str],
-    tokenizer: "PreTrainedTokenizerFast",
-    window: int,
-    dtype: np.dtype[Any],
-    count: _Counts,
+    tokens: Iterable[Tokens], tokenizer: Any, window: int, count: _Counts
 ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    """Yields the windows [n, window] of one batch of texts at a time, and their documents' numbers [n]."""
-    for batch in encoded(texts, tokenizer):
-        found, numbers = [], []
-        for number, ids in enumerate(batch, start=count.texts):
-            whole = len(ids) // window
-            count.add(np.array(ids), len(ids), tokenizer)
-            count.longest = max(count.longest, len(ids))
-            if not whole:
-                count.short += 1
-                continue
-            count.documents += 1
-            count.used += whole * window
-            found.append(np.array(ids[: whole * window], dtype=dtype).reshape(whole, window))
-            numbers.append(np.full(whole, number, dtype=_NUMBER))
-        count.texts += len(batch)
-        if found:
-            yield np.concatenate(found), np.concatenate(numbers)
+    """Yields the windows [n, window] of some texts at a time, and their documents' numbers [n]."""
+    for part in tokens:
+        whole = part.lengths // window
+        numbers = np.repeat(np.arange(count.texts, count.texts + len(whole), dtype=_NUMBER), whole)
+        count.longest = max(count.longest, int(part.lengths.max(initial=0)))
+        count.short += int((whole == 0).sum())
+        count.documents += int((whole > 0).sum())
+        count.used += len(numbers) * window
+        count.add(part, tokenizer)
+        # The ids of a document that lie in windows: all but its end.
+        place = np.arange(len(part.ids)) - np.repeat(np.cumsum(part.lengths) - part.lengths, part.lengths)
+        used = place < np.repeat(whole * window, part.lengths)
+        yield part.ids[used].reshape(-1, window), numbers

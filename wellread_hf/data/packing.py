@@ -5,23 +5,17 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from wellread_hf.data.tokens import Tokens, id_dtype
 from wellread_hf.errors import DataError, StoreError, TokenizerError
-from wellread_hf.store.progress import bar
 from wellread_hf.store.records import commit, removed_if_failed
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
 BLOCKS = "blocks.bin"
-# Characters tokenised in one call: enough to keep every core busy, little enough to stay flat in memory.
-_BATCH_CHARACTERS = 1_000_000
 # One block in this many is held out to measure the loss on text that was not trained on.
 _HELD_OUT_EVERY = 200
 _HELD_OUT_MOST = 1_000
@@ -68,8 +62,8 @@ def check_tokenizer(tokenizer: Any, name: str) -> None:
 
 
 def pack(
-    texts: Iterable[str],
-    tokenizer: "PreTrainedTokenizerFast",
+    tokens: Iterable[Tokens],
+    tokenizer: Any,
     block_length: int,
     masked: int,
     folder: Path,
@@ -81,8 +75,8 @@ def pack(
     `masked` ordinary tokens (nearly all unknown words) is left out and counted.
 
     Args:
-        texts: The corpus; read once, one batch in memory at a time.
-        tokenizer: Cuts the text, on all cores.
+        tokens: The corpus; read once, a part in memory at a time.
+        tokenizer: What cut it.
         block_length: Ids a block, special tokens included.
         masked: Positions that the masked LM will score in each block.
         folder: Receives `blocks.bin`, whole or not at all.
@@ -91,10 +85,10 @@ def pack(
         DataError: The corpus is empty or fills less than two blocks (one is held out), or nearly all of its
             words are unknown to the tokenizer.
     """
-    dtype, count = id_dtype(tokenizer), Counts()
+    count = Counts()
 
     def kept() -> Iterator[tuple[npt.NDArray[Any]]]:
-        stream = _id_stream(texts, tokenizer, dtype, count)
+        stream = _id_stream(tokens, tokenizer, count)
         for blocks in _blocks(stream, block_length, tokenizer.cls_token_id, tokenizer.sep_token_id):
             ordinary = (~np.isin(blocks, tokenizer.all_special_ids)).sum(axis=1)
             yield (blocks[count.chosen(ordinary >= masked)],)
@@ -106,7 +100,7 @@ def pack(
             )
 
     sha256 = write_rows(folder, [BLOCKS], kept())
-    return Packing(**count.packing(block_length, dtype), sha256=sha256)
+    return Packing(**count.packing(block_length, id_dtype(tokenizer)), sha256=sha256)
 
 
 def write_rows(folder: Path, names: Sequence[str], batches: Iterable[tuple[npt.NDArray[Any], ...]]) -> str:
@@ -118,24 +112,21 @@ def write_rows(folder: Path, names: Sequence[str], batches: Iterable[tuple[npt.N
     beside = [folder / f"{name}.part" for name in names]
     checksum = hashlib.sha256()
     with removed_if_failed(*beside), ExitStack() as stack:
-        files = [stack.enter_context(path.open("wb")) for path in beside]
+        files = [stack.enter_context(path.open("w+b")) for path in beside]
         for arrays in batches:
             for file, values in zip(files, arrays, strict=True):
-                raw = np.ascontiguousarray(values).tobytes()
-                checksum.update(raw)
-                file.write(raw)
-        # Or a crash of the machine could leave a name without content.
+                file.write(np.ascontiguousarray(values).tobytes())
         for file in files:
             file.flush()
+            # Or a crash of the machine could leave a name without content.
             os.fsync(file.fileno())
+            # File after file, so that it does not depend on the batches.
+            file.seek(0)
+            while piece := file.read(1 << 20):
+                checksum.update(piece)
     for path, name in zip(beside, names, strict=True):
         commit(path, folder / name)
     return checksum.hexdigest()
-
-
-def id_dtype(tokenizer: Any) -> np.dtype[Any]:
-    """Returns the narrowest type that holds a tokenizer's ids."""
-    return np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
 
 
 @dataclass(slots=True)
@@ -149,13 +140,14 @@ class Counts:
     rows: int = 0
     left_out: int = 0
 
-    def add(self, ids: npt.NDArray[Any], words: int, tokenizer: Any) -> None:
-        """Counts the ids of one batch, `words` of them without separators."""
-        self.tokens += len(ids)
-        self.words += words
+    def add(self, tokens: Tokens, tokenizer: Any) -> None:
+        """Counts some texts, without separators."""
+        self.texts += len(tokens.lengths)
+        self.tokens += len(tokens.ids)
+        self.words += len(tokens.ids)
         # Tokenizers of bytes know every text, and have no such token.
         if tokenizer.unk_token_id is not None:
-            self.unknown += int((ids == tokenizer.unk_token_id).sum())
+            self.unknown += int((tokens.ids == tokenizer.unk_token_id).sum())
 
     def chosen(self, enough: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Counts rows that have enough ordinary tokens, and those that are left out."""
@@ -182,47 +174,15 @@ class Counts:
         return {**counts, "block_length": block_length, "dtype": dtype.name}
 
 
-def _id_stream(
-    texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast", dtype: np.dtype[Any], count: Counts
-) -> Iterator[npt.NDArray[Any]]:
-    """Yields the ids of one batch of texts at a time, every text followed by the separator."""
-    separator = [tokenizer.sep_token_id]
-    for rows in encoded(texts, tokenizer):
+def _id_stream(tokens: Iterable[Tokens], tokenizer: Any, count: Counts) -> Iterator[npt.NDArray[Any]]:
+    """Yields the ids of some texts at a time, every text followed by the separator."""
+    for part in tokens:
         # An empty text would leave two separators side by side.
-        ids = np.fromiter(chain.from_iterable(row + separator for row in rows if row), dtype=dtype)
-        count.texts += len(rows)
-        count.add(ids, sum(map(len, rows)), tokenizer)
+        ends = np.cumsum(part.lengths)[part.lengths > 0]
+        ids = np.insert(part.ids, ends, tokenizer.sep_token_id)
+        count.add(part, tokenizer)
+        count.tokens += len(ends)
         yield ids
-
-
-def encoded(texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast") -> Iterator[list[list[int]]]:
-    """Yields the ids of one batch of texts at a time, without special tokens; a bar counts them."""
-    backend = tokenizer.backend_tokenizer
-    # All three are left over from the last call, or from the one before saving; transformers sets them anew.
-    backend.no_truncation()
-    backend.no_padding()
-    # A `[SEP]` that somebody wrote separates nothing.
-    backend.encode_special_tokens = True
-    with bar("packing", "tokens", unit_scale=True) as shown:
-        for batch in _batches(texts):
-            # The fast path: no offsets, Rust threads on all cores.
-            encodings = backend.encode_batch_fast(batch, add_special_tokens=False)
-            rows = [encoding.ids for encoding in encodings]
-            shown.update(sum(map(len, rows)))
-            yield rows
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _blocks(

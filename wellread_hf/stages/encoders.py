@@ -1,16 +1,20 @@
 """From plain text to a pre-trained student: tokenizer, packed blocks, masked LM."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.data.packing import masked_positions_per_block
-from wellread_hf.errors import TokenizerError
+from wellread_hf.errors import DataError, TokenizerError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Corpus, Init, Pretrain, Running
 from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.inputs import Sources, find, identity_of
 from wellread_hf.stages.objectives import shape_of
+from wellread_hf.store.claims import claims
+from wellread_hf.store.graph import on_main_process
+from wellread_hf.store.records import canonical_json, json_object, write_atomically
 from wellread_hf.store.stage import Location, Place, Stage, short_name
 from wellread_hf.students import BERT_DROPOUT, Shape, Student
 
@@ -67,15 +71,39 @@ def pack(
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.data.documents import pack_documents
         from wellread_hf.data.packing import check_tokenizer
-        from wellread_hf.data.packing import pack as pack_texts
+        from wellread_hf.data.packing import pack as pack_tokens
+        from wellread_hf.data.tokens import Tokens, share_out
         from wellread_hf.models.load import load_tokenizer
 
         tokenizer = load_tokenizer(tokenizer_at)
         check_tokenizer(tokenizer, corpus.tokenizer)
-        # A pair of texts is read as one: a masked LM needs no border between them.
-        texts = (" ".join(row) for row in sources.texts())
-        packed = pack_documents if documents else pack_texts
-        return asdict(packed(texts, tokenizer, block_length, masked, stage.folder))
+
+        def texts() -> Iterator[str]:
+            # A pair of texts is read as one: a masked LM needs no border between them.
+            return map(" ".join, sources.texts())
+
+        # Removed by the run that finishes the stage.
+        beside = stage.folder / "checkpoints"
+        shards = share_out(texts, tokenizer, beside, lambda: stage.state == "done")
+
+        def merged() -> Mapping[str, Any]:
+            found = beside / "packing.json"
+            packer = pack_documents if documents else pack_tokens
+            for _, mine in claims([found]):
+                if stage.state == "done":
+                    return stage.record.outcome
+                if mine:
+                    tokens = map(Tokens.read, shards)
+                    try:
+                        packed = packer(tokens, tokenizer, block_length, masked, stage.folder)
+                    except DataError:
+                        # Of no more use: another corpus is another stage.
+                        shutil.rmtree(beside)
+                        raise
+                    write_atomically(found, canonical_json(asdict(packed)))
+            return json_object(found)
+
+        return on_main_process(merged)
 
     return Stage(
         kind="pack",
@@ -92,7 +120,7 @@ def pack(
         inputs=[tokenizer_at, *sources.locations],
         work=work,
         check=sources.check,
-        solo=True,
+        shared=True,
     )
 
 

@@ -13,7 +13,8 @@ from transformers import TrainerControl as Control
 from transformers import TrainerState as State
 from transformers import TrainingArguments as Arguments
 
-from wellread_hf.data.packing import Blocks, id_dtype
+from wellread_hf.data.packing import Blocks
+from wellread_hf.data.tokens import id_dtype
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.settings import Pretrain, Running
 from wellread_hf.students import BERT_DROPOUT, Student
