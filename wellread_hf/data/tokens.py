@@ -1,6 +1,6 @@
-"""Text to token ids, shared out: any number of processes cut shards of it, with the same result.
+"""Text to token ids, shared out: processes tokenise shards of it, with the same result for any number of them.
 
-A shard is a run of whole texts of some four million characters, and a file of its own, so whoever is free
+A shard is a run of whole texts of some four million characters, and a file of its own. A process that is free
 takes the next one, what a killed run had finished is kept, and all else reads the shards in order.
 """
 
