@@ -9,6 +9,12 @@ import pytest
 from recipe_runs import run_here
 from sweeps import started, wait_for
 
+from wellread_hf.experiments import shipping
+from wellread_hf.experiments.ship_settings import ShipSettings
+from wellread_hf.settings import Budget
+from wellread_hf.store.graph import carry_out
+from wellread_hf.store.stage import Stage
+
 SMOKE = ("--preset", "smoke", "--running.runs")
 
 
@@ -79,3 +85,22 @@ def test_killed_anywhere_the_same_command_goes_on(tmp_path: Path, capfd: pytest.
     assert [pick["score"] for pick in picks] == [picks[0]["score"]] * 2
     plan = run_here(capfd, "ship", *SMOKE, killed, "--dry-run")
     assert "time: nothing is left to do" in plan.out
+
+
+def test_a_size_that_fits_in_openvino_alone_is_not_shipped(tmp_path: Path) -> None:
+    # The budget may be met in any format, but what is handed over is an export.
+    places = [
+        ("bert-2-128", "onnx-int8", 0.5),
+        ("bert-4-128", "openvino", 0.5),
+        ("bert-4-128", "onnx-fp32", 5.0),
+    ]
+    outcome = {
+        "candidates": [
+            {"model": name, "format": form, "bytes": 1e6, "latency": [{"p50_ms": ms}]}
+            for name, form, ms in places
+        ]
+    }
+    stage = Stage(kind="budget", name="64-tokens", root=tmp_path, identity={}, work=lambda _: outcome)
+    carry_out([stage])
+    chosen = shipping._chosen(ShipSettings(budget=Budget(max_ms=1)), stage)
+    assert [student.name for student in chosen] == ["bert-2-128"]
