@@ -101,6 +101,8 @@ SMOKE = replace(
     TOY,
     budget=Budget(students=("2-128", "4-128"), max_mb=1, vocabulary=138, formats=("onnx-int8",), seconds=0.1),
     measure=Measure(lengths=(64,), threads=(1,), formats=("onnx-fp32", "onnx-int8"), seconds=0.1, starts=1),
+    # Answers of a student that has learnt nothing differ by chance, which is no reason to refuse int8.
+    export=Export(tolerance=100, agreement=0),
     seeds=(0,),
     # The whole toy task: the tiny one has too few rows to compare graphs on.
     given=SMOKE_GIVEN,
