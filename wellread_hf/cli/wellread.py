@@ -109,16 +109,19 @@ def students() -> None:
 
 
 def losses(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("losses.png")) -> None:
-    """Draw the losses of training stages over their steps.
+    """Draw the losses of training stages over their steps; compare what pre-trainings took to one loss.
 
     Args:
         folders: Folders of finished stages, e.g. runs/pretrain-...
         out: The PNG to write.
     """
     from wellread_hf.results.charts import draw_losses
+    from wellread_hf.results.losses import reach_table
 
     draw_losses(folders, out)
     print(out)
+    if (table := reach_table(folders)) is not None:
+        table.show("until each pre-training reached one held-out loss")
 
 
 def verdicts(studies: tyro.conf.Positional[tuple[Path, ...]], page: Path) -> None:

@@ -5,7 +5,6 @@ teacher as a dashed grey line, and their legend outside the axes, where it hides
 """
 
 import io
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from wellread_hf.errors import SettingsError, StoreError, library_errors_as
+from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.results.losses import logged, trained
 from wellread_hf.store.records import StageRecord, write_atomically
 from wellread_hf.students import LOOKS, Look
 from wellread_hf.tasks import GLUE_SETS
@@ -166,14 +166,15 @@ def draw_losses(folders: Sequence[Path], path: Path) -> None:
         raise SettingsError("expected folders of finished training stages, got none; give runs/pretrain-...")
     figure, axes = _chart("Losses of training: lines on training rows, marks on held-out rows")
     records = {
-        f"{_learnt_by(record)}{folder.name}": (folder, record) for folder, record in map(_trained, folders)
+        f"{_learnt_by(record)}{folder.name}": (folder, record)
+        for folder, record in ((folder, trained(folder)) for folder in folders)
     }
     for label, style in _styles(records).items():
         folder, record = records[label]
-        steps, losses = _logged(folder / "log.json", "loss")
+        steps, losses = logged(folder, "loss")
         axes.plot(steps, losses, style["linestyle"], color=style["color"], alpha=0.6, label=label)
         style |= {"linestyle": "none", "markersize": 4}
-        axes.plot(*_logged(folder / "log.json", "eval_loss"), **style)
+        axes.plot(*logged(folder, "eval_loss"), **style)
         if "unigram_loss" in record.outcome:
             frequencies = f"{label}: word frequencies alone"
             axes.axhline(
@@ -182,13 +183,6 @@ def draw_losses(folders: Sequence[Path], path: Path) -> None:
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("loss (nats)")
     _save(figure, path)
-
-
-def _trained(folder: Path) -> tuple[Path, StageRecord]:
-    record = StageRecord.read(folder)
-    if not (folder / "log.json").is_file():
-        raise StoreError(f"{folder} has no log.json: expected a stage that trains, got {record.kind}")
-    return folder, record
 
 
 def _learnt_by(record: StageRecord) -> str:
@@ -201,16 +195,6 @@ def _learnt_by(record: StageRecord) -> str:
     if any(name.startswith("distill-") for name in record.inputs):
         return "PD-F, "
     return "Basic, " if random else "PF, "
-
-
-def _logged(path: Path, key: str) -> tuple[list[float], list[float]]:
-    """Returns the steps of a log that have a value, and the values."""
-    with library_errors_as(StoreError, f"{path} cannot be read as the log of a training", "run it again"):
-        entries = [dict(entry) for entry in json.loads(path.read_text())]
-        found = [(float(entry["step"]), float(entry[key])) for entry in entries if key in entry]
-        if not entries:
-            raise StoreError(f"{path}: expected losses, found none; run the training again")
-    return [step for step, _ in found], [value for _, value in found]
 
 
 def draw_family(this: tuple[int, str], ours: Series, release: Series, axis: str) -> bytes:
