@@ -40,6 +40,9 @@ LOOKS: dict[str, Look] = {
 }
 METHOD_TITLES: dict[str, str] = {name: look.title for name, look in LOOKS.items()}
 
+# Google's weights of any of the 24.
+RELEASED = "google/bert_uncased_L-{layers}_H-{hidden}_A-{heads}"
+
 # The paper's grid (Table 1a).
 LAYERS = (2, 4, 6, 8, 10, 12)
 HIDDEN = (128, 256, 512, 768)
@@ -145,7 +148,7 @@ class Student:
     @property
     def release(self) -> str:
         """The Hub id of Google's released weights of this size."""
-        return f"google/bert_uncased_L-{self.layers}_H-{self.hidden}_A-{self.heads}"
+        return self.fill_in(RELEASED)
 
     @property
     def heads(self) -> int:

@@ -1,4 +1,4 @@
-"""Text to token ids, shared out: processes tokenise shards of it, with the same result for any number of them.
+"""Text to token ids, shared out: processes tokenise shards of it; their number changes no result.
 
 A shard is a run of whole texts of some four million characters, and a file of its own. A process that is free
 takes the next one, what a killed run had finished is kept, and all else reads the shards in order.

@@ -22,11 +22,8 @@ from wellread_hf.settings.fields import (
     refuse_set,
 )
 from wellread_hf.stages.presets import SMOKE_PRETRAIN, TOY_CORPUS, TOY_PRETRAIN
-from wellread_hf.students import Student, parse_students
+from wellread_hf.students import RELEASED, Student, parse_students
 from wellread_hf.tasks import parse_glue_tasks
-
-# Google's, which every size has.
-RELEASED = "google/bert_uncased_L-{layers}_H-{hidden}_A-{heads}"
 
 
 @checked()
@@ -87,10 +84,7 @@ class FamilySettings:
                 f"`adopt`: expected some of `students`, got {', '.join(map(str, sorted(outside)))} as well; "
                 "add them there, or leave them out"
             )
-        if self.engine.asha:
-            raise SettingsError(
-                "`asha` stops poor runs early, but the spread over seeds needs all of them; leave it out"
-            )
+        self.engine.check_whole()
         # Both are of exports, and encoders have none.
         refuse_set(
             self.publishing,

@@ -6,7 +6,6 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from tyro.conf import arg
 
-from wellread_hf.errors import SettingsError
 from wellread_hf.experiments.methods import (
     SMOKE_GIVEN,
     SMOKE_TEACHER,
@@ -19,9 +18,7 @@ from wellread_hf.experiments.sweep_settings import Engine
 from wellread_hf.settings import Budget, Export, Measure, Optim, Picking, Running, Task, Tuning
 from wellread_hf.settings.fields import FEW, Number, Seed, Several, Vocabulary, checked, each_once, refuse_set
 from wellread_hf.stages.presets import SMOKE_TUNING, TOY_TASK
-
-# Google's students, which every size has.
-_RELEASED = "google/bert_uncased_L-{layers}_H-{hidden}_A-{heads}"
+from wellread_hf.students import RELEASED
 
 
 @checked()
@@ -42,7 +39,7 @@ class ShipSettings:
     """One run of every size a seed; the best seed of each size is exported."""
     task: Task = field(default_factory=Task)
     """What to learn."""
-    given: Annotated[Given, arg(name="")] = field(default_factory=lambda: Given(weights=_RELEASED))
+    given: Annotated[Given, arg(name="")] = field(default_factory=lambda: Given(weights=RELEASED))
     """What the students start from; without `weights` they are pre-trained."""
     teacher: Annotated[Teacher, arg(name="")] = field(default_factory=Teacher)
     """Who labels the text."""
@@ -77,10 +74,7 @@ class ShipSettings:
 
     @model_validator(mode="after")
     def _can_be_shipped(self) -> "ShipSettings":
-        if self.engine.asha:
-            raise SettingsError(
-                "`asha` stops poor runs early, but the spread over seeds needs all of them; leave it out"
-            )
+        self.engine.check_whole()
         refuse_set(self, {"pd.seed": "`seeds`"}, {"seed": 0})
         return self
 

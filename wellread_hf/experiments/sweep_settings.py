@@ -39,6 +39,17 @@ class Engine:
     """GPUs of a trial, also a share of one; default: 1/8 to 1 by the student's size, 0 where the cluster has
     none. With `ray`."""
 
+    def check_whole(self) -> None:
+        """Refuses to stop runs early.
+
+        Raises:
+            SettingsError: `asha` is set.
+        """
+        if self.asha:
+            raise SettingsError(
+                "`asha` stops poor runs early, but the spread over seeds needs all of them; leave it out"
+            )
+
     @model_validator(mode="after")
     def _options_fit_the_engine(self) -> "Engine":
         for_ray = {name: getattr(self, name) for name in _FOR_RAY}

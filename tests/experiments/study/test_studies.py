@@ -78,7 +78,7 @@ SMALL = (
         (("--labels.epochs", 9), "expected --budget.labels-seen instead, got 9"),
         (("--pretrain.steps", 9), "expected --budget.mlm-steps instead, got 9"),
         (("--patient.method", "soft-labels"), "expected the study concurrent instead, got soft-labels"),
-        (("--engine", "ray", "--asha"), "a study needs all of them"),
+        (("--engine", "ray", "--asha"), "needs all of them"),
         (("--budget.labelled-rows", "None"), "expected --budget.labelled-rows and a number, got none"),
         (("domain", "--far"), "--far is missing: expected sources of text"),
         (("concurrent", "--label.states"), "--label.states is missing: Patient KD"),

@@ -180,8 +180,7 @@ class StudySettings:
             raise SettingsError(
                 f"`deep_layers`: expected one of {', '.join(map(str, LAYERS))}, got {self.deep_layers}"
             )
-        if self.engine.asha:
-            raise SettingsError("`asha` stops poor runs early, but a study needs all of them; leave it out")
+        self.engine.check_whole()
         self._check_left_to_the_study()
         return self
 
