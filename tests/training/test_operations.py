@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from wellread_hf.models.last_layer import first_position_only
 from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm, new_pretraining
 from wellread_hf.students import HIDDEN, LAYERS, Shape, Student
@@ -50,7 +51,7 @@ def test_a_classifiers_step_computes_what_torch_counts():
     student, rows, width = Student(4, 256), 3, 16
     model = new_classifier(student, WORDS, ("0", "1"), seed=0)
     model.set_attn_implementation("eager")
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, first_position_only(model):
         ids = torch.ones(rows, width, dtype=torch.long)
         model(input_ids=ids, labels=torch.zeros(rows, dtype=torch.long)).loss.backward()
     # Two classes from the pooled state are left out.

@@ -54,9 +54,11 @@ def masked_lm_products(
 def classifier_products(shape: Shape, rows: int, width: int) -> Iterator[Product]:
     """Yields the products of a classifier's forward pass over `rows` rows, padded to `width` tokens.
 
-    Those of the classes are left out: there are two or three of them.
+    The last layer is computed at [CLS] alone (`models.last_layer.first_position_only`). The products of the
+    classes are left out: there are two or three of them.
     """
-    yield from _layers(shape, shape.layers, rows, width)
+    yield from _layers(shape, shape.layers - 1, rows, width)
+    yield from _last_layer(shape, rows, width, 1)
     yield Product(1, 1, rows, shape.width, shape.width)
 
 
