@@ -91,6 +91,24 @@ def test_one_and_a_half_times_the_width_is_near() -> None:
     here, there = _computed(source), _computed(model)
     for narrow, wide in zip(here.hidden_states, there.hidden_states, strict=True):
         assert float((wide[..., :512] - narrow).square().mean().sqrt()) < 0.02 * float(narrow.std())
+    # The head's norm follows a GELU, whose mean no channel can hold.
+    apart = (there.prediction_logits - here.prediction_logits).square().mean().sqrt()
+    assert 0 < float(apart) < 0.1 * float(here.prediction_logits.std())
+    assert float((there.seq_relationship_logits - here.seq_relationship_logits).abs().max()) < 0.01
+
+
+def test_channels_of_the_mean_learn_different_things() -> None:
+    model = widened(_learnt(BertForPreTraining, 2, 128), 192, seed=0)
+    found = model(**_batch() | {"labels": _batch()["input_ids"], "next_sentence_label": torch.arange(4) % 2})
+    found.loss.backward()
+    for values in (
+        model.bert.embeddings.word_embeddings.weight.grad.T,
+        model.bert.encoder.layer[0].output.dense.weight.grad,
+        model.bert.encoder.layer[1].attention.self.query.weight.grad.T,
+    ):
+        of_mean = values[128:]
+        assert float(of_mean.abs().max()) > 0
+        assert not torch.allclose(of_mean[0], of_mean[1], rtol=0.1)
 
 
 @pytest.mark.parametrize(
