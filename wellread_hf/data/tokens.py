@@ -1,4 +1,4 @@
-"""Text to token ids, shared out: processes tokenise shards of it; their number changes no result.
+"""Text to token ids: any number of processes tokenise shards of it, with the same result.
 
 A shard is a run of whole texts of some four million characters, and a file of its own. A process that is free
 takes the next one, what a killed run had finished is kept, and all else reads the shards in order.
@@ -70,10 +70,10 @@ def id_dtype(tokenizer: Any) -> np.dtype[Any]:
 
 def tokens_of(texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast") -> Iterator[Tokens]:
     """Yields the ids of one batch of texts at a time, in order; a bar counts them."""
-    cut = _cutter(tokenizer)
+    tokenised = _tokeniser(tokenizer)
     with bar("packing", "tokens", unit_scale=True) as shown:
         for batch in _batches(texts, _BATCH_CHARACTERS):
-            tokens = cut(batch)
+            tokens = tokenised(batch)
             shown.update(len(tokens.ids))
             yield tokens
 
@@ -84,26 +84,26 @@ def share_out(
     folder: Path,
     is_over: Callable[[], bool],
 ) -> list[Path]:
-    """Cuts a corpus together with all other processes that do the same, until all of its shards are there.
+    """Tokenises a corpus together with all processes that call this, until all of its shards are there.
 
-    Every process reads all of the text, which takes a small part of the time that cutting takes, and cuts the
-    shards that no other has claimed.
+    Every process reads all of the text, which takes a small part of the time, and tokenises the shards that
+    no other has claimed.
 
     Args:
         texts: Streams the corpus from its start.
-        tokenizer: Cuts the text, on all cores.
+        tokenizer: The tokenizer, which uses all cores.
         folder: Receives the shards.
         is_over: Whether others have finished all and may have removed the shards.
 
     Returns:
         The shards' files, in order.
     """
-    cut = _cutter(tokenizer)
+    tokenised = _tokeniser(tokenizer)
     paths: list[Path] = []
     busy: list[int] = []
 
     def make(shard: Sequence[str], path: Path) -> None:
-        parts = [cut(batch) for batch in _batches(shard, _BATCH_CHARACTERS)]
+        parts = [tokenised(batch) for batch in _batches(shard, _BATCH_CHARACTERS)]
         Tokens.joined(parts).write(path)
         shown.update(sum(len(part.ids) for part in parts))
 
@@ -139,8 +139,8 @@ def _batches(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
         yield batch
 
 
-def _cutter(tokenizer: "PreTrainedTokenizerFast") -> Callable[[Sequence[str]], Tokens]:
-    """Chooses how texts are cut; the ids are the same either way."""
+def _tokeniser(tokenizer: "PreTrainedTokenizerFast") -> Callable[[Sequence[str]], Tokens]:
+    """Returns what tokenises texts, by words where that can be done; the ids are the same either way."""
     backend = tokenizer.backend_tokenizer
     # All three are left over from the last call, or from the one before saving; transformers sets them anew.
     backend.no_truncation()
@@ -151,17 +151,17 @@ def _cutter(tokenizer: "PreTrainedTokenizerFast") -> Callable[[Sequence[str]], T
     if _reads_words(backend):
         return _Words(backend, str(tokenizer.sep_token), dtype)
 
-    def cut(texts: Sequence[str]) -> Tokens:
+    def tokenised(texts: Sequence[str]) -> Tokens:
         # The fast path: no offsets, Rust threads on all cores.
         rows = [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
         ids = np.fromiter(chain.from_iterable(rows), dtype)
         return Tokens(ids, np.fromiter(map(len, rows), np.int64, len(rows)))
 
-    return cut
+    return tokenised
 
 
 def _reads_words(backend: Any) -> bool:
-    """Returns whether a tokenizer is BERT's, which cuts each word whatever stands before and after it."""
+    """Returns whether a tokenizer is BERT's, which reads each word whatever stands before and after it."""
     kinds = [type(part).__name__ for part in (backend.normalizer, backend.pre_tokenizer, backend.model)]
     added = backend.get_added_tokens_decoder().values()
     # A word that was added would be found across borders.
@@ -171,7 +171,7 @@ def _reads_words(backend: Any) -> bool:
 
 
 class _Words:
-    """Cuts each word once: a corpus has the same ones again and again.
+    """Tokenises each word once: a corpus has the same ones again and again.
 
     Args:
         backend: A tokenizer that reads words.
@@ -192,14 +192,14 @@ class _Words:
         # Sorted, so that what is tokenised together depends on nothing but the text.
         new = sorted(set(chain.from_iterable(rows)).difference(self.known))
         parts = [new[start : start + _WORDS_AT_ONCE] for start in range(0, len(new), _WORDS_AT_ONCE)]
-        for part, cut in zip(parts, self._cut(parts), strict=True):
-            self.known.update(zip(part, cut, strict=True))
+        for part, ids in zip(parts, self._ids_of(parts), strict=True):
+            self.known.update(zip(part, ids, strict=True))
         raw = [b"".join(map(self.known.__getitem__, words)) for words in rows]
         lengths = np.fromiter(map(len, raw), np.int64, len(raw)) // self.dtype.itemsize
         return Tokens(np.frombuffer(b"".join(raw), self.dtype), lengths)
 
-    def _cut(self, parts: Sequence[Sequence[str]]) -> Iterator[Sequence[bytes]]:
-        """Tokenises words as texts of many, which takes a third of the time of as many texts."""
+    def _ids_of(self, parts: Sequence[Sequence[str]]) -> Iterator[Sequence[bytes]]:
+        """Tokenises words as texts of many, which takes 0.6 of the time of as many texts."""
         between = f" {self.separator} "
         self.backend.encode_special_tokens = False
         texts = [between.join(part) + between for part in parts]
