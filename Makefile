@@ -10,10 +10,10 @@ CLIENTS := tests/clients/node_modules/.package-lock.json
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hub test test-long check bench format install clients clean
+.PHONY: help demo demo-hub demo-family test test-long check bench format install clients clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP) ## pre-train and distil a tiny student on embedded data, export it (ARGS="--help" for the dials)
 	$(BIN)/python recipes/pd.py --preset toy $(ARGS)
@@ -24,6 +24,9 @@ endif
 
 demo-hub: demo ## push the demo's students to a Hub of this machine and load one back, without an account
 	$(BIN)/python -m tests.hub_server -- $(BIN)/python -m tests.hub_server.demo
+
+demo-family: $(STAMP) ## train toys of all 24, push them to a Hub of this machine and load one back, without an account
+	$(BIN)/python -m tests.hub_server -- $(BIN)/python -m tests.hub_server.demo_family $(ARGS)
 
 # One thread each: the models are tiny, and some tests compare the bits of two runs. A file's tests share what is slow to
 # make, so they stay together.

@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 RUNS = Path("runs")
 STUDENT = "demo/bert-2-128-toy"
+WELLREAD = (sys.executable, "-m", "wellread_hf.cli.wellread")
 
 # A user's own few lines, run in a process and a cache of their own.
 LOAD = """
@@ -45,25 +47,33 @@ def main() -> int:
     """Pushes, pushes again, verifies and loads; returns the first status that is not 0."""
     world = next(RUNS.glob("toyworld-*/task/test.jsonl"))
     texts = [json.loads(line)["sentence"] for line in world.read_text().splitlines()[:3]]
-    wellread = [sys.executable, "-m", "wellread_hf.cli.wellread"]
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
-        push = [*wellread, "publish", *students(), "--namespace", "demo", "--report", f"{folder}/report.json"]
+        push = [*WELLREAD, "publish", *students(), "--namespace", "demo", "--report", f"{folder}/report.json"]
         steps = {
             "What would be pushed:": [*push, "--dry-run"],
             "The push:": push,
             "The same again; what is there already is only read:": push,
-            "Every byte checked:": [*wellread, "verify", STUDENT],
+            "Every byte checked:": [*WELLREAD, "verify", STUDENT],
             f'pipeline("text-classification", "{STUDENT}") in a fresh process and cache:': [
                 *(sys.executable, "-c", LOAD, STUDENT),
                 *texts,
             ],
         }
-        for number, (title, command) in enumerate(steps.items()):
-            print(f"\n{title}", flush=True)
-            home = {"HF_HOME": f"{folder}/{number}"}
-            status = subprocess.run(command, env=os.environ | home, check=False).returncode
-            if status:
-                return status
+        return carry_out(steps, folder)
+
+
+def carry_out(steps: Mapping[str, Sequence[str | Path]], folder: str) -> int:
+    """Runs one command after another, each with a cache of its own below the folder.
+
+    Returns:
+        The first status that is not 0, with which it ends.
+    """
+    for number, (title, command) in enumerate(steps.items()):
+        print(f"\n{title}", flush=True)
+        home = {"HF_HOME": f"{folder}/{number}"}
+        status = subprocess.run(command, env=os.environ | home, check=False).returncode
+        if status:
+            return status
     return 0
 
 

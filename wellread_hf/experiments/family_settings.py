@@ -135,7 +135,7 @@ SMOKE = FamilySettings(
 )
 
 TOY = FamilySettings(
-    tokens=400_000,
+    tokens=100_000,
     tasks="sst2,cola,mrpc,stsb",
     seeds=1,
     glue=GlueSettings(
