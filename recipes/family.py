@@ -1,8 +1,9 @@
 """The family in one command, from text to the Hub: any of the 24 students, or all.
 
-Packs the text once, pre-trains each student (or takes over its release), learns GLUE's tasks by PF, and by
-PD where teachers are named, over seeds; then cards, and the push with a collection. Writes the ordinary
-stages and runs/family-...: table.md. What is finished is skipped: killed anywhere, the same command goes on.
+Packs the text once, pre-trains each student (from random weights, grown from a smaller one with --grow, or
+takes over its release), learns GLUE's tasks by PF, and by PD where teachers are named, over seeds; then
+cards, and the push with a collection. Writes the ordinary stages and runs/family-...: table.md. What is
+finished is skipped: killed anywhere, the same command goes on.
 
   wellread family --preset toy
   wellread family --corpus my.txt --students h=128 mini --tokens 100000000 --dry-run
@@ -21,7 +22,7 @@ RECIPE = Recipe(
     plan=plan,
     show=show,
     presets={"smoke": SMOKE, "toy": TOY},
-    first="students corpus tokenizer tokens adopt weights tasks seeds teachers publish public engine runs",
+    first="students corpus tokens hours grow adopt weights tasks seeds teachers publish engine runs",
     preview=preview,
     ready=ready,
 )

@@ -59,28 +59,6 @@ def test_a_namespace_without_rights_is_refused_before_anything_trains(tmp_path: 
     assert not [*tmp_path.glob("runs/pretrain-*")]
 
 
-@pytest.mark.parametrize(
-    ("words", "answers"),
-    [
-        (("--tokens", 1_000), ("--tokens", "warm-up")),
-        (("--adopt", "12-768"), ("--adopt", "bert-12-768")),
-        (("--students", "h=100"), ("h=128",)),
-        (("--students", "mini", "4-256"), ("each once",)),
-        (("--tokens", 100_000, "--pretrain.steps", 3), ("steps 3",)),
-        (("--publishing.space",), ("space",)),
-    ],
-    ids=["budget", "adopt", "width", "twice", "two budgets", "space"],
-)
-def test_bad_input_is_one_sentence(
-    tmp_path: Path, words: tuple[object, ...], answers: tuple[str, ...], capfd: pytest.CaptureFixture[str]
-) -> None:
-    ran = run_here(capfd, "family", *SMOKE, tmp_path / "runs", *words)
-    assert ran.status == 2, ran.out
-    assert len(ran.err.strip().splitlines()) == 1
-    assert all(answer in ran.err for answer in answers), ran.err
-    assert not (tmp_path / "runs").exists()
-
-
 def test_students_of_two_vocabularies_are_refused(
     tmp_path: Path, encoder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

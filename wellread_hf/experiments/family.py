@@ -10,7 +10,8 @@ from typing import Any
 import wellread_hf.stages as stages
 from wellread_hf.errors import TokenizerError
 from wellread_hf.experiments.engines import check_engine, opened
-from wellread_hf.experiments.family_settings import FamilySettings, reading
+from wellread_hf.experiments.family_costs import costs_table, rates_stage, tokens_of_hours
+from wellread_hf.experiments.family_settings import FamilySettings, check_warm_up, reading
 from wellread_hf.experiments.glue_runs import GlueRuns
 from wellread_hf.experiments.scheduler import TRAINED, Job, finish, in_this_process, job_of, time_left
 from wellread_hf.hub.cards import facts_of_run, render
@@ -18,33 +19,44 @@ from wellread_hf.hub.publish import publish_runs
 from wellread_hf.hub.rights import check_rights
 from wellread_hf.metrics.average import mean_and_spread
 from wellread_hf.results.tables import TABLE, Table
+from wellread_hf.settings import Pretrain
 from wellread_hf.stages.inputs import find
-from wellread_hf.store.graph import check
+from wellread_hf.store.graph import carry_out, check
 from wellread_hf.store.places import each_found_once
 from wellread_hf.store.records import write_atomically
 from wellread_hf.store.stage import Stage, in_order
-from wellread_hf.students import METHOD_TITLES, Student
+from wellread_hf.students import METHOD_TITLES, Student, grown_from
 from wellread_hf.tasks import parse_glue_tasks
 
 
 def ready(settings: FamilySettings) -> None:
-    """Makes sure that the engine is there, before anything is read or trained."""
+    """Makes sure of the engine, and measures this machine where hours are to be shared out."""
     check_engine(settings.engine)
+    if settings.hours is not None and (rates := rates_stage(settings)).state != "done":
+        # What is wrong should not be found after a minute of measuring.
+        Family(replace(settings, hours=None)).check()
+        carry_out([rates])
 
 
 def plan(settings: FamilySettings) -> list[Stage]:
-    """Plans a family: one stage."""
+    """Plans a family: one stage; as long as hours cannot be shared out, the measurement alone."""
+    if settings.hours is not None and (rates := rates_stage(settings)).state != "done":
+        Family(replace(settings, hours=None)).check()
+        return [rates]
     return [Family(settings).stage]
 
 
 def preview(settings: FamilySettings, planned: Sequence[Stage]) -> None:
-    """Prints what becomes of each student, what is done, and how long the rest will take."""
+    """Prints what becomes of each student and what it costs, what is done, and the time left."""
+    if planned[0].kind == "rate":
+        print("\nthen the family; what each reads is known once this machine is measured")
+        return
     family = Family(settings)
-    rows = [[student.name, family._how(student), made.state] for student, made in family.encoders.items()]
-    Table(["student", "how", "state"], rows).show("family")
+    how = {student: family.how(student) for student in family.encoders}
+    costs_table(settings, family.encoders, how, family.planned).show("family")
     states = Counter(f"{job.stage.kind} {job.stage.state}" for job in family.jobs)
     print("\n" + ", ".join(f"{state}: {count:,}" for state, count in sorted(states.items())))
-    print(f"time: {time_left([job for job in family.jobs if job.stage.kind in TRAINED])}")
+    print(f"time, by what is done: {time_left([job for job in family.jobs if job.stage.kind in TRAINED])}")
 
 
 def show(settings: FamilySettings, planned: Sequence[Stage]) -> None:
@@ -72,12 +84,19 @@ class Family:
     Attributes:
         encoders: What makes each student, in the order of width and depth.
         boards: The scoreboards of GLUE, by student and method.
+        smaller: Which student another one is grown from.
+        planned: The pre-trainings of those that are trained.
     """
 
     def __init__(self, settings: FamilySettings) -> None:
         self.settings = s = settings
         self.encoders: dict[Student, Stage] = {}
+        grown = [student for student in s.chosen if s.grow and student not in s.adopted]
+        found = {student: grown_from(student, s.chosen) for student in grown}
+        self.smaller = {student: smaller for student, smaller in found.items() if smaller is not None}
+        self.planned: dict[Student, Pretrain] = {}
         with each_found_once():
+            self._tokens = s.tokens if s.hours is None else tokens_of_hours(s, self.smaller)
             for student in s.chosen:
                 self.encoders[student] = self._encoder(student)
             runs, tasks = GlueRuns(s.glue, s.running, self.encoders), parse_glue_tasks(s.tasks)
@@ -91,8 +110,14 @@ class Family:
         s, given = self.settings, self.settings.glue.given
         if student in s.adopted:
             return stages.adopt(student.fill_in(s.weights), None, s.pickle, s.running)
-        how = given.pretrain if s.tokens is None else reading(given.pretrain, s.tokens)
-        return stages.pretrain(replace(how, student=student.name), given.corpus, s.running)
+        smaller = self.smaller.get(student)
+        how = replace(given.pretrain, student=student.name)
+        if self._tokens is not None:
+            how = reading(how, self._tokens * (1.0 if smaller is None else s.grown_share))
+        check_warm_up(how)
+        self.planned[student] = how
+        grow = None if smaller is None else self.encoders[smaller]
+        return stages.pretrain(how, given.corpus, s.running, grow=grow)
 
     @property
     def stage(self) -> Stage:
@@ -181,11 +206,14 @@ class Family:
                 else (None, None)
             )
             averages = [mean_and_spread(board["values"]) for board in boards]
-            rows.append([student.name, self._how(student), *read, *averages, encoder.folder.name])
+            rows.append([student.name, self.how(student), *read, *averages, encoder.folder.name])
         titles = [f"{METHOD_TITLES[method]} (%)" for method in methods]
         notes = [f"scores: {boards[0]['name']}, {self.settings.seeds} seeds"]
         head = ["student", "how", "tokens", "held-out loss (nats)", *titles, "folder"]
         return Table(head, rows, notes)
 
-    def _how(self, student: Student) -> str:
-        return "adopted" if student in self.settings.adopted else "pre-trained"
+    def how(self, student: Student) -> str:
+        """Says in a few words how a student begins."""
+        if student in self.smaller:
+            return f"grown from {self.smaller[student]}"
+        return "adopted" if student in self.settings.adopted else "from random weights"

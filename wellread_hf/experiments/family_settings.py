@@ -13,6 +13,7 @@ from wellread_hf.experiments.sweep_settings import Engine
 from wellread_hf.hub.push_settings import Publishing
 from wellread_hf.settings import Optim, Pretrain, Running, Tuning
 from wellread_hf.settings.fields import (
+    Number,
     Selected,
     Several,
     Students,
@@ -39,6 +40,14 @@ class FamilySettings:
     # Up to what no machine reads.
     tokens: Annotated[Whole, Field(ge=1, le=10**15)] | None = None
     """Tokens that each student reads, as in the paper; default: as `pretrain` says, one pass."""
+    hours: Annotated[Number, Field(gt=0, le=1e7)] | None = None
+    """Hours of pre-training on this machine for all students together, in place of `tokens`: all read as many
+    tokens, those that are grown `grown_share` of them."""
+    grow: bool = False
+    """Grow students from smaller ones of the family, by stacking layers and copying channels."""
+    # What the chain is for; docs/pretrain.md says what was measured.
+    grown_share: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    """Share of the tokens that a grown student reads."""
     tasks: str = "all"
     """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
     # The fewest with a spread to speak of.
@@ -94,20 +103,17 @@ class FamilySettings:
         return self
 
     @model_validator(mode="after")
-    def _every_student_warms_up(self) -> "FamilySettings":
-        pretrain = self.glue.given.pretrain
-        if self.tokens is not None:
-            unset = Pretrain()
-            instead = {name: "`tokens`" for name in ("pretrain.steps", "pretrain.minutes", "pretrain.epochs")}
-            refuse_set(self.glue.given, instead, {"steps": None, "minutes": None, "epochs": unset.epochs})
-            pretrain = reading(pretrain, self.tokens)
-        steps, warmup = pretrain.steps, pretrain.optim.warmup
-        if steps is not None and warmup and round(steps * warmup) < 1 and {*self.chosen} - self.adopted:
-            a_step = tokens_a_step(pretrain)
+    def _has_one_budget(self) -> "FamilySettings":
+        if self.tokens is not None and self.hours is not None:
             raise SettingsError(
-                f"expected `tokens` for a warm-up of a step at least, {a_step / warmup:,.0f} with `warmup` "
-                f"{warmup:g}, got {self.tokens or steps * a_step:,.0f}, or {steps} steps; give more, or a "
-                "smaller batch"
+                f"`tokens` {self.tokens:,} of each and `hours` {self.hours:g} for all are two budgets; leave "
+                "out one of the two"
+            )
+        if self.tokens is not None or self.hours is not None:
+            given = "`tokens`" if self.hours is None else "`hours`"
+            instead = {f"pretrain.{name}": given for name in ("steps", "minutes", "epochs")}
+            refuse_set(
+                self.glue.given, instead, {"steps": None, "minutes": None, "epochs": Pretrain().epochs}
             )
         return self
 
@@ -123,10 +129,27 @@ def reading(pretrain: Pretrain, tokens: float) -> Pretrain:
     return replace(pretrain, steps=max(1, round(tokens / tokens_a_step(pretrain))))
 
 
+def check_warm_up(pretrain: Pretrain) -> None:
+    """Refuses a pre-training whose steps are too few for one of warm-up.
+
+    Raises:
+        SettingsError: They are.
+    """
+    warmup, a_step = pretrain.optim.warmup, tokens_a_step(pretrain)
+    if pretrain.steps is not None and warmup and round(pretrain.steps * warmup) < 1:
+        raise SettingsError(
+            f"`tokens`: expected {a_step / warmup:,.0f} at least for {Student.parse(pretrain.student)}, so "
+            f"that it warms up, got {pretrain.steps * a_step:,.0f} ({pretrain.steps} steps); give more "
+            "`tokens` or `hours`, or a smaller batch"
+        )
+
+
 # Toys of two widths, and the toy world in its smallest size.
 SMOKE = FamilySettings(
     students=("2-128", "2-256"),
-    tokens=3_000,
+    # So that a grown one warms up, too.
+    tokens=6_000,
+    grow=True,
     tasks="stsb",
     seeds=1,
     glue=replace(
@@ -136,6 +159,7 @@ SMOKE = FamilySettings(
 
 TOY = FamilySettings(
     tokens=100_000,
+    grow=True,
     tasks="sst2,cola,mrpc,stsb",
     seeds=1,
     glue=GlueSettings(

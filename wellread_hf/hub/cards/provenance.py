@@ -6,7 +6,7 @@ from typing import Any
 from wellread_hf.hub.cards.facts import Adoption, Grown, Origin, Pretraining, Source
 from wellread_hf.results.lineage import Stages
 from wellread_hf.store.records import StageRecord
-from wellread_hf.students import Student
+from wellread_hf.students import TOY_PART, Student
 
 
 def provenance(stages: Stages, record: StageRecord) -> dict[str, Any]:
@@ -77,8 +77,9 @@ def _grown(stages: Stages, record: StageRecord) -> Grown | None:
     if made is None or made.kind != "init" or made.settings["keep"] != "grow":
         return None
     found = made.outcome
+    part = TOY_PART if made.settings.get("toy", False) else 1
     return Grown(
-        student=Student(found["source_layers"], found["source_width"]),
+        student=Student(found["source_layers"], part * found["source_width"]),
         origin=Origin(fingerprint=made.settings["source"]),
         layers=tuple(found["layers"]),
     )
