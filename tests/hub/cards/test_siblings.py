@@ -68,6 +68,20 @@ def test_a_card_shows_the_family_with_its_own_line_in_bold(family: dict[Student,
     ]
 
 
+def test_a_pre_training_that_went_on_counts_from_its_first_run(tmp_path: Path) -> None:
+    here = Root(tmp_path)
+    here.pack()
+    first = here.pretrain()
+    second = here.pretrain(seed=1, start=f"stage:{first.digest}:.")
+    facts = facts_of_run(here.folder(second))
+    assert facts.made == "pre-trained from random weights"
+    card = render(facts, picture=False).markdown
+    assert "| started from | an earlier pre-training of the same student on 126,000,000 tokens, stage" in card
+    here.pretrain(student="bert-4-128")
+    (mine, _) = facts_of_run(here.folder(second)).siblings
+    assert (mine.this, mine.tokens) == (True, 252_000_000)
+
+
 def test_an_encoder_alone_has_no_siblings(tmp_path: Path) -> None:
     here = Root(tmp_path)
     here.pack()

@@ -167,7 +167,9 @@ class Pretraining:
     tokens: int  # seen in training
     steps: int
     start: Origin | None  # None: random weights
-    grown: Grown | None  # what `start` is, if it was grown
+    grown: Grown | None  # what it grew from, in the first run of several
+    random: bool  # it began with random weights, in the first run of several
+    earlier_tokens: int  # seen in runs that this one went on from
     loss: float  # held-out masked-LM loss, in nats
     unigram_loss: float  # that of word frequencies alone
     schedule: tuple[tuple[str, str], ...]  # settings: name, value
@@ -366,7 +368,7 @@ class Facts:
             return None
         if self.pretraining.grown is not None:
             return f"grown from {self.pretraining.grown.student.name}, pre-trained"
-        return f"pre-trained from {'random weights' if self.pretraining.start is None else 'another model'}"
+        return f"pre-trained from {'random weights' if self.pretraining.random else 'another model'}"
 
     @property
     def width(self) -> int:

@@ -1,6 +1,6 @@
 """Where an encoder's weights come from: our pre-training, a smaller student that was grown, or elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wellread_hf.hub.cards.facts import Adoption, Grown, Origin, Pretraining, Source
@@ -24,6 +24,8 @@ def provenance(stages: Stages, record: StageRecord) -> dict[str, Any]:
 
 def _pretraining(stages: Stages, record: StageRecord) -> Pretraining:
     settings, outcome = record.settings, record.outcome
+    earlier = list(_earlier(stages, record))
+    first = earlier[-1] if earlier else record
     packs = [stages.records[packed] for packed in settings["packs"] if packed in stages.records]
     longest = max(packs, key=lambda packed: int(packed.outcome["block_length"]), default=None)
     return Pretraining(
@@ -33,13 +35,26 @@ def _pretraining(stages: Stages, record: StageRecord) -> Pretraining:
         tokens=outcome["tokens"],
         steps=outcome["steps"],
         start=None if settings["start"] is None else Origin(fingerprint=settings["start"]),
-        grown=_grown(stages, record),
+        grown=_grown(stages, first),
+        random=first.settings["start"] is None,
+        earlier_tokens=sum(run.outcome["tokens"] for run in earlier),
         loss=outcome["held_out_loss"],
         unigram_loss=outcome["unigram_loss"],
         schedule=tuple(_schedule(settings).items()),
         seconds=outcome["seconds_training"],
         seed=settings["seed"],
     )
+
+
+def _earlier(stages: Stages, record: StageRecord) -> Iterator[StageRecord]:
+    """Yields the pre-trainings that one went on from, the last first."""
+    seen = {record.digest}
+    found = stages.producer(record.settings["start"])
+    # Records are files; some that name each other would be followed without end.
+    while found is not None and found.kind == "pretrain" and found.digest not in seen:
+        seen.add(found.digest)
+        yield found
+        found = stages.producer(found.settings["start"])
 
 
 def _schedule(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -80,7 +80,7 @@ def _sibling(stages: Stages, record: StageRecord, this: bool = False) -> Sibling
             return Sibling(
                 student=student,
                 made=facts.made or record.kind,
-                tokens=None if read is None else read.tokens,
+                tokens=None if read is None else read.tokens + read.earlier_tokens,
                 loss=None if read is None else read.loss,
                 results=results_of_encoder(stages, record),
                 this=this,
