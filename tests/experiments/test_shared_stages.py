@@ -30,6 +30,9 @@ def work(stage):
         if mine:
             with (stage.root / "begun").open("a") as log:
                 log.write(f"{os.getpid()} {index}\\n")
+            # A worker takes long to start: none goes on before the other has begun.
+            while len({line.split()[0] for line in (stage.root / "begun").read_text().splitlines()}) < 2:
+                time.sleep(0.05)
             time.sleep(0.2)
             write_atomically(paths[index], str(index))
     return {}
@@ -63,7 +66,7 @@ def test_two_machines_share_a_stage_and_the_parts_of_a_lost_one_are_made_again(t
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_for(lambda: len({worker for worker, _ in _begun(tmp_path)}) == 2, process, 240)
+        wait_for(lambda: len({worker for worker, _ in _begun(tmp_path)}) == 2, process, 400)
         cluster.remove_node(second, allow_graceful=False)
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err

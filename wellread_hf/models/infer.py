@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wellread_hf.errors import SourceError, library_errors_as
 from wellread_hf.models.encode import EncodedRows, PadCollator, RowEncoder, encode
+from wellread_hf.models.last_layer import first_position_only
 from wellread_hf.store.progress import bar
 from wellread_hf.store.stage import Location
 
@@ -81,14 +82,15 @@ def logits_and_states_of(
     # Only where it is wanted: not every classifier takes the argument.
     more = {"output_hidden_states": True} if layers else {}
     logits, states = [], []
-    for batch in batches_by_length(rows, encoded.lengths, batch_tokens):
-        inputs = collate([encoded.row(int(index)) for index in batch])
-        outputs = model(**{name: value.to(model.device) for name, value in inputs.items()}, **more)
-        logits.append(outputs.logits.float().cpu().numpy())
-        if layers:
-            # fp16 is enough, since states are normalised before they are compared.
-            states.append(cls_states(outputs, layers).half().cpu().numpy())
-        shown.update(len(batch))
+    with first_position_only(model):
+        for batch in batches_by_length(rows, encoded.lengths, batch_tokens):
+            inputs = collate([encoded.row(int(index)) for index in batch])
+            outputs = model(**{name: value.to(model.device) for name, value in inputs.items()}, **more)
+            logits.append(outputs.logits.float().cpu().numpy())
+            if layers:
+                # fp16 is enough, since states are normalised before they are compared.
+                states.append(cls_states(outputs, layers).half().cpu().numpy())
+            shown.update(len(batch))
     return np.concatenate(logits), np.concatenate(states) if layers else None
 
 
