@@ -87,9 +87,9 @@ def _label_and_train(teacher: Any, texts: Any, students: int) -> None:
 def _shared_out(count: int) -> Point:
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
-        found = context.Queue()
+        found, all_warm = context.Queue(), context.Barrier(count)
         started = [
-            context.Process(target=_label_a_share, args=(Path(folder), rank, count, found))
+            context.Process(target=_label_a_share, args=(Path(folder), rank, all_warm, found))
             for rank in range(count)
         ]
         for process in started:
@@ -100,30 +100,20 @@ def _shared_out(count: int) -> Point:
         return max(seconds for seconds, _ in points), max(memory for _, memory in points)
 
 
-def _label_a_share(folder: Path, rank: int, count: int, found: Any) -> None:
-    import os
-
+def _label_a_share(folder: Path, rank: int, all_warm: Any, found: Any) -> None:
     import torch
-
-    # One thread each, so that two processes are twice the machine that one is.
-    torch.set_num_threads(1)
-    launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1"}
-    if count > 1:
-        port = 20_000 + os.getppid() % 10_000
-        os.environ.update({name: str(value) for name, value in launched.items()}, MASTER_PORT=str(port))
-    from accelerate import PartialState
 
     from wellread_hf.settings import Label
     from wellread_hf.training.label_rows import label_rows
 
-    state = PartialState(cpu=True)
+    # One thread each, so that two processes are twice the machine that one is.
+    torch.set_num_threads(1)
     texts, _ = rows(768)
     teacher = classifier("4-256").eval()
     settings = Label(shard_rows=96)
-    (folder / "warm").mkdir(exist_ok=True)
     with quiet():
-        label_rows(teacher, encoder(), texts[: 96 * count], [0, 1], settings, folder / "warm")
-        state.wait_for_everyone()
+        label_rows(teacher, encoder(), texts[:96], [0, 1], settings, folder / f"warm-{rank}")
+        all_warm.wait()
         peak, started = Peak(), time.perf_counter()
         label_rows(teacher, encoder(), texts, [0, 1], settings, folder)
         found.put((time.perf_counter() - started, peak.megabytes))
