@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wellread_hf.errors import ExportError
+from wellread_hf.errors import ExportError, StoreError
 from wellread_hf.serving.onnx_model import OnnxModel
 from wellread_hf.settings import Budget, Measure, Running
 from wellread_hf.stages import budget, budgeting, measure, timed
@@ -90,3 +90,12 @@ def test_a_killed_budget_goes_on_after_the_students_that_it_has_measured(tmp_pat
 def test_what_does_not_answer_in_a_fresh_process_is_refused_with_the_reason(tmp_path) -> None:
     with pytest.raises(ExportError, match=r"does not answer in a fresh process: .*config.json"):
         timed.fresh_start(Path(tmp_path), "onnx-fp32", "a text")
+
+
+def test_without_the_milliseconds_needed_nothing_counts_as_measured(tmp_path) -> None:
+    # 64 tokens are not among the lengths, so these are as unknown as on a busy machine.
+    stage = measure(["2-128"], None, QUICKLY, Running(runs=tmp_path), needed=(64, 1))
+    with pytest.raises(StoreError, match=r"too busy to measure milliseconds; end what else runs"):
+        carry_out([stage])
+    assert stage.state != "done"
+    assert not (stage.folder / "checkpoints").exists()
