@@ -133,12 +133,10 @@ def test_all_students_sets_and_methods_have_their_place_and_the_same_bytes_each_
 
 
 def test_reliability_shows_every_bin_before_and_after(figures: list[Figure]) -> None:
-    def bins(*decisions: int) -> list[dict[str, float]]:
-        return [{"confidence": 0.9, "accuracy": 0.8, "decisions": count} for count in decisions]
+    def bins(*decisions: int) -> list[tuple[float, float, int]]:
+        return [(0.9, 0.8, count) for count in decisions]
 
-    found = {"temperature": 1.5, "ece_before": 0.1, "ece_after": 0.05}
-    # A record has its keys in the order of the alphabet.
-    picture = draw_reliability({**found, "bins": {"after": bins(1, 2), "before": bins(1, 2, 3)}})
+    picture = draw_reliability(1.5, (0.1, 0.05), (bins(1, 2, 3), bins(1, 2)))
     before, after = figures[0].axes[0].collections
     assert (len(before.get_offsets()), len(after.get_offsets())) == (3, 2)
     assert before.get_label() == "before: ECE 10.0 %"

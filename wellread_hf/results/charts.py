@@ -241,18 +241,22 @@ def draw_panels(panels: Mapping[str, tuple[Series, Series]]) -> bytes:
     return _png(figure, legend_above=True)
 
 
-def draw_reliability(calibration: Mapping[str, Any]) -> bytes:
+def draw_reliability(
+    temperature: float,
+    errors: tuple[float, float],
+    bins: Sequence[Sequence[tuple[float, float, int]]],
+) -> bytes:
     """Draws how often decisions of a confidence are right, before and after a temperature; returns a PNG.
 
     Args:
-        calibration: As `metrics.calibration.calibration` returns it.
+        temperature: What logits are divided by.
+        errors: Expected calibration error before and after, 0 to 1.
+        bins: Confidence, share of right decisions and their number, of each bin, before and after.
     """
     figure, axes = _chart("Reliability on validation rows: the larger a mark, the more decisions")
-    for when, (colour, mark) in zip(("before", "after"), _OTHERS, strict=False):
-        confidence, accuracy, decisions = (
-            [each[name] for each in calibration["bins"][when]]
-            for name in ("confidence", "accuracy", "decisions")
-        )
+    drawn = zip(("before", "after"), errors, bins, _OTHERS[:2], strict=True)
+    for when, error, found, (colour, mark) in drawn:
+        confidence, accuracy, decisions = zip(*found, strict=True)
         axes.scatter(
             confidence,
             accuracy,
@@ -261,11 +265,11 @@ def draw_reliability(calibration: Mapping[str, Any]) -> bytes:
             color=colour,
             marker=mark,
             alpha=0.7,
-            label=f"{when}: ECE {100 * calibration[f'ece_{when}']:.1f} %",
+            label=f"{when}: ECE {100 * error:.1f} %",
         )
         axes.plot(confidence, accuracy, color=colour, linewidth=1)
     axes.axline((1, 1), slope=1, color="gray", linestyle="--", zorder=0)
-    axes.set_xlabel(f"confidence (after: temperature {calibration['temperature']:.2f} of other rows)")
+    axes.set_xlabel(f"confidence (after: temperature {temperature:.2f} of other rows)")
     axes.set_ylabel("share of right decisions")
     return _png(figure)
 

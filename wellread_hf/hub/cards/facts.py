@@ -8,22 +8,19 @@ from collections.abc import Mapping
 from statistics import mean, stdev
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from wellread_hf.hub.cards.shipped_facts import STRICT, Choice, Confidence, Example, Exported, Latency
 from wellread_hf.hub.names import is_repo_id
-from wellread_hf.serving.export_facts import INT8
 from wellread_hf.students import VOCABULARY, Student
 
 Split = Literal["dev", "test"]
 # Rows of each class, by split: `train`, `validation`.
 ClassCounts = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
-# Strict: what a record says is not converted, a number in quotes is an error.
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Origin:
     """Content that went in, known by its fingerprint (`places.Location`)."""
 
@@ -42,7 +39,7 @@ class Origin:
         return tail if self.hub_id is not None and re.fullmatch(r"[0-9a-f]{40}", tail) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Source:
     """A source of plain text: which content, and which part of it."""
 
@@ -64,7 +61,7 @@ class Source:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Score:
     """One metric of one split, a value a seed."""
 
@@ -83,7 +80,7 @@ class Score:
         return stdev(self.values) if len(self.values) > 1 else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class TaskData:
     """A labelled task."""
 
@@ -97,7 +94,7 @@ class TaskData:
     class_counts: ClassCounts = ()  # empty where the record does not say
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SoftLabels:
     """A teacher's outputs on a transfer set."""
 
@@ -108,7 +105,7 @@ class SoftLabels:
     score: float  # on the task's validation rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Teaching:
     """How a student was distilled."""
 
@@ -119,7 +116,7 @@ class Teaching:
     method: str  # as `objective.method` names it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Result:
     """One method on one task with one choice of settings, over its seeds."""
 
@@ -148,7 +145,7 @@ class Result:
         return self.scores[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Grown:
     """First weights that are those of a smaller student that had learnt, stacked and widened."""
 
@@ -157,7 +154,7 @@ class Grown:
     layers: tuple[int, ...]  # of the smaller one, counted from 1, in the order of the larger one's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Pretraining:
     """A finished masked-LM pre-training."""
 
@@ -177,7 +174,7 @@ class Pretraining:
     seed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Adoption:
     """Weights that were taken over and compared with the original."""
 
@@ -191,7 +188,7 @@ class Adoption:
         return str(self.source.hub_id).startswith("google/bert_uncased_L-")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Sibling:
     """An encoder of the family, and what was learnt with it."""
 
@@ -203,7 +200,7 @@ class Sibling:
     this: bool  # it is the card's own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Run:
     """How the weights in this repository were made."""
 
@@ -214,7 +211,7 @@ class Run:
     device: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Measured:
     """What was read from `model.safetensors`."""
 
@@ -222,7 +219,7 @@ class Measured:
     size: int  # bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Pruned:
     """What became of a vocabulary."""
 
@@ -230,103 +227,7 @@ class Pruned:
     share: float  # of the pieces of the text that it was pruned for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Graph:
-    """A file of an export, or one that its gate refused."""
-
-    file: str
-    size: int  # bytes
-    score: float
-    difference: float  # of a logit from the weights' own, at most
-    agreement: float | None = None  # share of rows with fp32's answer
-    drop: tuple[float, float, float] | None = None  # of the score, with its interval
-    speed: tuple[float, float, float] | None = None  # over fp32, with its interval
-    refused: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Exported:
-    """The ONNX files of the model."""
-
-    kind: str  # `classification`, `multi-label`, `regression`, `fill-mask` or `features`
-    metric: str
-    rows: int  # on which they were compared
-    max_length: int
-    temperature: float  # by which their logits are divided
-    cpu: str
-    instructions: tuple[str, ...]
-    graphs: tuple[Graph, ...]
-
-    @property
-    def kept(self) -> tuple[Graph, ...]:
-        """The files that there are."""
-        return tuple(graph for graph in self.graphs if graph.refused is None)
-
-    @property
-    def int8(self) -> bool:
-        """Whether int8 is among them."""
-        return any(graph.file == INT8 for graph in self.kept)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Confidence:
-    """How far the probabilities can be believed, as `metrics.calibration` found it."""
-
-    temperature: float
-    before: float  # expected calibration error
-    after: float  # on rows that the temperature was not fitted on
-    rows: int
-    # Confidence, share of right decisions and their number, before and after.
-    bins: tuple[tuple[tuple[float, float, int], ...], tuple[tuple[float, float, int], ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Timing:
-    """Text to label in one format, at one length."""
-
-    format: str
-    threads: int
-    batch: int
-    length: str  # tokens, or `rows` of the task
-    p50: float | None  # milliseconds; None where the machine was too noisy for them
-    p95: float | None
-    ratio: tuple[float, float, float]  # to the reference, with its interval: above 1 is faster
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Latency:
-    """What `wellread measure` found."""
-
-    cpu: str
-    instructions: tuple[str, ...]
-    reference: str
-    timings: tuple[Timing, ...]
-    # By format: seconds from start to a first answer, megabytes of memory.
-    starts: tuple[tuple[str, float, float], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Choice:
-    """A student of the same task in one format, or the teacher."""
-
-    name: str
-    method: str
-    format: str
-    score: tuple[float, float, float]  # percent, with its interval
-    ms: float | None
-    mb: float | None
-    this: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Example:
-    """A text, and what the model says of it: labels with probabilities, the likeliest first."""
-
-    text: str
-    labels: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Facts:
     """Everything a card is made of."""
 

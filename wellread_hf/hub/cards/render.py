@@ -8,11 +8,12 @@ from pathlib import Path
 import jinja2
 
 from wellread_hf.errors import CardError, StoreError
-from wellread_hf.hub.cards.facts import Choice, Confidence, Facts, Origin, Result, Score, Source
+from wellread_hf.hub.cards.facts import Facts, Origin, Result, Score, Source
 from wellread_hf.hub.cards.languages import ENGLISH, languages_of
 from wellread_hf.hub.cards.metadata import eval_results_of, front_matter, licence_of
 from wellread_hf.hub.cards.picture import PICTURE, draw
 from wellread_hf.hub.cards.secrets import secrets_in
+from wellread_hf.hub.cards.shipped_facts import Choice
 from wellread_hf.hub.cards.siblings import siblings_table, task_title
 from wellread_hf.hub.cards.text import code, duration, fence, markdown
 from wellread_hf.metrics.scores import THRESHOLD
@@ -69,6 +70,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
     Raises:
         CardError: No repository can have the name; or something looks like a secret.
     """
+    sure = facts.confidence if picture else None
     english = languages_of(facts) == (ENGLISH,)
     limits = (_home() / _LIMITS).read_text(encoding="utf-8").strip()
     text = (
@@ -81,7 +83,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
             limits=limits if english else limits.partition("\n\n")[2],
             english="English " if english else "",
             siblings=siblings_table(facts.siblings).markdown if facts.siblings else None,
-            reliability=RELIABILITY if picture and facts.confidence is not None else None,
+            reliability=None if sure is None else RELIABILITY,
             picture=PICTURE if picture else None,
             published=paper,
             students={(layers, hidden): Student(layers, hidden) for layers in LAYERS for hidden in HIDDEN},
@@ -100,19 +102,11 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
     return Card(
         markdown=text,
         picture=draw(facts) if picture else None,
-        reliability=_reliability(facts.confidence) if picture and facts.confidence is not None else None,
+        reliability=None
+        if sure is None
+        else draw_reliability(sure.temperature, (sure.before, sure.after), sure.bins),
         eval_results=eval_results_of(facts) if eval_results else None,
     )
-
-
-def _reliability(found: Confidence) -> bytes:
-    names = ("confidence", "accuracy", "decisions")
-    bins = {
-        when: [dict(zip(names, each, strict=True)) for each in each_bin]
-        for when, each_bin in zip(("before", "after"), found.bins, strict=True)
-    }
-    errors = {"ece_before": found.before, "ece_after": found.after}
-    return draw_reliability({"bins": bins, "temperature": found.temperature, **errors})
 
 
 @cache

@@ -6,14 +6,14 @@ from typing import Any
 
 from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.errors import SettingsError, StoreError
-from wellread_hf.hub.cards.facts import (
+from wellread_hf.hub.cards.facts import TaskData
+from wellread_hf.hub.cards.shipped_facts import (
     Choice,
     Confidence,
     Example,
     Exported,
     Graph,
     Latency,
-    TaskData,
     Timing,
 )
 from wellread_hf.metrics.calibration import probabilities
