@@ -37,7 +37,6 @@ from wellread_hf.settings import Pretrain, Running
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
 from wellread_hf.training.arguments import training_arguments
 from wellread_hf.training.callbacks import watch
-from wellread_hf.training.cheap_attention import cheap_attention
 from wellread_hf.training.fast_cpu import cheap_dropout, freed_memory_kept, giving_losses
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import HeldOutBlocks, MlmTrainer, RunBlocks
@@ -127,7 +126,7 @@ class BareLoop:
     def train(self, turns: "Turns") -> None:
         """Trains until there are no more turns."""
         # Not a trainer's doing: so both sides have it.
-        with freed_memory_kept(), cheap_dropout(self.model), cheap_attention():
+        with freed_memory_kept(), cheap_dropout(self.model):
             self._train(turns)
 
     def _train(self, turns: "Turns") -> None:

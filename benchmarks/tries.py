@@ -30,7 +30,6 @@ from wellread_hf.data.packing import Blocks
 from wellread_hf.models.masked_lm import masked_lm_loss, new_masked_lm, scoring_only
 from wellread_hf.store.records import write_atomically
 from wellread_hf.students import BERT_DROPOUT, VOCABULARY, Student
-from wellread_hf.training.cheap_attention import cheap_attention
 from wellread_hf.training.fast_cpu import cheap_dropout, freed_memory_kept, giving_losses
 from wellread_hf.training.masking import MlmCollator
 from wellread_hf.training.pretraining import RunBlocks
@@ -52,7 +51,6 @@ class Step:
         around: Opened around each turn.
         dropout: Rate of dropout.
         dropping: Opened around each turn with the model: how it drops.
-        attending: Opened around each turn: how attention with dropout is computed.
     """
 
     def __init__(
@@ -64,13 +62,11 @@ class Step:
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
         dropout: float = BERT_DROPOUT,
         dropping: Callable[[Any], AbstractContextManager[Any]] = cheap_dropout,
-        attending: Callable[[], AbstractContextManager[Any]] = cheap_attention,
     ) -> None:
         model = new_masked_lm(student, VOCABULARY, dropout, seed=0).train()
         self.weights = list(model.parameters())
         self.model = changed(model)
-        self.loss, self.around = loss or our_loss, around
-        self.dropping, self.attending = dropping, attending
+        self.loss, self.around, self.dropping = loss or our_loss, around, dropping
         self.optimizer = torch.optim.AdamW(self.weights, lr=1e-4, **(optimizer or {"fused": True}))
 
     def loss_on(self, batch: Any) -> float:
@@ -83,7 +79,7 @@ class Step:
 
     def turn(self, batches: Any) -> float:
         """Trains some steps; returns steps a second."""
-        with self.around(), self.dropping(self.model), self.attending():
+        with self.around(), self.dropping(self.model):
             started, done = time.perf_counter(), 0
             for batch in batches:
                 self.loss(self.model, batch).backward()
@@ -190,8 +186,6 @@ def _flushed_denormals() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-_TORCHS: dict[str, Any] = {"dropping": nullcontext, "attending": nullcontext}
-
 # What a try changes of `Step`, or of where the batches come from.
 TRIES: dict[str, dict[str, Any]] = {
     "AdamW, foreach": {"optimizer": {"foreach": True}},
@@ -205,10 +199,9 @@ TRIES: dict[str, dict[str, Any]] = {
     "last layer at all positions": {"loss": whole_last_layer},
     "freed memory given back": {"around": _given_back},
     # Inductor draws for dropout in its own kernels.
-    "step compiled": {"loss": plain_loss, "changed": torch.compile} | _TORCHS,
-    "GELU and layer norm compiled": {"changed": compiled_parts} | _TORCHS,
-    "torch's dropout": _TORCHS,
-    "torch's attention": {"attending": nullcontext},
+    "step compiled": {"loss": plain_loss, "changed": torch.compile, "dropping": nullcontext},
+    "GELU and layer norm compiled": {"changed": compiled_parts, "dropping": nullcontext},
+    "torch's dropout": {"dropping": nullcontext},
     "no dropout": {"dropout": 0.0},
     "one gather of embeddings": {"changed": one_gather},
     "without oneDNN": {"around": lambda: torch.backends.mkldnn.flags(enabled=False)},

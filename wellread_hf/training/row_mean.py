@@ -20,7 +20,6 @@ from transformers import Trainer
 
 from wellread_hf.errors import NotFiniteError
 from wellread_hf.store.signals import signal_heard
-from wellread_hf.training.cheap_attention import cheap_attention
 from wellread_hf.training.fast_cpu import (
     cheap_dropout,
     clip_gradients,
@@ -74,7 +73,6 @@ class RowMeanTrainer(Trainer):
                 # A compiled model has dropout in its own kernels, and compilers know no sparse gradients.
                 if not self._is_compiled:
                     stack.enter_context(cheap_dropout(model))
-                    stack.enter_context(cheap_attention())
                     if self._clips_rows and self.args.max_grad_norm > 0:
                         stack.enter_context(sparse_word_gradients(model))
             return super().train(*args, **kwargs)
