@@ -1,4 +1,4 @@
-"""Sweeps on Ray: two machines, one of them lost; the driver lost; addresses that are none; early stopping."""
+"""Sweeps and families on Ray: two machines, one of them lost; the driver lost; addresses that are none; early stopping."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,43 @@ def test_one_of_two_machines_is_lost_and_the_table_is_the_same(
     finally:
         cluster.shutdown()
     _same(tmp_path, undisturbed)
+
+
+@pytest.mark.long
+def test_a_family_goes_on_from_its_checkpoints_when_one_of_two_machines_is_lost(tmp_path: Path) -> None:
+    """Two students side by side: the one whose machine is lost begins no step again that it had saved."""
+    from ray.cluster_utils import Cluster
+
+    written: dict[Path, set[int]] = {}
+
+    def students_with_checkpoints() -> int:
+        for mark in tmp_path.glob("pretrain-*/checkpoints/*/complete.json"):
+            # The trainer deletes older checkpoints meanwhile.
+            with suppress(FileNotFoundError):
+                written.setdefault(mark, set()).add(mark.stat().st_mtime_ns)
+        return len({mark.parents[2] for mark in written})
+
+    def trained() -> bool:
+        students_with_checkpoints()
+        return len([*tmp_path.glob("pretrain-*/stage.json")]) == 2
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        words = ("--preset", "smoke", "--no-grow", "--tokens", "500000", "--running.checkpoint-steps", "50")
+        ray = ("--engine", "ray", "--address", cluster.address, "--running.runs", str(tmp_path))
+        with started(*words, *ray, recipe="family") as process:
+            wait_for(lambda: students_with_checkpoints() == 2, process, 400)
+            assert not [*tmp_path.glob("pretrain-*/stage.json")]
+            cluster.remove_node(second, allow_graceful=False)
+            wait_for(trained, process, 400)
+            _, err = process.communicate(timeout=400)
+            assert process.returncode == 0, err
+            assert "Traceback" not in err
+    finally:
+        cluster.shutdown()
+    # A student that had begun at step 0 again would have written its first checkpoints a second time.
+    assert {len(times) for times in written.values()} == {1}
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 from pushes import only_reads, push, states, upload
 
 from wellread_hf.errors import PublishError, SettingsError
-from wellread_hf.hub.uploads import family_order
+from wellread_hf.hub.names import family_order
 from wellread_hf.students import STUDENTS
 
 TITLE = "Well-read students"

@@ -18,6 +18,7 @@ from wellread_hf.hub.cards import facts_of_run, render
 from wellread_hf.hub.publish import publish_runs
 from wellread_hf.hub.rights import check_rights
 from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.results.lineage import each_read_once
 from wellread_hf.results.tables import TABLE, Table
 from wellread_hf.settings import Pretrain
 from wellread_hf.stages.inputs import find
@@ -65,12 +66,13 @@ def show(settings: FamilySettings, planned: Sequence[Stage]) -> None:
     family, status = Family(settings), 0
     folders = [encoder.folder for encoder in family.encoders.values()]
     family.scores().show(stage.folder.name)
-    for folder in folders:
-        for path, content in render(facts_of_run(folder)).files.items():
-            write_atomically(folder / path, content)
-    print(f"table: {stage.folder / TABLE}\ncards: README.md in each of {len(folders)} folders")
-    if settings.publishing.namespace:
-        status = publish_runs(folders, settings.publishing, report=stage.folder / "push-report.json")
+    with each_read_once():
+        for folder in folders:
+            for path, content in render(facts_of_run(folder)).files.items():
+                write_atomically(folder / path, content)
+        print(f"table: {stage.folder / TABLE}\ncards: README.md in each of {len(folders)} folders")
+        if settings.publishing.namespace:
+            status = publish_runs(folders, settings.publishing, report=stage.folder / "push-report.json")
     if status:
         sys.exit(status)
 

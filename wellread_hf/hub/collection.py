@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from wellread_hf.hub.calls import Calls
-from wellread_hf.hub.uploads import family_order
+from wellread_hf.hub.names import family_order
 
 _LONGEST_NOTE = 500  # the Hub's limit, in characters
 

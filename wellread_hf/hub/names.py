@@ -1,4 +1,4 @@
-"""Which names a repository or a namespace can have."""
+"""Which names a repository or a namespace can have, and the family's order of them."""
 
 import re
 
@@ -24,3 +24,9 @@ def is_repo_id(text: object) -> bool:
 def is_repo_name(name: str) -> bool:
     """Returns whether a repository of ours can have the name, which has no namespace."""
     return _NAME.fullmatch(name) is not None and is_repo_id(name)
+
+
+def family_order(name: str) -> tuple[int, ...]:
+    """Sorts the family by its sizes; task students come after it, everything else last."""
+    sizes = re.fullmatch(r"bert-(\d+)-(\d+)(-.*)?", name)
+    return (2,) if sizes is None else (1 if sizes[3] else 0, int(sizes[1]), int(sizes[2]))

@@ -16,8 +16,9 @@ from wellread_hf.hub.cards.labels_card import soft_labels_card
 from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.exports import INT8_BRANCH, Export, with_export
 from wellread_hf.hub.files import LocalFile, Upload
-from wellread_hf.hub.names import is_repo_name
+from wellread_hf.hub.names import family_order, is_repo_name
 from wellread_hf.hub.space import space_upload
+from wellread_hf.results.lineage import each_read_once
 from wellread_hf.store.progress import bar
 from wellread_hf.store.records import ADAPTER, RECORD, SETTINGS
 from wellread_hf.store.stage import RepoType
@@ -57,10 +58,10 @@ def uploads_of_runs(
         raise PublishError(f"`name` {name} is for a single run, got {len(runs)}; leave it out")
     if name == "":
         raise PublishError("`name` is empty: expected a repository's name; leave it out for the family's")
-    # A card links to what is pushed beside it, and to nothing that may not be there.
-    beside = tuple(_names(runs, namespace or None)) if len(runs) > 1 else ()
     uploads = []
-    with bar("cards", "repositories", len(runs)) as shown:
+    with each_read_once(), bar("cards", "repositories", len(runs)) as shown:
+        # A card links to what is pushed beside it, and to nothing that may not be there.
+        beside = _names(runs, namespace or None) if len(runs) > 1 else ()
         for run in runs:
             upload = upload_of_run(run, namespace or None, name, eval_results, beside)
             uploads += [upload, int8_branch(run, upload)] if int8 else [upload]
@@ -118,12 +119,22 @@ def upload_of_run(
         return model_upload(folder, facts.name, rendered.files, note, export)
 
 
-def _names(runs: Sequence[Path], namespace: str | None) -> Iterator[str]:
+def _names(runs: Sequence[Path], namespace: str | None) -> tuple[str, ...]:
+    """Returns the names of models' repositories; refuses two of one name, as an adopted and a trained one."""
+    found: dict[str, str] = {}
     for run in runs:
         with finished_stage(run):
             folder, record, _ = with_export(run)
-            if record.kind in MODELS:
-                yield facts_of_run(folder, None, namespace).name
+            if record.kind not in MODELS:
+                continue
+            facts = facts_of_run(folder, None, namespace)
+        this = f"{run.name} ({facts.made or record.kind})"
+        if (other := found.setdefault(facts.name, this)) != this:
+            raise PublishError(
+                f"nothing was sent: two repositories are named {facts.name}, of {other} and of {this}; push "
+                f"the latter by itself with a `name`, such as {facts.name}-{record.kind}"
+            )
+    return tuple(found)
 
 
 def int8_branch(folder: Path, main: Upload) -> Upload:
@@ -225,12 +236,6 @@ def hash_files(uploads: Sequence[Upload]) -> None:
         files.sort(key=lambda file: -file.size)
         for file, _ in zip(files, pool.map(lambda file: file.sha256, files), strict=True):
             shown.update(file.size)
-
-
-def family_order(name: str) -> tuple[int, ...]:
-    """Sorts the family by its sizes; task students come after it, everything else last."""
-    sizes = re.fullmatch(r"bert-(\d+)-(\d+)(-.*)?", name)
-    return (2,) if sizes is None else (1 if sizes[3] else 0, int(sizes[1]), int(sizes[2]))
 
 
 def _problems(upload: Upload, token: str | None) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,23 @@ ENCODERS = ("pretrain", "adopt")
 MODELS = (*ENCODERS, *TUNED, "prune")
 
 
-@dataclass(frozen=True, slots=True)
+# What was read so far inside `each_read_once`; None outside, where stages may end between two calls.
+_READ: ContextVar[dict[tuple[Path, ...], "Stages"] | None] = ContextVar("_READ", default=None)
+
+
+@contextmanager
+def each_read_once() -> Iterator[None]:
+    """Reads the records of a folder once inside: every card of a family asks for all of them."""
+    found = _READ.get()
+    before = _READ.set({} if found is None else found)
+    try:
+        yield
+    finally:
+        _READ.reset(before)
+
+
+# Compared by identity, so that what follows from one reading can be kept beside it.
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Stages:
     """The records of finished stages and their folders, by digest."""
 
@@ -32,6 +50,9 @@ class Stages:
         """
         if not roots:
             raise StoreError("expected folders of runs, got none; give one, such as runs")
+        read = _READ.get()
+        if read is not None and roots in read:
+            return read[roots]
         for root in roots:
             if not root.is_dir():
                 raise StoreError(f"expected a folder of runs, and there is no folder {root}; check the path")
@@ -43,7 +64,10 @@ class Stages:
             except StoreError:
                 continue
             records[record.digest], folders[record.digest] = record, path.parent
-        return cls(records, folders)
+        stages = cls(records, folders)
+        if read is not None:
+            read[roots] = stages
+        return stages
 
     def of_kind(self, *kinds: str) -> list[StageRecord]:
         """Returns the records of these kinds of stage."""

@@ -10,10 +10,11 @@ import pytest
 from small_stages import Root
 
 from wellread_hf.cli.wellread import main
-from wellread_hf.errors import StoreError
+from wellread_hf.errors import PublishError, StoreError
 from wellread_hf.hub.cards import Facts, facts_of_run, render
 from wellread_hf.hub.cards.family import facts_of_family, family_files
-from wellread_hf.hub.uploads import upload_of_run
+from wellread_hf.hub.uploads import upload_of_run, uploads_of_runs
+from wellread_hf.results.lineage import Stages, each_read_once
 from wellread_hf.store.records import RECORD, StageRecord
 from wellread_hf.students import STUDENTS, Student
 
@@ -94,14 +95,42 @@ def test_notes_of_a_collection_tell_adopted_trained_and_grown_apart(
 ) -> None:
     assert family[TINY].made == "pre-trained from random weights"
     assert family[DEEPER].made == "grown from bert-2-128, pre-trained"
-    (adopted,) = root.path.glob("adopt-*")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (adopted / name).write_text("{}")
-    config = json.loads((adopted / "config.json").read_text())
-    named = config | {"model_type": "bert", "architectures": ["BertForPreTraining"]}
-    (adopted / "config.json").write_text(json.dumps(named))
-    upload = upload_of_run(adopted, "readers")
-    assert upload.note == "L = 2, H = 128, 0.0M parameters, Google's weights, adopted"
+    adopted, trained = root.path.glob("adopt-*"), root.path.glob("pretrain-bert-2-128-*")
+    pair = [*adopted, *trained]
+    for folder in pair:
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name).write_text("{}")
+        config = json.loads((folder / "config.json").read_text())
+        named = config | {"model_type": "bert", "architectures": ["BertForPreTraining"]}
+        (folder / "config.json").write_text(json.dumps(named))
+    sizes = "L = 2, H = 128, 0.0M parameters"
+    upload = upload_of_run(pair[0], "readers")
+    assert upload.note == f"{sizes}, Google's weights, adopted"
+    # Of one size, both can be pushed if one gets a name of its own, which the refusal gives.
+    with pytest.raises(PublishError) as refused:
+        uploads_of_runs(pair[::-1], "readers", None, False)
+    found = re.search(
+        r"are named bert-2-128, of pretrain-\S+ \(pre-trained from random weights\) and of adopt-\S+ "
+        r"\(Google's weights, adopted\); .* with a `name`, such as (\S+)$",
+        str(refused.value),
+    )
+    assert found is not None
+    (upload,) = uploads_of_runs(pair[:1], "readers", found[1], False)
+    assert (upload.name, upload.note) == ("bert-2-128-adopt", f"{sizes}, Google's weights, adopted")
+    assert "readers/bert-2-128-adopt" in upload.files["README.md"].text()
+    (upload,) = uploads_of_runs(pair[1:], "readers", None, False)
+    assert (upload.name, upload.note) == ("bert-2-128", f"{sizes}, pre-trained from random weights")
+
+
+def test_cards_made_from_one_reading_are_those_of_a_reading_each(root: Root) -> None:
+    folders = [
+        stages.parent for kind in ("adopt", "pretrain") for stages in root.path.glob(f"{kind}-*/config.json")
+    ]
+    each = [facts_of_run(folder) for folder in folders]
+    with each_read_once():
+        assert [facts_of_run(folder) for folder in folders] == each
+        assert Stages.read(root.path) is Stages.read(root.path)
+    assert Stages.read(root.path) is not Stages.read(root.path)
 
 
 def test_kept_records_give_the_same_cards_without_weights(root: Root, family: dict[Student, Facts],

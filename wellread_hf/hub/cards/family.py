@@ -10,7 +10,7 @@ from wellread_hf.hub.cards.run_facts import facts_of_run, facts_of_student
 from wellread_hf.hub.cards.siblings import encoders_of, siblings_table, task_title
 from wellread_hf.hub.cards.text import without_places
 from wellread_hf.results.charts import Mark, draw_panels, metric_in_words
-from wellread_hf.results.lineage import Stages
+from wellread_hf.results.lineage import Stages, each_read_once
 from wellread_hf.results.tables import CHART, TABLE
 from wellread_hf.store.records import RECORD, canonical_json
 from wellread_hf.students import STUDENTS, Student
@@ -27,9 +27,10 @@ def facts_of_family(runs: Path | None, namespace: str | None = None) -> dict[Stu
     """
     found = {student: facts_of_student(student, namespace=namespace) for student in STUDENTS}
     if runs is not None:
-        stages = Stages.read(runs)
-        for student, record in encoders_of(stages).items():
-            found[student] = facts_of_run(stages.folders[record.digest], namespace=namespace)
+        with each_read_once():
+            stages = Stages.read(runs.absolute())
+            for student, record in encoders_of(stages).items():
+                found[student] = facts_of_run(stages.folders[record.digest], namespace=namespace)
     return found
 
 

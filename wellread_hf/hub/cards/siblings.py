@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from wellread_hf.errors import StoreError, WellreadError, library_errors_as
 from wellread_hf.hub.cards.facts import Facts, Result, Sibling
@@ -16,6 +18,9 @@ from wellread_hf.results.paper import GLUE_TITLES
 from wellread_hf.results.tables import Table
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import VOCABULARY, Student
+
+# What was found out of each reading of records: every card of a family asks for the same.
+_KNOWN: WeakKeyDictionary[Stages, list[tuple[StageRecord, Sibling]]] = WeakKeyDictionary()
 
 
 def architecture(folder: Path) -> tuple[Student, int, bool]:
@@ -40,11 +45,10 @@ def architecture(folder: Path) -> tuple[Student, int, bool]:
 def encoders_of(stages: Stages) -> dict[Student, StageRecord]:
     """Returns the encoder that stands for each size: trained before adopted, then as siblings are chosen."""
     best: dict[Student, tuple[tuple[Any, ...], StageRecord]] = {}
-    for record in stages.of_kind(*ENCODERS):
-        if (found := _sibling(stages, record)) is not None:
-            rank = (record.kind == "pretrain", *_rank(found))
-            if found.student not in best or rank > best[found.student][0]:
-                best[found.student] = rank, record
+    for record, found in _known(stages):
+        rank = (record.kind == "pretrain", *_rank(found))
+        if found.student not in best or rank > best[found.student][0]:
+            best[found.student] = rank, record
     return {student: best[student][1] for student in sorted(best)}
 
 
@@ -55,10 +59,8 @@ def siblings_of(stages: Stages, record: StageRecord) -> tuple[Sibling, ...]:
     that saw most tokens. An adopted one of the same size is a sibling of its own.
     """
     best: dict[tuple[Student, str], Sibling] = {}
-    for other in stages.of_kind(*ENCODERS):
-        found = _sibling(stages, other, this=other.digest == record.digest)
-        if found is None:
-            continue
+    for other, sibling in _known(stages):
+        found = replace(sibling, this=other.digest == record.digest)
         known = best.get((found.student, other.kind))
         if known is None or (found.this, *_rank(found)) > (known.this, *_rank(known)):
             best[found.student, other.kind] = found
@@ -69,7 +71,15 @@ def _rank(found: Sibling) -> tuple[int, int]:
     return len(found.results), found.tokens or 0
 
 
-def _sibling(stages: Stages, record: StageRecord, this: bool = False) -> Sibling | None:
+def _known(stages: Stages) -> list[tuple[StageRecord, Sibling]]:
+    """Returns the encoders among stages, looked at once."""
+    if stages not in _KNOWN:
+        found = [(record, _sibling(stages, record)) for record in stages.of_kind(*ENCODERS)]
+        _KNOWN[stages] = [(record, sibling) for record, sibling in found if sibling is not None]
+    return _KNOWN[stages]
+
+
+def _sibling(stages: Stages, record: StageRecord) -> Sibling | None:
     """Reads an encoder's record; None where it is damaged, or of no student of the family."""
     try:
         # Another card must not fail for it.
@@ -83,7 +93,7 @@ def _sibling(stages: Stages, record: StageRecord, this: bool = False) -> Sibling
                 tokens=None if read is None else read.tokens + read.earlier_tokens,
                 loss=None if read is None else read.loss,
                 results=results_of_encoder(stages, record),
-                this=this,
+                this=False,
             )
     except StoreError:
         return None
