@@ -1,4 +1,4 @@
-"""Sweeps and families on Ray: two machines, one of them lost; the driver lost; addresses that are none; early stopping."""
+"""Sweeps and a family on Ray: a machine or the driver lost; addresses that are none; early stopping."""
 
 import json
 import os
