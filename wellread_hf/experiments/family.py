@@ -164,6 +164,8 @@ class Family:
         Raises:
             TokenizerError: There are two.
         """
+        from transformers import BertConfig
+
         from wellread_hf.models.load import load_tokenizer
 
         s = self.settings
@@ -177,7 +179,8 @@ class Family:
             found.append(("the others", find(tokenizer, "model", "corpus.tokenizer", s.running)))
         # What a stage has yet to make has no words to compare.
         known = [(of, at) for of, at in found if at.stage is None or at.stage.state == "done"]
-        words = [load_tokenizer(at).get_vocab() for _, at in known]
+        # A release's config may not say what it is of; only BERTs are taken over.
+        words = [load_tokenizer(at, BertConfig()).get_vocab() for _, at in known]
         for (of, at), these in zip(known, words, strict=True):
             if these != words[0]:
                 raise TokenizerError(
