@@ -8,22 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.scale import (
-    SHARES,
-    Cluster,
-    Job,
-    Work,
-    assumed,
-    bottlenecks,
-    chain,
-    check,
-    clusters,
-    jobs_of,
-    measured,
-    simulate,
-    table,
-    total_of,
-)
+from benchmarks.family_jobs import SHARES, Cluster, Work, assumed, jobs_of, measured
+from benchmarks.scale import bottlenecks, check, clusters, table, total_of
+from benchmarks.simulation import Job, chain, simulate
 from wellread_hf.students import HIDDEN, STUDENTS, Student
 
 PAGE = Path(__file__).parents[1] / "docs/scale.md"
