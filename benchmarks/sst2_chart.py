@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from wellread_hf.results.charts import Mark, draw_lines
+from wellread_hf.results.charts import draw_lines
+from wellread_hf.results.figures import Mark
 
 DOCS = Path(__file__).parents[1] / "docs"
 STUDY = DOCS / "studies" / "methods-sst2" / "results.json"

@@ -1,37 +1,33 @@
 """Charts of results as PNG files: methods compared, losses over steps, scores against sizes.
 
-All of them show a method by its one look (`students.LOOKS`), the paper's scores as hollow black marks, a
-teacher as a dashed grey line, and their legend outside the axes, where it hides nothing.
+All of them look as `figures` says; the paper's scores are hollow black marks.
 """
 
-import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import cycle
 from math import ceil
 from pathlib import Path
-from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.results.figures import (
+    OTHERS,
+    Mark,
+    Series,
+    draw_marks,
+    draw_teacher,
+    new_chart,
+    png,
+    save,
+    styles_of,
+)
 from wellread_hf.results.losses import logged, trained
-from wellread_hf.store.records import StageRecord, write_atomically
-from wellread_hf.students import LOOKS, Look
+from wellread_hf.store.records import StageRecord
 from wellread_hf.tasks import GLUE_SETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# For what is no method, e.g. ways to initialise one: Tol's muted colours, which no method has.
-_OTHERS = (
-    ("#332288", "o"), ("#882255", "s"), ("#44aa99", "D"),
-    ("#999933", "v"), ("#aa4499", "^"), ("#88ccee", "P"),
-)  # fmt: skip
-# Lines of one method differ in stroke and in filled or hollow marks.
-_STROKES = ("-", "--", "-.", ":")
 _METRICS = {
     "f1": "F1",
     "matthews_correlation": "Matthews correlation",
@@ -41,29 +37,8 @@ _METRICS = {
     "f1_macro": "macro-averaged F1",
 }
 _PANELS_A_ROW = 3
-# Inches of a legend's entry at the small font: a line with its gaps, and a character.
-_HANDLE, _CHARACTER = 0.6, 0.068
 # Names longer than this would run into each other on the axis.
 _LONGEST_NAME = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A mean score in percent."""
-
-    place: float | str  # along the axis
-    mean: float
-    spread: float | None = None  # standard deviation over seeds; None where there is one seed
-    name: str = ""  # what is written beside it
-
-    @classmethod
-    def of(cls, place: float | str, values: Sequence[float]) -> "Mark":
-        """The mark of several seeds' scores."""
-        return cls(place=place, mean=mean(values), spread=stdev(values) if len(values) > 1 else None)
-
-
-# Marks of each series by its label, which begins with the method's title where it is one, e.g. `PD, 2-128`.
-Series = Mapping[str, Sequence[Mark]]
 
 
 def metric_in_words(name: str) -> str:
@@ -85,8 +60,8 @@ def draw_methods(
     scores: Mapping[str, Sequence[float]], teacher: float | None, title: str, axis: str, path: Path
 ) -> None:
     """Draws a bar a method, the mean of its seeds in percent with their spread, and a dot a seed."""
-    figure, axes = _chart(f"{title}\nbars: mean, lines: ± 1 standard deviation, dots: seeds")
-    for place, (method, style) in enumerate(_styles(scores).items()):
+    figure, axes = new_chart(f"{title}\nbars: mean, lines: ± 1 standard deviation, dots: seeds")
+    for place, (method, style) in enumerate(styles_of(scores).items()):
         found, mark = scores[method], Mark.of(place, scores[method])
         spread = mark.spread or 0.0
         axes.bar(place, mark.mean, yerr=spread, capsize=5, color=style["color"], width=0.6)
@@ -104,9 +79,9 @@ def draw_methods(
     # Bars are read by their length, so they start at zero.
     # The share above the highest bar is room for its figure.
     axes.set_ylim(0, 1.15 * max([teacher or 0.0, *(score for found in scores.values() for score in found)]))
-    _draw_teacher(axes, teacher)
+    draw_teacher(axes, teacher)
     axes.set_ylabel(axis)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_lines(
@@ -127,15 +102,15 @@ def draw_lines(
         path: The PNG.
         logarithmic: The horizontal axis is.
     """
-    figure, axes = _chart(f"{title}\nmarks: means over seeds, bars: ± 1 standard deviation")
+    figure, axes = new_chart(f"{title}\nmarks: means over seeds, bars: ± 1 standard deviation")
     names = list(dict.fromkeys(str(mark.place) for marks in series.values() for mark in marks))
     named = any(isinstance(mark.place, str) for marks in series.values() for mark in marks)
-    for number, (label, style) in enumerate(_styles(series).items()):
+    for number, (label, style) in enumerate(styles_of(series).items()):
         # Side by side, so that none hides another.
         aside = 0.08 * (number - (len(series) - 1) / 2)
         at = [names.index(str(mark.place)) + aside if named else float(mark.place) for mark in series[label]]
-        _draw_marks(axes, at, series[label], label, style)
-    _draw_teacher(axes, teacher)
+        draw_marks(axes, at, series[label], label, style)
+    draw_teacher(axes, teacher)
     if named:
         axes.set_xticks(range(len(names)), names)
         if max(map(len, names)) > _LONGEST_NAME:
@@ -148,7 +123,7 @@ def draw_lines(
         axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(axes_names[0])
     axes.set_ylabel(axes_names[1])
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_losses(folders: Sequence[Path], path: Path) -> None:
@@ -164,12 +139,12 @@ def draw_losses(folders: Sequence[Path], path: Path) -> None:
     """
     if not folders:
         raise SettingsError("expected folders of finished training stages, got none; give runs/pretrain-...")
-    figure, axes = _chart("Losses of training: lines on training rows, marks on held-out rows")
+    figure, axes = new_chart("Losses of training: lines on training rows, marks on held-out rows")
     records = {
         f"{_learnt_by(record)}{folder.name}": (folder, record)
         for folder, record in ((folder, trained(folder)) for folder in folders)
     }
-    for label, style in _styles(records).items():
+    for label, style in styles_of(records).items():
         folder, record = records[label]
         steps, losses = logged(folder, "loss")
         axes.plot(steps, losses, style["linestyle"], color=style["color"], alpha=0.6, label=label)
@@ -182,7 +157,7 @@ def draw_losses(folders: Sequence[Path], path: Path) -> None:
             )
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("loss (nats)")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _learnt_by(record: StageRecord) -> str:
@@ -206,14 +181,14 @@ def draw_family(this: tuple[int, str], ours: Series, release: Series, axis: str)
         release: Published scores.
         axis: Name of the score.
     """
-    figure, axes = _chart("")
+    figure, axes = new_chart("")
     _draw_sizes(axes, ours, release, this[0])
     axes.axvline(this[0], color="gray", linestyle=":", zorder=0, label=f"{this[1]}: {this[0]:,} parameters")
     # Room for the names; dots are read by their height, so the axis need not start at zero.
     axes.margins(y=0.2)
     axes.set_xlabel("parameters (logarithmic)")
     axes.set_ylabel(axis)
-    return _png(figure)
+    return png(figure)
 
 
 def draw_panels(panels: Mapping[str, tuple[Series, Series]]) -> bytes:
@@ -238,7 +213,7 @@ def draw_panels(panels: Mapping[str, tuple[Series, Series]]) -> bytes:
     figure.supxlabel("parameters (logarithmic)", fontsize="medium")
     figure.supylabel("score (%)", fontsize="medium")
     # Below, it would lie on the name of the axis.
-    return _png(figure, legend_above=True)
+    return png(figure, legend_above=True)
 
 
 def draw_reliability(
@@ -253,8 +228,8 @@ def draw_reliability(
         errors: Expected calibration error before and after, 0 to 1.
         bins: Confidence, share of right decisions and their number, of each bin, before and after.
     """
-    figure, axes = _chart("Reliability on validation rows: the larger a mark, the more decisions")
-    drawn = zip(("before", "after"), errors, bins, _OTHERS[:2], strict=True)
+    figure, axes = new_chart("Reliability on validation rows: the larger a mark, the more decisions")
+    drawn = zip(("before", "after"), errors, bins, OTHERS[:2], strict=True)
     for when, error, found, (colour, mark) in drawn:
         confidence, accuracy, decisions = zip(*found, strict=True)
         axes.scatter(
@@ -271,21 +246,21 @@ def draw_reliability(
     axes.axline((1, 1), slope=1, color="gray", linestyle="--", zorder=0)
     axes.set_xlabel(f"confidence (after: temperature {temperature:.2f} of other rows)")
     axes.set_ylabel("share of right decisions")
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_sizes(axes: "Axes", ours: Series, paper: Series, smallest: float = 4e6) -> None:
     """Draws scores at their models' parameters; the line of a series goes through its best ones."""
-    for number, (label, style) in enumerate(_styles(ours).items()):
+    for number, (label, style) in enumerate(styles_of(ours).items()):
         # Side by side, so that none hides another.
         beside = 1.04 ** (number - (len(ours) - 1) / 2)
         at = [beside * float(mark.place) for mark in ours[label]]
-        _draw_marks(axes, at, ours[label], label, style | {"linestyle": "none"})
+        draw_marks(axes, at, ours[label], label, style | {"linestyle": "none"})
         best: dict[float, float] = {}
         for place, mark in zip(at, ours[label], strict=True):
             best[place] = max(mark.mean, best.get(place, mark.mean))
         axes.plot(list(best), list(best.values()), color=style["color"], linewidth=1, alpha=0.6)
-    for label, style in _styles(paper).items():
+    for label, style in styles_of(paper).items():
         marks = paper[label]
         axes.plot(
             [float(mark.place) for mark in marks],
@@ -311,79 +286,3 @@ def _draw_sizes(axes: "Axes", ours: Series, paper: Series, smallest: float = 4e6
     axes.set_xticks([tick for tick in (1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8) if tick >= axes.get_xlim()[0]])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-
-
-def _styles(labels: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns colour, mark and stroke of each label: its method's look, or one that no method has."""
-    methods = {look.title: look for look in LOOKS.values()}
-    others, before = cycle(Look("", *other) for other in _OTHERS), Counter[str]()
-    styles = {}
-    for label in labels:
-        method = label.partition(",")[0]
-        look = methods[method] if method in methods else next(others)
-        variant = before[look.colour]
-        before[look.colour] += 1
-        styles[label] = {
-            "color": look.colour,
-            "marker": look.mark,
-            "linestyle": _STROKES[variant % len(_STROKES)],
-            "markerfacecolor": "white" if variant % 2 else look.colour,
-        }
-    return styles
-
-
-def _draw_marks(
-    axes: "Axes", at: Sequence[float], marks: Sequence[Mark], label: str, style: Mapping[str, Any]
-) -> None:
-    axes.errorbar(
-        at,
-        [mark.mean for mark in marks],
-        yerr=[mark.spread or 0.0 for mark in marks],
-        markersize=5,
-        capsize=3,
-        linewidth=1,
-        label=label,
-        **style,
-    )
-
-
-def _draw_teacher(axes: "Axes", score: float | None) -> None:
-    if score is not None:
-        axes.axhline(score, color="gray", linestyle="--", zorder=0, label=f"teacher: {score:.1f}")
-
-
-def _chart(title: str) -> tuple["Figure", "Axes"]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, fontsize="medium")
-    return figure, axes
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    write_atomically(path, _png(figure))
-
-
-def _png(figure: "Figure", legend_above: bool = False) -> bytes:
-    """Adds a legend for all axes, each label once; returns a PNG, the same bytes for the same figure."""
-    found = {
-        label: handle
-        for axes in figure.axes
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    # Marks with error bars are ours; lines, and the paper's marks, come after them.
-    labels = sorted(found, key=lambda label: hasattr(found[label], "get_linestyle"))
-    if labels:
-        entry = _HANDLE + _CHARACTER * max(map(len, labels))
-        figure.legend(
-            [found[label] for label in labels],
-            labels,
-            loc="outside upper center" if legend_above else "outside lower center",
-            ncols=max(1, min(3, int(figure.get_figwidth() / entry))),
-            fontsize="small",
-        )
-    buffer = io.BytesIO()
-    # Without the version of matplotlib, which would be part of the bytes.
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()

@@ -142,7 +142,8 @@ def draw_scores(rows: Sequence[Row]) -> bytes:
     The paper's are those of the release (PF), and PF and PD of Table 3.
     """
     # Only a picture needs matplotlib, which takes a second to load.
-    from wellread_hf.results.charts import Mark, draw_panels, metric_in_words
+    from wellread_hf.results.charts import draw_panels, metric_in_words
+    from wellread_hf.results.figures import Mark
 
     panels = {}
     for name, of in GLUE_SETS.items():

@@ -8,7 +8,7 @@ import pytest
 from small_stages import Root, chain
 
 from wellread_hf.hub.cards import Facts, facts_of_run, facts_of_student, picture
-from wellread_hf.results.charts import Mark
+from wellread_hf.results.figures import Mark
 from wellread_hf.students import Student
 
 Series = dict[str, list[Mark]]

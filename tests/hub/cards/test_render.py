@@ -18,9 +18,10 @@ from test_text import NASTY, PARSER
 
 from wellread_hf.errors import CardError
 from wellread_hf.hub.cards import Card, Facts, facts_of_run, facts_of_student, render
-from wellread_hf.hub.cards.facts import Origin, Score
+from wellread_hf.hub.cards.facts import Score
 from wellread_hf.hub.cards.family import facts_of_family
 from wellread_hf.hub.cards.metadata import metadata_of
+from wellread_hf.hub.cards.origins import Origin
 from wellread_hf.hub.cards.render import percent
 from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm

@@ -14,7 +14,8 @@ from small_stages import GLUE_AT, SHA, Root, chain
 
 from wellread_hf.errors import StoreError, WellreadError
 from wellread_hf.hub.cards import facts_of_run, render
-from wellread_hf.hub.cards.facts import Facts, Origin
+from wellread_hf.hub.cards.facts import Facts
+from wellread_hf.hub.cards.origins import Origin
 from wellread_hf.store.records import RECORD, StageRecord
 
 

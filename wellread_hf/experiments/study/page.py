@@ -7,7 +7,8 @@ from typing import Any
 
 from wellread_hf.experiments.study.arms import Study
 from wellread_hf.metrics.average import mean_and_spread
-from wellread_hf.results.charts import Mark, draw_lines, score_axis, task_in_words
+from wellread_hf.results.charts import draw_lines, score_axis, task_in_words
+from wellread_hf.results.figures import Mark
 from wellread_hf.results.tables import Table
 
 _CLAIMS = {"better": "above 0", "no worse": "not a point below 0", "alike": "within a point of 0"}

@@ -9,7 +9,8 @@ from wellread_hf.hub.cards.facts import Facts, Sibling
 from wellread_hf.hub.cards.run_facts import facts_of_run, facts_of_student
 from wellread_hf.hub.cards.siblings import encoders_of, siblings_table, task_title
 from wellread_hf.hub.cards.text import without_places
-from wellread_hf.results.charts import Mark, draw_panels, metric_in_words
+from wellread_hf.results.charts import draw_panels, metric_in_words
+from wellread_hf.results.figures import Mark
 from wellread_hf.results.lineage import Stages, each_read_once
 from wellread_hf.results.tables import CHART, TABLE
 from wellread_hf.store.records import RECORD, canonical_json

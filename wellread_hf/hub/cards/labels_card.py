@@ -2,7 +2,7 @@
 
 from huggingface_hub import DatasetCardData
 
-from wellread_hf.hub.cards.facts import Origin
+from wellread_hf.hub.cards.origins import Origin
 from wellread_hf.hub.cards.render import environment
 from wellread_hf.hub.cards.task_results import class_counts_of, soft_labels_of
 from wellread_hf.hub.cards.text import plain

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from wellread_hf.hub.cards.facts import Facts, Origin, Source
+from wellread_hf.hub.cards.facts import Facts
+from wellread_hf.hub.cards.origins import Origin, Source
 from wellread_hf.tasks import GLUE
 
 ENGLISH = "en"

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from statistics import mean, stdev
 
 from wellread_hf.hub.cards.facts import Facts, Result
-from wellread_hf.results.charts import Mark, draw_family, metric_in_words
+from wellread_hf.results.charts import draw_family, metric_in_words
+from wellread_hf.results.figures import Mark
 from wellread_hf.results.paper import GLUE_TEST, GLUE_TITLES, release_test
 from wellread_hf.students import Student
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wellread_hf.hub.cards.facts import Adoption, Grown, Origin, Pretraining, Source
+from wellread_hf.hub.cards.origins import Adoption, Grown, Origin, Pretraining, Source
 from wellread_hf.results.lineage import Stages
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import TOY_PART, Student

@@ -8,9 +8,10 @@ from pathlib import Path
 import jinja2
 
 from wellread_hf.errors import CardError, StoreError
-from wellread_hf.hub.cards.facts import Facts, Origin, Result, Score, Source
+from wellread_hf.hub.cards.facts import Facts, Result, Score
 from wellread_hf.hub.cards.languages import ENGLISH, languages_of
 from wellread_hf.hub.cards.metadata import eval_results_of, front_matter, licence_of
+from wellread_hf.hub.cards.origins import Origin, Source
 from wellread_hf.hub.cards.picture import PICTURE, draw
 from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.cards.shipped_facts import Choice

@@ -8,7 +8,8 @@ from pathlib import Path
 from safetensors import safe_open
 
 from wellread_hf.errors import StoreError, library_errors_as
-from wellread_hf.hub.cards.facts import Facts, Measured, Origin, Pruned, Run, Score
+from wellread_hf.hub.cards.facts import Facts, Measured, Pruned, Run, Score
+from wellread_hf.hub.cards.origins import Origin
 from wellread_hf.hub.cards.provenance import provenance
 from wellread_hf.hub.cards.shipped import shipped
 from wellread_hf.hub.cards.siblings import architecture, siblings_of

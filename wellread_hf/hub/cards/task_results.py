@@ -4,17 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from wellread_hf.hub.cards.facts import (
-    ClassCounts,
-    Origin,
-    Result,
-    Score,
-    SoftLabels,
-    Source,
-    Split,
-    TaskData,
-    Teaching,
-)
+from wellread_hf.hub.cards.facts import ClassCounts, Result, Score, SoftLabels, Split, TaskData, Teaching
+from wellread_hf.hub.cards.origins import Origin, Source
 from wellread_hf.results.lineage import TUNED, Stages
 from wellread_hf.store.records import StageRecord
 from wellread_hf.students import Student
