@@ -73,7 +73,10 @@ def _pack_ours(path: Path, folder: Path):
     from wellread_hf.data.tokens import Tokens, share_out
 
     shards = share_out(
-        lambda: (str(row["text"]) for row in file_rows(path)), tokenizer(), folder / path.stem, is_over=bool
+        lambda: (str(row["text"]) for row in file_rows(path)),
+        tokenizer(),
+        folder / path.stem,
+        is_over=lambda: False,
     )
     return Blocks.open(folder, pack(map(Tokens.read, shards), tokenizer(), BLOCK, 19, folder)).ids
 

@@ -62,7 +62,8 @@ def rows(count: int) -> tuple[Texts, npt.NDArray[np.int64]]:
 
 
 def _real(count: int) -> tuple[Texts, npt.NDArray[np.int64]]:
-    from wellread_hf.data.rows import draw_rows, load_task
+    from wellread_hf.data.draws import draw_rows
+    from wellread_hf.data.rows import load_task
     from wellread_hf.settings import Task
     from wellread_hf.store.places import Location
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wellread_hf.data.rows import Rows, draw_rows, load_task
+from wellread_hf.data.draws import draw_rows
+from wellread_hf.data.rows import Rows, load_task
 from wellread_hf.data.task_facts import task_home
 from wellread_hf.errors import DataError, LabelError
 from wellread_hf.settings import Running, Task

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from row_encoders import of_bert
 
-from wellread_hf.data.rows import Rows, draw_rows
+from wellread_hf.data.draws import draw_rows
+from wellread_hf.data.rows import Rows
 from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Running, Transfer
 from wellread_hf.stages.inputs import TransferSet

@@ -22,7 +22,7 @@ from wellread_hf.data.several_classes import each_label, indicators, list_of, li
 from wellread_hf.data.table_reader import open_table, split_names
 from wellread_hf.data.task_facts import facts_of, finds_classes, is_glue
 from wellread_hf.errors import DataError, LabelError, nearest
-from wellread_hf.settings import Task, Transfer
+from wellread_hf.settings import Task
 from wellread_hf.store.progress import log
 from wellread_hf.store.stage import Location
 from wellread_hf.tasks import TaskFacts
@@ -164,57 +164,6 @@ def report_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
     others = f", and {len(names) - _SHOWN} others" if len(names) > _SHOWN else ""
     log(f"{len(names)} classes in {len(task.train.texts):,} training rows: {shown}{others}")
     return counts
-
-
-def check_draw(rows: int, settings: Task | Transfer) -> None:
-    """Refuses to draw more rows than there are, or from none.
-
-    Raises:
-        DataError: There are fewer than the settings draw, or none.
-    """
-    if not rows:
-        raise DataError("expected rows, found none; check the names of files and splits")
-    setting, count, _ = _draw(settings)
-    if count is not None and count > rows:
-        raise DataError(f"`{setting}` {count}: there are {rows} rows to draw from; give at most that many")
-
-
-def draw_rows(rows: Rows, settings: Task | Transfer) -> Rows:
-    """Draws the number of rows that a task or a transfer set asks for, keeping their order.
-
-    Raises:
-        DataError: As from `check_draw`.
-    """
-    chosen = drawn(len(rows.texts), settings)
-    if chosen is None:
-        return rows
-    return Rows(
-        texts=[rows.texts[index] for index in np.flatnonzero(chosen)],
-        labels=None if rows.labels is None else rows.labels[chosen],
-    )
-
-
-def drawn(rows: int, settings: Task | Transfer) -> npt.NDArray[np.bool_] | None:
-    """Returns which of so many rows are drawn [rows]; None: all.
-
-    Raises:
-        DataError: As from `check_draw`.
-    """
-    check_draw(rows, settings)
-    _, count, seed = _draw(settings)
-    if count is None:
-        return None
-    # The first of one permutation, so that a larger draw contains a smaller one.
-    chosen = np.zeros(rows, dtype=np.bool_)
-    chosen[np.random.default_rng(seed).permutation(rows)[:count]] = True
-    return chosen
-
-
-def _draw(settings: Task | Transfer) -> tuple[str, int | None, int]:
-    """Returns the setting that says how many rows to draw, their number (None: all), and the seed."""
-    if isinstance(settings, Task):
-        return "task.train_rows", settings.train_rows, settings.train_seed
-    return "transfer.rows", settings.rows, settings.seed
 
 
 def check_columns(source: Source, columns: Sequence[str]) -> None:

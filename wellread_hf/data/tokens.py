@@ -29,8 +29,8 @@ _BATCH_CHARACTERS = 1_000_000
 _MOST_WORDS = 1 << 18
 # New words tokenised as one text.
 _WORDS_AT_ONCE = 1_000
-# Where BERT's normalizer and pre-tokenizer end a word whatever stands beside: white space and punctuation of
-# ASCII. The frequent marks are enough.
+# ASCII white space and punctuation always end a word for BERT's normalizer and pre-tokenizer. The frequent
+# marks are enough.
 _SPACES = "\n\t"
 _MARKS = ",.()\"'-"
 
@@ -161,7 +161,7 @@ def _tokeniser(tokenizer: "PreTrainedTokenizerFast") -> Callable[[Sequence[str]]
 
 
 def _reads_words(backend: Any) -> bool:
-    """Returns whether a tokenizer is BERT's, which reads each word whatever stands before and after it."""
+    """Returns whether a tokenizer is BERT's, which treats each word by itself."""
     kinds = [type(part).__name__ for part in (backend.normalizer, backend.pre_tokenizer, backend.model)]
     added = backend.get_added_tokens_decoder().values()
     # A word that was added would be found across borders.
@@ -171,7 +171,7 @@ def _reads_words(backend: Any) -> bool:
 
 
 class _Words:
-    """Tokenises each word once: a corpus has the same ones again and again.
+    """Tokenises each word once, since a corpus repeats its words.
 
     Args:
         backend: A tokenizer that reads words.

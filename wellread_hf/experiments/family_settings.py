@@ -45,12 +45,12 @@ class FamilySettings:
     tokens, those that are grown `grown_share` of them."""
     grow: bool = False
     """Grow students from smaller ones of the family, by stacking layers and copying channels."""
-    # What the chain is for; docs/pretrain.md says what was measured.
+    # A grown student starts near the loss of the smaller one (docs/pretrain.md), so it can read less.
     grown_share: Annotated[Number, Field(gt=0, le=1)] = 0.5
     """Share of the tokens that a grown student reads."""
     tasks: str = "all"
     """GLUE's tasks joined by commas, e.g. `sst2,mrpc`, or `all`."""
-    # The fewest with a spread to speak of.
+    # The fewest from which a spread can be estimated.
     seeds: Several = 3
     """Number of runs of every task: seeds 0, 1, ..."""
     glue: Annotated[GlueSettings, arg(name="")] = field(default_factory=GlueSettings)

@@ -238,7 +238,7 @@ class _Training:
 
     def _targets(self, loaded: Any, depth: int) -> tuple[Any, dict[str, Any], Objective | None]:
         """Returns the training rows, their targets by column, and the objective with its layers named."""
-        from wellread_hf.data.rows import draw_rows
+        from wellread_hf.data.draws import draw_rows
         from wellread_hf.training.soft_labels import SoftLabels
 
         if self.soft is None:

@@ -147,7 +147,7 @@ class FoundTask:
             DataError: A file, split or column is missing, a row is no text, or there are too few to draw.
             LabelError: A label is missing or none of the classes.
         """
-        from wellread_hf.data.rows import draw_rows
+        from wellread_hf.data.draws import draw_rows
         from wellread_hf.data.task_facts import facts_of
 
         if self.is_pending:
@@ -211,7 +211,8 @@ class TransferSet:
         Raises:
             DataError: A source has another number of text columns than the task, or there are no rows.
         """
-        from wellread_hf.data.rows import Rows, draw_rows
+        from wellread_hf.data.draws import draw_rows
+        from wellread_hf.data.rows import Rows
 
         # Text from elsewhere has no labels, and a hard-label loss needs one for each row.
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
@@ -224,7 +225,7 @@ class TransferSet:
         Raises:
             DataError: As from `rows`.
         """
-        from wellread_hf.data.rows import drawn
+        from wellread_hf.data.draws import drawn
 
         with bar("reading the transfer set", "rows") as shown:
             count = sum(1 for _ in _counted(self._texts(task), shown))
@@ -249,7 +250,8 @@ class TransferSet:
             DataError: A column or text is missing, a source has another number of text columns, or there are
                 too few rows to draw from.
         """
-        from wellread_hf.data.rows import check_columns, check_draw
+        from wellread_hf.data.draws import check_draw
+        from wellread_hf.data.rows import check_columns
         from wellread_hf.data.task_facts import facts_of
 
         counts: list[int | None] = []

@@ -45,7 +45,7 @@ def similarity(task: Task, transfer: Transfer, running: Running) -> Stage:
     found_task, transfer_set = FoundTask(task, running), TransferSet(transfer, running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.data.rows import draw_rows
+        from wellread_hf.data.draws import draw_rows
 
         loaded = found_task.load()
         labelled = draw_rows(loaded.train, task).texts
