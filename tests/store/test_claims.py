@@ -4,11 +4,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from wellread_hf.store.claims import claims
+from wellread_hf.store.claims import claimed, claims
+from wellread_hf.store.graph import carry_out
+from wellread_hf.store.stage import Stage
 
 # Notes each file that it begins and waits in the one that it is to be killed in.
 WORKER = """
@@ -92,3 +95,19 @@ def test_a_damaged_file_is_made_again_and_a_failure_gives_the_claim_back(tmp_pat
         attempt(None)
     assert attempt("whole") == [True]
     assert attempt("another") == [False]
+
+
+def test_a_run_that_ends_after_another_finished_the_stage_leaves_nothing_behind(tmp_path: Path) -> None:
+    def planned(work: Callable[[Stage], dict[str, int]]) -> Stage:
+        return Stage(kind="test", name="late", root=tmp_path, identity={}, work=work, shared=True)
+
+    def late(stage: Stage) -> dict[str, int]:
+        carry_out([planned(lambda _: {"first": 1})])
+        # As a claim does that comes after the others' clean-up.
+        with claimed(stage.folder / "checkpoints" / "part"):
+            return {"first": 0}
+
+    stage = planned(late)
+    carry_out([stage])
+    assert stage.record.outcome == {"first": 1}
+    assert not (stage.folder / "checkpoints").exists()

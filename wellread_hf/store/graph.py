@@ -142,8 +142,9 @@ def _carry_out_one(stage: Stage, state: Any) -> None:
         # A stage that was resumed counts what it had taken before as well.
         seconds = max(time.monotonic() - started, outcome.get("seconds_training", 0.0))
         _record(stage, outcome, seconds)
-        _clean_up(stage)
         log(f"{stage.kind} {stage.name}: done in {seconds:.1f} s in {stage.folder}")
+    # Also what this run left there after another one had finished.
+    _clean_up(stage)
 
 
 def _check_unchanged(stage: Stage) -> Mapping[str, Any]:
