@@ -1,5 +1,6 @@
 """Hours over a family are shared out by measured rates: all read as many tokens, grown ones a share."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,5 +86,13 @@ def test_a_grown_student_starts_from_one_that_is_planned_before_it(tmp_path: Pat
 
 def test_hours_too_few_for_a_warm_up_are_refused(tmp_path: Path) -> None:
     settings = _settings(tmp_path, hours=0.001)
-    with pytest.raises(SettingsError, match=r"expected 40,960 at least for bert-2-128"):
+    with pytest.raises(SettingsError, match=r"expected at least 40,960, so that bert-2-128 warms up"):
         Family(settings)
+
+
+def test_the_fewest_tokens_that_are_named_suffice_for_grown_students_too(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Family(_settings(tmp_path, tokens=40_960, grow=True))
+    words = re.search(r"expected at least ([\d,]+), so that bert-4-128 warms up", str(refused.value))
+    assert words is not None
+    Family(_settings(tmp_path, tokens=int(words[1].replace(",", "")), grow=True))

@@ -104,9 +104,9 @@ def test_toys_grow_into_toys(pretrain: Callable[..., Ran], tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--student 2-128 --grow words", ("none is smaller",)),
+        ("--student 2-128 --grow words", ("expected a smaller one", "none is smaller")),
         ("--student 4-128 --grow narrow-heads", ("heads of 64", "heads of 32", "bert-2-128 would do")),
-        ("--student 4-128 --grow words --toy", ("heads of 4 ", "heads of 64")),
+        ("--student 4-128 --grow words --toy", ("heads of 4 ", "heads of 64", "toys of bert-2-128 would do")),
         ("--student 4-128 --grow nothing", ("--grow nothing",)),
         ("--student 4-128 --grow other-words", ("another vocabulary", "other-words")),
         ("--student 4-128 --grow words --weights words", ("--grow words", "leave out one of the two")),

@@ -38,7 +38,7 @@ def card(
         if target is not None or out is None or eval_results or name is not None:
             raise SettingsError(
                 "`all` writes the cards of the 24 students: expected `out` FOLDER, and no target, `name` or "
-                "`eval_results`; leave out the one or the other"
+                "`eval_results`; leave out one or the other"
             )
         if keep is not None and runs is None:
             raise SettingsError("`keep` copies records from `runs`, which is missing; give both")

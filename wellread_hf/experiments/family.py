@@ -50,7 +50,7 @@ def plan(settings: FamilySettings) -> list[Stage]:
 def preview(settings: FamilySettings, planned: Sequence[Stage]) -> None:
     """Prints what becomes of each student and what it costs, what is done, and the time left."""
     if planned[0].kind == "rate":
-        print("\nthen the family; what each reads is known once this machine is measured")
+        print("\nthen the family; how many tokens each student reads is known once this machine is measured")
         return
     family = Family(settings)
     how = {student: family.how(student) for student in family.encoders}
@@ -114,9 +114,11 @@ class Family:
             return stages.adopt(student.fill_in(s.weights), None, s.pickle, s.running)
         smaller = self.smaller.get(student)
         how = replace(given.pretrain, student=student.name)
+        share = 1.0
         if self._tokens is not None:
-            how = reading(how, self._tokens * (1.0 if smaller is None else s.grown_share))
-        check_warm_up(how)
+            share = 1.0 if smaller is None else s.grown_share
+            how = reading(how, self._tokens * share)
+        check_warm_up(how, share)
         self.planned[student] = how
         grow = None if smaller is None else self.encoders[smaller]
         return stages.pretrain(how, given.corpus, s.running, grow=grow)

@@ -129,8 +129,12 @@ def reading(pretrain: Pretrain, tokens: float) -> Pretrain:
     return replace(pretrain, steps=max(1, round(tokens / tokens_a_step(pretrain))))
 
 
-def check_warm_up(pretrain: Pretrain) -> None:
+def check_warm_up(pretrain: Pretrain, share: float = 1.0) -> None:
     """Refuses a pre-training whose steps are too few for one of warm-up.
+
+    Args:
+        pretrain: Of one student.
+        share: What it reads of the family's tokens.
 
     Raises:
         SettingsError: They are.
@@ -138,9 +142,10 @@ def check_warm_up(pretrain: Pretrain) -> None:
     warmup, a_step = pretrain.optim.warmup, tokens_a_step(pretrain)
     if pretrain.steps is not None and warmup and round(pretrain.steps * warmup) < 1:
         raise SettingsError(
-            f"`tokens`: expected {a_step / warmup:,.0f} at least for {Student.parse(pretrain.student)}, so "
-            f"that it warms up, got {pretrain.steps * a_step:,.0f} ({pretrain.steps} steps); give more "
-            "`tokens` or `hours`, or a smaller batch"
+            f"`tokens`: expected at least {a_step / warmup / share:,.0f}, so that "
+            f"{Student.parse(pretrain.student)} warms up, got {pretrain.steps * a_step / share:,.0f}, of which "
+            f"it reads {pretrain.steps * a_step:,.0f} (steps: {pretrain.steps:,}); give more `tokens` or "
+            "`hours`, or a smaller batch"
         )
 
 

@@ -115,7 +115,7 @@ class SweepSettings:
         if self.glue.lora.lora_rank is not None and random:
             raise SettingsError(
                 f"`lora_rank` {self.glue.lora.lora_rank} keeps the encoder's weights as they are, and "
-                f"those of {' and '.join(random)} are random; leave out the one or the other"
+                f"those of {' and '.join(random)} are random; leave out one or the other"
             )
         if self.glue.from_mnli and "mnli" not in tasks:
             raise SettingsError(

@@ -116,11 +116,12 @@ def check_growth(config: Mapping[str, Any], student: Student, toy: bool) -> None
     heads = HEAD_SIZE // part
     if can_grow(Shape(layers, part * width), student) and head == heads and inner == 4 * width:
         return
-    do = ", ".join(smaller.name for smaller in STUDENTS if can_grow(smaller.shape, student))
+    fit = ", ".join(smaller.name for smaller in STUDENTS if can_grow(smaller.shape, student))
+    do = f"{'toys of ' * toy}{fit} would do" if fit else "none is smaller"
     raise SettingsError(
-        f"`student` {student} cannot grow from this source: expected one no deeper and no wider, with heads "
-        f"of {heads} and a feed-forward part of 4 H, got L = {layers}, H = {width}, heads of {head} and a "
-        f"feed-forward part of {inner}; of the 24 {f'{do} would do' if do else 'none is smaller'}"
+        f"`student` {student} cannot grow from this source: expected a smaller one, neither deeper nor wider, "
+        f"with heads of {heads} and a feed-forward part of 4 H, got L = {layers}, H = {width}, heads of "
+        f"{head} and a feed-forward part of {inner}; of the 24, {do}"
     )
 
 

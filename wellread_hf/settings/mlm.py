@@ -149,7 +149,7 @@ class Pretrain:
 
 @checked()
 class Init:
-    """A student's first weights, taken from another BERT of the same width."""
+    """A student's first weights, taken from another BERT of the same width, or grown from a smaller one."""
 
     source: str | None = None
     """BERT to take from: Hub id (`NAME@REVISION`) or folder; a classifier will do."""
