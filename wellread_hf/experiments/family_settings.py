@@ -143,9 +143,9 @@ def check_warm_up(pretrain: Pretrain, share: float = 1.0) -> None:
     if pretrain.steps is not None and warmup and round(pretrain.steps * warmup) < 1:
         raise SettingsError(
             f"`tokens`: expected at least {a_step / warmup / share:,.0f}, so that "
-            f"{Student.parse(pretrain.student)} warms up, got {pretrain.steps * a_step / share:,.0f}, of which "
-            f"it reads {pretrain.steps * a_step:,.0f} (steps: {pretrain.steps:,}); give more `tokens` or "
-            "`hours`, or a smaller batch"
+            f"{Student.parse(pretrain.student)} warms up, got {pretrain.steps * a_step / share:,.0f}, of "
+            f"which it reads {pretrain.steps * a_step:,.0f} (steps: {pretrain.steps:,}); give more `tokens` "
+            "or `hours`, or a smaller batch"
         )
 
 

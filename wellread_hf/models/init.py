@@ -119,9 +119,9 @@ def check_growth(config: Mapping[str, Any], student: Student, toy: bool) -> None
     fit = ", ".join(smaller.name for smaller in STUDENTS if can_grow(smaller.shape, student))
     do = f"{'toys of ' * toy}{fit} would do" if fit else "none is smaller"
     raise SettingsError(
-        f"`student` {student} cannot grow from this source: expected a smaller one, neither deeper nor wider, "
-        f"with heads of {heads} and a feed-forward part of 4 H, got L = {layers}, H = {width}, heads of "
-        f"{head} and a feed-forward part of {inner}; of the 24, {do}"
+        f"`student` {student} cannot grow from this source: expected a smaller one, neither deeper nor "
+        f"wider, with heads of {heads} and a feed-forward part of 4 H, got L = {layers}, H = {width}, heads "
+        f"of {head} and a feed-forward part of {inner}; of the 24, {do}"
     )
 
 
