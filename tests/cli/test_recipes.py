@@ -65,7 +65,7 @@ print("one of", PartialState().num_processes, "processes")
 
 def test_these_are_all_recipes() -> None:
     assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == {*RECIPES, MINIMAL.stem}
-    assert len(RECIPES) == 19
+    assert len(RECIPES) == 20
     # Its folder comes first on a program's path: beside `evaluate.py` no metric could be imported.
     assert not {*RECIPES} & {*packages_distributions()}
 
@@ -242,11 +242,11 @@ def test_every_recipe_runs_under_accelerate_launch(
     lines = [
         ["pretrain", *masked_lm, tmp_path / "masked-lm"],
         ["label", *labelling, tmp_path / "labelled"],
-        # Sweeps, studies and ship train one run a process, and say so.
+        # Sweeps, studies, families and ship train one run a process, and say so.
         *(
             [name, "--preset", "smoke", "--running.runs", runs]
             for name in RECIPES
-            if processes == 1 or name not in ("sweep", "study", "ship")
+            if processes == 1 or name not in ("sweep", "study", "family", "ship")
         ),
     ]
     driver = tmp_path / "driver.py"

@@ -79,9 +79,9 @@ def test_every_task_is_scored_and_predicted(
     for folder, record in predicted.items():
         model = by_digest[record.settings["model"].split(":")[1]]
         task = record.outcome["task"]
-        # What training said of its best weights is what they say in a file.
+        # As in training, but with the last layer at all positions or at [CLS] alone: equal to rounding.
         dev = record.outcome["dev"][task]
-        assert dev == pytest.approx(model.outcome["validation"], abs=1e-6)
+        assert dev == pytest.approx(model.outcome["validation"], abs=1e-5)
         expected = {f"predictions-{name}-test.tsv" for name, rows in GLUE_SETS.items() if rows.task == task}
         expected |= {f"predictions-{name}-dev.tsv" for name in record.outcome["dev"]}
         assert {path.name for path in (tmp_path / folder).glob("*.tsv")} == expected

@@ -38,6 +38,7 @@ def test_what_holds_is_kept() -> None:
             {"score_drop": 0.0051},
             "0.51 points below fp32's (-0.40 to 0.60), and `tolerance` allows 0.5",
         ),
+        ({"agreement": float("nan")}, "agrees with fp32 on nan % of the rows"),
         (
             {"agreement": 0.9799},
             "agrees with fp32 on 97.99 % of the rows, and `agreement` asks for 98 %",

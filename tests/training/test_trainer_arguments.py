@@ -48,7 +48,9 @@ def _assert_same(ours: Any, stock: Any) -> None:
     found, expected = _outcome(ours), _outcome(stock)
     np.testing.assert_allclose(found[:2], expected[:2], rtol=1e-6)
     for name, weights in expected[2].items():
-        np.testing.assert_allclose(found[2][name], weights, atol=1e-6, err_msg=name)
+        # A key's bias moves all scores of a query alike, so its gradient is rounding, which Adam makes large.
+        if not name.endswith("key.bias"):
+            np.testing.assert_allclose(found[2][name], weights, atol=1e-6, err_msg=name)
 
 
 def _own(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> torch.Tensor:

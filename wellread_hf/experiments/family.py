@@ -54,6 +54,7 @@ def preview(settings: FamilySettings, planned: Sequence[Stage]) -> None:
         return
     family = Family(settings)
     how = {student: family.how(student) for student in family.encoders}
+    print()
     costs_table(settings, family.encoders, how, family.planned).show("family")
     states = Counter(f"{job.stage.kind} {job.stage.state}" for job in family.jobs)
     print("\n" + ", ".join(f"{state}: {count:,}" for state, count in sorted(states.items())))

@@ -88,12 +88,13 @@ def refusal(figures: Mapping[str, Any], settings: Export, fast_int8: bool) -> st
             and its speed here says nothing of other machines.
     """
     drop, low, high = (100 * value for value in (figures["score_drop"], *figures["interval"]))
-    if drop > settings.tolerance:
+    # Not `>` and `<`, which NaN passes: answers that are all one value have no correlation.
+    if not drop <= settings.tolerance:
         return (
             f"its score is {drop:.2f} points below fp32's ({low:.2f} to {high:.2f}), and `tolerance` "
             f"allows {settings.tolerance:g}"
         )
-    if figures["agreement"] < settings.agreement:
+    if not figures["agreement"] >= settings.agreement:
         return (
             f"it agrees with fp32 on {100 * figures['agreement']:.2f} % of the rows, and `agreement` "
             f"asks for {100 * settings.agreement:g} %"
