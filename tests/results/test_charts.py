@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from wellread_hf.errors import SettingsError, StoreError
 from wellread_hf.results.charts import draw_family, draw_lines, draw_losses, draw_methods, draw_reliability
-from wellread_hf.results.dev_scores import Row
+from wellread_hf.results.dev_rows import Row
 from wellread_hf.results.dev_tables import draw_scores
 from wellread_hf.results.figures import Mark
 from wellread_hf.results.paper import published_test

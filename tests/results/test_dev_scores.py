@@ -9,7 +9,8 @@ import pytest
 from boards import board, sweep, trials_of
 
 from wellread_hf.errors import SettingsError, StoreError
-from wellread_hf.results.dev_scores import DevScores, read_dev_scores
+from wellread_hf.results.dev_rows import DevScores
+from wellread_hf.results.dev_scores import read_dev_scores
 from wellread_hf.results.trials import PLAN
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 

@@ -1,4 +1,4 @@
-"""A server answers as the model does, whoever asks beside; what it does not take gets one JSON sentence."""
+"""A server answers as the model does, under many requests; what it cannot read gets one JSON sentence."""
 
 import http.client
 import json

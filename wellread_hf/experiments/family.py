@@ -216,7 +216,7 @@ class Family:
             averages = [mean_and_spread(board["values"]) for board in boards]
             rows.append([student.name, self.how(student), *read, *averages, encoder.folder.name])
         titles = [f"{METHOD_TITLES[method]} (%)" for method in methods]
-        notes = [f"scores: {boards[0]['name']}, {self.settings.seeds} seeds"]
+        notes = [f"scores: {boards[0]['name']}, {self.settings.seeds} seed{'s' * (self.settings.seeds > 1)}"]
         head = ["student", "how", "tokens", "held-out loss (nats)", *titles, "folder"]
         return Table(head, rows, notes)
 

@@ -6,7 +6,8 @@ from statistics import mean, stdev
 
 from wellread_hf.errors import StoreError
 from wellread_hf.metrics.average import mean_and_spread
-from wellread_hf.results.dev_scores import DevScores, Mean, Result, Row, read_dev_scores
+from wellread_hf.results.dev_rows import DevScores, Mean, Result, Row
+from wellread_hf.results.dev_scores import read_dev_scores
 from wellread_hf.results.paper import published_test
 from wellread_hf.results.tables import Table
 from wellread_hf.store.records import write_atomically

@@ -1,4 +1,4 @@
-"""A family's cards: grown, adopted and trained students told apart, beside each other, from records alone."""
+"""A family's cards distinguish grown, adopted and trained students, and compare them, from records alone."""
 
 import json
 import re
