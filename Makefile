@@ -65,7 +65,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into .venv; the first time takes minutes, mostly for torch."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e ".[cluster,dev,export,serve,tensorboard,trackio]"
+	  -c constraints.txt -e ".[cluster,dev,endpoint,export,serve,tensorboard,trackio]"
 	@touch $@
 
 $(CLIENTS): tests/clients/package-lock.json

@@ -106,9 +106,9 @@ def run(rounds: int, quick: bool) -> list[Figure]:
 
 def labelled(teacher: Any, texts: Any) -> tuple[Any, float]:
     """Returns the logits of our labelling pass, and its seconds; reading them back included."""
+    from wellread_hf.labelling.label_rows import label_rows
+    from wellread_hf.labelling.soft_labels import SoftLabels
     from wellread_hf.settings import Label
-    from wellread_hf.training.label_rows import label_rows
-    from wellread_hf.training.soft_labels import SoftLabels
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()

@@ -72,9 +72,9 @@ def _distilled(count: int, students: int) -> Point:
 
 
 def _label_and_train(teacher: Any, texts: Any, students: int) -> None:
+    from wellread_hf.labelling.label_rows import label_rows
+    from wellread_hf.labelling.soft_labels import SoftLabels
     from wellread_hf.settings import Label
-    from wellread_hf.training.label_rows import label_rows
-    from wellread_hf.training.soft_labels import SoftLabels
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         label_rows(teacher, encoder(), texts, [0, 1], Label(), Path(folder))
@@ -103,8 +103,8 @@ def _shared_out(count: int) -> Point:
 def _label_a_share(folder: Path, rank: int, all_warm: Any, found: Any) -> None:
     import torch
 
+    from wellread_hf.labelling.label_rows import label_rows
     from wellread_hf.settings import Label
-    from wellread_hf.training.label_rows import label_rows
 
     # One thread each, so that two processes are twice the machine that one is.
     torch.set_num_threads(1)

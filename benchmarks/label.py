@@ -27,10 +27,10 @@ def run(rounds: int, quick: bool) -> list[Figure]:
     import torch
     from transformers import pipeline
 
+    from wellread_hf.labelling.label_rows import label_rows
+    from wellread_hf.labelling.soft_labels import SoftLabels
     from wellread_hf.settings import Label
     from wellread_hf.store.progress import quiet
-    from wellread_hf.training.label_rows import label_rows
-    from wellread_hf.training.soft_labels import SoftLabels
 
     student, count = ("2-128", 96) if quick else ("12-768", 1024)
     texts, _ = rows(count)

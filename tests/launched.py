@@ -25,7 +25,7 @@ _PRELOAD = [
     "wellread_hf.models.infer",
     "wellread_hf.models.save",
     "wellread_hf.training.pretraining",
-    "wellread_hf.training.label_rows",
+    "wellread_hf.labelling.label_rows",
     "wellread_hf.training.tuning",
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",

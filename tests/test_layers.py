@@ -17,6 +17,7 @@ LEVELS = (
     ("students", "tasks"),
     ("metrics", "settings", "store"),
     ("data", "models", "serving"),
+    ("labelling",),
     ("training",),
     ("stages",),
     ("results",),

@@ -54,9 +54,9 @@ def test_from_real_text_to_a_distilled_student(
     import numpy as np
     from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
 
+    from wellread_hf.labelling.soft_labels import SoftLabels
     from wellread_hf.settings import Running, Task
     from wellread_hf.stages.inputs import FoundTask
-    from wellread_hf.training.soft_labels import SoftLabels
 
     runs = tmp_path / "runs"
     running = ("--running.runs", runs)

@@ -233,7 +233,7 @@ def test_every_recipe_runs_under_accelerate_launch(
     processes: int, tmp_path: Path, toy_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """In one and in two real processes; and these see the same data, masks and soft labels as one."""
-    from wellread_hf.training.soft_labels import SoftLabels
+    from wellread_hf.labelling.soft_labels import SoftLabels
 
     runs, alone = tmp_path / "launched", tmp_path / "alone"
     teacher = _teacher(tmp_path / "teacher", toy_folder)

@@ -20,10 +20,10 @@ from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.pull import pull_soft_labels
 from wellread_hf.hub.uploads import model_upload, upload_of_run
 from wellread_hf.hub.verify import verify
+from wellread_hf.labelling.label_rows import label_rows
+from wellread_hf.labelling.soft_labels import SoftLabels
 from wellread_hf.settings import Label
 from wellread_hf.store.records import StageRecord
-from wellread_hf.training.label_rows import label_rows
-from wellread_hf.training.soft_labels import SoftLabels
 
 NAME = "alice/bert-2-128"
 pytestmark = pytest.mark.usefixtures("quick_waits")

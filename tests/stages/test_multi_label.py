@@ -13,12 +13,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from wellread_hf import stages
 from wellread_hf.errors import LabelError
+from wellread_hf.labelling.soft_labels import SoftLabels
 from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.store.graph import carry_out
 from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student
-from wellread_hf.training.soft_labels import SoftLabels
 
 NAMES = ("insult", "threat", "toxic")
 MULTI, SINGLE = "multi_label_classification", "single_label_classification"

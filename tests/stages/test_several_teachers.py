@@ -20,6 +20,7 @@ from transformers import (
 
 from wellread_hf import stages
 from wellread_hf.data.toy.world import LABEL_NAMES
+from wellread_hf.labelling.soft_labels import SoftLabels, text_hashes, write_rows
 from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages import combine
@@ -27,7 +28,6 @@ from wellread_hf.store.graph import carry_out
 from wellread_hf.store.records import StageRecord
 from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student
-from wellread_hf.training.soft_labels import SoftLabels, text_hashes, write_rows
 
 TOY = (
     *(

@@ -146,7 +146,7 @@ def checked_text(row: Mapping[str, Any], column: str, number: int, name: str) ->
             f"{name}, row {number}: expected a text of at most {LONGEST_TEXT:,} characters, got "
             f"{len(text):,}; break it into several rows"
         )
-    # NUL separates the columns where texts are hashed (training/soft_labels.py).
+    # NUL separates the columns where texts are hashed (labelling/soft_labels.py).
     if "\0" in text:
         raise DataError(
             f"{name}, row {number}: the text has a NUL character at {text.index(chr(0))}, which no "

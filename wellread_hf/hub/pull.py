@@ -10,8 +10,8 @@ from huggingface_hub import HfApi
 from wellread_hf.errors import StoreError, library_errors_as, one_line
 from wellread_hf.hub.calls import Limits, client
 from wellread_hf.hub.download import fetch_repository
+from wellread_hf.labelling.soft_labels import SoftLabels
 from wellread_hf.store.records import RECORD, StageRecord, commit
-from wellread_hf.training.soft_labels import SoftLabels
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*-[0-9a-f]{64}")
 

@@ -239,7 +239,7 @@ class _Training:
     def _targets(self, loaded: Any, depth: int) -> tuple[Any, dict[str, Any], Objective | None]:
         """Returns the training rows, their targets by column, and the objective with its layers named."""
         from wellread_hf.data.draws import draw_rows
-        from wellread_hf.training.soft_labels import SoftLabels
+        from wellread_hf.labelling.soft_labels import SoftLabels
 
         if self.soft is None:
             rows = draw_rows(loaded.train, self.task.task)

@@ -43,12 +43,12 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
         from torch.utils.flop_counter import FlopCounterMode
 
         from wellread_hf.data.evaluated_rows import EvaluatedRows
+        from wellread_hf.labelling.teacher_classes import teacher_order
         from wellread_hf.metrics.calibration import calibration
         from wellread_hf.metrics.jackknife import row_error, scored
         from wellread_hf.metrics.scores import predictions_from, scores
         from wellread_hf.models.infer import check_reads
         from wellread_hf.models.predict import load_finished, predict
-        from wellread_hf.training.teacher_classes import teacher_order
 
         loaded = found_task.load()
         facts, rows = loaded.facts, loaded.validation

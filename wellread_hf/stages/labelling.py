@@ -42,11 +42,11 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         from accelerate import PartialState
 
         from wellread_hf.data.rows import report_classes
+        from wellread_hf.labelling.label_rows import label_rows
         from wellread_hf.metrics.scores import scores
         from wellread_hf.models.encode import encode, report_cut, row_encoder
         from wellread_hf.models.infer import check_reads, logits_in_order
         from wellread_hf.models.load import load_classifier, load_tokenizer
-        from wellread_hf.training.label_rows import label_rows
 
         own_code = settings.trust_remote_code
         tokenizer = load_tokenizer(teacher_at, trust_remote_code=own_code)
@@ -145,7 +145,7 @@ def combine(
     teachers = [str(stage.identity["teacher"]) for stage in labels]
 
     def work(stage: Stage) -> Mapping[str, Any]:
-        from wellread_hf.training.soft_labels import SoftLabels, mean_logits, write_rows
+        from wellread_hf.labelling.soft_labels import SoftLabels, mean_logits, write_rows
 
         records = [each.record for each in labels]
         stores = [SoftLabels.open(each.folder) for each in labels]
@@ -263,7 +263,7 @@ def _check_teacher(teacher_at: Location, task: FoundTask, settings: Label) -> No
 
 
 def _order(config: Any, facts: TaskFacts, teacher_at: Location, settings: Label) -> list[int]:
-    from wellread_hf.training.teacher_classes import teacher_order
+    from wellread_hf.labelling.teacher_classes import teacher_order
 
     who = f"the teacher {teacher_at.name}"
     return teacher_order(config, facts.labels, settings.teacher_labels, who, facts.multi_label)

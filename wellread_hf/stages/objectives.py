@@ -118,7 +118,7 @@ def resolve_layers(objective: Objective, student: int, store: Path) -> tuple[Obj
     """
     if not find_method(objective).states:
         return objective, ()
-    from wellread_hf.training.soft_labels import stored_states
+    from wellread_hf.labelling.soft_labels import stored_states
 
     stored = stored_states(store)
     if stored is None:

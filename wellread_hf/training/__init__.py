@@ -1,1 +1,1 @@
-"""Training: masks, losses, trainers, soft labels."""
+"""Training: masks, losses, trainers."""

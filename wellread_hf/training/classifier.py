@@ -11,14 +11,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.models.last_layer import first_position_only
-from wellread_hf.training.losses import (
-    NO_LABEL,
-    PROBLEMS,
-    SINGLE_LABEL,
-    Problem,
-    hard_label_loss,
-    inferred_problem,
-)
+from wellread_hf.models.problems import PROBLEMS, SINGLE_LABEL, Problem, inferred_problem
+from wellread_hf.training.losses import NO_LABEL, hard_label_loss
 from wellread_hf.training.row_checks import LABELS, SOFT_LABELS, first_row, label_column, readable
 from wellread_hf.training.row_mean import RowMeanTrainer
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from wellread_hf.errors import LabelError, SettingsError
+from wellread_hf.models.problems import REGRESSION, Problem, inferred_problem
 from wellread_hf.settings import Objective
 from wellread_hf.training.classifier import ClassifierTrainer
 from wellread_hf.training.cls_states import STATES, ComparedStates
-from wellread_hf.training.losses import REGRESSION, Problem, inferred_problem, soft_label_loss
+from wellread_hf.training.losses import soft_label_loss
 from wellread_hf.training.methods import find_method
 from wellread_hf.training.methods.batch import DistillationBatch
 from wellread_hf.training.row_checks import (
@@ -39,7 +40,7 @@ class DistillationTrainer(ClassifierTrainer):
 
     A `transformers.Trainer` in every other respect: plain `TrainingArguments`, any sequence
     classifier, evaluation on true `labels` as usual, or against the teacher for rows without any. Training
-    rows carry `teacher_logits` [C] (stored once, by `wellread_hf.training.soft_labels` or by yourself), or a
+    rows carry `teacher_logits` [C] (stored once, by `wellread_hf.labelling.soft_labels` or by yourself), or a
     live `teacher` is given.
 
     Args:

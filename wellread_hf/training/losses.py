@@ -1,34 +1,14 @@
 """Losses: tensors in, one loss a row out, as the heads of transformers have them for a `problem_type`."""
 
-from typing import Final, Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wellread_hf.errors import LabelError
+from wellread_hf.models.problems import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Problem, inferred_problem
 
-Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
-REGRESSION: Final = "regression"
-SINGLE_LABEL: Final = "single_label_classification"
-MULTI_LABEL: Final = "multi_label_classification"
-PROBLEMS: Final = (REGRESSION, SINGLE_LABEL, MULTI_LABEL)
 # The label of a row without one, as everywhere in torch and transformers; single-label only.
 NO_LABEL = -100
-
-
-def inferred_problem(outputs: int, labels: Tensor | None = None) -> Problem:
-    """Returns what the heads of transformers do where a config has no `problem_type`.
-
-    Args:
-        outputs: Number of outputs, C.
-        labels: Labels of some rows; without any, several outputs are classes of which a row has one.
-    """
-    if outputs == 1:
-        return REGRESSION
-    if labels is None or not (labels.is_floating_point() or labels.dtype == torch.bool):
-        return SINGLE_LABEL
-    return MULTI_LABEL
 
 
 def hard_label_loss(

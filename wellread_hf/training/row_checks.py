@@ -8,7 +8,7 @@ import numpy.typing as npt
 from torch.utils.data import IterableDataset
 
 from wellread_hf.errors import LabelError
-from wellread_hf.training.losses import MULTI_LABEL, REGRESSION, Problem
+from wellread_hf.models.problems import MULTI_LABEL, REGRESSION, Problem
 
 LABELS = "labels"
 SOFT_LABELS = "teacher_logits"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from wellread_hf.errors import LabelError
-from wellread_hf.training.losses import Problem, hard_label_loss
+from wellread_hf.models.problems import Problem
+from wellread_hf.training.losses import hard_label_loss
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.errors import LabelError, StoreError
+from wellread_hf.labelling.shards import Arrays, read_shard, shard_name, shard_number, write_shard
+from wellread_hf.labelling.soft_labels import Logits, Texts, text_hashes
 from wellread_hf.models.encode import EncodedRows, RowEncoder, encode, report_cut
 from wellread_hf.models.infer import logits_and_states_of, longest_first
 from wellread_hf.settings import Label
 from wellread_hf.store.claims import claims, is_claimed, wait_for_any
 from wellread_hf.store.progress import bar
-from wellread_hf.training.shards import Arrays, read_shard, shard_name, shard_number, write_shard
-from wellread_hf.training.soft_labels import Logits, Texts, text_hashes
 
 # Rows of a stretch, rounded down to whole shards. Of SST-2's tokens in batches 0.5 % are padding with so
 # many, 0.3 % with all of its 67,349 rows, 4 % with 4,096.

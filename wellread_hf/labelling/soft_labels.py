@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.special import log_expit, log_softmax, logsumexp
 
 from wellread_hf.errors import LabelError
-from wellread_hf.training.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
+from wellread_hf.labelling.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
 
 Texts = Sequence[tuple[str, ...]]
 Logits = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wellread_hf.errors import LabelError
-from wellread_hf.training.teacher_classes import match_labels, teacher_order
+from wellread_hf.labelling.teacher_classes import match_labels, teacher_order
 
 TASK = ("negative", "positive")
 NAMES = ("insult", "threat", "toxic")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wellread_hf.errors import LabelError
-from wellread_hf.training.losses import MULTI_LABEL, REGRESSION, SINGLE_LABEL, inferred_problem
+from wellread_hf.models.problems import MULTI_LABEL, REGRESSION, SINGLE_LABEL, inferred_problem
 
 _KINDS = {REGRESSION: "regression", SINGLE_LABEL: "{} classes", MULTI_LABEL: "{} independent classes"}
 

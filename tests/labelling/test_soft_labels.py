@@ -19,19 +19,19 @@ from transformers import (
 )
 
 from wellread_hf.errors import LabelError, StoreError
-from wellread_hf.models.encode import row_encoder
-from wellread_hf.models.load import new_classifier
-from wellread_hf.settings import Label
-from wellread_hf.students import Student
-from wellread_hf.training.label_rows import label_rows
-from wellread_hf.training.soft_labels import (
+from wellread_hf.labelling.label_rows import label_rows
+from wellread_hf.labelling.soft_labels import (
     SoftLabels,
     StoredStates,
     mean_logits,
     stored_states,
     text_hashes,
 )
-from wellread_hf.training.teacher_classes import teacher_order
+from wellread_hf.labelling.teacher_classes import teacher_order
+from wellread_hf.models.encode import row_encoder
+from wellread_hf.models.load import new_classifier
+from wellread_hf.settings import Label
+from wellread_hf.students import Student
 
 LABEL = Label(max_length=32, batch_tokens=512, shard_rows=32)
 

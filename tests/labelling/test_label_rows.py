@@ -10,13 +10,13 @@ from row_encoders import of_bert
 
 from wellread_hf.data.draws import draw_rows
 from wellread_hf.data.rows import Rows
+from wellread_hf.labelling.label_rows import label_rows
+from wellread_hf.labelling.soft_labels import SoftLabels
 from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Running, Transfer
 from wellread_hf.stages.inputs import TransferSet
 from wellread_hf.students import Student
 from wellread_hf.training import label_rows as module
-from wellread_hf.training.label_rows import label_rows
-from wellread_hf.training.soft_labels import SoftLabels
 
 LABEL = Label(max_length=32, batch_tokens=512, shard_rows=8)
 
