@@ -106,13 +106,16 @@ def run(rounds: int, quick: bool) -> list[Figure]:
 
 def labelled(teacher: Any, texts: Any) -> tuple[Any, float]:
     """Returns the logits of our labelling pass, and its seconds; reading them back included."""
+    from wellread_hf.labelling.classifier_labeller import ClassifierLabeller
     from wellread_hf.labelling.label_rows import label_rows
     from wellread_hf.labelling.soft_labels import SoftLabels
     from wellread_hf.settings import Label
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        label_rows(teacher, encoder(), texts, [0, 1], Label(), Path(folder))
+        label_rows(
+            ClassifierLabeller(teacher, encoder(), [0, 1], Label()), texts, Label().shard_rows, Path(folder)
+        )
         logits = SoftLabels.open(Path(folder)).logits
         return logits, time.perf_counter() - started
 

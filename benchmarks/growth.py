@@ -72,12 +72,15 @@ def _distilled(count: int, students: int) -> Point:
 
 
 def _label_and_train(teacher: Any, texts: Any, students: int) -> None:
+    from wellread_hf.labelling.classifier_labeller import ClassifierLabeller
     from wellread_hf.labelling.label_rows import label_rows
     from wellread_hf.labelling.soft_labels import SoftLabels
     from wellread_hf.settings import Label
 
     with tempfile.TemporaryDirectory() as folder, quiet():
-        label_rows(teacher, encoder(), texts, [0, 1], Label(), Path(folder))
+        label_rows(
+            ClassifierLabeller(teacher, encoder(), [0, 1], Label()), texts, Label().shard_rows, Path(folder)
+        )
         logits = SoftLabels.open(Path(folder)).logits
     data = encoded(texts)
     for seed in range(students):
@@ -103,6 +106,7 @@ def _shared_out(count: int) -> Point:
 def _label_a_share(folder: Path, rank: int, all_warm: Any, found: Any) -> None:
     import torch
 
+    from wellread_hf.labelling.classifier_labeller import ClassifierLabeller
     from wellread_hf.labelling.label_rows import label_rows
     from wellread_hf.settings import Label
 
@@ -112,10 +116,17 @@ def _label_a_share(folder: Path, rank: int, all_warm: Any, found: Any) -> None:
     teacher = classifier("4-256").eval()
     settings = Label(shard_rows=96)
     with quiet():
-        label_rows(teacher, encoder(), texts[:96], [0, 1], settings, folder / f"warm-{rank}")
+        label_rows(
+            ClassifierLabeller(teacher, encoder(), [0, 1], settings),
+            texts[:96],
+            settings.shard_rows,
+            folder / f"warm-{rank}",
+        )
         all_warm.wait()
         peak, started = Peak(), time.perf_counter()
-        label_rows(teacher, encoder(), texts, [0, 1], settings, folder)
+        label_rows(
+            ClassifierLabeller(teacher, encoder(), [0, 1], settings), texts, settings.shard_rows, folder
+        )
         found.put((time.perf_counter() - started, peak.megabytes))
 
 

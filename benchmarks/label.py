@@ -27,6 +27,7 @@ def run(rounds: int, quick: bool) -> list[Figure]:
     import torch
     from transformers import pipeline
 
+    from wellread_hf.labelling.classifier_labeller import ClassifierLabeller
     from wellread_hf.labelling.label_rows import label_rows
     from wellread_hf.labelling.soft_labels import SoftLabels
     from wellread_hf.settings import Label
@@ -42,7 +43,12 @@ def run(rounds: int, quick: bool) -> list[Figure]:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
             with quiet():
-                label_rows(teacher, encoder(), texts[:only], [0, 1], Label(), Path(folder))
+                label_rows(
+                    ClassifierLabeller(teacher, encoder(), [0, 1], Label()),
+                    texts[:only],
+                    Label().shard_rows,
+                    Path(folder),
+                )
             found["ours"] = SoftLabels.open(Path(folder)).logits
             return time.perf_counter() - started
 

@@ -10,7 +10,7 @@ import torch
 from hub_server import HubServer
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from pushes import CARD, push, states, upload
-from row_encoders import of_bert
+from row_encoders import label_with, of_bert
 from safetensors.numpy import load, save
 from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertForSequenceClassification
 
@@ -20,7 +20,6 @@ from wellread_hf.hub.files import LocalFile, Upload
 from wellread_hf.hub.pull import pull_soft_labels
 from wellread_hf.hub.uploads import model_upload, upload_of_run
 from wellread_hf.hub.verify import verify
-from wellread_hf.labelling.label_rows import label_rows
 from wellread_hf.labelling.soft_labels import SoftLabels
 from wellread_hf.settings import Label
 from wellread_hf.store.records import StageRecord
@@ -270,7 +269,7 @@ def labelled(finished: Path, tmp_path: Path) -> Path:
     texts = [(text,) for text, _ in ROWS]
     settings = Label(max_length=16, batch_tokens=64, shard_rows=5)
     encoder = of_bert(AutoTokenizer.from_pretrained(tmp_path / "teacher"), settings.max_length)
-    label_rows(teacher, encoder, texts, [0, 1], settings, folder)
+    label_with(teacher, encoder, texts, [0, 1], settings, folder)
     StageRecord(
         kind="label",
         name="sst2",

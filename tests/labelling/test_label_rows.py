@@ -6,17 +6,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from row_encoders import of_bert
+from row_encoders import label_with, of_bert
 
 from wellread_hf.data.draws import draw_rows
 from wellread_hf.data.rows import Rows
-from wellread_hf.labelling.label_rows import label_rows
+from wellread_hf.labelling import classifier_labeller
+from wellread_hf.labelling import label_rows as module
 from wellread_hf.labelling.soft_labels import SoftLabels
 from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Running, Transfer
 from wellread_hf.stages.inputs import TransferSet
 from wellread_hf.students import Student
-from wellread_hf.training import label_rows as module
 
 LABEL = Label(max_length=32, batch_tokens=512, shard_rows=8)
 
@@ -41,13 +41,13 @@ def test_rows_in_several_stretches_are_labelled_as_in_one(
 ):
     encoder, folders = of_bert(toy_tokenizer, 32), (tmp_path / "one", tmp_path / "several")
     longest = []
-    encode = module.encode
+    encode = classifier_labeller.encode
     monkeypatch.setattr(
-        module, "encode", lambda texts, *more: longest.append(len(texts)) or encode(texts, *more)
+        classifier_labeller, "encode", lambda texts, *more: longest.append(len(texts)) or encode(texts, *more)
     )
     for folder, stretch in zip(folders, (1 << 16, 30), strict=True):
         monkeypatch.setattr(module, "_STRETCH", stretch)
-        assert label_rows(teacher, encoder, texts, [0, 1], LABEL, folder) == 0
+        assert label_with(teacher, encoder, texts, [0, 1], LABEL, folder) == 0
     # Whole shards: three in a stretch.
     assert longest == [100, 24, 24, 24, 24, 4]
     one, several = map(SoftLabels.open, folders)
@@ -57,9 +57,9 @@ def test_rows_in_several_stretches_are_labelled_as_in_one(
     whole = shards(folders[1])
     for name in whole:
         (folders[1] / name).write_bytes(shards(folders[0])[name])
-    assert label_rows(teacher, encoder, texts, [0, 1], LABEL, folders[1]) == 0
+    assert label_with(teacher, encoder, texts, [0, 1], LABEL, folders[1]) == 0
     assert shards(folders[1]) == whole
-    assert label_rows(None, encoder, iter_only(texts), [0, 1], LABEL, folders[1]) == len(whole)
+    assert label_with(None, encoder, iter_only(texts), [0, 1], LABEL, folders[1]) == len(whole)
 
 
 def iter_only(texts):

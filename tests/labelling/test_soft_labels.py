@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from row_encoders import of_bert
+from row_encoders import label_with, of_bert
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit, softmax
 from tokenizers import ByteLevelBPETokenizer
@@ -19,7 +19,6 @@ from transformers import (
 )
 
 from wellread_hf.errors import LabelError, StoreError
-from wellread_hf.labelling.label_rows import label_rows
 from wellread_hf.labelling.soft_labels import (
     SoftLabels,
     StoredStates,
@@ -53,7 +52,7 @@ def teacher(toy_tokenizer):
 
 @pytest.fixture
 def store(teacher, toy_tokenizer, texts, tmp_path):
-    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, tmp_path) == 0
+    assert label_with(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, tmp_path) == 0
     return tmp_path
 
 
@@ -85,7 +84,7 @@ def test_the_store_holds_the_teachers_logits_in_the_order_of_the_rows(store, tea
 def test_columns_come_in_the_order_of_the_tasks_classes(teacher, toy_tokenizer, texts, tmp_path, store):
     other = tmp_path / "other"
     other.mkdir()
-    label_rows(teacher, reads(toy_tokenizer), texts, [2, 0, 1], LABEL, other)
+    label_with(teacher, reads(toy_tokenizer), texts, [2, 0, 1], LABEL, other)
     assert np.array_equal(SoftLabels.open(other).logits, SoftLabels.open(store).logits[:, [2, 0, 1]])
 
 
@@ -94,7 +93,7 @@ def test_shards_and_batches_do_not_change_the_logits(teacher, toy_tokenizer, tex
     for index, label in enumerate((Label(max_length=32), replace(LABEL, shard_rows=7, batch_tokens=32))):
         folder = tmp_path / str(index)
         folder.mkdir()
-        label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], label, folder)
+        label_with(teacher, reads(toy_tokenizer), texts, [0, 1, 2], label, folder)
         found = SoftLabels.open(folder)
         np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5)
         assert np.array_equal(found.hashes, expected.hashes)
@@ -103,7 +102,7 @@ def test_shards_and_batches_do_not_change_the_logits(teacher, toy_tokenizer, tex
 def test_only_a_lost_shard_is_made_again(store, teacher, toy_tokenizer, texts):
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in shards(store)}
     shards(store)[2].unlink()
-    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
+    assert label_with(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
     for path in shards(store):
         content, modified = before[path.name]
         assert path.read_bytes() == content
@@ -132,10 +131,10 @@ def test_a_damaged_shard_is_refused_by_name_and_made_again(store, teacher, toy_t
     message = str(refusal.value)
     assert message.startswith(f"{path}: expected a whole shard of soft labels")
     assert "delete this file and the folder's stage.json" in message
-    assert label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
+    assert label_with(teacher, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 3
     assert path.read_bytes() == whole
     # A teacher that cannot be called shows that a whole store is not computed again.
-    assert label_rows(None, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 4
+    assert label_with(None, reads(toy_tokenizer), texts, [0, 1, 2], LABEL, store) == 4
 
 
 def test_a_missing_shard_is_refused_and_an_unfinished_one_is_not_read(store, texts):
@@ -151,7 +150,7 @@ def test_a_missing_shard_is_refused_and_an_unfinished_one_is_not_read(store, tex
 
 
 def test_a_flipped_bit_anywhere_is_refused(teacher, toy_tokenizer, texts, tmp_path):
-    label_rows(teacher, reads(toy_tokenizer), texts[:3], [0, 1, 2], LABEL, tmp_path)
+    label_with(teacher, reads(toy_tokenizer), texts[:3], [0, 1, 2], LABEL, tmp_path)
     (path,) = shards(tmp_path)
     whole = path.read_bytes()
     SoftLabels.open(tmp_path)
@@ -185,7 +184,7 @@ def test_shards_of_other_texts_are_not_reused(store, teacher, toy_tokenizer, tex
     # Same lengths, so the same rows in every shard: only the hashes differ.
     words = sorted(set(toy_tokenizer.get_vocab()) - set(toy_tokenizer.all_special_tokens))
     other = [(" ".join(words[-1] for _ in text.split()),) for (text,) in texts]
-    assert label_rows(teacher, reads(toy_tokenizer), other, [0, 1, 2], LABEL, store) == 0
+    assert label_with(teacher, reads(toy_tokenizer), other, [0, 1, 2], LABEL, store) == 0
     SoftLabels.open(store).check_belongs(other)
 
 
@@ -223,7 +222,7 @@ def test_a_teacher_of_another_kind_reads_the_text_with_its_own_tokenizer(texts, 
     teacher = DistilBertForSequenceClassification(config).eval()
     folder = tmp_path / "store"
     folder.mkdir()
-    label_rows(teacher, row_encoder(teacher, tokenizer, 32), texts, [1, 0], LABEL, folder)
+    label_with(teacher, row_encoder(teacher, tokenizer, 32), texts, [1, 0], LABEL, folder)
     found = SoftLabels.open(folder)
     np.testing.assert_allclose(found.logits, one_by_one(teacher, tokenizer, texts)[:, [1, 0]], atol=1e-5)
     found.check_belongs(texts)
@@ -231,7 +230,7 @@ def test_a_teacher_of_another_kind_reads_the_text_with_its_own_tokenizer(texts, 
 
 def test_pairs_are_labelled_as_pairs(teacher, toy_tokenizer, texts, tmp_path):
     pairs = [(one, other) for (one,), (other,) in zip(texts[:20], texts[20:40], strict=True)]
-    label_rows(teacher, reads(toy_tokenizer), pairs, [0, 1, 2], LABEL, tmp_path)
+    label_with(teacher, reads(toy_tokenizer), pairs, [0, 1, 2], LABEL, tmp_path)
     found = SoftLabels.open(tmp_path)
     np.testing.assert_allclose(found.logits, one_by_one(teacher, toy_tokenizer, pairs), atol=1e-5)
 
@@ -246,7 +245,7 @@ def test_the_real_teacher_is_stored_as_it_answers(shared, tmp_path):
     table = pq.read_table(next((shared / "data" / "glue" / "sst2").glob("validation-*")))
     rows = [(text,) for text in table["sentence"].to_pylist()[:60]]
     order = teacher_order(teacher.config, ("negative", "positive"), ())
-    label_rows(teacher, reads(tokenizer), rows, order, LABEL, tmp_path)
+    label_with(teacher, reads(tokenizer), rows, order, LABEL, tmp_path)
     logits = SoftLabels.open(tmp_path).logits
     np.testing.assert_allclose(logits, one_by_one(teacher, tokenizer, rows)[:, order], atol=1e-4)
     assert (logits.argmax(axis=1) == table["label"].to_numpy()[:60]).mean() > 0.85
@@ -265,7 +264,7 @@ def test_states_of_named_layers_lie_beside_the_logits(store, teacher, toy_tokeni
     folder = tmp_path / "states"
     folder.mkdir()
     label = replace(LABEL, states=(2, 1))
-    label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], label, folder)
+    label_with(teacher, reads(toy_tokenizer), texts, [0, 1, 2], label, folder)
     expected = states_one_by_one(teacher, toy_tokenizer, texts, [1, 2])
     found = SoftLabels.open(folder, [1, 2])
     assert found.states.dtype == np.float16
@@ -278,7 +277,7 @@ def test_states_of_named_layers_lie_beside_the_logits(store, teacher, toy_tokeni
     assert np.array_equal(plain.logits, SoftLabels.open(store).logits)
     assert stored_states(folder) == StoredStates(layers=(2, 1), depth=2)
     # Again: nothing is computed.
-    assert label_rows(None, reads(toy_tokenizer), texts, [0, 1, 2], label, folder) == 4
+    assert label_with(None, reads(toy_tokenizer), texts, [0, 1, 2], label, folder) == 4
 
 
 def test_a_store_without_the_states_is_refused_with_the_remedy_and_made_anew(
@@ -288,14 +287,14 @@ def test_a_store_without_the_states_is_refused_with_the_remedy_and_made_anew(
     with pytest.raises(LabelError, match=r"layers 1, 2 .* got none; label again with `label\.states` 1 2"):
         SoftLabels.open(store, [1, 2])
     assert (
-        label_rows(teacher, reads(toy_tokenizer), texts, [0, 1, 2], replace(LABEL, states=(2,)), store) == 0
+        label_with(teacher, reads(toy_tokenizer), texts, [0, 1, 2], replace(LABEL, states=(2,)), store) == 0
     )
     with pytest.raises(LabelError, match=r"layers 1 .* got 2; label again with `label\.states` 1 2"):
         SoftLabels.open(store, [1])
 
 
 def test_a_flipped_bit_of_states_is_refused(teacher, toy_tokenizer, texts, tmp_path):
-    label_rows(teacher, reads(toy_tokenizer), texts[:2], [0, 1, 2], replace(LABEL, states=(1,)), tmp_path)
+    label_with(teacher, reads(toy_tokenizer), texts[:2], [0, 1, 2], replace(LABEL, states=(1,)), tmp_path)
     (path,) = shards(tmp_path)
     whole = path.read_bytes()
     for place in range(0, len(whole), 7):
@@ -309,7 +308,7 @@ def test_states_too_large_for_sixteen_bits_are_refused(toy_tokenizer, texts, tmp
     with torch.no_grad():
         teacher.bert.encoder.layer[0].output.LayerNorm.bias += 1e5
     with pytest.raises(LabelError, match="expected finite numbers"):
-        label_rows(teacher, reads(toy_tokenizer), texts[:4], [0, 1], replace(LABEL, states=(1,)), tmp_path)
+        label_with(teacher, reads(toy_tokenizer), texts[:4], [0, 1], replace(LABEL, states=(1,)), tmp_path)
     assert not shards(tmp_path)
 
 

@@ -17,10 +17,8 @@ import numpy.typing as npt
 
 from wellread_hf.errors import LabelError, StoreError
 from wellread_hf.labelling.shards import Arrays, read_shard, shard_name, shard_number, write_shard
-from wellread_hf.labelling.soft_labels import Logits, Texts, text_hashes
-from wellread_hf.models.encode import EncodedRows, RowEncoder, encode, report_cut
-from wellread_hf.models.infer import logits_and_states_of, longest_first
-from wellread_hf.settings import Label
+from wellread_hf.labelling.soft_labels import Texts, text_hashes
+from wellread_hf.models.infer import longest_first
 from wellread_hf.store.claims import claims, is_claimed, wait_for_any
 from wellread_hf.store.progress import bar
 
@@ -37,42 +35,67 @@ class TransferTexts(Protocol):
     def __iter__(self) -> Iterator[tuple[str, ...]]: ...
 
 
-def label_rows(
-    teacher: Any,
-    encoder: RowEncoder,
-    texts: TransferTexts,
-    order: Sequence[int],
-    settings: Label,
-    folder: Path,
-) -> int:
+class Encoded(Protocol):
+    """Rows of a transfer set as a teacher reads them."""
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each row."""
+        ...
+
+
+class Labeller(Protocol):
+    """A teacher: how it reads texts, and what it says of them."""
+
+    def encode(self, texts: Texts, before: int) -> Encoded:
+        """Reads rows; `before` counts those of the transfer set that come first, for errors."""
+        ...
+
+    def label(self, encoded: Any, rows: npt.NDArray[np.int64], shown: Any) -> Arrays:
+        """Returns `logits` [len(rows), ...] of some rows, and what else is stored beside them.
+
+        Args:
+            encoded: What `encode` returned.
+            rows: Which of its rows, longest first.
+            shown: A progress bar that counts rows.
+        """
+        ...
+
+    def fits(self, shard: Arrays) -> bool:
+        """Returns whether a stored shard has what `label` would return beside the logits."""
+        ...
+
+
+def label_rows(labeller: Labeller, texts: TransferTexts, shard_rows: int, folder: Path) -> int:
     """Passes a teacher over the transfer set and writes the shards that are not there yet.
 
     Other processes may do the same in the same folder. Each shard is made by one of them, the files are the
     same whatever their number, and all return when all shards are there.
 
     Args:
-        teacher: A sequence classifier, on its device.
-        encoder: How it reads texts.
+        labeller: The teacher.
         texts: The transfer set.
-        order: For each class of the task, the teacher's output (`teacher_classes.teacher_order`).
-        settings: Sizes.
+        shard_rows: Rows a shard.
         folder: Receives the shards.
 
     Returns:
         Number of shards that were there already.
+
+    Raises:
+        LabelError: An output is not finite.
     """
-    shards = -(-len(texts) // settings.shard_rows)
+    shards = -(-len(texts) // shard_rows)
     paths = [folder / shard_name(shard, shards) for shard in range(shards)]
     before = {path for path in paths if path.is_file()}
-    left, reused, helps, cut = dict(enumerate(paths)), 0, False, False
+    left, reused, helps = dict(enumerate(paths)), 0, False
     with bar("labelling", "rows", len(texts)) as shown:
 
         def there(shard: int) -> None:
             del left[shard]
-            shown.update(min(settings.shard_rows, len(texts) - shard * settings.shard_rows))
+            shown.update(min(shard_rows, len(texts) - shard * shard_rows))
 
         while left:
-            for stretch in _stretches(texts, encoder, settings):
+            for stretch in _stretches(texts, labeller, shard_rows):
                 some = [shard for shard in stretch.shards if shard in left]
                 missing = [path for shard in some if not (path := left[shard]).is_file()]
                 # Each process at a stretch tokenises it, so those that nobody is at come first.
@@ -86,14 +109,10 @@ def label_rows(
                 for index, mine in claims([left[shard] for shard in some], stretch.has, wait=False):
                     shard = some[index]
                     if mine:
-                        write_shard(left.pop(shard), stretch.label(shard, teacher, order, shown))
+                        write_shard(left.pop(shard), stretch.label(shard, shown))
                     else:
                         reused += left[shard] in before
                         there(shard)
-                if not cut and stretch.is_encoded:
-                    report_cut(stretch.encoded, encoder, "transfer")
-                    # Once is enough.
-                    cut = stretch.encoded.cut > 0
             if helps and left:
                 wait_for_any(left.values())
             # What others have made since needs no look: they read the same texts.
@@ -110,25 +129,20 @@ class _Stretch:
     Attributes:
         texts: Of the rows.
         start: Where they begin in the transfer set.
-        encoder: How the teacher reads them.
-        settings: Sizes.
+        labeller: The teacher.
+        shard_rows: Rows a shard.
     """
 
     texts: Texts
     start: int
-    encoder: RowEncoder
-    settings: Label
+    labeller: Labeller
+    shard_rows: int
 
     @property
     def shards(self) -> range:
         """The numbers of its shards."""
-        first, size = self.start // self.settings.shard_rows, self.settings.shard_rows
-        return range(first, first - (-len(self.texts) // size))
-
-    @property
-    def is_encoded(self) -> bool:
-        """Whether its rows were tokenised, which they are for the first shard that is made."""
-        return "encoded" in vars(self)
+        first = self.start // self.shard_rows
+        return range(first, first - (-len(self.texts) // self.shard_rows))
 
     @cached_property
     def hashes(self) -> npt.NDArray[np.uint64]:
@@ -136,9 +150,9 @@ class _Stretch:
         return text_hashes(self.texts)
 
     @cached_property
-    def encoded(self) -> EncodedRows:
-        """Its rows, tokenised."""
-        return encode(self.texts, self.encoder, self.start)
+    def encoded(self) -> Encoded:
+        """Its rows, tokenised for the first shard that is made."""
+        return self.labeller.encode(self.texts, self.start)
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
@@ -162,11 +176,11 @@ class _Stretch:
 
     def rows_of(self, shard: int) -> npt.NDArray[np.int64]:
         """Returns the rows of a shard, counted from the start of the stretch."""
-        first = (shard - self.shards.start) * self.settings.shard_rows
-        return self.order[first : first + self.settings.shard_rows]
+        first = (shard - self.shards.start) * self.shard_rows
+        return self.order[first : first + self.shard_rows]
 
     def _rows_in(self, path: Path) -> npt.NDArray[np.int64] | None:
-        """Reads which rows of the stretch a shard has; None: of other texts or states, or damaged."""
+        """Reads which rows of the stretch a shard has; None: of other texts or outputs, or damaged."""
         try:
             shard = read_shard(path)
         except StoreError:
@@ -174,49 +188,36 @@ class _Stretch:
         rows: npt.NDArray[np.int64] = shard["rows"] - self.start
         inside = bool(len(rows)) and rows.min() >= 0 and rows.max() < len(self.texts)
         # A shard of other rows or other layers was made under other settings.
-        layers = np.array_equal(shard.get("layers", np.array([])), np.array(self.settings.states))
-        fits = inside and layers and np.array_equal(shard["hashes"], self.hashes[rows])
+        fits = inside and self.labeller.fits(shard) and np.array_equal(shard["hashes"], self.hashes[rows])
         return rows if fits else None
 
-    def label(self, shard: int, teacher: Any, order: Sequence[int], shown: Any) -> Arrays:
-        """Returns the arrays of a shard; `order` has the teacher's output for each class of the task.
+    def label(self, shard: int, shown: Any) -> Arrays:
+        """Returns the arrays of a shard.
 
         Raises:
             LabelError: An output is not finite.
         """
-        settings, rows = self.settings, self.rows_of(shard)
-        logits, states = logits_and_states_of(
-            teacher, self.encoded, rows, settings.batch_tokens, shown, settings.states
-        )
-        _check_finite(self.start + rows, logits, states)
-        arrays: Arrays = {
-            "rows": self.start + rows,
-            "logits": logits[:, list(order)],
-            "hashes": self.hashes[rows],
-        }
-        if states is not None:
-            # Layer maps such as `skip` depend on the teacher's depth.
-            depth = np.array([np.int64(teacher.config.num_hidden_layers)])
-            arrays |= {"states": states, "layers": np.array(settings.states), "depth": depth}
-        return arrays
+        rows = self.rows_of(shard)
+        found = self.labeller.label(self.encoded, rows, shown)
+        _check_finite(self.start + rows, found)
+        return {"rows": self.start + rows, "hashes": self.hashes[rows], **found}
 
 
-def _stretches(texts: TransferTexts, encoder: RowEncoder, settings: Label) -> Iterator[_Stretch]:
+def _stretches(texts: TransferTexts, labeller: Labeller, shard_rows: int) -> Iterator[_Stretch]:
     """Cuts the transfer set into stretches of whole shards."""
-    size = max(1, _STRETCH // settings.shard_rows) * settings.shard_rows
+    size = max(1, _STRETCH // shard_rows) * shard_rows
     rows, start = iter(texts), 0
     while some := list(islice(rows, size)):
-        yield _Stretch(some, start, encoder, settings)
+        yield _Stretch(some, start, labeller, shard_rows)
         start += len(some)
 
 
-def _check_finite(
-    rows: npt.NDArray[np.int64], logits: Logits, states: npt.NDArray[np.float16] | None
-) -> None:
-    whole = np.isfinite(logits).all(axis=1)
-    if states is not None:
-        # In fp16 what is over 65,504 is infinite; the states of sound classifiers are far from it.
-        whole &= np.isfinite(states).all(axis=(1, 2))
+def _check_finite(rows: npt.NDArray[np.int64], found: Arrays) -> None:
+    whole = np.ones(len(rows), dtype=np.bool_)
+    # In fp16 what is over 65,504 is infinite; the states of sound classifiers are far from it.
+    for values in found.values():
+        if len(values) == len(rows) and values.dtype.kind == "f":
+            whole &= np.isfinite(values).reshape(len(rows), -1).all(axis=1)
     if not whole.all():
         raise LabelError(
             f"expected finite numbers, got NaN or infinite outputs of the teacher for row "

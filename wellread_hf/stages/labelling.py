@@ -42,6 +42,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         from accelerate import PartialState
 
         from wellread_hf.data.rows import report_classes
+        from wellread_hf.labelling.classifier_labeller import ClassifierLabeller
         from wellread_hf.labelling.label_rows import label_rows
         from wellread_hf.metrics.scores import scores
         from wellread_hf.models.encode import encode, report_cut, row_encoder
@@ -64,7 +65,8 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         model.to(PartialState().device)
         # Two rows show a model that cannot read them, before the pass over all.
         check_reads(model, [*islice(texts, 2)], encoder, teacher_at)
-        reused = label_rows(model, encoder, texts, order, settings, stage.folder)
+        labeller = ClassifierLabeller(model, encoder, order, settings)
+        reused = label_rows(labeller, texts, settings.shard_rows, stage.folder)
         outcome = {
             "rows": len(texts),
             "labels": facts.labels,
