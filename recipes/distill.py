@@ -28,7 +28,7 @@ from wellread_hf.store.stage import Stage
 @checked()
 class Settings:
     teacher: str | None = None
-    """The classifier: Hub id (`NAME@REVISION`) or folder."""
+    """The classifier: Hub id (`NAME@REVISION`) or folder; or a folder of soft labels."""
     labels: Path | None = None
     """Soft labels that are there, instead of a teacher: folder of `wellread label` or `wellread pull`."""
     start: Start = field(default_factory=lambda: Start(weights="google/bert_uncased_L-2_H-128_A-2"))
@@ -54,7 +54,8 @@ def plan(settings: Settings) -> list[Stage]:
     if s.labels is not None:
         labels = stages.stored_labels(s.labels)
     else:
-        labels = stages.label(stages.named_teacher(s.teacher), s.task, s.transfer, s.label, s.running)
+        teacher = stages.named_teacher(s.teacher)
+        labels = stages.soft_labels(teacher, s.task, s.transfer, s.label, s.running)
     return [stages.distill(s.start, s.task, labels, s.transfer, s.objective, s.tuning, s.running, s.lora)]
 
 

@@ -20,7 +20,7 @@ from wellread_hf.settings import (
     Tuning,
 )
 from wellread_hf.settings.fields import StudentName, checked, refuse_set
-from wellread_hf.stages import distill, finetune, label, pretrain
+from wellread_hf.stages import distill, finetune, pretrain, soft_labels
 from wellread_hf.store.stage import Place, Stage
 from wellread_hf.students import Method, Student
 
@@ -54,7 +54,8 @@ class Teacher:
     """A teacher by name, or how one is made."""
 
     teacher: str | None = None
-    """A fine-tuned classifier; without one, `teacher_student` is pre-trained and fine-tuned first."""
+    """A fine-tuned classifier, or a folder of soft labels (`wellread label`); without one, `teacher_student`
+    is pre-trained and fine-tuned first."""
     # BERT-base, the largest that is pre-trained here.
     teacher_student: StudentName = "12-768"
     """Size of the teacher made here."""
@@ -132,4 +133,4 @@ class Planner:
         return pretrain(how, self.given.corpus, self.running)
 
     def _plan_labels(self, task: Task) -> Stage:
-        return label(self.teacher(task), task, self.given.transfer, self.given.label, self.running)
+        return soft_labels(self.teacher(task), task, self.given.transfer, self.given.label, self.running)

@@ -151,7 +151,7 @@ class Shipment:
 
     Attributes:
         students: The same.
-        evidence: The evaluations of the teacher and of all students.
+        evidence: The evaluations of the teacher, where one is named, and of all students.
     """
 
     def __init__(self, settings: ShipSettings, students: Sequence[Student]) -> None:
@@ -168,8 +168,10 @@ class Shipment:
             self._evaluations = {
                 student: [*map(self._evaluation, self._models[student])] for student in students
             }
-            self._of_teacher = self._evaluation(self._teacher)
-        self.evidence = [self._of_teacher, *chain.from_iterable(self._evaluations.values())]
+            # Soft labels that are stored come without the teacher that made them.
+            known = not stages.are_stored(self._teacher)
+            self._of_teacher = [self._evaluation(self._teacher)] if known else []
+        self.evidence = [*self._of_teacher, *chain.from_iterable(self._evaluations.values())]
 
     def _model(self, planner: Planner, student: Student, seed: int) -> Stage:
         s, start = self._settings, planner.start("pd", student.name)
@@ -215,7 +217,7 @@ class Shipment:
         """Makes the jobs up to the evaluations; stages of one kind take as long as they are large."""
         size = self._settings.teacher.teacher_student
         of_teacher = Student.parse(size) if isinstance(self._teacher, Stage) else None
-        sizes = {each.digest: of_teacher for each in in_order([self._of_teacher])}
+        sizes = {each.digest: of_teacher for each in in_order(self._of_teacher)}
         for student, found in self._evaluations.items():
             for each in in_order(found):
                 sizes.setdefault(each.digest, of_teacher if each.kind == "label" else student)

@@ -11,13 +11,22 @@ from wellread_hf.stages.evaluating import evaluate
 from wellread_hf.stages.exporting import export
 from wellread_hf.stages.glue_predictions import check_glue, predict
 from wellread_hf.stages.initialising import initialise
-from wellread_hf.stages.labelling import combine, label, label_by_all, named_teacher, stored_labels
+from wellread_hf.stages.labelling import (
+    are_stored,
+    combine,
+    label,
+    label_by_all,
+    named_teacher,
+    soft_labels,
+    stored_labels,
+)
 from wellread_hf.stages.measuring import measure
 from wellread_hf.stages.pruning import prune
 from wellread_hf.stages.rating import rate
 
 __all__ = [
     "adopt",
+    "are_stored",
     "budget",
     "check_glue",
     "combine",
@@ -35,6 +44,7 @@ __all__ = [
     "pretrain",
     "prune",
     "rate",
+    "soft_labels",
     "stored_labels",
     "train_tokenizer",
 ]

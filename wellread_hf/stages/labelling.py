@@ -1,5 +1,6 @@
 """Soft labels: what one teacher says of a transfer set, the mean of several, and stored ones."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
@@ -11,7 +12,7 @@ from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.stages.inputs import FoundTask, TransferSet, find, identity_of, reading_version
 from wellread_hf.stages.objectives import config_of, shape_of
-from wellread_hf.store.records import StageRecord
+from wellread_hf.store.records import RECORD, StageRecord, json_object
 from wellread_hf.store.stage import Location, Place, Stage
 from wellread_hf.students import Shape
 from wellread_hf.tasks import TaskFacts
@@ -219,6 +220,31 @@ def label_by_all(
         )
     stages = [label(teacher, task, transfer, settings, running) for teacher in teachers]
     return combine(stages, weights, running, settings.shard_rows) if len(stages) > 1 else stages[0]
+
+
+def soft_labels(teacher: Place, task: Task, transfer: Transfer, settings: Label, running: Running) -> Stage:
+    """Labels with a teacher, or takes the soft labels that are stored where one is named.
+
+    Args:
+        teacher: A classifier, or the folder of a finished labelling stage, whatever its teacher was.
+        task: The task.
+        transfer: The transfer set; of stored labels the one that they were made for.
+        settings: How a classifier labels; stored labels have no use for it.
+        running: How it is carried out.
+
+    Raises:
+        StoreError: A folder of soft labels was renamed.
+    """
+    if are_stored(teacher):
+        return stored_labels(Path(str(teacher)))
+    return label(teacher, task, transfer, settings, running)
+
+
+def are_stored(teacher: Place) -> bool:
+    """Returns whether soft labels lie where a teacher is named."""
+    if not isinstance(teacher, str) or not os.path.isfile(record := os.path.join(teacher, RECORD)):
+        return False
+    return json_object(Path(record)).get("kind") == "label"
 
 
 def stored_labels(folder: Path) -> Stage:
