@@ -36,6 +36,8 @@ _SHORT = {
     "seed": ("tuning.seed",),
     "runs": ("running.runs",),
     "publish": ("publishing.namespace",),
+    "prompt": ("prompt.template",),
+    "label-words": ("prompt.label-words",),
 }
 # Names of the release before this one; they go with the next.
 _RENAMED = {"start": "weights", "source": "weights", "sources": "weights"}
