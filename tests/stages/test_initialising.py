@@ -211,6 +211,7 @@ def test_other_stages_start_from_what_was_made(
         ("--source deep --layers 2 7", ("--layers", "1 to 6", "got 7")),
         ("--source deep --layers 1 2 --keep spread", ("--keep spread", "leave out one")),
         ("--source deep --student 4-256", ("as wide as the source", "H = 128", "H = 256")),
+        ("--source deep --student 4-256 --dry-run", ("as wide as the source", "H = 128", "H = 256")),
         ("--source deep --student 2-256 --keep embeddings", ("as wide as the source", "H = 128", "H = 256")),
         ("--source deep --tokenizer others", ("--tokenizer others", "another vocabulary", "leave out")),
         ("--source many-words", ("size of the model's embedding",)),

@@ -34,6 +34,8 @@ def card(
     from wellread_hf.hub.cards.family import facts_of_family, family_files
     from wellread_hf.students import Student
 
+    if out is not None and out.suffix == ".md":
+        raise SettingsError(f"`out` {out}: expected a folder, which README.md goes into, got a file's name")
     if all:
         if target is not None or out is None or eval_results or name is not None:
             raise SettingsError(

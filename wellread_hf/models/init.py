@@ -70,14 +70,12 @@ def with_layers(source: "AnyBert", numbers: Sequence[int]) -> "AnyBert":
 def with_word_embeddings(source: "BertForMaskedLM", student: Student, seed: int) -> "BertForMaskedLM":
     """Builds a student from random weights (`Student.fresh_config`) with the word embeddings of `source`.
 
-    Raises:
-        SettingsError: The two are not of one width.
+    The two are of one width (`check_width`).
     """
     import torch
 
     from wellread_hf.models.masked_lm import new_masked_lm
 
-    check_width(source, student)
     model = new_masked_lm(student, source.config.vocab_size, BERT_DROPOUT, seed)
     with torch.no_grad():
         # The head's output matrix is the same tensor.
@@ -85,16 +83,20 @@ def with_word_embeddings(source: "BertForMaskedLM", student: Student, seed: int)
     return model
 
 
-def check_width(source: "BertForMaskedLM", student: Student) -> None:
+def check_width(config: Mapping[str, Any], student: Student) -> None:
     """Refuses a source of another width than the student.
+
+    Args:
+        config: The source's config.json (`read_config`).
+        student: What takes some of its layers.
 
     Raises:
         SettingsError: It is.
     """
-    if source.config.hidden_size != student.hidden:
+    if config["hidden_size"] != student.hidden:
         raise SettingsError(
             f"`student` {student}: expected a student as wide as the source, H = "
-            f"{source.config.hidden_size}, got H = {student.hidden}; weights fit the same width alone, name "
+            f"{config['hidden_size']}, got H = {student.hidden}; weights fit the same width alone, name "
             "another student or another source"
         )
 

@@ -45,18 +45,22 @@ def initialise(settings: Init, running: Running, source: Place | None = None, fi
 
     def check() -> None:
         from wellread_hf.models.bert_names import read_config
-        from wellread_hf.models.init import check_growth
+        from wellread_hf.models.init import check_growth, check_width
 
         # Of a source that a stage has yet to make, nothing can be read.
-        if settings.keep == "grow" and student is not None and not is_pending(source_at):
-            check_growth(read_config(source_at), student, settings.toy)
+        if student is None or is_pending(source_at):
+            return
+        config = read_config(source_at)
+        if settings.keep == "grow":
+            check_growth(config, student, settings.toy)
+        else:
+            check_width(config, student)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.models.bert_names import NEXT_SENTENCE, WORDS
         from wellread_hf.models.grow import stack_order, stacked, widened
         from wellread_hf.models.init import (
             check_layers,
-            check_width,
             places,
             with_layers,
             with_word_embeddings,
@@ -88,8 +92,6 @@ def initialise(settings: Init, running: Running, source: Place | None = None, fi
             # Stacked first, so that two copies of a layer are widened differently.
             model = widened(stacked(bert, student.layers), student.width(settings.toy), settings.seed)
         else:
-            if student is not None:
-                check_width(bert, student)
             numbers = _numbers(settings, student, bert)
             check_layers(numbers, bert.config.num_hidden_layers)
             model = with_layers(bert, numbers)

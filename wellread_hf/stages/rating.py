@@ -74,6 +74,7 @@ def rate(
             "mask_share": settings.mask_share,
             "bf16": settings.optim.bf16,
             "vocabulary": vocabulary,
+            "dropout": settings.dropout,
         },
         work=work,
         solo=True,

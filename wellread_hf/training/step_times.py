@@ -69,9 +69,9 @@ def seconds_a_step(
     words = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
     draw = np.random.default_rng(0)
     blocks = Blocks(draw.choice(words, (_STEPS_OF_BLOCKS * batch, length)).astype(id_dtype(tokenizer)))
-    times = StepTimes(seconds)
+    times, dropout = StepTimes(seconds), BERT_DROPOUT if settings.dropout is None else settings.dropout
     trainer = MlmTrainer(
-        model=new_masked_lm(student, len(tokenizer), BERT_DROPOUT, seed=0),
+        model=new_masked_lm(student, len(tokenizer), dropout, seed=0),
         args=training_arguments(
             folder, settings.optim, replace(running, report_to=()), _STEPS, 0, checkpoint_steps=_STEPS
         ),
