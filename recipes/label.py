@@ -1,12 +1,13 @@
-"""Let a teacher, or several, label a transfer set, once for all students.
+"""Let a teacher, or several, label a transfer set, once for all students; or import soft labels.
 
-Reads fine-tuned classifiers and unlabelled text; writes runs/label-..., shards of logits, of several teachers
-also those of their mean.
+Reads fine-tuned classifiers and unlabelled text, or a table of soft labels; writes runs/label-..., shards of
+logits, of several teachers also those of their mean.
 
   wellread label --teacher runs/finetune-bert-large-uncased-sst2-seed0-... --task sst2
   accelerate launch recipes/label.py --teacher MY-ID --task sst2 \\
       --transfer task more.jsonl,column=text
   wellread label --teacher ONE ANOTHER --teacher-weights 0.7 0.3 --task sst2
+  wellread label --from probabilities.csv,column=sentence --task sst2
 """
 
 from dataclasses import field
@@ -15,8 +16,8 @@ from typing import Annotated
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.summary import show_result
-from wellread_hf.settings import Label, Running, Task, Transfer
-from wellread_hf.settings.fields import FEW, Weight, checked
+from wellread_hf.settings import Imported, Label, Running, Task, Transfer
+from wellread_hf.settings.fields import FEW, Weight, checked, one_origin
 from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER, SMOKE_TRANSFER
 from wellread_hf.store.stage import Stage
 
@@ -28,6 +29,8 @@ class Settings:
     probabilities is taken."""
     teacher_weights: Annotated[tuple[Weight, ...], FEW] = ()
     """Weights of several teachers in that mean, e.g. `0.7 0.3`; default: all alike."""
+    imported: Imported = field(default_factory=Imported)
+    """Soft labels that are there already, instead of a teacher."""
     task: Task = field(default_factory=Task)
     """The teacher's task: its text columns and class names."""
     transfer: Transfer = field(default_factory=Transfer)
@@ -38,8 +41,17 @@ class Settings:
     """How the run is carried out."""
 
 
+# Where soft labels may come from, and which of these settings have an effect with it.
+ORIGINS = {
+    "teacher": ("teacher_weights", "label"),
+    "imported.source": ("imported", "label.teacher_labels", "label.shard_rows"),
+}
+
+
 def plan(settings: Settings) -> list[Stage]:
     s = settings
+    if one_origin(s, ORIGINS) == "imported.source":
+        return [stages.import_labels(s.imported, s.task, s.transfer, s.label, s.running)]
     teachers = [stages.named_teacher(name) for name in s.teacher or (None,)]
     return [stages.label_by_all(teachers, s.teacher_weights, s.task, s.transfer, s.label, s.running)]
 
@@ -57,7 +69,8 @@ RECIPE = Recipe(
     plan=plan,
     show=show_result,
     presets={"smoke": SMOKE},
-    first="teacher task task.data task.columns transfer transfer.rows max-length label.batch-tokens runs",
+    first="teacher from imported.kind task task.data task.columns transfer transfer.rows max-length "
+    "label.batch-tokens runs",
 )
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ _SHORT = {
     "weights": ("start.weights", "start", "source", "sources"),
     "student": ("start.student", "pretrain.student"),
     "teacher": ("distil.teacher",),
+    "from": ("imported.source",),
     "tokenizer": ("corpus.tokenizer", "start.tokenizer"),
     "corpus": ("corpus.sources",),
     "transfer": ("transfer.sources",),

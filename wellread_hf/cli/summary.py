@@ -12,6 +12,7 @@ from wellread_hf.metrics.scores import metric_at
 from wellread_hf.results.tables import Table
 from wellread_hf.results.typed import typed
 from wellread_hf.settings import Corpus, Running, Task, Transfer
+from wellread_hf.stages.importing import transfer_of
 from wellread_hf.store.records import StageRecord
 from wellread_hf.store.stage import Stage
 
@@ -177,10 +178,19 @@ def _tuned(settings: Any, stage: Stage) -> str:
 
 def _distil(settings: Any, stage: Stage) -> str:
     """Soft labels teach a student: the last one that was pre-trained in the same folder of runs."""
-    transfer = words_of(settings.transfer, Transfer(), "transfer.")
+    transfer = settings.transfer
+    if hasattr(settings, "imported"):
+        transfer = transfer_of(settings.imported, transfer)
     weights = _pretrained(settings.running.runs)
     start = [] if weights is None else ["--weights", weights]
-    return typed("distill", "--labels", str(stage.folder), *start, *transfer, *_shared(settings))
+    return typed(
+        "distill",
+        "--labels",
+        str(stage.folder),
+        *start,
+        *words_of(transfer, Transfer(), "transfer."),
+        *_shared(settings),
+    )
 
 
 def _pretrained(runs: Path) -> str | None:

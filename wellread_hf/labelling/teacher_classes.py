@@ -79,15 +79,16 @@ def match_labels(teacher: Sequence[str], task: Sequence[str], who: str = "the te
             "matched by name; name the task's classes as they are there with `task.labels`, or the teacher's "
             "outputs in their order with `label.teacher_labels`"
         )
-    plain = [_plain(name) for name in teacher]
-    return [plain.index(_plain(name)) for name in task]
+    plain = [plain_name(name) for name in teacher]
+    return [plain.index(plain_name(name)) for name in task]
 
 
 def _are_matched(teacher: Sequence[str], task: Sequence[str]) -> bool:
-    theirs, ours = sorted(map(_plain, teacher)), sorted(map(_plain, task))
+    theirs, ours = sorted(map(plain_name, teacher)), sorted(map(plain_name, task))
     return theirs == ours and len(set(ours)) == len(ours)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Returns a class name without what names are compared without: case, spaces, `_` and `-`."""
     # `not_entailment` and `Not-Entailment` are one name.
     return name.lower().translate({ord(mark): None for mark in " _-"})

@@ -3,8 +3,8 @@
 A bound at the far end is where a run can only be a mistake, or where memory or a number's type ends.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field, fields, is_dataclass
 from functools import wraps
 from operator import attrgetter
 from typing import Annotated, Any, TypeVar, dataclass_transform
@@ -155,6 +155,49 @@ def refuse_set(settings: Any, instead: Mapping[str, str], unset: Mapping[str, An
         value = attrgetter(path)(settings)
         if value != unset[path.rpartition(".")[2]]:
             raise SettingsError(f"`{path}` {value}: the recipe sets it, from its {setting}; leave it out")
+
+
+def one_origin(settings: Any, reads: Mapping[str, Sequence[str]]) -> str:
+    """Returns which of several settings that stand for one another is given; the first where none is.
+
+    Args:
+        settings: A recipe's settings.
+        reads: By such a setting, the settings that have an effect with it: paths of fields, or of groups.
+
+    Raises:
+        SettingsError: Two are given, or a setting that has an effect with another one only.
+    """
+    given = [origin for origin in reads if attrgetter(origin)(settings)]
+    if len(given) > 1:
+        raise SettingsError(
+            f"expected one of {', '.join(f'`{origin}`' for origin in reads)}, got "
+            f"{' and '.join(f'`{origin}`' for origin in given)}; give one of them"
+        )
+    origin = given[0] if given else next(iter(reads))
+    usual = dict(_leaves(type(settings)()))
+    for path, value in _leaves(settings):
+        known = {
+            other for other, paths in reads.items() if any(f"{path}.".startswith(f"{p}.") for p in paths)
+        }
+        if known and origin not in known and path not in reads and value != usual[path]:
+            raise SettingsError(
+                f"`{path}`: expected none with `{origin}`, where it has no effect, got {_words(value)}; "
+                "leave it out"
+            )
+    return origin
+
+
+def _leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{each.name}.")
+        else:
+            yield prefix + each.name, value
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def settings_error(error: ValidationError, kind: Any, path: str = "") -> SettingsError:

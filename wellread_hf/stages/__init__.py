@@ -10,6 +10,7 @@ from wellread_hf.stages.encoders import pack, pretrain, train_tokenizer
 from wellread_hf.stages.evaluating import evaluate
 from wellread_hf.stages.exporting import export
 from wellread_hf.stages.glue_predictions import check_glue, predict
+from wellread_hf.stages.importing import import_labels
 from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.labelling import (
     are_stored,
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "import_labels",
     "initialise",
     "label",
     "label_by_all",
