@@ -20,7 +20,7 @@ from wellread_hf.data.classes import (
 from wellread_hf.data.corpus import Source, checked_text
 from wellread_hf.data.several_classes import each_label, indicators, list_of, list_of_columns
 from wellread_hf.data.table_reader import open_table, split_names
-from wellread_hf.data.task_facts import facts_of, finds_classes, is_glue
+from wellread_hf.data.task_facts import facts_of, finds_classes, is_glue, with_metric
 from wellread_hf.errors import DataError, LabelError, nearest
 from wellread_hf.settings import Task
 from wellread_hf.store.progress import log
@@ -94,6 +94,7 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
     given = bool(facts.labels)
     if finds_classes(task):
         facts = replace(facts, labels=raw["train"].names or raw["train"].classes(task.multi_label))
+        facts = with_metric(facts, task)
     stated = given or bool(facts.labels and raw["train"].names)
     train = raw["train"].labelled(facts, stated, given)
     # First: with one class, each validation label of another one would be refused instead.

@@ -1,8 +1,16 @@
 """What the settings of a task state of it, before its rows are read."""
 
-from wellread_hf.errors import DataError, UnknownNameError
+from dataclasses import replace
+
+from wellread_hf.errors import DataError, UnknownNameError, listed, nearest
+from wellread_hf.metrics.per_class import f1_of_class
 from wellread_hf.settings import Task
 from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts, nearest_task
+
+# Metrics that can choose, by the kind of task; beside them one class's F1.
+_OF_VALUES = ("pearson", "spearman")
+_OF_SEVERAL_CLASSES = ("f1_micro", "f1_macro")
+_OF_ONE_CLASS = ("accuracy", "f1", "f1_macro", "matthews_correlation")
 
 
 def finds_classes(task: Task) -> bool:
@@ -43,7 +51,7 @@ def facts_of(task: Task) -> TaskFacts:
             f"`task.multi_label`: the rows of GLUE's {task.name} have one class each; name another task"
         )
     if is_glue(task):
-        return GLUE_TASKS[task.name]
+        return with_metric(GLUE_TASKS[task.name], task)
     if not task.columns:
         raise DataError(
             f"task {task.name!r}: expected the names of one or two text columns; give `task.columns`"
@@ -57,4 +65,46 @@ def facts_of(task: Task) -> TaskFacts:
     metrics: tuple[str, ...] = ("pearson", "spearman") if task.regression else ("accuracy",)
     if task.multi_label:
         metrics = ("f1_micro", "f1_macro")
-    return TaskFacts(columns=task.columns, labels=task.labels, metrics=metrics, multi_label=task.multi_label)
+    return with_metric(
+        TaskFacts(columns=task.columns, labels=task.labels, metrics=metrics, multi_label=task.multi_label),
+        task,
+    )
+
+
+def with_metric(facts: TaskFacts, task: Task) -> TaskFacts:
+    """Returns facts whose first metric is the one that the settings name, where they name one.
+
+    Args:
+        facts: The task's; where its classes are not known yet, one class's F1 waits for them.
+        task: The settings.
+
+    Raises:
+        UnknownNameError: There is no such metric, or no such class.
+        DataError: The task is of another kind than the metric.
+    """
+    if task.metric is None:
+        return facts
+    kind, of, name = task.metric.partition(":")
+    has_classes = bool(facts.labels) or finds_classes(task)
+    of_classes = _OF_SEVERAL_CLASSES if facts.multi_label else _OF_ONE_CLASS
+    known = of_classes if has_classes else _OF_VALUES
+    if not (has_classes and of and kind == "f1") and task.metric not in known:
+        more = " or f1:CLASS" if has_classes else ""
+        raise UnknownNameError(
+            f"`task.metric` {task.metric!r}: expected one of {', '.join(known)}{more} for this kind of task; "
+            f"the nearest is {nearest(task.metric, known, 1)}"
+        )
+    if not facts.labels and has_classes:
+        return facts
+    if of and name not in facts.labels:
+        raise UnknownNameError(
+            f"`task.metric` {task.metric!r}: expected one of the task's classes after f1:, "
+            f"{listed(facts.labels)}; the nearest is {nearest(name, facts.labels, 1)}"
+        )
+    if task.metric == "f1" and len(facts.labels) > 2:
+        raise DataError(
+            f"`task.metric` f1 is of the second of two classes, got {len(facts.labels)}; take f1_macro, the "
+            "mean over classes, or f1:CLASS"
+        )
+    first = f1_of_class(facts.labels.index(name), name) if of else task.metric
+    return replace(facts, metrics=tuple(dict.fromkeys([first, *facts.metrics])))

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wellread_hf.metrics.per_class import class_of
+from wellread_hf.metrics.scores import metric_at
+
 # A score up to this may come of one answer throughout: correlations by chance, on a few hundred rows.
 _NOTHING = {"matthews_correlation": 0.05, "pearson": 0.05, "spearman": 0.05, "f1_micro": 0.0}
 # Characters of a class in a sentence: a column of texts taken for labels has classes of any length.
 _LONGEST_NAME = 40
 # Metrics of tasks whose rows have one class each.
-_OF_ONE_CLASS = ("accuracy", "f1", "matthews_correlation")
+_OF_ONE_CLASS = {"accuracy", "f1", "matthews_correlation"}
 _REMEDY = "nothing was learnt from the texts; train longer or at another learning rate, and look at the rows"
 
 
@@ -28,6 +31,14 @@ def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> 
         counts: Rows of each class; empty where they are not known.
         what: Whose scores on which rows, for the sentence.
     """
+    first = next(iter(scores), "")
+    if counts and (nothing := _of_one_answer(first, counts)) is not None:
+        if scores[first] > nothing:
+            return None
+        return (
+            f"{metric_at(first)} {100 * scores[first]:.1f} % {what} is no better than that of one answer "
+            f"throughout, {100 * nothing:.1f} %: {_REMEDY}"
+        )
     constant = commonest(counts)
     if "accuracy" in scores and constant is not None:
         name, share = constant
@@ -43,6 +54,16 @@ def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> 
                 f"throughout, 0.0 %: {_REMEDY}"
             )
     return None
+
+
+def _of_one_answer(metric: str, counts: Mapping[str, int]) -> float | None:
+    """Returns what one class throughout reaches at best in F1 of classes; None of another metric."""
+    of, rows = class_of(metric), sum(counts.values())
+    # Precision is the class's share p of the rows, recall 1.
+    f1 = {name: 2 * count / (rows + count) for name, count in counts.items()}
+    if of is not None:
+        return f1.get(of[1])
+    return max(f1.values()) / len(f1) if metric == "f1_macro" else None
 
 
 def doubts(outcome: Mapping[str, Any]) -> Sequence[str]:
@@ -64,7 +85,8 @@ def doubts(outcome: Mapping[str, Any]) -> Sequence[str]:
 
 def counts_of(outcome: Mapping[str, Any], split: str) -> Mapping[str, int]:
     """Returns the rows of each class of a split; none where they are not known, or have several classes."""
-    if outcome.get("metric") not in _OF_ONE_CLASS:
+    scored = {outcome.get("metric"), *outcome.get(split, {}), *outcome.get("teacher_validation", {})}
+    if not scored & _OF_ONE_CLASS:
         return {}
     counts: Mapping[str, int] = (outcome.get("class_counts") or {}).get(split, {})
     return counts

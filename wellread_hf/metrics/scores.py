@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.metrics.finite import require_finite
+from wellread_hf.metrics.per_class import class_of
 
 Array = npt.NDArray[Any]
 
@@ -45,5 +46,8 @@ def scores_of(metrics: Sequence[str], predictions: Array, labels: Array) -> dict
 
 
 def metric_at(name: str) -> str:
-    """Returns a metric's name, with the threshold of those that have one."""
-    return f"{name} at threshold {THRESHOLD}" if name in ("f1_micro", "f1_macro") else name
+    """Returns a metric's name for people, with its class, or the threshold of several classes a row."""
+    if (of := class_of(name)) is not None:
+        return f"F1 of {of[1]}"
+    # Macro F1 is also a metric of tasks with one class a row, and stands beside this one elsewhere.
+    return f"{name} at threshold {THRESHOLD}" if name == "f1_micro" else name

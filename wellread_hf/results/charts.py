@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.metrics.scores import metric_at
 from wellread_hf.results.figures import (
     OTHERS,
     Mark,
@@ -43,7 +44,7 @@ _LONGEST_NAME = 12
 
 def metric_in_words(name: str) -> str:
     """Returns a metric's name as people write it, e.g. `F1`."""
-    return _METRICS.get(name, name)
+    return _METRICS.get(name) or metric_at(name)
 
 
 def score_axis(metric: str, split: str) -> str:

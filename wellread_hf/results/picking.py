@@ -8,6 +8,7 @@ from typing import Any
 
 from wellread_hf.errors import NothingFitsError, SettingsError, StoreError, listed
 from wellread_hf.metrics.jackknife import Interval
+from wellread_hf.metrics.scores import metric_at
 from wellread_hf.results.candidates import EVIDENCE, Candidate, Offer, read_offer
 from wellread_hf.results.lineage import Stages
 from wellread_hf.results.tables import Table
@@ -103,7 +104,7 @@ def choose(offer: Offer, picking: Picking) -> Pick:
         nearest = min(offer.students, key=lambda each: (sum(over(each, picking).values()), _size(each)))
         raise NothingFitsError(
             f"nothing fits {picking.asked}: the nearest of {len(offer.students)} candidates is "
-            f"{nearest.title} with {_costs(nearest.ms, nearest.mb)}, {offer.metric} "
+            f"{nearest.title} with {_costs(nearest.ms, nearest.mb)}, {metric_at(offer.metric)} "
             f"{nearest.score.mean:.1f} ({bounds(nearest.score)}); {why_not(nearest, picking)}"
         )
     picked = min(fitting, key=_order(fitting, picking))
@@ -185,7 +186,8 @@ def check_known(offer: Offer, picking: Picking) -> None:
 
 def table(offer: Offer, picking: Picking, picked: Candidate | None) -> Table:
     """Tables all candidates by size; the pick is bold."""
-    head = ["student", "method", "format", "seeds", "ms", "MB", f"{offer.metric} (%)", "95 % interval",
+    score = f"{metric_at(offer.metric)} (%)"
+    head = ["student", "method", "format", "seeds", "ms", "MB", score, "95 % interval",
             "beside the teacher", "over"]  # fmt: skip
     rows = [
         [
@@ -246,7 +248,7 @@ def said(facts: Mapping[str, Any]) -> str:
     score, gap = Interval(**facts["score"]), facts["beside_teacher"]
     words = (
         f"{facts['name']}, {facts['method']}, {facts['format']}: {_costs(facts['ms'], facts['mb'])}, "
-        f"{facts['metric']} {score.mean:.1f} ({bounds(score)}, 95 %)"
+        f"{metric_at(facts['metric'])} {score.mean:.1f} ({bounds(score)}, 95 %)"
     )
     if gap is None:
         return words

@@ -38,6 +38,9 @@ class Task:
     """A row may have several classes, or none. `label` is a column of lists of class names or numbers (in CSV
     as JSON text, `["toxic", "threat"]`), or columns of 0 and 1, one a class, joined by `+`:
     `toxic+insult+threat`."""
+    metric: str | None = None
+    """Score that chooses the best evaluation, shown before the usual ones: `accuracy`, `f1` (of the second of
+    two classes), `f1_macro`, `matthews_correlation`, or one class's F1, `f1:CLASS`."""
     train_rows: Count | None = None
     """Take this many training rows, drawn with `train_seed`."""
     # Apart from the training's seed, so that runs of several seeds share their rows.

@@ -155,13 +155,17 @@ class FoundTask:
             return
         draw_rows(self.load().train, self.task)
 
-    def identity(self, uses_labels: bool = True) -> Mapping[str, Any]:
-        """Returns what decides the task's rows; without its labels it does not matter how many are drawn."""
+    def identity(self, uses_labels: bool = True, chooses: bool = True) -> Mapping[str, Any]:
+        """Returns what decides the task's rows, and the metric where it `chooses` something.
+
+        Without its labels it does not matter how many are drawn.
+        """
         task = self.task if uses_labels else replace(self.task, train_rows=None, train_seed=0)
+        task = task if chooses else replace(task, metric=None)
         places = {"data": None, "validation": task.validation is not None, "test": task.test is not None}
         # Where the data lies does not matter, only what it says.
         content = {"content": [location.fingerprint for location in self.locations]}
-        return identity_of(task, later=("multi_label",)) | places | content
+        return identity_of(task, later=("multi_label", "metric")) | places | content
 
     @property
     def version(self) -> int:

@@ -98,7 +98,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         identity={
             "teacher": teacher_at.fingerprint,
             # However many labelled rows a student gets, the transfer set is the same.
-            "task": found_task.identity(uses_labels=False),
+            "task": found_task.identity(uses_labels=False, chooses=False),
             "transfer": transfer_set.identity,
             # What was stored before there was a choice keeps its digest.
             "settings": identity_of(settings, later=("states",)),

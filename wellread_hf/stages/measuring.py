@@ -134,7 +134,7 @@ def measure(
             "models": [
                 model.name if model.student else [at.fingerprint for at in model.places] for model in found
             ],
-            "task": None if found_task is None else found_task.identity(uses_labels=False),
+            "task": None if found_task is None else found_task.identity(uses_labels=False, chooses=False),
             "measure": asdict(settings) | {"formats": formats},
             # A measurement without milliseconds is another one.
             **({} if needed is None else {"needed": list(needed)}),

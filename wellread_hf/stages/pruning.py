@@ -101,7 +101,7 @@ def prune(
         identity={
             "model": model_at.fingerprint,
             # Labels do not matter, nor how many rows a student is given.
-            "task": None if found_task is None else found_task.identity(uses_labels=False),
+            "task": None if found_task is None else found_task.identity(uses_labels=False, chooses=False),
             "text": sources.identity,
             "vocabulary": vocabulary,
         },

@@ -215,5 +215,7 @@ def _teacher(planned: PlannedStudy, metric: str, split: str) -> float | None:
         return 100 * float(planned.teacher.record.outcome[split][metric])
     passes = [stage for stage in in_order(planned.stages) if stage.kind == "label"]
     if split == "validation" and passes:
-        return 100 * float(passes[0].record.outcome["teacher_validation"][metric])
+        # Labels of before the metric was chosen have the usual ones.
+        score = passes[0].record.outcome.get("teacher_validation", {}).get(metric)
+        return None if score is None else 100 * float(score)
     return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from wellread_hf.experiments.study.arms import Study
 from wellread_hf.metrics.average import mean_and_spread
+from wellread_hf.metrics.scores import metric_at
 from wellread_hf.results.charts import draw_lines, score_axis, task_in_words
 from wellread_hf.results.figures import Mark
 from wellread_hf.results.tables import Table
@@ -56,7 +57,8 @@ def verdict_table(studies: Sequence[Mapping[str, Any]]) -> Table:
 
 def paragraph(found: Mapping[str, Any]) -> str:
     """Says in sentences what a study shows."""
-    head = f"Over {len(found['seeds'])} seeds, {found['metric']} on {found['split']} rows in points:"
+    score = f"{metric_at(found['metric'])} on {found['split']} rows"
+    head = f"Over {len(found['seeds'])} seeds, {score} in points:"
     return " ".join([head, *map(_sentence, found["findings"])])
 
 
@@ -84,7 +86,8 @@ def _grouped(found: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str
 def _score_table(found: Mapping[str, Any]) -> Table:
     # Only what some arm used: a study without pre-training has no column of MLM steps.
     used = list(dict.fromkeys(part for score in found["scores"] for part in score["budget"]))
-    head = ["arm", "student", f"{found['metric']}, {found['split']} (%)", "each seed", *used, "training s"]
+    score = f"{metric_at(found['metric'])}, {found['split']} (%)"
+    head = ["arm", "student", score, "each seed", *used, "training s"]
     rows = []
     for (arm, student), runs in _grouped(found).items():
         scores = [run["score"] for run in runs]

@@ -33,7 +33,10 @@ def transfer_text(task: Task, transfer: Transfer, running: Running) -> Stage:
         name=task.name,
         root=running.runs,
         # However many labelled rows a student gets, the transfer set is the same.
-        identity={"task": found_task.identity(uses_labels=False), "transfer": transfer_set.identity},
+        identity={
+            "task": found_task.identity(uses_labels=False, chooses=False),
+            "transfer": transfer_set.identity,
+        },
         inputs=[*found_task.locations, *transfer_set.locations],
         work=work,
         solo=True,

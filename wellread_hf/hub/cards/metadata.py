@@ -13,6 +13,8 @@ from wellread_hf.hub.cards.facts import Facts, Result, Score
 from wellread_hf.hub.cards.languages import languages_of
 from wellread_hf.hub.cards.text import plain
 from wellread_hf.hub.names import is_repo_id, is_repo_name
+from wellread_hf.metrics.per_class import class_of
+from wellread_hf.metrics.scores import metric_at
 from wellread_hf.results.paper import GLUE_TITLES
 from wellread_hf.tasks import GLUE, GLUE_TASKS
 
@@ -103,7 +105,7 @@ def eval_results_of(facts: Facts) -> str:
             task_id=str(result.task.config),
             value=round(_value(result, result.first), _DIGITS),
             dataset_revision=result.task.origin.revision,
-            notes=f"{result.first.split}, {METRIC_IDS[result.first.metric]}, {_how(result)}",
+            notes=f"{result.first.split}, {_metric(result)}, {_how(result)}",
         )
         for result in _chosen(facts)
         if result.task.glue
@@ -130,6 +132,9 @@ def _index_results(facts: Facts) -> list[EvalResult]:
             continue
         title = f"GLUE {GLUE_TITLES[task.name]}" if task.glue else plain(task.name)
         for score in result.scores:
+            # The index has no name for one class's F1, and `f1` would be read as another.
+            if class_of(score.metric) is not None:
+                continue
             test = GLUE_TASKS[task.name].test if task.glue else "test"
             metric = METRIC_IDS[score.metric]
             found.append(
@@ -165,6 +170,10 @@ def _value(result: Result, score: Score) -> float:
     if result.this_seed is None:
         return score.mean
     return score.values[result.seeds.index(result.this_seed)]
+
+
+def _metric(result: Result) -> str:
+    return METRIC_IDS.get(result.first.metric) or metric_at(result.first.metric)
 
 
 def _how(result: Result) -> str:

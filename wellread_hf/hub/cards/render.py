@@ -17,7 +17,7 @@ from wellread_hf.hub.cards.secrets import secrets_in
 from wellread_hf.hub.cards.shipped_facts import Choice
 from wellread_hf.hub.cards.siblings import siblings_table, task_title
 from wellread_hf.hub.cards.text import code, duration, fence, markdown
-from wellread_hf.metrics.scores import THRESHOLD
+from wellread_hf.metrics.scores import THRESHOLD, metric_at
 from wellread_hf.results import paper
 from wellread_hf.results.charts import draw_reliability
 from wellread_hf.students import HIDDEN, LAYERS, VOCABULARY, Student
@@ -31,7 +31,7 @@ _METRICS = {
     "accuracy": "accuracy",
     "f1": "F1",
     "f1_micro": f"micro F1 (threshold {THRESHOLD})",
-    "f1_macro": f"macro F1 (threshold {THRESHOLD})",
+    "f1_macro": "macro F1",
     "matthews_correlation": "Matthews",
     "pearson": "Pearson",
     "spearman": "Spearman",
@@ -160,7 +160,7 @@ def percent(score: Score) -> str:
 
 def metric_title(name: str) -> str:
     """Names a metric as the paper does."""
-    return _METRICS.get(name) or markdown(name)
+    return _METRICS.get(name) or markdown(metric_at(name))
 
 
 def class_counts(counts: Sequence[tuple[str, int]]) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from wellread_hf.errors import DataError, UnknownNameError, nearest
 from wellread_hf.metrics.finite import require_finite
+from wellread_hf.metrics.per_class import class_of
 from wellread_hf.tasks import GLUE_SETS, GLUE_TASKS
 
 Array = npt.NDArray[Any]
@@ -51,7 +52,7 @@ class GlueMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no ty
         Where a metric is not defined it is 0: a correlation with a constant, F1 without a positive.
 
         Args:
-            metrics: Names among `METRICS`.
+            metrics: Names among `METRICS`, or of `f1_of_class`.
             predictions: Class numbers or values [n]; of multi-label tasks 0 or 1 for each class [n, classes].
             labels: The same of the truth.
 
@@ -61,7 +62,7 @@ class GlueMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no ty
             NotFiniteError: A prediction or label is NaN or infinite.
         """
         for name in metrics:
-            if name not in METRICS:
+            if name not in METRICS and class_of(name) is None:
                 raise UnknownNameError(
                     f"expected a metric among {', '.join(METRICS)}, got {name!r}; the nearest is "
                     f"{nearest(name, METRICS, 1)}"
@@ -73,7 +74,7 @@ class GlueMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no ty
             )
         require_finite("predictions", predictions)
         require_finite("labels", labels)
-        return {name: METRICS[name](predictions, labels) for name in metrics}
+        return {name: _metric(name)(predictions, labels) for name in metrics}
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:
@@ -85,6 +86,13 @@ def _f1(predictions: Array, labels: Array, average: str = "binary") -> float:
 
     # 0 is scikit-learn's own choice where F1 has no value, but with a warning at each evaluation.
     return float(f1_score(labels, predictions, average=average, zero_division=0))
+
+
+def _f1_of_class(predictions: Array, labels: Array, number: int) -> float:
+    one, truth = (
+        of[:, number] if of.ndim == 2 else (of == number).astype(int) for of in (predictions, labels)
+    )
+    return _f1(one, truth)
 
 
 def _matthews(predictions: Array, labels: Array) -> float:
@@ -118,3 +126,8 @@ METRICS: dict[str, Callable[[Array, Array], float]] = {
     "f1_micro": partial(_f1, average="micro"),
     "f1_macro": partial(_f1, average="macro"),
 }
+
+
+def _metric(name: str) -> Callable[[Array, Array], float]:
+    of = class_of(name)
+    return METRICS[name] if of is None else partial(_f1_of_class, number=of[0])
