@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import field
+from math import inf
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -56,6 +57,16 @@ class Start:
         return self
 
 
+BALANCED = "balanced"
+
+
+def _is_weight(text: str) -> bool:
+    try:
+        return 0 < float(text) < inf
+    except ValueError:
+        return False
+
+
 @checked()
 class Tuning:
     """One run of supervised training: fine-tuning on labels, or distillation on soft labels."""
@@ -71,10 +82,31 @@ class Tuning:
     # Holds nearly all rows of GLUE.
     max_length: Length = 128
     """Tokens a row; longer ones are cut."""
+    class_weights: tuple[str, ...] = ()
+    """Weights of the classes of true labels: `balanced` (rows / (classes · rows of the class)), or
+    CLASS=WEIGHT, e.g. `rare=5`; classes that are not named weigh 1. Default: all alike."""
     optim: Optim = field(default_factory=Optim)
     """Optimizer of this run."""
     seed: Seed = 0
     """Seed of the new weights, the order of the rows and the dropout."""
+
+    @model_validator(mode="after")
+    def _class_weights_are_numbers(self) -> "Tuning":
+        if self.class_weights == (BALANCED,):
+            return self
+        named = [given.rpartition("=") for given in self.class_weights]
+        wrong = [f"{name}{of}{weight}" for name, of, weight in named if not (name and _is_weight(weight))]
+        if wrong:
+            raise SettingsError(
+                f"`class_weights`: expected {BALANCED}, or CLASS=WEIGHT with a finite number above 0, e.g. "
+                f"rare=5, got {' '.join(wrong)}"
+            )
+        names = [name for name, _, _ in named]
+        if len(set(names)) < len(names):
+            raise SettingsError(
+                f"`class_weights`: expected each class once, got {' '.join(self.class_weights)}"
+            )
+        return self
 
 
 @checked()

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.errors import LabelError, SettingsError
+from wellread_hf.errors import LabelError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
-from wellread_hf.stages.inputs import TASK, FoundTask, TransferSet, find, identity_of, reading_version
+from wellread_hf.stages.inputs import FoundTask, TransferSet, find, identity_of, reading_version
 from wellread_hf.stages.objectives import check_objective, objective_identity, resolve_layers, shape_of
+from wellread_hf.stages.true_labels import check_class_weights, check_hard_labels, class_weights
 from wellread_hf.store.graph import on_main_process
 from wellread_hf.store.records import RECORD, StageRecord, digest
 from wellread_hf.store.stage import Location, Stage, short_name
@@ -125,10 +126,13 @@ class _Training:
         return short_name(self.start.weights)
 
     @property
+    def hard_label_share(self) -> float:
+        """Weight of the true labels in what is minimised."""
+        return 1.0 if self.soft is None else self.soft.objective.hard_label_share
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What decides the result."""
-        # Soft labels alone look at no label, however many there are.
-        uses_labels = self.soft is None or self.soft.objective.hard_label_share > 0
         start = asdict(self.start) | {
             "weights": None if self.weights is None else self.weights.fingerprint,
             "student": self.name if self.weights is None else None,
@@ -136,8 +140,9 @@ class _Training:
         }
         identity: dict[str, Any] = {
             "start": start,
-            "task": self.task.identity(uses_labels),
-            "tuning": identity_of(self.tuning, later=()),
+            # Soft labels alone look at no label, however many there are.
+            "task": self.task.identity(uses_labels=self.hard_label_share > 0),
+            "tuning": identity_of(self.tuning, later=("class_weights",)),
             **lora_identity(self.lora),
         }
         if self.soft is None:
@@ -157,10 +162,12 @@ class _Training:
     def check(self) -> None:
         """Refuses rows that cannot be used, before anything runs."""
         self.task.check()
+        facts = None if self.task.is_pending else self.task.load().facts
+        check_class_weights(self.tuning, self.task.task, facts, self.hard_label_share)
         if self.soft is not None:
             self.soft.transfer.check(self.task)
             if self.soft.objective.hard_label_share:
-                _check_hard_labels(self.task.task, self.soft.transfer.transfer)
+                check_hard_labels(self.task.task, self.soft.transfer.transfer)
 
     def work(self, stage: Stage) -> Mapping[str, Any]:
         """Trains, saves and scores the classifier."""
@@ -203,6 +210,8 @@ class _Training:
             self.running,
             stage.folder,
             stage.digest,
+            loaded.facts.labels,
+            class_weights(self.tuning, loaded.facts, targets.get("labels")),
         )
         outcome["mlm_loss_at_start"] = _mlm_loss(self.weights)
         outcome["class_counts"] = class_counts
@@ -273,19 +282,6 @@ def _check_classes(stored: Mapping[str, Any], task: TaskFacts) -> None:
         raise LabelError(
             f"the soft labels are for {stored_as}, the task has {asked}; they must be the same, in the same "
             "order"
-        )
-
-
-def _check_hard_labels(task: Task, transfer: Transfer) -> None:
-    if task.train_rows is not None:
-        raise SettingsError(
-            f"`task.train_rows` allows {task.train_rows} labels, but a hard-label share uses those of the "
-            "whole transfer set; leave out one of the two"
-        )
-    if transfer.sources != (TASK,):
-        raise SettingsError(
-            "`objective.hard_label_share` needs true labels, and this transfer set has text without labels; "
-            "use `transfer.sources` task, or a share of 0"
         )
 
 

@@ -22,6 +22,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
     outcome has `task`, `kind`, `labels`, `order` (which of the model's outputs is each class), `rows`, and
 
     - `scores`, 0 to 1, by metric; `metric`, the one that counts;
+    - `per_class`, of classes: rows, precision, recall and F1 of each (`metrics/per_class.py`);
     - `standard_error` of that score from row to row, 0 to 1, and `without`, the score without each of 50
       groups of rows, the same groups for every model on these rows: from two models' the error of their
       difference follows (`metrics/jackknife.py`). One row alone has neither;
@@ -46,6 +47,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
         from wellread_hf.labelling.teacher_classes import teacher_order
         from wellread_hf.metrics.calibration import calibration
         from wellread_hf.metrics.jackknife import row_error, scored
+        from wellread_hf.metrics.per_class import by_class
         from wellread_hf.metrics.scores import predictions_from, scores
         from wellread_hf.models.infer import check_reads
         from wellread_hf.models.predict import load_finished, predict
@@ -63,9 +65,10 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
         median = int(np.argsort(tokens)[len(tokens) // 2])
         with FlopCounterMode(display=False) as counted:
             predict(classifier, encoder, rows.texts[median : median + 1])
+        predictions = predictions_from(logits, facts.multi_label)
+        per_class = {"per_class": by_class(predictions, rows.labels, facts.labels)} if facts.labels else {}
         spread = {}
         if len(rows.texts) > 1:
-            predictions = predictions_from(logits, facts.multi_label)
             without = scored(predictions, rows.labels, facts.metrics[0])[1:]
             spread = {"standard_error": row_error(without)[0] / 100, "without": (without / 100).tolist()}
         return {
@@ -75,6 +78,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
             "order": order,
             "metric": facts.metrics[0],
             "scores": found,
+            **per_class,
             **spread,
             "calibration": calibration(logits, rows.labels),
             "rows": len(rows.texts),

@@ -88,6 +88,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
                 "metric": facts.metrics[0],
                 "teacher_validation": found,
                 "teacher_validation_rows": len(loaded.validation.texts),
+                **_per_class(logits, loaded.validation.labels, facts),
             }
         return with_warnings(outcome)
 
@@ -295,6 +296,15 @@ def _order(config: Any, facts: TaskFacts, teacher_at: Location, settings: Label)
 
     who = f"the teacher {teacher_at.name}"
     return teacher_order(config, facts.labels, settings.teacher_labels, who, facts.multi_label)
+
+
+def _per_class(logits: Any, labels: Any, facts: TaskFacts) -> Mapping[str, Any]:
+    from wellread_hf.metrics.per_class import by_class
+    from wellread_hf.metrics.scores import predictions_from
+
+    if not facts.labels:
+        return {}
+    return {"per_class": by_class(predictions_from(logits, facts.multi_label), labels, facts.labels)}
 
 
 def _classes_of(record: StageRecord) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """`ClassifierTrainer`: a sequence classifier learns from true labels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -25,18 +25,21 @@ class ClassifierTrainer(RowMeanTrainer):
 
     Args:
         *args: As for `transformers.Trainer`.
+        class_weights: Of each class, in order: its rows' losses are multiplied by it in training, and the mean
+            is over the weights of a step's rows, as `torch.nn.CrossEntropyLoss(weight=...)` has it. In
+            evaluation all rows weigh the same.
         **kwargs: As for `transformers.Trainer`; `fast_cpu` as for `RowMeanTrainer`.
 
     Raises:
-        SettingsError: An argument would have no effect: `label_names` without `labels`, or label smoothing
-            of what is not single-label.
+        SettingsError: An argument would have no effect: `label_names` without `labels`, label smoothing or
+            class weights of what is not single-label; or weights are not one a class, each above 0.
         LabelError: (in training or evaluation) labels do not have the shape that `problem_type` asks for.
     """
 
     # What a batch may have beside the model's inputs.
     _target_names: tuple[str, ...] = (LABELS,)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, class_weights: Sequence[float] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         names = self.args.label_names
         if names is None:
@@ -58,6 +61,24 @@ class ClassifierTrainer(RowMeanTrainer):
                 f"label_smoothing_factor {self.args.label_smoothing_factor:g}: expected problem_type "
                 f"{SINGLE_LABEL}, the only one that it is defined for, got {self.problem()}; leave it out"
             )
+
+        self.class_weights = None if class_weights is None else self._checked_weights(class_weights)
+
+    def _checked_weights(self, class_weights: Sequence[float]) -> Tensor:
+        model: Any = self.model
+        weights = torch.tensor([float(weight) for weight in class_weights])
+        if self.problem() != SINGLE_LABEL or self.compute_loss_func is not None:
+            raise SettingsError(
+                f"class_weights: expected problem_type {SINGLE_LABEL} and the trainer's own loss, got "
+                f"{self.problem()}{'' if self.compute_loss_func is None else ' and a compute_loss_func'}; "
+                "leave them out"
+            )
+        if len(weights) != model.config.num_labels or not bool((weights.isfinite() & (weights > 0)).all()):
+            raise SettingsError(
+                f"class_weights: expected a finite number above 0 for each of {model.config.num_labels} "
+                f"classes, got {', '.join(f'{weight:g}' for weight in weights.tolist())}; give one a class"
+            )
+        return weights
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trains as the parent does; with `fast_cpu` a BERT's last layer is computed at [CLS] alone."""
@@ -82,12 +103,17 @@ class ClassifierTrainer(RowMeanTrainer):
         return known
 
     def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
-        """Returns 0 for rows without a label (-100), 1 for others, [B]."""
+        """Returns 0 for rows without a label (-100), for others 1 or in training their class's weight, [B]."""
         labels = inputs.get(LABELS)
         if labels is None or labels.dim() > 2 or self.problem(labels) != SINGLE_LABEL:
             return super().row_weights(inputs, training)
         labelled: Tensor = labels.reshape(len(labels), -1) != NO_LABEL
-        return labelled.any(dim=1).float()
+        rows = labelled.any(dim=1)
+        if self.class_weights is None or not training:
+            return rows.float()
+        # Numbers of no class are refused by the loss, which explains them.
+        numbers = labels.reshape(len(labels), -1)[:, 0].long().clamp(0, len(self.class_weights) - 1)
+        return rows * self.class_weights.to(labels.device)[numbers]
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Returns each row's loss against its label."""
@@ -100,7 +126,8 @@ class ClassifierTrainer(RowMeanTrainer):
         logits = model(**self._without_targets(inputs)).logits
         problem = self.problem(labels, logits.size(-1))
         # In fp32, whatever autocast made of them.
-        losses = hard_label_loss(logits.float(), labels, problem, self.args.label_smoothing_factor)
+        weights = self.class_weights if model.training else None
+        losses = hard_label_loss(logits.float(), labels, problem, self.args.label_smoothing_factor, weights)
         return losses, SequenceClassifierOutput(logits=logits)
 
     def _without_targets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

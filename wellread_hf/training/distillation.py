@@ -1,7 +1,7 @@
 """`DistillationTrainer`: a sequence classifier learns from a teacher's soft labels."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
@@ -27,7 +27,7 @@ from wellread_hf.training.row_checks import (
     label_column,
     other_scale,
 )
-from wellread_hf.training.row_mean import RowMeanTrainer
+from wellread_hf.training.row_mean import LEAST, RowMeanTrainer
 
 # What the teacher says of a row.
 _TAUGHT = (SOFT_LABELS, STATES)
@@ -53,6 +53,7 @@ class DistillationTrainer(ClassifierTrainer):
             compares [CLS] states has the teacher's in the rows as `teacher_states` [k, H], those of the map's
             layers in its order, or takes a live teacher's.
         fast_cpu: As for `RowMeanTrainer`.
+        class_weights: As for `ClassifierTrainer`, of the part of the true labels.
         **kwargs: As for `transformers.Trainer`. A `compute_loss_func` replaces the whole loss: it sees
             outputs and true labels, and no teacher.
 
@@ -78,6 +79,7 @@ class DistillationTrainer(ClassifierTrainer):
         teacher: nn.Module | None = None,
         objective: Objective | None = None,
         fast_cpu: bool = True,
+        class_weights: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         if objective is not None and (temperature, hard_label_share) != (1.0, 0.0):
@@ -97,11 +99,16 @@ class DistillationTrainer(ClassifierTrainer):
         self._method_losses: Callable[[DistillationBatch, Objective], Tensor]
         # Only now: the table of methods names modules as text, so that a plan loads no torch.
         self._method_losses = import_module(method.module).row_losses
-        super().__init__(*args, fast_cpu=fast_cpu, **kwargs)
+        super().__init__(*args, fast_cpu=fast_cpu, class_weights=class_weights, **kwargs)
         if self.args.label_smoothing_factor and not objective.hard_label_share:
             raise SettingsError(
                 f"label_smoothing_factor {self.args.label_smoothing_factor:g} smooths true labels, but "
                 "hard_label_share is 0, so it would have no effect; give a share, or leave it out"
+            )
+        if class_weights is not None and not objective.hard_label_share:
+            raise SettingsError(
+                "class_weights weigh true labels, but hard_label_share is 0, so they would have no effect; "
+                "give a share, or leave them out"
             )
         self.teacher = None
         if teacher is not None:
@@ -162,6 +169,7 @@ class DistillationTrainer(ClassifierTrainer):
             problem=problem,
             smoothing=self.args.label_smoothing_factor,
             label_weight=self._label_weight(inputs),
+            class_weights=self.class_weights,
         )
         return self._method_losses(batch, self.objective), outputs
 
@@ -229,7 +237,7 @@ class DistillationTrainer(ClassifierTrainer):
             return 1.0
         weights = ClassifierTrainer.row_weights(self, inputs, True)
         # Outside of a training the batch is all there is.
-        weight: Tensor = inputs.get(_WEIGHT, len(weights) / weights.sum().clamp(min=1))
+        weight: Tensor = inputs.get(_WEIGHT, len(weights) / weights.sum().clamp(min=LEAST))
         return weight
 
     def _check_teacher(self, teacher: Any) -> None:

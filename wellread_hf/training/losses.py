@@ -12,7 +12,11 @@ NO_LABEL = -100
 
 
 def hard_label_loss(
-    logits: Tensor, labels: Tensor, problem: Problem | None = None, smoothing: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    problem: Problem | None = None,
+    smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Returns each row's loss [B] against its true label.
 
@@ -22,6 +26,8 @@ def hard_label_loss(
             [B] and [B, 1] are the same where a row has one number.
         problem: None is inferred, as from a config without `problem_type`.
         smoothing: ε of label smoothing, single-label only.
+        class_weights: What the loss against each class is multiplied by [C], single-label only. The sum of
+            losses over that of the labels' weights is then torch's weighted mean, with smoothing too.
 
     Cross-entropy in nats, 0 for a row without a label (-100); the mean over classes of binary cross-entropy
     with sigmoids; the mean over outputs of squared errors. The mean over rows is the loss of stock heads.
@@ -35,7 +41,14 @@ def hard_label_loss(
         return (logits - labels).square().mean(-1)
     if problem == MULTI_LABEL:
         return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(-1)
-    return F.cross_entropy(logits, labels, reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing)
+    return F.cross_entropy(
+        logits,
+        labels,
+        weight=None if class_weights is None else class_weights.to(logits),
+        reduction="none",
+        ignore_index=NO_LABEL,
+        label_smoothing=smoothing,
+    )
 
 
 def soft_label_loss(

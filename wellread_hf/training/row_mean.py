@@ -27,6 +27,9 @@ from wellread_hf.training.fast_cpu import (
     sparse_word_gradients,
 )
 
+# Rows of a step whose rows all weigh nothing: what its loss of 0 is divided by.
+LEAST = 1e-6
+
 
 class RowMeanTrainer(Trainer):
     """A `Trainer` whose subclasses give one loss a row in `row_losses`.
@@ -59,7 +62,7 @@ class RowMeanTrainer(Trainer):
         """Returns the losses [B] of a micro-batch and the model's outputs (a mapping)."""
 
     def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
-        """Returns 1 for each row [B] that counts in the mean, and 0 for one whose loss is 0 anyway."""
+        """Returns what each row [B] counts in the mean: 1, a factor of its loss, 0 where that is 0 anyway."""
         return torch.ones(len(next(value for value in inputs.values() if torch.is_tensor(value))))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -127,7 +130,7 @@ class RowMeanTrainer(Trainer):
             # Gradients are averaged over processes, so each divides by the mean number of rows.
             rows = self.accelerator.reduce(rows, reduction="mean")
         # A step of rows without labels has loss 0, and must not become 0 / 0.
-        return rows.clamp(min=1e-6)
+        return rows.clamp(min=LEAST)
 
     def compute_loss(
         self,
@@ -150,7 +153,11 @@ class RowMeanTrainer(Trainer):
         losses, outputs = self.row_losses(model, inputs)
         if model.training:
             # Outside of a training the batch is the whole step.
-            rows = weights.sum().clamp(min=1).to(losses) if num_items_in_batch is None else num_items_in_batch
+            rows = (
+                weights.sum().clamp(min=LEAST).to(losses)
+                if num_items_in_batch is None
+                else num_items_in_batch
+            )
             loss = losses.sum() / rows
             # On a GPU the look would stall every step; there the logged losses are looked at.
             if loss.device.type == "cpu" and not torch.isfinite(loss):

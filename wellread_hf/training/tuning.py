@@ -4,7 +4,7 @@ One function serves teachers, Basic, PF, Distillation, PD and the last step of P
 where the weights come from and whether an `Objective` with soft labels is given.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel
 
 from wellread_hf.data.order import whole_run
-from wellread_hf.metrics.scores import scores
+from wellread_hf.metrics.per_class import by_class
+from wellread_hf.metrics.scores import predictions_from, scores
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import longest_first
 from wellread_hf.settings import Objective, Running, Tuning
@@ -59,6 +60,8 @@ def tune(
     running: Running,
     folder: Path,
     run: str,
+    classes: Sequence[str] = (),
+    class_weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Trains a classifier in place, from its last checkpoint if there is one; keeps the best weights.
 
@@ -73,9 +76,11 @@ def tune(
         running: How to carry it out.
         folder: Receives `checkpoints/` and `log.json`.
         run: Digest that the checkpoints must carry.
+        classes: Names of the classes in order; none for regression.
+        class_weights: Of the true labels' classes, as `ClassifierTrainer` takes them.
 
     Returns:
-        Best validation scores (0 to 1), steps, seconds.
+        Best validation scores (0 to 1), those of each class (`by_class`), steps, seconds.
 
     Raises:
         NotFiniteError: The loss became NaN or infinite.
@@ -92,9 +97,16 @@ def tune(
     trainer_class, more = ClassifierTrainer, dict[str, Any]()
     if objective is not None:
         trainer_class, more = DistillationTrainer, {"objective": objective}
+    if class_weights is not None:
+        more["class_weights"] = class_weights
+    # Of the last evaluation, which is that of the best weights.
+    per_class: list[dict[str, Any]] = []
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        return scores(metrics, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+        logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        if classes:
+            per_class[:] = by_class(predictions_from(logits, labels.ndim == 2), labels, classes)
+        return scores(metrics, logits, labels)
 
     trainer = trainer_class(
         model=model,
@@ -121,6 +133,7 @@ def tune(
     return {
         "metric": metrics[0],
         "validation": {name: found[f"eval_{name}"] for name in metrics},
+        **({"per_class": per_class} if classes else {}),
         "validation_loss": found["eval_loss"],
         "validation_rows": len(validation[0]),
         "train_rows": len(rows),

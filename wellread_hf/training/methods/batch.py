@@ -23,7 +23,9 @@ class DistillationBatch:
         problem: The `problem_type` of student and teacher; None is inferred.
         smoothing: ε of label smoothing with the true labels.
         label_weight: Rows of the step over those that have a label: so the true labels' part is the mean over
-            rows with one, and the teacher's part the mean over all.
+            rows with one, and the teacher's part the mean over all. With `class_weights` those rows count by
+            the weights of their labels.
+        class_weights: Weights of the classes of true labels [C]; None: all alike.
     """
 
     logits: Tensor
@@ -34,6 +36,7 @@ class DistillationBatch:
     problem: Problem | None = None
     smoothing: float = 0.0
     label_weight: Tensor | float = 1.0
+    class_weights: Tensor | None = None
 
     def with_hard_labels(self, losses: Tensor, share: float) -> Tensor:
         """Returns (1 - share) · `losses` + share · loss against the true labels, each [B].
@@ -48,5 +51,5 @@ class DistillationBatch:
                 f"hard_label_share is {share}, but a batch has no labels; keep the column `labels` through "
                 "your collator, or set the share to 0"
             )
-        hard = hard_label_loss(self.logits, self.labels, self.problem, self.smoothing)
+        hard = hard_label_loss(self.logits, self.labels, self.problem, self.smoothing, self.class_weights)
         return (1 - share) * losses + share * self.label_weight * hard
