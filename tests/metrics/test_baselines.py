@@ -22,6 +22,15 @@ LABELLED = {"metric": "accuracy", "teacher_validation": {"accuracy": 0.9}, "clas
         ({"metric": "matthews_correlation", "validation": {"matthews_correlation": 0.0}}, ("0.0 %", "0.0 %")),
         ({"metric": "pearson", "validation": {"pearson": -0.02, "spearman": 0.3}}, ("-2.0 %", "0.0 %")),
         ({"metric": "f1_micro", "validation": {"f1_micro": 0.0, "f1_macro": 0.0}}, ("0.0 %", "0.0 %")),
+        # One class throughout: F1 of `bad` 2 · 15 / (20 + 15) and 0 of the other; of `good` 2 · 5 / (20 + 5).
+        (
+            TUNED | {"metric": "f1_macro", "validation": {"f1_macro": 0.42, "accuracy": 0.8}},
+            ("42.0 %", "42.9 %"),
+        ),
+        (
+            TUNED | {"metric": "f1:1:good", "validation": {"f1:1:good": 0.3, "accuracy": 0.8}},
+            ("F1 of good 30.0 %", "40.0 %"),
+        ),
         (LABELLED | {"teacher_validation": {"accuracy": 0.6}}, ("60.0 % of the teacher", "75.0 %")),
     ],
 )
@@ -41,6 +50,9 @@ def test_what_has_learnt_nothing_is_warned_about_with_both_figures(
         LABELLED,
         {"held_out_loss": 3.0, "unigram_loss": 5.0},
         {},
+        # Rare classes are found, at the price of some rows of the commonest one.
+        TUNED | {"metric": "f1_macro", "validation": {"f1_macro": 0.6, "accuracy": 0.7}},
+        TUNED | {"metric": "f1:1:good", "validation": {"f1:1:good": 0.6, "accuracy": 0.7}},
         # Without counts, and of several classes a row, there is nothing to compare with.
         {"metric": "accuracy", "validation": {"accuracy": 0.5}},
         {"metric": "f1_micro", "validation": {"f1_micro": 0.5}, "class_counts": COUNTS},

@@ -35,6 +35,7 @@ from wellread_hf.training.sentence_pairs import SentencePairs
 from wellread_hf.training.tuning import TargetRows
 
 KINDS = ("mlm", "next-sentence", "distilbert", "finetune", "distill", "patient", "multi-label", "some-labels")
+KINDS += ("weighted", "weighted-labels")
 STEPS, BATCH = 6, 32
 
 
@@ -57,7 +58,7 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
     if kind in ("distill", "patient"):
         targets = {"teacher_logits": draw.normal(size=(len(rows), 3)).astype(np.float32) * 2}
     model: dict[str, Any] = {"num_labels": 3}
-    if kind in ("multi-label", "some-labels"):
+    if kind in ("multi-label", "some-labels", "weighted-labels"):
         targets["teacher_logits"] = draw.normal(size=(len(rows), 3)).astype(np.float32) * 2
         # Rows without a label fall where they will; each step's mean is over the others.
         targets["labels"] = np.where(draw.random(len(rows)) < 0.5, -100, targets["labels"])
@@ -73,9 +74,11 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
         targets["teacher_states"] = draw.normal(size=(len(rows), 1, 48)).astype(np.float16)
         # With a projection, whose gradients processes must share as well.
         parts["objective"] = Objective(method="patient", projection=True)
-    if kind in ("multi-label", "some-labels"):
+    if kind in ("multi-label", "some-labels", "weighted-labels"):
         parts |= {"temperature": 2.0, "hard_label_share": 0.4}
-    return (ClassifierTrainer if kind == "finetune" else DistillationTrainer), parts
+    if kind in ("weighted", "weighted-labels"):
+        parts["class_weights"] = (0.2, 1.0, 5.0)
+    return (ClassifierTrainer if kind in ("finetune", "weighted") else DistillationTrainer), parts
 
 
 def trajectory(kind: str, micro: int | None, folder: Path) -> dict[str, np.ndarray]:

@@ -17,6 +17,10 @@ from wellread_hf.store.records import StageRecord
 from wellread_hf.store.stage import Stage
 
 _TOY = "toy"
+# Two classes are uneven where one has more than this many times the rows of the other.
+_UNEVEN = 3
+# Classes of a table on the terminal.
+_CLASSES = 20
 # All other stages make a model.
 _MADE = {"label": "soft labels", "tokenizer": "tokenizer"}
 # Where an outcome has scores: its key, the split, and whose they are.
@@ -32,6 +36,7 @@ def show_result(settings: Any, stages: Sequence[Stage]) -> None:
     for stage in stages:
         for line in _lines(stage.record.outcome):
             print(line)
+        _show_classes(stage)
         print(f"{_MADE.get(stage.kind, 'model')}: {stage.folder}")
     last = stages[-1]
     print(f"next: {_NEXT[last.kind](settings, last)}")
@@ -84,8 +89,32 @@ def show_evaluations(settings: Any, stages: Sequence[Stage]) -> None:
     notes = ["± is one standard error over rows; the error after the temperature is that of rows not fitted"]
     Table(head, rows, notes).show(f"{first['task']}, validation rows")
     for stage in stages:
+        _show_classes(stage)
+    for stage in stages:
         print(f"predictions: {stage.folder}")
     print(f"next: {typed('pick', str(settings.running.runs), '--max-mb', '20')}")
+
+
+def _show_classes(stage: Stage) -> None:
+    """Prints the scores of each class, where there are more than two or these are uneven."""
+    classes: Sequence[Mapping[str, Any]] = stage.record.outcome.get("per_class", ())
+    counts = [each["rows"] for each in classes]
+    if not classes or (len(classes) == 2 and max(counts) <= _UNEVEN * min(counts)):
+        return
+    shown, notes = classes, []
+    if len(classes) > _CLASSES:
+        shown = sorted(classes, key=lambda each: each["f1"])[:_CLASSES]
+        notes = [f"the {_CLASSES} of {len(classes)} classes with the lowest F1; stage.json has all"]
+    rows = [
+        (
+            f"{each['class']:.40}",
+            f"{each['rows']:,}",
+            *(f"{100 * each[name]:.1f}" for name in ("precision", "recall", "f1")),
+        )
+        for each in shown
+    ]
+    head = ("class", "rows", "precision (%)", "recall (%)", "F1 (%)")
+    Table(head, rows, notes).show(f"{stage.name}, validation rows by class")
 
 
 def _score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.metrics.finite import require_finite
-from wellread_hf.metrics.per_class import class_of
+from wellread_hf.metrics.per_class import by_class, class_of
 
 Array = npt.NDArray[Any]
 
@@ -43,6 +43,13 @@ def scores_of(metrics: Sequence[str], predictions: Array, labels: Array) -> dict
     from wellread_hf.metrics.glue_metric.glue_metric import GlueMetric
 
     return GlueMetric.score(metrics, predictions, labels)
+
+
+def per_class(logits: Array, labels: Array, names: Sequence[str]) -> dict[str, Any]:
+    """Returns what a record has of logits [n, classes] by class (`by_class`); nothing of values."""
+    if not names:
+        return {}
+    return {"per_class": by_class(predictions_from(logits, labels.ndim == 2), labels, names)}
 
 
 def metric_at(name: str) -> str:

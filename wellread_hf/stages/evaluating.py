@@ -47,8 +47,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
         from wellread_hf.labelling.teacher_classes import teacher_order
         from wellread_hf.metrics.calibration import calibration
         from wellread_hf.metrics.jackknife import row_error, scored
-        from wellread_hf.metrics.per_class import by_class
-        from wellread_hf.metrics.scores import predictions_from, scores
+        from wellread_hf.metrics.scores import per_class, predictions_from, scores
         from wellread_hf.models.infer import check_reads
         from wellread_hf.models.predict import load_finished, predict
 
@@ -65,10 +64,9 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
         median = int(np.argsort(tokens)[len(tokens) // 2])
         with FlopCounterMode(display=False) as counted:
             predict(classifier, encoder, rows.texts[median : median + 1])
-        predictions = predictions_from(logits, facts.multi_label)
-        per_class = {"per_class": by_class(predictions, rows.labels, facts.labels)} if facts.labels else {}
         spread = {}
         if len(rows.texts) > 1:
+            predictions = predictions_from(logits, facts.multi_label)
             without = scored(predictions, rows.labels, facts.metrics[0])[1:]
             spread = {"standard_error": row_error(without)[0] / 100, "without": (without / 100).tolist()}
         return {
@@ -78,7 +76,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
             "order": order,
             "metric": facts.metrics[0],
             "scores": found,
-            **per_class,
+            **per_class(logits, rows.labels, facts.labels),
             **spread,
             "calibration": calibration(logits, rows.labels),
             "rows": len(rows.texts),

@@ -45,7 +45,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         from wellread_hf.data.rows import report_classes
         from wellread_hf.labelling.classifier_labeller import ClassifierLabeller
         from wellread_hf.labelling.label_rows import label_rows
-        from wellread_hf.metrics.scores import scores
+        from wellread_hf.metrics.scores import per_class, scores
         from wellread_hf.models.encode import encode, report_cut, row_encoder
         from wellread_hf.models.infer import check_reads, logits_in_order
         from wellread_hf.models.load import load_classifier, load_tokenizer
@@ -88,7 +88,7 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
                 "metric": facts.metrics[0],
                 "teacher_validation": found,
                 "teacher_validation_rows": len(loaded.validation.texts),
-                **_per_class(logits, loaded.validation.labels, facts),
+                **per_class(logits, loaded.validation.labels, facts.labels),
             }
         return with_warnings(outcome)
 
@@ -296,15 +296,6 @@ def _order(config: Any, facts: TaskFacts, teacher_at: Location, settings: Label)
 
     who = f"the teacher {teacher_at.name}"
     return teacher_order(config, facts.labels, settings.teacher_labels, who, facts.multi_label)
-
-
-def _per_class(logits: Any, labels: Any, facts: TaskFacts) -> Mapping[str, Any]:
-    from wellread_hf.metrics.per_class import by_class
-    from wellread_hf.metrics.scores import predictions_from
-
-    if not facts.labels:
-        return {}
-    return {"per_class": by_class(predictions_from(logits, facts.multi_label), labels, facts.labels)}
 
 
 def _classes_of(record: StageRecord) -> Mapping[str, Any]:

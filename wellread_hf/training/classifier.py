@@ -25,8 +25,8 @@ class ClassifierTrainer(RowMeanTrainer):
 
     Args:
         *args: As for `transformers.Trainer`.
-        class_weights: Of each class, in order: its rows' losses are multiplied by it in training, and the mean
-            is over the weights of a step's rows, as `torch.nn.CrossEntropyLoss(weight=...)` has it. In
+        class_weights: Of each class, in order: its rows' losses are multiplied by it in training, and the
+            mean is over the weights of a step's rows, as `torch.nn.CrossEntropyLoss(weight=...)` has it. In
             evaluation all rows weigh the same.
         **kwargs: As for `transformers.Trainer`; `fast_cpu` as for `RowMeanTrainer`.
 
@@ -103,7 +103,7 @@ class ClassifierTrainer(RowMeanTrainer):
         return known
 
     def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
-        """Returns 0 for rows without a label (-100), for others 1 or in training their class's weight, [B]."""
+        """Returns 0 for rows without a label (-100), for others 1, in training their class's weight; [B]."""
         labels = inputs.get(LABELS)
         if labels is None or labels.dim() > 2 or self.problem(labels) != SINGLE_LABEL:
             return super().row_weights(inputs, training)

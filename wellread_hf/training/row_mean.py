@@ -153,12 +153,8 @@ class RowMeanTrainer(Trainer):
         losses, outputs = self.row_losses(model, inputs)
         if model.training:
             # Outside of a training the batch is the whole step.
-            rows = (
-                weights.sum().clamp(min=LEAST).to(losses)
-                if num_items_in_batch is None
-                else num_items_in_batch
-            )
-            loss = losses.sum() / rows
+            rows = num_items_in_batch
+            loss = losses.sum() / (weights.sum().clamp(min=LEAST).to(losses) if rows is None else rows)
             # On a GPU the look would stall every step; there the logged losses are looked at.
             if loss.device.type == "cpu" and not torch.isfinite(loss):
                 raise not_finite(loss.item(), self.state.global_step + 1)

@@ -14,8 +14,7 @@ from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel
 
 from wellread_hf.data.order import whole_run
-from wellread_hf.metrics.per_class import by_class
-from wellread_hf.metrics.scores import predictions_from, scores
+from wellread_hf.metrics.scores import per_class, scores
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import longest_first
 from wellread_hf.settings import Objective, Running, Tuning
@@ -100,12 +99,11 @@ def tune(
     if class_weights is not None:
         more["class_weights"] = class_weights
     # Of the last evaluation, which is that of the best weights.
-    per_class: list[dict[str, Any]] = []
+    by_class = dict[str, Any]()
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-        if classes:
-            per_class[:] = by_class(predictions_from(logits, labels.ndim == 2), labels, classes)
+        by_class.update(per_class(logits, labels, classes))
         return scores(metrics, logits, labels)
 
     trainer = trainer_class(
@@ -133,7 +131,7 @@ def tune(
     return {
         "metric": metrics[0],
         "validation": {name: found[f"eval_{name}"] for name in metrics},
-        **({"per_class": per_class} if classes else {}),
+        **by_class,
         "validation_loss": found["eval_loss"],
         "validation_rows": len(validation[0]),
         "train_rows": len(rows),
