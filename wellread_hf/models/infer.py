@@ -37,6 +37,11 @@ def batches_by_length(
         start += count
 
 
+def tokens_a_batch(model: Any, batch_tokens: int) -> int:
+    """Returns the most tokens of a batch: on a CPU no more than 2,048."""
+    return min(batch_tokens, _CPU_BATCH_TOKENS) if model.device.type == "cpu" else batch_tokens
+
+
 def longest_first(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Returns the row indices by falling length, equal ones in their order."""
     return np.argsort(-lengths, kind="stable")
@@ -77,8 +82,7 @@ def logits_and_states_of(
     """
     model.eval()
     collate = PadCollator(encoded.pad_id, encoded.pad_left)
-    if model.device.type == "cpu":
-        batch_tokens = min(batch_tokens, _CPU_BATCH_TOKENS)
+    batch_tokens = tokens_a_batch(model, batch_tokens)
     # Only where it is wanted: not every classifier takes the argument.
     more = {"output_hidden_states": True} if layers else {}
     logits, states = [], []

@@ -71,6 +71,47 @@ def load_masked_lm(
     return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
 
 
+def load_causal_lm(location: Location, bf16: bool = False, trust_remote_code: bool = False) -> Any:
+    """Loads a causal language model, quantised where its config says so.
+
+    Args:
+        location: Where it lies.
+        bf16: Load its weights in bf16, else in fp32.
+        trust_remote_code: Run the source's own code.
+
+    Raises:
+        SourceError: There is none, it has no safetensors, its weights are not what its config describes, or
+            it needs code of its own, or a package that is not there; or later words of a text change what it
+            says of earlier ones.
+    """
+    model, info = load_whole(
+        "AutoModelForCausalLM",
+        location,
+        "causal language model",
+        dtype=torch.bfloat16 if bf16 else torch.float32,
+        trust_remote_code=trust_remote_code,
+    )
+    if lacking := sorted(info["missing_keys"]):
+        raise SourceError(
+            f"{location}: expected a trained causal language model, but it has no weights for "
+            f"{', '.join(lacking[:3])}; name one that was trained as such"
+        )
+    if not _reads_forward(model):
+        raise SourceError(
+            f"{location}: expected a causal language model, got one that reads a text in both directions "
+            f"({type(model).__name__}); name one that was trained to go on with a text"
+        )
+    return model
+
+
+@torch.inference_mode()
+def _reads_forward(model: Any) -> bool:
+    """Returns whether what comes later in a text leaves alone what a model says before."""
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
+    one, other = model.eval()(input_ids=ids).logits[:, :2].float()
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
 def load_bert(
     location: Location, seed: int, kind: BertKind, **changes: float
 ) -> tuple[Any, list[str], list[str]]:

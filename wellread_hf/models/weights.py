@@ -62,15 +62,21 @@ def loading(location: Location, what: str) -> Iterator[None]:
 
 
 def load_whole(
-    kind: str, location: Location, what: str, new_head: bool = False, **more: Any
+    kind: str,
+    location: Location,
+    what: str,
+    new_head: bool = False,
+    dtype: torch.dtype = torch.float32,
+    **more: Any,
 ) -> tuple[Any, dict[str, Any]]:
-    """Loads a model in fp32; all its weights but those of heads and a pooler must be there and fit.
+    """Loads a model; all its weights but those of heads and a pooler must be there and fit.
 
     Args:
         kind: A class of transformers.
         location: Where it lies.
         what: What is loaded, e.g. `classifier`.
         new_head: A head of another size is replaced by a new one.
+        dtype: Of its weights.
         **more: For `from_pretrained`.
 
     Returns:
@@ -87,7 +93,7 @@ def load_whole(
             revision=location.revision,
             use_safetensors=True,
             # By default weights come in the type they were saved in, fp16 as well.
-            dtype=torch.float32,
+            dtype=dtype,
             output_loading_info=True,
             # Looked at below, where names and shapes are known.
             ignore_mismatched_sizes=True,
