@@ -7,6 +7,7 @@ logits, of several teachers also those of their mean.
   accelerate launch recipes/label.py --teacher MY-ID --task sst2 \\
       --transfer task more.jsonl,column=text
   wellread label --teacher ONE ANOTHER --teacher-weights 0.7 0.3 --task sst2
+  wellread label --teacher SOME/causal-lm --prompt prompt.jinja --label-words bad good --task sst2
   wellread label --from probabilities.csv,column=sentence --task sst2
 """
 
@@ -16,7 +17,7 @@ from typing import Annotated
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.summary import show_result
-from wellread_hf.settings import Imported, Label, Running, Task, Transfer
+from wellread_hf.settings import Imported, Label, Prompt, Running, Task, Transfer
 from wellread_hf.settings.fields import FEW, Weight, checked, one_origin
 from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER, SMOKE_TRANSFER
 from wellread_hf.store.stage import Stage
@@ -25,10 +26,12 @@ from wellread_hf.store.stage import Stage
 @checked()
 class Settings:
     teacher: tuple[str, ...] | None = None
-    """The classifier: Hub id (`NAME@REVISION`) or folder. Of several the mean of their
-    probabilities is taken."""
+    """The classifier, or with `prompt` a causal language model: Hub id (`NAME@REVISION`) or folder. Of
+    several classifiers the mean of their probabilities is taken."""
     teacher_weights: Annotated[tuple[Weight, ...], FEW] = ()
     """Weights of several teachers in that mean, e.g. `0.7 0.3`; default: all alike."""
+    prompt: Prompt = field(default_factory=Prompt)
+    """What a causal language model is asked, where the teacher is one."""
     imported: Imported = field(default_factory=Imported)
     """Soft labels that are there already, instead of a teacher."""
     task: Task = field(default_factory=Task)
@@ -43,7 +46,7 @@ class Settings:
 
 # Where soft labels may come from, and which of these settings have an effect with it.
 ORIGINS = {
-    "teacher": ("teacher_weights", "label"),
+    "teacher": ("teacher_weights", "label", "prompt"),
     "imported.source": ("imported", "label.teacher_labels", "label.shard_rows"),
 }
 
@@ -52,6 +55,9 @@ def plan(settings: Settings) -> list[Stage]:
     s = settings
     if one_origin(s, ORIGINS) == "imported.source":
         return [stages.import_labels(s.imported, s.task, s.transfer, s.label, s.running)]
+    if s.prompt.template is not None:
+        model = stages.one_teacher(s.teacher, s.teacher_weights)
+        return [stages.label_by_prompt(model, s.prompt, s.task, s.transfer, s.label, s.running)]
     teachers = [stages.named_teacher(name) for name in s.teacher or (None,)]
     return [stages.label_by_all(teachers, s.teacher_weights, s.task, s.transfer, s.label, s.running)]
 
@@ -69,7 +75,7 @@ RECIPE = Recipe(
     plan=plan,
     show=show_result,
     presets={"smoke": SMOKE},
-    first="teacher from imported.kind task task.data task.columns transfer transfer.rows max-length "
+    first="teacher prompt label-words prompt.shots from imported.kind task task.data task.columns transfer transfer.rows max-length "
     "label.batch-tokens runs",
 )
 

@@ -1,6 +1,7 @@
 """How a language model is asked for a row's class: a template, a word for each class, examples."""
 
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,10 +35,11 @@ class Prompt:
 
     @model_validator(mode="after")
     def _has_template_and_words(self) -> "Prompt":
-        if self.template is None and self.label_words:
+        alone = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+        if self.template is None and alone:
             raise SettingsError(
-                "`prompt.label_words`: expected a template that asks for them, got none; name it with "
-                "`prompt.template`"
+                f"`prompt.{alone[0]}`: expected a template as well, without which it has no effect, got none; "
+                "name it with `prompt.template`"
             )
         if self.template is not None and not self.label_words:
             raise SettingsError(

@@ -22,6 +22,7 @@ from wellread_hf.stages.labelling import (
     stored_labels,
 )
 from wellread_hf.stages.measuring import measure
+from wellread_hf.stages.prompting import label_by_prompt, one_teacher
 from wellread_hf.stages.pruning import prune
 from wellread_hf.stages.rating import rate
 
@@ -39,8 +40,10 @@ __all__ = [
     "initialise",
     "label",
     "label_by_all",
+    "label_by_prompt",
     "measure",
     "named_teacher",
+    "one_teacher",
     "pack",
     "predict",
     "pretrain",
