@@ -132,8 +132,29 @@ def _score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
         yield line
 
 
+def _prompt_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what a language model that was asked said of its label words, and what calibration changed."""
+    if (mass := outcome.get("label_words_mass")) is None:
+        return
+    yield (
+        f"the label words have {100 * mass['median']:.1f} % of the probability (median), and less than 1 % on "
+        f"{100 * mass['below_1_percent']:.1f} % of the rows"
+    )
+    line = f"the teacher's calibration error {100 * outcome['teacher_validation_ece']:.1f} % on validation"
+    if before := outcome.get("uncalibrated"):
+        metric = outcome["metric"]
+        free = ", ".join(f"{name!r} {100 * share:.1f} %" for name, share in before["content_free"].items())
+        line += (
+            f"; without contextual calibration {100 * before['teacher_validation_ece']:.1f} %, and "
+            f"{metric_at(metric)} {100 * before['teacher_validation'][metric]:.1f} %; of texts without "
+            f"content it says {free}"
+        )
+    yield line
+
+
 def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
     yield from _score_lines(outcome)
+    yield from _prompt_lines(outcome)
     if "unigram_loss" in outcome:
         yield (
             f"held-out MLM loss {outcome['held_out_loss']:.2f} nats after {outcome['tokens']:,} tokens; word "

@@ -38,8 +38,8 @@ class Prompt:
         alone = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
         if self.template is None and alone:
             raise SettingsError(
-                f"`prompt.{alone[0]}`: expected a template as well, without which it has no effect, got none; "
-                "name it with `prompt.template`"
+                f"`prompt.{alone[0]}`: expected a template as well, without which it has no effect, got "
+                "none; name it with `prompt.template`"
             )
         if self.template is not None and not self.label_words:
             raise SettingsError(

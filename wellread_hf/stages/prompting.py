@@ -147,8 +147,8 @@ def one_teacher(names: Sequence[str] | None, weights: Sequence[float]) -> str:
     if names is None or len(names) != 1 or weights:
         got = " ".join(names or ["none"]) + (", with `teacher_weights`" if weights else "")
         raise SettingsError(
-            f"`teacher`: expected one causal language model for `prompt.template`, without weights, got {got}; "
-            "a mean is taken of classifiers"
+            f"`teacher`: expected one causal language model for `prompt.template`, without weights, got "
+            f"{got}; a mean is taken of classifiers"
         )
     return names[0]
 
@@ -176,7 +176,7 @@ def _chat_template(teacher: Location, prompt: Prompt) -> str | None:
 
 
 def _mass(folder: Path, content_free: Any) -> dict[str, float]:
-    """Returns the median of the probability of all label words, and the share of rows where it is below 1 %."""
+    """Returns the median of the label words' joint probability, and the share of rows with less than 1 %."""
     import numpy as np
     from scipy.special import logsumexp
 
