@@ -85,7 +85,8 @@ def test_a_task_needs_one_class_a_row_and_a_word_for_each(facts, said):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"template": None, "label_words": ("a", "b")}, "`prompt.template`"),
+        ({"label_words": ("a", "b")}, "`prompt.label_words`: expected a template as well"),
+        ({"shots": 4}, "`prompt.shots`: expected a template as well"),
         ({"template": "x.jinja"}, "give `prompt.label_words`"),
         ({"template": "x.jinja", "label_words": ("a", " b")}, "without spaces around them, got ' b'"),
         ({"template": "x.jinja", "label_words": ("a", "")}, "got ''"),
@@ -112,7 +113,9 @@ def labelled():
 
 
 def shown(labelled, shots, seed=0):
-    return drawn_examples(labelled, 3, Prompt(shots=shots, seed=seed))
+    return drawn_examples(
+        labelled, 3, Prompt(template="any.jinja", label_words=("a", "b", "c"), shots=shots, seed=seed)
+    )
 
 
 @pytest.mark.parametrize("shots", [0, 1, 7, 12, 30])

@@ -137,8 +137,8 @@ def _prompt_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
     if (mass := outcome.get("label_words_mass")) is None:
         return
     yield (
-        f"the label words have {100 * mass['median']:.1f} % of the probability (median), and less than 1 % on "
-        f"{100 * mass['below_1_percent']:.1f} % of the rows"
+        f"the label words have {100 * mass['median']:.1f} % of the probability (median), and less than 1 % "
+        f"on {100 * mass['below_1_percent']:.1f} % of the rows"
     )
     line = f"the teacher's calibration error {100 * outcome['teacher_validation_ece']:.1f} % on validation"
     if before := outcome.get("uncalibrated"):

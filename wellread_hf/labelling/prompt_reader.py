@@ -175,8 +175,8 @@ def _check_words(words: Sequence[str], tokens: Sequence[Sequence[int]]) -> list[
                 continue
             if len(own) == len(others):
                 raise LabelError(
-                    f"`prompt.label_words`: expected words that the teacher's tokenizer tells apart, and "
-                    f"{word!r} and {other!r} are the same tokens; take other words"
+                    f"`prompt.label_words`: expected words that are different tokens to the teacher's "
+                    f"tokenizer, and {word!r} and {other!r} are the same; take other words"
                 )
             notes.append(
                 f"the label word {word!r} is the beginning of {other!r}: its probability includes that of "

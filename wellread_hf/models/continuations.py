@@ -177,7 +177,7 @@ class Continuations:
         layers: Sequence[Any] = cache.layers
         if any(type(layer) is not DynamicLayer or layer.get_seq_length() != 1 for layer in layers):
             return None
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+        return int(sum(layer.keys.nbytes + layer.values.nbytes for layer in layers))
 
 
 def _repeated(cache: Any, rows: int) -> Any:
