@@ -66,6 +66,9 @@ class SoftColumns:
             return self._counted([self._named(column, row.get(column)) for column in self.columns])
         (column,) = self.columns
         found = _decoded(row.get(column))
+        # Arrow's maps come as lists of pairs.
+        if isinstance(found, list) and found and all(isinstance(each, tuple) for each in found):
+            found = dict(found)
         if isinstance(found, dict):
             return self._of_dictionary(found)
         if isinstance(found, list):
@@ -185,6 +188,11 @@ def find_columns(
         wanted = imported.columns or found
         if imported.columns and named and len(imported.columns) == len(named):
             columns = [imported.columns[place_of] for place_of in items or ()]
+            if _of_classes(wanted, facts.labels, place) not in (None, columns):
+                raise LabelError(
+                    f"`label.teacher_labels` {' '.join(named)}: the columns {', '.join(wanted)} are named "
+                    "after other classes; leave the names out"
+                )
         else:
             columns = _of_classes(wanted, facts.labels, place)
     per_class = columns is not None
@@ -224,10 +232,10 @@ def _of_classes(columns: Sequence[str], classes: Sequence[str], place: str) -> l
 
     They may share a beginning and an end: `p_pos`, `p_neg`. Columns of the classes' own names come first.
     """
-    known = {plain_name(column): column for column in columns}
-    ours = [plain_name(name) for name in classes]
-    if len(set(ours)) < len(ours):
-        return list(classes) if set(classes) <= set(columns) else None
+    plain = all(len({*map(plain_name, names)}) == len(names) for names in (columns, classes))
+    # Those that differ in case or marks alone are compared as they are.
+    key = plain_name if plain else str
+    known, ours = {key(column): column for column in columns}, [*map(key, classes)]
     affixes = sorted(
         {
             (column[:at], column[at + len(ours[0]) :])
@@ -242,7 +250,7 @@ def _of_classes(columns: Sequence[str], classes: Sequence[str], place: str) -> l
         for before, after in affixes
         if all(before + name + after in known for name in ours)
     ]
-    if len(fits) > 1 and [plain_name(column) for column in fits[0]] != ours:
+    if len(fits) > 1 and not set(ours) <= set(known):
         raise LabelError(
             f"{place}: expected one column a class, got {', '.join(fits[0])} and {', '.join(fits[1])}; "
             f"name those that are meant with `imported.columns` {' '.join(fits[0])}"
@@ -261,10 +269,17 @@ def _unmatched(columns: Sequence[str], facts: TaskFacts, place: str) -> str:
 def _decoded(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip().startswith(_JSON):
         try:
-            return json.loads(value)
+            return json.loads(value, object_pairs_hook=_without_twins)
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Fault("each class once", shown([name for name, _ in pairs]))
+    return found
 
 
 def _is_empty(value: Any) -> bool:

@@ -153,7 +153,8 @@ class Faults:
         others = sum(count for _, count in self.found.values()) - count
         also = f" ({others} rows have other faults)" if others else ""
         raise LabelError(
-            f"{self.name}: expected {expected}, got others in {count} rows: {rows}{more}{also}; {remedy}"
+            f"{self.name}: expected {expected}, got others in {count} row{'s' * (count > 1)}: "
+            f"{rows}{more}{also}; {remedy}"
         )
 
 

@@ -138,12 +138,13 @@ def _notes(runs: Sequence[Stage]) -> list[str]:
                 note += f"; word classes read off its embeddings: {100 * probed:.0f} %"
             notes.append(note)
         elif stage.kind == "label":
-            metric = outcome["metric"]
-            score = outcome["teacher_validation"][metric]
-            notes.append(
-                f"teacher over {outcome['rows']:,} rows, once: {stage.record.seconds:.0f} s; its own "
-                f"{metric_at(metric)} on validation: {100 * score:.1f} %"
-            )
+            note = f"teacher over {outcome['rows']:,} rows, once: {stage.record.seconds:.0f} s"
+            if "imported" in stage.record.settings:
+                note = f"imported soft labels of {outcome['rows']:,} rows"
+            if (metric := outcome.get("metric")) is not None:
+                score = 100 * outcome["teacher_validation"][metric]
+                note += f"; its own {metric_at(metric)} on validation: {score:.1f} %"
+            notes.append(note)
     return notes
 
 

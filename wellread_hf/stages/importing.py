@@ -10,10 +10,14 @@ from wellread_hf.data.task_facts import facts_of, finds_classes
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Imported, Label, Running, Task, Transfer
 from wellread_hf.stages.inputs import FoundTask, Sources, TransferSet
+from wellread_hf.store.progress import log
 from wellread_hf.store.stage import Stage
+from wellread_hf.tasks import TaskFacts
 
 # Rows of a table on the Hub that are looked at before anything runs.
 _CHECKED_REMOTE = 1_000
+# Classes that are printed with their counts.
+_SHOWN = 20
 
 
 def import_labels(
@@ -92,8 +96,9 @@ def import_labels(
                 "rows": len(logits),
                 "labels": facts.labels,
                 **({"multi_label": True} if facts.multi_label else {}),
-                "class_counts": report_classes(loaded),
-                **_described(loaded, read(), logits),
+                "class_counts": {**report_classes(loaded), **_counts(facts, logits)},
+                **_described(facts, logits),
+                **_agreement(loaded, read()),
             }
         )
 
@@ -123,6 +128,68 @@ def transfer_of(imported: Imported, transfer: Transfer) -> Transfer:
     return replace(transfer, sources=(imported.source,))
 
 
-def _described(loaded: Any, table: Any, logits: Any) -> Mapping[str, Any]:
-    """Says what was imported: rows of each class, entropy, and how far true labels agree."""
-    return {}
+def _counts(facts: TaskFacts, logits: Any) -> Mapping[str, Any]:
+    """Counts the rows of each class that is the likeliest, or above one half; nothing for regression."""
+    from wellread_hf.data.classes import counted
+    from wellread_hf.metrics.scores import predictions_from
+
+    if not facts.labels:
+        return {}
+    return {"transfer": counted(predictions_from(logits, facts.multi_label), facts.labels)}
+
+
+def _described(facts: TaskFacts, logits: Any) -> Mapping[str, Any]:
+    """Prints what was imported, and returns the mean entropy of a row, in nats; nothing for regression."""
+    from scipy.special import entr
+
+    from wellread_hf.metrics.calibration import probabilities
+
+    if not facts.labels:
+        log(f"{len(logits):,} rows with numbers from {logits.min():g} to {logits.max():g}")
+        return {}
+    chances = probabilities(logits, multi_label=facts.multi_label)
+    entropy = float(entr(chances).sum(axis=1).mean())
+    if facts.multi_label:
+        entropy += float(entr(1 - chances).sum(axis=1).mean())
+    counts = _counts(facts, logits)["transfer"]
+    commonest = sorted(facts.labels, key=lambda name: -counts[name])[:_SHOWN]
+    shown = ", ".join(f"{name:.40} {counts[name]:,}" for name in facts.labels if name in commonest)
+    log(f"{len(logits):,} rows with soft labels: {shown}; mean entropy {entropy:.3f} nats")
+    return {"mean_entropy": entropy}
+
+
+def _agreement(loaded: Any, table: Any) -> Mapping[str, Any]:
+    """Compares a table with the task's labelled rows whose text it has.
+
+    Returns:
+        By split, the rows and the share of labels that are the same (regression: the mean difference); and
+        scores as a teacher has them where it has all validation rows.
+    """
+    import numpy as np
+
+    from wellread_hf.labelling.soft_labels import text_hashes
+    from wellread_hf.metrics.scores import predictions_from, scores
+
+    facts, found, outcome = loaded.facts, {}, dict[str, Any]()
+    for split in ("train", "validation", "test"):
+        if (rows := getattr(loaded, split)) is None:
+            continue
+        places = table.find(text_hashes(rows.texts))
+        if not (there := places >= 0).any():
+            continue
+        logits, labels = table.logits[places[there]], rows.labels[there]
+        said = predictions_from(logits, facts.multi_label)
+        if facts.labels:
+            value = {"agreement": float((said == labels).mean())}
+            log(f"{100 * value['agreement']:.1f} % agree with the labels of {len(labels):,} {split} rows")
+        else:
+            value = {"mean_difference": float(np.abs(said - labels).mean())}
+            log(f"{value['mean_difference']:.3g} is the mean difference from {len(labels):,} {split} rows")
+        found[split] = {"rows": len(labels), **value}
+        if split == "validation" and there.all():
+            outcome |= {
+                "metric": facts.metrics[0],
+                "teacher_validation": scores(facts.metrics, logits, labels),
+                "teacher_validation_rows": len(labels),
+            }
+    return outcome | ({"agreement": found} if found else {})

@@ -53,13 +53,14 @@ class TaskData:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SoftLabels:
-    """A teacher's outputs on a transfer set."""
+    """A teacher's outputs on a transfer set, or what a table said of it."""
 
-    teacher: Origin
+    teacher: Origin  # the model; of imported ones the table
+    imported: str | None = None  # what the table holds, e.g. `probabilities`
     transfer: tuple[Source | None, ...]  # None: the task's own training text
     rows: int
-    metric: str  # of the teacher's own score
-    score: float  # on the task's validation rows
+    metric: str | None  # of the teacher's own score; None where it has none
+    score: float | None  # on the task's validation rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

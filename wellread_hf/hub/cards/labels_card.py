@@ -38,7 +38,8 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
             class_counts=class_counts_of(record.outcome),
             # Layers of the teacher whose [CLS] states are stored as well.
             states=settings["settings"].get("states", ()),
-            max_length=settings["settings"]["max_length"],
+            # Nothing was cut of imported ones.
+            max_length=settings["settings"].get("max_length"),
             digest=record.digest,
             repo_id=repo_id,
         )

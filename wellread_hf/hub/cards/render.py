@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from wellread_hf.errors import CardError, StoreError
-from wellread_hf.hub.cards.facts import Facts, Result, Score
+from wellread_hf.hub.cards.facts import Facts, Result, Score, SoftLabels
 from wellread_hf.hub.cards.languages import ENGLISH, languages_of
 from wellread_hf.hub.cards.metadata import eval_results_of, front_matter, licence_of
 from wellread_hf.hub.cards.origins import Origin, Source
@@ -130,6 +130,7 @@ def environment() -> jinja2.Environment:
         "duration": duration,
         "percent": percent,
         "origin": origin,
+        "taught_by": taught_by,
         "source": source,
         "task": task_title,
         "metric": metric_title,
@@ -212,6 +213,13 @@ def origin(found: Origin, kind: str) -> str:
         what = "" if inside in ("", ".") else f"{code(inside)} of "
         return f"{what}stage {code(digest[:12])} of this package"
     return code(found.fingerprint)
+
+
+def taught_by(labels: SoftLabels) -> str:
+    """Writes where soft labels come from: the teacher's origin, or that of imported ones."""
+    if labels.imported is None:
+        return origin(labels.teacher, "")
+    return f"imported soft labels ({markdown(labels.imported)}), {origin(labels.teacher, 'datasets/')}"
 
 
 def source(found: Source | None) -> str:

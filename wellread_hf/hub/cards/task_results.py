@@ -123,12 +123,15 @@ def soft_labels_of(record: StageRecord) -> SoftLabels:
         # A word stands for the task's own training text.
         transfer.extend([None] if isinstance(identities, str) else map(Source.of, identities))
     outcome = record.outcome
+    # Validation rows may not be among imported ones.
+    metric = outcome.get("metric")
     return SoftLabels(
         teacher=Origin(fingerprint=record.settings["teacher"]),
         transfer=tuple(transfer),
         rows=outcome["rows"],
-        metric=outcome["metric"],
-        score=outcome["teacher_validation"][outcome["metric"]],
+        imported=record.settings.get("imported", {}).get("kind"),
+        metric=metric,
+        score=None if metric is None else outcome["teacher_validation"][metric],
     )
 
 
