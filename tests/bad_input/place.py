@@ -70,6 +70,7 @@ def _tables(here: Path) -> None:
     rows(here / "no-label.jsonl", [{"sentence": row["sentence"]} for row in SENTENCES])
     rows(here / "not-text.jsonl", [*SENTENCES, {"sentence": None, "label": 0}])
     _other_tables(here)
+    _soft_tables(here)
     (here / "empty.csv").write_text("")
     (here / "header.csv").write_text("sentence,label\n")
     (here / "quote.csv").write_text('sentence,label\n"it was,0\nso it was,1\n')
@@ -107,6 +108,30 @@ def _other_tables(here: Path) -> None:
     (here / "long-text.csv").write_bytes(words + b"it was " * 20_000 + b",yes\n")
     (here / "bom.jsonl").write_bytes(b"\xef\xbb\xbf" + (here / "train.jsonl").read_bytes())
     (here / "bom.txt").write_bytes(b"\xef\xbb\xbf" + (here / "good.txt").read_bytes())
+
+
+def _soft_tables(here: Path) -> None:
+    """The same texts with soft labels: good ones, and some with a fault in the third row and in the last."""
+    faults: Mapping[str, Any] = {
+        "": None,
+        "-sum": {"0": 0.75, "1": 0.5},
+        "-negative": {"0": -0.25, "1": 1.25},
+        "-nan": {"0": float("nan"), "1": 0.5},
+        "-missing": {"1": 1},
+        "-unknown": {"0": 0.5, "2": 0.5},
+        "-list": [0.5, 0.5],
+    }
+    for name, fault in faults.items():
+        soft = [fault if fault and at in (2, 9) else {"0": 0.75, "1": 0.25} for at in range(len(SENTENCES))]
+        table = [
+            {"sentence": row["sentence"], "soft": each} for row, each in zip(SENTENCES, soft, strict=True)
+        ]
+        rows(here / f"soft{name}.jsonl", table)
+        if not name:
+            rows(here / "soft-twice.jsonl", [*table, {**table[2], "soft": {"0": 0.5, "1": 0.5}}])
+            rows(here / "soft-some.jsonl", table[:8])
+    lines = [f"{row['sentence']},{row['label']},{1 - row['label']}\n" for row in SENTENCES]
+    (here / "soft.csv").write_text("".join(["sentence,p_1,p_0\n", *lines]))
 
 
 def _tokenizers(here: Path, tokenizer: Any) -> None:
