@@ -95,7 +95,7 @@ def test_probabilities_are_stored_as_the_logits_that_they_were_made_of(
 
 
 def test_differences_between_two_numbers_of_fp32_are_rounded_alike() -> None:
-    """Without fewer digits on the way six of these differed, as (13.415, -19.872) did."""
+    """Without fewer digits on the way some of these differed, as (13.415, -19.872) did."""
     found = np.random.default_rng(0).normal(scale=15, size=(200_000, 2)).astype(np.float32).astype(np.float64)
     theirs = single_label(np.log(softmax(found, axis=1)), 1, 0)
     assert (single_label(found, 1, 0) == theirs).all()

@@ -76,7 +76,8 @@ def _stored(found: Array) -> Logits:
     of a float64 would decide, and that one is not the same after a softmax and a logarithm.
     """
     digits, exponent = np.frexp(found)
-    return np.ldexp(np.round(np.ldexp(digits, _BITS)), exponent - _BITS).astype(np.float32)
+    fewer = np.ldexp(np.round(np.ldexp(digits, _BITS)), exponent - _BITS)
+    return np.asarray(fewer, dtype=np.float32)
 
 
 def log_of(probabilities: Array) -> Array:
