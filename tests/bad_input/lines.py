@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recipe_runs import Ran
 
-TASK = "--task.name mine --task.data train.jsonl --task.validation train.jsonl --task.columns sentence"
+TASK = "--task.name mine --task.data train.jsonl --task.validation dev.jsonl --task.columns sentence"
 BASES = {
     "tokenizer": "--corpus.sources good.txt --vocabulary 100",
     "adopt": "--sources two",

@@ -12,11 +12,17 @@ from typing import Any
 
 from wellread_hf.data.toy.glue import write_toy_glue
 
-SENTENCES = [
-    {"sentence": f"{thing} was {verdict}", "label": label}
-    for thing in ("it", "about", "while", "so", "then")
-    for label, verdict in enumerate(("here", "there"))
-]
+
+def _sentences(*things: str) -> list[dict[str, Any]]:
+    verdicts = ("here", "there")
+    return [
+        {"sentence": f"{thing} was {verdict}", "label": label}
+        for thing in things
+        for label, verdict in enumerate(verdicts)
+    ]
+
+
+SENTENCES = _sentences("it", "about", "while", "so", "then")
 # More than a parser of JSON follows.
 DEEP = "[" * 200_000
 
@@ -55,6 +61,7 @@ def _texts(here: Path, toy_folder: Path) -> None:
 
 def _tables(here: Path) -> None:
     rows(here / "train.jsonl", SENTENCES)
+    rows(here / "dev.jsonl", _sentences("one", "he", "who", "this", "that"))
     rows(here / "pool.jsonl", [{"sentence": row["sentence"]} for row in SENTENCES])
     for name, label in {"outside": 7, "nan": float("nan"), "missing": None, "word": "maybe"}.items():
         rows(here / f"{name}.jsonl", [*SENTENCES, {"sentence": "it was now", "label": label}])

@@ -55,10 +55,10 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "my data's"
     folder.mkdir()
-    rows = "text,the label\n" + "".join(
-        f"text {row},{'good' if row % 4 == 0 else 'bad'}\n" for row in range(40)
-    )
     for split in ("train", "dev"):
+        rows = "text,the label\n" + "".join(
+            f"{split} {row},{'good' if row % 4 == 0 else 'bad'}\n" for row in range(40)
+        )
         (folder / f"{split} (1).csv").write_text(rows)
     (folder / "text.txt").write_text("a line of text\n" * 50)
     task = Task(

@@ -80,11 +80,15 @@ def test_a_transfer_set_streams_the_rows_that_it_has(rows, texts, toy_folder, tm
     running = Running(runs=tmp_path)
     sources = ("task", f"{toy_folder}/pool.jsonl,column=sentence")
     task = SimpleNamespace(
-        train=SimpleNamespace(texts=texts[:10], labels=None), facts=SimpleNamespace(columns=("sentence",))
+        train=SimpleNamespace(texts=texts[:10], labels=None),
+        facts=SimpleNamespace(columns=("sentence",)),
+        held_out=[texts[0], *texts[-10:]],
     )
     transfer = TransferSet(Transfer(sources=sources, rows=rows, seed=3), running)
-    every = TransferSet(Transfer(sources=sources), running).rows(task).texts
-    expected = draw_rows(Rows(every, None), transfer.transfer).texts
+    every = TransferSet(Transfer(sources=sources, guard=False), running).rows(task).texts
+    dropped = {number for number, text in enumerate(every) if text in task.held_out}
+    expected = draw_rows(Rows(every, None), transfer.transfer, dropped).texts
     streamed = transfer.stream(task)
-    assert len(streamed) == len(expected) == (rows or len(every))
+    assert dropped
+    assert len(streamed) == len(expected) == (rows or len(every) - len(dropped))
     assert [*streamed] == [*streamed] == transfer.rows(task).texts == expected

@@ -21,7 +21,8 @@ def model(tmp_path):
 
 
 def rows(path, *labels, column="text"):
-    path.write_text("".join(json.dumps({column: "a", "label": label}) + "\n" for label in labels))
+    text = f"a {path.stem} row"
+    path.write_text("".join(json.dumps({column: text, "label": label}) + "\n" for label in labels))
     return str(path)
 
 

@@ -24,6 +24,8 @@ NAMES = ("insult", "threat", "toxic")
 MULTI, SINGLE = "multi_label_classification", "single_label_classification"
 
 
+# Of so few words most rows are validation rows as well.
+EVERY = Transfer(guard=False)
 WORDS = {"insult": "word1", "threat": "word2", "toxic": "word3"}
 TUNING = Tuning(epochs=6, evaluations=1, max_length=16, optim=Optim(learning_rate=1e-3, batch_size=8))
 
@@ -67,18 +69,18 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ).save_pretrained(other)
     tokenizer.save_pretrained(other)
     labelling = Label(max_length=16, states=(1,))
-    labels = stages.label(teacher, task, Transfer(), labelling, running)
+    labels = stages.label(teacher, task, EVERY, labelling, running)
     mean = stages.label_by_all(
         [teacher, str(other)],
         (0.9, 0.1),
         task,
-        Transfer(),
+        EVERY,
         Label(max_length=16),
         running,
     )
 
     def student(objective: Objective, of: Stage) -> Stage:
-        return stages.distill(start, task, of, Transfer(), objective, TUNING, running)
+        return stages.distill(start, task, of, EVERY, objective, TUNING, running)
 
     students = {
         "plain": student(Objective(temperature=2.0), labels),
@@ -151,10 +153,10 @@ def test_soft_labels_of_independent_classes_meet_no_task_of_exclusive_ones(
         columns=("text",),
     )
     running, start = taught["running"], taught["start"]
-    student = stages.distill(start, task, taught["labels"], Transfer(), Objective(), TUNING, running)
+    student = stages.distill(start, task, taught["labels"], EVERY, Objective(), TUNING, running)
     with pytest.raises(LabelError, match=r"labels are for the independent classes insult.* has the classes"):
         carry_out([student])
-    labels = stages.label(str(taught["other"]), task, Transfer(), Label(max_length=16), running)
+    labels = stages.label(str(taught["other"]), task, EVERY, Label(max_length=16), running)
     # Before anything runs, by --dry-run too.
     with pytest.raises(LabelError, match="trained for 3 independent classes, the task is 3 classes"):
         labels.check()

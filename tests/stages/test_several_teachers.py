@@ -228,10 +228,11 @@ def test_stages_that_were_finished_before_other_methods_keep_their_digests(
     running, teacher = Running(runs=tmp_path / "runs"), str(tmp_path / "teacher")
     files = {"data": str(tmp_path / "train.jsonl"), "validation": str(tmp_path / "dev.jsonl")}
     task = Task(name="mine", columns=("text",), **files)
-    labels = stages.label(teacher, task, Transfer(), Label(), running)
-    by_all = stages.label_by_all([teacher], (), task, Transfer(), Label(), running)
+    transfer = Transfer(guard=False)
+    labels = stages.label(teacher, task, transfer, Label(), running)
+    by_all = stages.label_by_all([teacher], (), task, transfer, Label(), running)
     found = [
-        stages.distill(Start(weights=teacher), task, labels, Transfer(), objective, Tuning(), running).digest
+        stages.distill(Start(weights=teacher), task, labels, transfer, objective, Tuning(), running).digest
         for objective in (Objective(), Objective(temperature=2.0, hard_label_share=0.5))
     ]
     assert [labels.digest, by_all.digest, *found] == [
@@ -240,5 +241,5 @@ def test_stages_that_were_finished_before_other_methods_keep_their_digests(
         "a29038446f4a056713dfe8b6623012fa40a61ddd7d996ecb043fcbf0eb839298",
         "7ffb850d0f5a15812e143245f2ea8a11d2c123ef74f2e5f9641a4f848b736821",
     ]
-    with_states = stages.label(teacher, task, Transfer(), Label(states=(1,)), running)
+    with_states = stages.label(teacher, task, transfer, Label(states=(1,)), running)
     assert with_states.digest != labels.digest

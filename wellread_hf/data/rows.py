@@ -53,12 +53,21 @@ class LabelledRows(Rows):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedTask:
-    """A task's facts and splits; `test` is None where it has no labels (GLUE's are withheld)."""
+    """A task's facts and splits.
+
+    Attributes:
+        facts: Its columns, classes and metrics.
+        train: Training rows.
+        validation: Validation rows.
+        test: Test rows; None where they have no labels (GLUE's are withheld).
+        held_out: Texts of all validation and test rows, with labels or without.
+    """
 
     facts: TaskFacts
     train: LabelledRows
     validation: LabelledRows
     test: LabelledRows | None
+    held_out: list[tuple[str, ...]]
 
 
 def load_task(task: Task, locations: Sequence[Location]) -> LoadedTask:
@@ -103,7 +112,13 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
     test = None
     if facts.test in raw and not all(map(is_missing, raw[facts.test].labels)):
         test = raw[facts.test].labelled(facts, stated, given)
-    return LoadedTask(facts=facts, train=train, validation=validation, test=test)
+    held_out = [text for split, rows in raw.items() if split != "train" for text in rows.texts]
+    if not files:
+        for split in split_names(locations[0], config):
+            # MNLI has two of each.
+            if split not in raw and split.startswith(("validation", "test")):
+                held_out += _read(locations[0], config, split, facts, task, labelled=False).texts
+    return LoadedTask(facts=facts, train=train, validation=validation, test=test, held_out=held_out)
 
 
 def _check_places(task: Task, locations: Sequence[Location], files: bool) -> None:
@@ -205,7 +220,7 @@ def _read(
 ) -> _Raw:
     """Reads texts and labels of a split; where it is not `labelled`, the column may be missing."""
     table, name = open_table(location, config, split), f"{location.name} ({split})"
-    kind = {"train": "training", facts.validation: "validation", facts.test: "test"}[split]
+    kind = {"train": "training", facts.validation: "validation", facts.test: "test"}.get(split, split)
     place = f"{task.name}, {location.name}: {kind}"
     texts: list[tuple[str, ...]] = []
     labels: list[Any] = []

@@ -112,6 +112,9 @@ class Transfer:
     """Draw this many rows with `seed`; default: all."""
     seed: Seed = 0
     """Seed of that draw."""
+    guard: bool = True
+    """Leave out rows of the task's validation and test sets: the same but for case, blanks and punctuation,
+    or with 80 % of the word 3-grams of such a row of at least 8 words."""
 
     @model_validator(mode="after")
     def _has_sources(self) -> "Transfer":

@@ -1,17 +1,17 @@
 """What stages read: places, corpora, tasks and transfer sets, fingerprinted before anything runs."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
-from itertools import compress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, fields, replace
 from typing import Any
 
 from wellread_hf.data.corpus import Source, check_rows, is_pending
 from wellread_hf.settings import Running, Task, Transfer
+from wellread_hf.stages.guarding import VERSION, Guarded, counted, fingerprint
 from wellread_hf.stages.toy import is_toy, toy_location, toy_source, toy_task
 from wellread_hf.store.graph import disk_errors_reported
 from wellread_hf.store.places import locate
 from wellread_hf.store.progress import bar
-from wellread_hf.store.records import MEMORY
+from wellread_hf.store.records import MEMORY, digest
 from wellread_hf.store.stage import Location, Place, RepoType, Stage
 
 TASK = "task"
@@ -190,7 +190,7 @@ class TransferSet:
     """A transfer set that was found: its identity, its texts, and its labels where it has them."""
 
     def __init__(self, transfer: Transfer, running: Running) -> None:
-        self.transfer = transfer
+        self.transfer, self.runs = transfer, running.runs
         self.sources = {
             spec: Sources([spec], "transfer.sources", running) for spec in transfer.sources if spec != TASK
         }
@@ -204,7 +204,9 @@ class TransferSet:
     def identity(self) -> Mapping[str, Any]:
         """What decides the transfer set, the task's own rows apart."""
         sources = [TASK if spec == TASK else self.sources[spec].identity for spec in self.transfer.sources]
-        return asdict(self.transfer) | {"sources": sources}
+        said = asdict(self.transfer) | {"sources": sources}
+        # What was stored before there was a guard keeps its digest where there is none.
+        return said | {"guard": VERSION} if said.pop("guard") else said
 
     def rows(self, task: Any) -> Any:
         """Reads and draws the rows of the transfer set for a `LoadedTask`.
@@ -220,22 +222,40 @@ class TransferSet:
 
         # Text from elsewhere has no labels, and a hard-label loss needs one for each row.
         labels = task.train.labels if self.transfer.sources == (TASK,) else None
+        found = self._guarded(task).find_once(self.runs) if self.transfer.guard else None
         with bar("reading the transfer set", "rows") as shown:
-            return draw_rows(Rows([*_counted(self._texts(task), shown)], labels), self.transfer)
+            every = Rows([*counted(self._texts(task), shown)], labels)
+        return draw_rows(every, self.transfer, found.numbers if found else ())
 
-    def stream(self, task: Any) -> "DrawnTexts":
+    def stream(self, task: Any) -> Any:
         """Counts and draws the rows of the transfer set for a `LoadedTask`, and keeps none.
+
+        Returns:
+            `DrawnTexts`.
 
         Raises:
             DataError: As from `rows`.
         """
-        from wellread_hf.data.draws import drawn
+        from wellread_hf.data.draws import DrawnTexts, drawn
+        from wellread_hf.data.guard import Found
 
-        with bar("reading the transfer set", "rows") as shown:
-            count = sum(1 for _ in _counted(self._texts(task), shown))
-        chosen = drawn(count, self.transfer)
-        size = count if chosen is None else int(chosen.sum())
-        return DrawnTexts(lambda: self._texts(task), size, chosen)
+        if self.transfer.guard:
+            found = self._guarded(task).find_once(self.runs)
+        else:
+            with bar("reading the transfer set", "rows") as shown:
+                found = Found(sum(1 for _ in counted(self._texts(task), shown)))
+        chosen = drawn(found.rows, self.transfer, found.numbers)
+        return DrawnTexts(lambda: self._texts(task), chosen, found)
+
+    def _guarded(self, task: Any) -> Guarded:
+        """Returns its rows beside those of the task's validation and test sets."""
+        both = {
+            "sources": self.identity["sources"],
+            "task": fingerprint(task.train.texts) if TASK in self.transfer.sources else None,
+            "held_out": fingerprint(task.held_out),
+            "guard": VERSION,
+        }
+        return Guarded(digest(both), lambda: self._texts(task), task.held_out)
 
     def _texts(self, task: Any) -> Iterator[tuple[str, ...]]:
         from wellread_hf.data.rows import check_columns
@@ -269,31 +289,5 @@ class TransferSet:
             counts.append(check_rows(source, location))
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):
-            check_draw(sum(known), self.transfer)
-
-
-def _counted(texts: Iterable[tuple[str, ...]], shown: Any) -> Iterator[tuple[str, ...]]:
-    for row in texts:
-        yield row
-        shown.update()
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnTexts:
-    """The texts of a transfer set, read anew each time that they are gone over.
-
-    Attributes:
-        every: Reads those of all rows.
-        size: Rows that are drawn.
-        chosen: Which are drawn; None: all.
-    """
-
-    every: Callable[[], Iterator[tuple[str, ...]]]
-    size: int
-    chosen: Any
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[tuple[str, ...]]:
-        return self.every() if self.chosen is None else compress(self.every(), self.chosen)
+            out = self._guarded(task.load()).find().numbers if self.transfer.guard and sum(known) else ()
+            check_draw(sum(known), self.transfer, len(out))

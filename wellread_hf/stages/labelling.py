@@ -70,6 +70,8 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
         reused = label_rows(labeller, texts, settings.shard_rows, stage.folder)
         outcome = {
             "rows": len(texts),
+            # What the guard left out; not known where there was none.
+            **({"held_out_rows": texts.found.counts} if transfer.guard else {}),
             "labels": facts.labels,
             **({"multi_label": True} if facts.multi_label else {}),
             "teacher_order": order,
