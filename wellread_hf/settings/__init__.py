@@ -3,6 +3,7 @@
 from wellread_hf.settings.data import Corpus as Corpus
 from wellread_hf.settings.data import Task as Task
 from wellread_hf.settings.data import Transfer as Transfer
+from wellread_hf.settings.endpoint import Endpoint as Endpoint
 from wellread_hf.settings.export import Export as Export
 from wellread_hf.settings.imported import Imported as Imported
 from wellread_hf.settings.measure import Budget as Budget
