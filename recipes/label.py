@@ -8,6 +8,8 @@ logits, of several teachers also those of their mean.
       --transfer task more.jsonl,column=text
   wellread label --teacher ONE ANOTHER --teacher-weights 0.7 0.3 --task sst2
   wellread label --teacher SOME/causal-lm --prompt prompt.jinja --label-words bad good --task sst2
+  wellread label --endpoint http://localhost:8000/v1 --endpoint.model NAME --prompt prompt.jinja \\
+      --label-words bad good --task sst2
   wellread label --from probabilities.csv,column=sentence --task sst2
 """
 
@@ -17,7 +19,7 @@ from typing import Annotated
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.summary import show_result
-from wellread_hf.settings import Imported, Label, Prompt, Running, Task, Transfer
+from wellread_hf.settings import Endpoint, Imported, Label, Prompt, Running, Task, Transfer
 from wellread_hf.settings.fields import FEW, Weight, checked, one_origin
 from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER, SMOKE_TRANSFER
 from wellread_hf.store.stage import Stage
@@ -31,9 +33,11 @@ class Settings:
     teacher_weights: Annotated[tuple[Weight, ...], FEW] = ()
     """Weights of several teachers in that mean, e.g. `0.7 0.3`; default: all alike."""
     prompt: Prompt = field(default_factory=Prompt)
-    """What a causal language model is asked, where the teacher is one."""
+    """What a language model is asked, where the teacher is one or lies behind an endpoint."""
     imported: Imported = field(default_factory=Imported)
     """Soft labels that are there already, instead of a teacher."""
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    """A server of a language model that is asked by `prompt`, instead of a teacher."""
     task: Task = field(default_factory=Task)
     """The teacher's task: its text columns and class names."""
     transfer: Transfer = field(default_factory=Transfer)
@@ -44,17 +48,23 @@ class Settings:
     """How the run is carried out."""
 
 
+# What of a prompt a server can follow.
+ASKED = ("template", "label_words", "shots", "seed", "calibrate")
 # Where soft labels may come from, and which of these settings have an effect with it.
 ORIGINS = {
     "teacher": ("teacher_weights", "label", "prompt"),
     "imported.source": ("imported", "label.teacher_labels", "label.shard_rows"),
+    "endpoint.url": ("endpoint", *(f"prompt.{name}" for name in ASKED), "label.shard_rows"),
 }
 
 
 def plan(settings: Settings) -> list[Stage]:
     s = settings
-    if one_origin(s, ORIGINS) == "imported.source":
-        return [stages.import_labels(s.imported, s.task, s.transfer, s.label, s.running)]
+    match one_origin(s, ORIGINS):
+        case "imported.source":
+            return [stages.import_labels(s.imported, s.task, s.transfer, s.label, s.running)]
+        case "endpoint.url":
+            return [stages.ask_endpoint(s.endpoint, s.prompt, s.task, s.transfer, s.label, s.running)]
     if s.prompt.template is not None:
         model = stages.one_teacher(s.teacher, s.teacher_weights)
         return [stages.label_by_prompt(model, s.prompt, s.task, s.transfer, s.label, s.running)]
@@ -75,7 +85,7 @@ RECIPE = Recipe(
     plan=plan,
     show=show_result,
     presets={"smoke": SMOKE},
-    first="teacher prompt label-words prompt.shots from imported.kind task task.data task.columns transfer "
+    first="teacher prompt label-words prompt.shots endpoint endpoint.model from imported.kind task task.data task.columns transfer "
     "transfer.rows max-length label.batch-tokens runs",
 )
 

@@ -123,6 +123,12 @@ class ConflictError(HubError):
     status = 5
 
 
+class EndpointError(WellreadError):
+    """A server that is asked for labels refused, or gave no usable answer in the time allowed."""
+
+    status = 1
+
+
 class CardError(WellreadError):
     """A model card would be refused by the Hub, or cannot say what it should."""
 

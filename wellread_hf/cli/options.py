@@ -24,6 +24,7 @@ _SHORT = {
     "student": ("start.student", "pretrain.student"),
     "teacher": ("distil.teacher",),
     "from": ("imported.source",),
+    "endpoint": ("endpoint.url",),
     "tokenizer": ("corpus.tokenizer", "start.tokenizer"),
     "corpus": ("corpus.sources",),
     "transfer": ("transfer.sources",),

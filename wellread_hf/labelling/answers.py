@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,8 @@ import numpy as np
 
 from wellread_hf.errors import LabelError
 
+# With less of the probability than this the label words are no answer to a prompt.
+LITTLE = 0.01
 # Below this a word's probability is that of noise; its logarithm, -20.7, stays an ordinary number.
 _LEAST = 1e-9
 # Tokens begin with a space in most vocabularies, some of which write it as a sign; a model may quote a word.
@@ -45,7 +47,7 @@ class Answer:
     fingerprint: str | None
 
 
-def check_words(words: Sequence[str]) -> None:
+def check_beginnings(words: Sequence[str]) -> None:
     """Refuses label words that no first token can tell apart.
 
     Raises:
@@ -58,13 +60,13 @@ def check_words(words: Sequence[str]) -> None:
         for before, other in zip(words, plain[:at], strict=False):
             if word.startswith(other) or other.startswith(word) or word.split()[0] == other.split()[0]:
                 raise LabelError(
-                    f"`prompt.label_words`: {before!r} and {words[at]!r} begin alike, and a server's answer is "
-                    "judged by its first token; take words that begin differently, or letters such as A B C"
+                    f"`prompt.label_words`: {before!r} and {words[at]!r} begin alike, but an answer's first "
+                    "token has to tell them apart; take words that begin differently, or A B C"
                 )
 
 
 def probabilities_of(
-    tokens: Mapping[str, float], words: Sequence[str]
+    tokens: Sequence[tuple[str, float]], words: Sequence[str]
 ) -> tuple[tuple[float, ...], float, float]:
     """Returns what the likeliest first tokens say of label words: `log_probs`, `mass` and `shared`.
 
@@ -74,13 +76,13 @@ def probabilities_of(
     two. Source of the bound: the listed tokens are the likeliest ones.
 
     Args:
-        tokens: Natural log-probabilities of the likeliest first tokens.
+        tokens: The likeliest first tokens, each with its natural log-probability.
         words: The label words.
     """
-    listed = {token: float(np.exp(min(value, 0.0))) for token, value in tokens.items()}
+    listed = [float(np.exp(min(value, 0.0))) for _, value in tokens]
     plain = [word.strip(_AROUND).casefold() for word in words]
     found, shared = np.zeros(len(words)), 0.0
-    for token, probability in listed.items():
+    for (token, _), probability in zip(tokens, listed, strict=True):
         begun = token.strip(_AROUND).casefold()
         meant = [
             at
@@ -91,8 +93,8 @@ def probabilities_of(
             found[meant[0]] += probability
         elif meant:
             shared += probability
-    mass, rest = float(found.sum()), 1.0 - sum(listed.values())
-    unlisted = min(*listed.values(), rest) if listed else 0.0
+    mass, rest = float(found.sum()), 1.0 - sum(listed)
+    unlisted = min([*listed, rest])
     logs = np.log(np.maximum(found, max(unlisted, _LEAST)))
     return tuple((logs - np.logaddexp.reduce(logs)).tolist()), mass, shared
 
@@ -108,14 +110,9 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.answers: dict[str, Answer] = {}
-        raw = path.read_bytes() if path.is_file() else b""
-        whole = raw.rfind(b"\n") + 1
-        for line in raw[:whole].splitlines():
-            if (read := _read(line)) is not None:
-                self.answers[read[0]] = read[1]
+        self.answers = read_answers(path)
         self._file = path.open("ab")
-        self._file.truncate(whole)
+        self._file.truncate(_whole_lines(path.read_bytes()))
 
     def add(self, key: str, answer: Answer) -> None:
         """Keeps an answer; it is on the disk when this returns."""
@@ -133,6 +130,17 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def read_answers(path: Path) -> dict[str, Answer]:
+    """Reads a journal's answers by their keys; none where there is no journal."""
+    raw = path.read_bytes() if path.is_file() else b""
+    return dict(filter(None, map(_read, raw[: _whole_lines(raw)].splitlines())))
+
+
+def _whole_lines(raw: bytes) -> int:
+    """Returns how many bytes are whole lines: a kill may have cut the last one off."""
+    return raw.rfind(b"\n") + 1
 
 
 def _read(line: bytes) -> tuple[str, Answer] | None:

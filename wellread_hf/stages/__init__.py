@@ -4,6 +4,7 @@ Building touches no model; a chain is planned first (a recipe's dry run) and car
 """
 
 from wellread_hf.stages.adopting import adopt
+from wellread_hf.stages.asking import ask_endpoint
 from wellread_hf.stages.budgeting import budget
 from wellread_hf.stages.classifiers import distill, finetune
 from wellread_hf.stages.encoders import pack, pretrain, train_tokenizer
@@ -29,6 +30,7 @@ from wellread_hf.stages.rating import rate
 __all__ = [
     "adopt",
     "are_stored",
+    "ask_endpoint",
     "budget",
     "check_glue",
     "combine",
