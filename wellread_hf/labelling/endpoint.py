@@ -100,14 +100,11 @@ class Asker:
         asyncio.run(self._ask_all(_unanswered(questions, journal), journal, shown))
 
     async def _ask_all(self, left: Iterator[Question], journal: Journal, shown: Any) -> None:
-        # Without a key no header is sent: the package would send one of its own making.
-        headers = None if self._key else {"Authorization": self._openai.Omit()}
         async with self._openai.AsyncOpenAI(
             api_key=self._key or "none",
             base_url=self._endpoint.url,
             max_retries=self._endpoint.retries,
             timeout=self._endpoint.timeout,
-            default_headers=headers,
         ) as client:
             for first in left:
                 self._keep(first, await self._first_answer(client, first), journal, shown)
@@ -160,6 +157,8 @@ class Asker:
             return answer_of(completion, self._words, self._constrained)
 
     async def _completion(self, client: "AsyncOpenAI", question: Question) -> Any:
+        # Without a key no header is sent.
+        headers = None if self._key else {"Authorization": self._openai.Omit()}
         for attempt in range(self._endpoint.retries + 1):
             try:
                 raw = await client.chat.completions.with_raw_response.create(
@@ -169,6 +168,7 @@ class Asker:
                     temperature=0,
                     logprobs=True,
                     top_logprobs=self._endpoint.top_logprobs,
+                    extra_headers=headers,
                     extra_body=constraint(self._words) if self._constrained else None,
                 )
                 self.retries += raw.retries_taken
