@@ -85,8 +85,8 @@ RECIPE = Recipe(
     plan=plan,
     show=show_result,
     presets={"smoke": SMOKE},
-    first="teacher prompt label-words prompt.shots endpoint endpoint.model from imported.kind task task.data task.columns transfer "
-    "transfer.rows max-length label.batch-tokens runs",
+    first="teacher prompt label-words prompt.shots endpoint endpoint.model from imported.kind task task.data "
+    "task.columns transfer transfer.rows max-length label.batch-tokens runs",
 )
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from wellread_hf.hub.cards.labels_card import soft_labels_card
 from wellread_hf.labelling.answers import read_answers
 from wellread_hf.labelling.soft_labels import SoftLabels
 from wellread_hf.settings import Endpoint
+from wellread_hf.store.records import StageRecord
 
 
 def ask(capfd: pytest.CaptureFixture[str], place: Place, *more: object, status: int = 0) -> Ran:
@@ -42,8 +43,7 @@ def test_what_is_stored_is_what_the_model_says_of_each_text(capfd, place, server
     assert outcome["labels"] == ["neg", "pos"]
     assert outcome["teacher_validation"] == {"accuracy": 1.0}
     assert outcome["teacher_validation_rows"] == 10
-    assert outcome["mean_mass"] == pytest.approx(0.8)
-    assert outcome["rows_with_little_mass"] == 0
+    assert outcome["label_words_mass"] == {"median": pytest.approx(0.8), "below_1_percent": 0}
     assert outcome["constrained"] == 1
     assert outcome["served"] == [{"model": "small-0125", "fingerprint": "fp-1", "prompts": 40}]
     assert outcome["tokens_out"] == 40
@@ -241,11 +241,28 @@ def test_a_prompt_that_asks_for_something_else_is_refused_after_the_first_rows(c
 
 
 def test_rows_that_the_model_would_answer_otherwise_are_counted_and_warned_of(capfd, place, server) -> None:
-    server.answers = lambda prompt: [("The", 1.0)] if "about 1" in prompt else says(prompt)
+    server.answers = lambda prompt: (
+        [("The", 1.0)] if "about" in prompt and "3" not in prompt else says(prompt)
+    )
     ran = ask(capfd, place)
-    little = sum(text.startswith("about 1") for text in POOL) / len(POOL)
-    assert place.record.outcome["rows_with_little_mass"] == pytest.approx(little)
-    assert f"on {100 * little:.1f} % of the rows the label words have less than 1 %" in ran.err
+    little = sum("3" not in text for text in POOL) / len(POOL)
+    assert place.record.outcome["label_words_mass"]["below_1_percent"] == pytest.approx(little)
+    assert f"less than 1 % on {100 * little:.1f} % of the rows" in ran.out
+    assert f"this prompt does not work: on {100 * little:.0f} % of the rows" in ran.err
+
+
+def test_what_the_model_says_of_texts_without_content_is_taken_off(capfd, place, server) -> None:
+    ask(capfd, place)
+    plain = {place.stage}
+    before = SoftLabels.open(place.stage).logits
+    ask(capfd, place, "--prompt.calibrate")
+    assert sum(server.asked.values()) == 40 + 43
+    (calibrated,) = {*place.runs.glob("label-*")} - plain
+    good = np.mean([score(prompt_of(text)) for text in ("N/A", "[MASK]", "")])
+    found = SoftLabels.open(calibrated).logits
+    np.testing.assert_allclose(found, before - np.log([1 - good, good]), atol=1e-5)
+    said = StageRecord.read(calibrated).outcome["uncalibrated"]["content_free"]
+    assert said == {"neg": pytest.approx(1 - good), "pos": pytest.approx(good)}
 
 
 def test_label_words_that_share_their_first_token_are_refused(capfd, place, server) -> None:

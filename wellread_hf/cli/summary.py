@@ -140,6 +140,8 @@ def _prompt_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
         f"the label words have {100 * mass['median']:.1f} % of the probability (median), and less than 1 % "
         f"on {100 * mass['below_1_percent']:.1f} % of the rows"
     )
+    if "teacher_validation_ece" not in outcome:
+        return
     line = f"the teacher's calibration error {100 * outcome['teacher_validation_ece']:.1f} % on validation"
     if before := outcome.get("uncalibrated"):
         metric = outcome["metric"]

@@ -48,7 +48,7 @@ class Answer:
 
 
 def check_beginnings(words: Sequence[str]) -> None:
-    """Refuses label words that no first token can tell apart.
+    """Refuses label words that no first token can distinguish.
 
     Raises:
         LabelError: One is empty, begins another one, or begins with the same word.
@@ -61,7 +61,7 @@ def check_beginnings(words: Sequence[str]) -> None:
             if word.startswith(other) or other.startswith(word) or word.split()[0] == other.split()[0]:
                 raise LabelError(
                     f"`prompt.label_words`: {before!r} and {words[at]!r} begin alike, but an answer's first "
-                    "token has to tell them apart; take words that begin differently, or A B C"
+                    "token has to distinguish them; take words that begin differently, or A B C"
                 )
 
 

@@ -62,7 +62,7 @@ class Endpoint:
     validation_rows: Annotated[Whole, Field(ge=0, le=1_000_000)] = 500
     """Labelled validation rows that are asked as well, to score the model; 0: none."""
     price_in: Price | None = None
-    """Price of a million tokens of prompts, to tell the cost beforehand."""
+    """Price of a million tokens of prompts, to report the cost beforehand."""
     price_out: Price | None = None
     """Price of a million tokens of answers."""
     retries: Annotated[Whole, Field(ge=0, le=100)] = 8

@@ -1,9 +1,9 @@
-"""Soft labels from a model behind an endpoint: each text is a prompt, each answer is kept as it comes."""
+"""Soft labels from a model behind an endpoint: each text is a prompt, each answer is kept at once."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Endpoint, Label, Prompt, Running, Task, Transfer
 from wellread_hf.stages.inputs import FoundTask, TransferSet
+from wellread_hf.stages.prompting import prompt_identity
+from wellread_hf.stages.word_outcomes import doubts_of, mass_of, validated
 from wellread_hf.store.progress import bar, log
 from wellread_hf.store.stage import Stage
 
@@ -19,8 +21,6 @@ from wellread_hf.store.stage import Stage
 _JOURNAL = Path("checkpoints/answers.jsonl")
 # Characters a token: English text has about as many in today's vocabularies.
 _CHARACTERS = 4
-# Above this share of rows without an answer in the label words a run warns.
-_MANY = 0.05
 
 
 def ask_endpoint(
@@ -39,11 +39,13 @@ def ask_endpoint(
         running: How it is carried out.
 
     Raises:
-        SettingsError: No model or no prompt is named, or a setting of the prompt needs the model itself.
+        SettingsError: No model or no prompt is named.
         DataError: The template cannot be read.
     """
     template = _template(endpoint, prompt)
-    found_task = FoundTask(task, running)
+    # Examples come out of the labelled rows; without any it does not matter how many there are.
+    drawn = task if prompt.shots else replace(task, train_rows=None, train_seed=0)
+    found_task = FoundTask(drawn, running)
     transfer_set = TransferSet(transfer, running)
 
     def asked() -> "_Asked":
@@ -52,10 +54,10 @@ def ask_endpoint(
 
         loaded = found_task.load()
         words = prompt.label_words
-        examples = drawn_examples(draw_rows(loaded.train, task), len(loaded.facts.labels), prompt)
+        examples = drawn_examples(draw_rows(loaded.train, drawn), len(loaded.facts.labels), prompt)
         prompts = prompts_of(template, str(prompt.template), loaded.facts, words, examples)
         validation = _drawn(len(loaded.validation.texts), endpoint.validation_rows)
-        return _Asked(loaded, prompts, validation, transfer_set.stream(loaded))
+        return _Asked(loaded, prompts, prompt, validation, transfer_set.stream(loaded))
 
     def check() -> None:
         from wellread_hf.labelling.answers import check_beginnings, read_answers
@@ -68,7 +70,7 @@ def ask_endpoint(
         transfer_set.check(found_task)
         # What an earlier stage has yet to make cannot be counted.
         if not found_task.is_pending and not any(map(is_pending, transfer_set.locations)):
-            _tell(asked(), endpoint, read_answers(stage.folder / _JOURNAL))
+            _announce(asked(), endpoint, read_answers(stage.folder / _JOURNAL))
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.labelling.answers import Journal
@@ -80,10 +82,13 @@ def ask_endpoint(
             total = len({question.key for question in rows.questions()})
             with bar("asking", "prompts", total, initial=len(journal.answers)) as shown:
                 asker.ask_all(rows.questions(), journal, shown)
-        return with_warnings(
-            {"retries": asker.retries}
-            | rows.store(journal.answers, stage.folder, settings.shard_rows, endpoint)
+        outcome = rows.store(journal.answers, stage.folder, settings.shard_rows)
+        spent = outcome["tokens_in"], outcome["tokens_out"]
+        log(
+            f"{outcome['prompts']:,} prompts took {spent[0]:,} tokens and {spent[1]:,} of answers"
+            f"{_cost(endpoint, *spent)}"
         )
+        return with_warnings(outcome | {"retries": asker.retries})
 
     stage = Stage(
         kind="label",
@@ -94,12 +99,7 @@ def ask_endpoint(
             # started again on another port must not make a person pay twice. What the server says of its
             # model is in the outcome.
             "teacher": f"endpoint:{endpoint.model}",
-            "prompt": {
-                "template": template,
-                "label_words": prompt.label_words,
-                "shots": prompt.shots,
-                "seed": prompt.seed,
-            },
+            "prompt": prompt_identity(prompt, template),
             "task": found_task.identity(uses_labels=prompt.shots > 0),
             "transfer": transfer_set.identity,
             # Validation rows score the model, and decide nothing of what is stored.
@@ -115,7 +115,7 @@ def ask_endpoint(
 
 
 def _template(endpoint: Endpoint, prompt: Prompt) -> str:
-    """Reads the template; refuses settings that leave something open, or that a server cannot follow."""
+    """Reads the template; refuses settings that leave something open."""
     from wellread_hf.labelling.prompts import read_template
 
     if endpoint.model is None:
@@ -127,12 +127,6 @@ def _template(endpoint: Endpoint, prompt: Prompt) -> str:
             "`prompt.template` is missing: expected a file of what to ask, with a word for each class in "
             "`prompt.label_words`"
         )
-    usual = Prompt()
-    for name in ("calibrate", "chat", "precision"):
-        if getattr(prompt, name) != getattr(usual, name):
-            raise SettingsError(
-                f"`prompt.{name}`: expected none with `endpoint.url`, whose server decides it; leave it out"
-            )
     return read_template(prompt.template)
 
 
@@ -161,78 +155,89 @@ def _drawn(rows: int, most: int) -> Sequence[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The rows that are asked: a task's, its prompts, numbers of validation rows, and a transfer set."""
+    """The rows that are asked: a task's, their prompts, numbers of validation rows, and a transfer set."""
 
     loaded: Any
     prompts: Any
+    prompt: Prompt
     validation: Sequence[int]
     texts: Any
+
+    @property
+    def content_free(self) -> list[tuple[str, ...]]:
+        """Texts without content, where what the model says of them is taken off."""
+        if not self.prompt.calibrate:
+            return []
+        from wellread_hf.labelling.causal_labeller import CONTENT_FREE
+
+        return [(text,) * len(self.loaded.facts.columns) for text in CONTENT_FREE]
+
+    @property
+    def validation_texts(self) -> list[tuple[str, ...]]:
+        """The validation rows that are asked."""
+        return [self.loaded.validation.texts[row] for row in self.validation]
 
     def questions(self) -> Iterator[Any]:
         """Yields a question a row; validation rows come first, so that a bad prompt shows early."""
         from wellread_hf.labelling.endpoint import Question
 
-        for row in self.validation:
-            texts = self.loaded.validation.texts[row]
+        for row, texts in zip(self.validation, self.validation_texts, strict=True):
             yield Question(_hash(texts), f"validation row {row + 1}", texts)
+        for texts in self.content_free:
+            yield Question(_hash(texts), f"a text without content, {texts[0]!r}", texts)
         for number, texts in enumerate(self.texts, start=1):
             yield Question(_hash(texts), f"row {number} of the transfer set", texts)
 
-    def store(
-        self, answers: Mapping[str, Any], folder: Path, shard_rows: int, endpoint: Endpoint
-    ) -> Mapping[str, Any]:
+    def store(self, answers: Mapping[str, Any], folder: Path, shard_rows: int) -> dict[str, Any]:
         """Writes the shards; returns what the answers are worth, and what they took."""
         import numpy as np
+        from scipy.special import logsumexp
 
         from wellread_hf.data.rows import report_classes
-        from wellread_hf.labelling.answers import LITTLE
         from wellread_hf.labelling.soft_labels import write_rows
-        from wellread_hf.metrics.scores import scores
 
+        def said(keys: Sequence[str]) -> Any:
+            return np.array([answers[key].log_probs for key in keys])
+
+        facts, free = self.loaded.facts, None
+        if self.content_free:
+            # As in `CausalLabeller.calibrate`: the mean of probabilities, in logarithms.
+            each = said([_hash(texts) for texts in self.content_free])
+            free = logsumexp(each, axis=0) - np.log(len(each))
+        taken_off = np.zeros(len(facts.labels)) if free is None else free
         keys = [_hash(texts) for texts in self.texts]
-        logits = np.array([answers[key].log_probs for key in keys], dtype=np.float32)
+        logits = (said(keys) - taken_off).astype(np.float32)
         write_rows(folder, logits, np.array([int(key, 16) for key in keys], dtype=np.uint64), shard_rows)
-        facts, distinct = self.loaded.facts, {question.key: None for question in self.questions()}
-        used = [answers[key] for key in distinct]
-        masses = np.array([answers[key].mass for key in keys])
-        little = float((masses < LITTLE).mean())
+        mass = mass_of(np.array([answers[key].mass for key in keys]))
         outcome: dict[str, Any] = {
             "rows": len(logits),
             "labels": facts.labels,
+            "label_words": dict(zip(facts.labels, self.prompt.label_words, strict=True)),
             "class_counts": report_classes(self.loaded),
-            "prompts": len(used),
-            "mean_mass": float(masses.mean()),
-            "rows_with_little_mass": little,
-            "constrained": sum(answer.constrained for answer in used) / len(used),
-            "served": [
-                {"model": model, "fingerprint": fingerprint, "prompts": count}
-                for (model, fingerprint), count in Counter(
-                    (answer.model, answer.fingerprint) for answer in used
-                ).items()
-            ],
-            "tokens_in": sum(answer.tokens_in for answer in used),
-            "tokens_out": sum(answer.tokens_out for answer in used),
+            "label_words_mass": mass,
+            **_spent([answers[key] for key in {question.key: None for question in self.questions()}]),
+            "warnings": doubts_of(mass, self.prompt),
         }
         if self.validation:
+            logits = said([_hash(texts) for texts in self.validation_texts]) - taken_off
             labels = self.loaded.validation.labels[list(self.validation)]
-            texts = [self.loaded.validation.texts[row] for row in self.validation]
-            said = np.array([answers[_hash(each)].log_probs for each in texts])
-            outcome |= {
-                "metric": facts.metrics[0],
-                "teacher_validation": scores(facts.metrics, said, labels),
-                "teacher_validation_rows": len(labels),
-            }
-        if little > _MANY:
-            outcome["warnings"] = [
-                f"on {100 * little:.1f} % of the rows the label words have less than 1 % of the probability: "
-                "the model would answer otherwise there; change the prompt or the label words"
-            ]
-        spent = outcome["tokens_in"], outcome["tokens_out"]
-        log(
-            f"{len(used):,} prompts took {spent[0]:,} tokens and {spent[1]:,} of answers"
-            f"{_cost(endpoint, *spent)}"
-        )
+            outcome |= validated(facts, logits, labels, free)
         return outcome
+
+
+def _spent(answers: Sequence[Any]) -> dict[str, Any]:
+    """Returns who answered, how, and what it took."""
+    served = Counter((answer.model, answer.fingerprint) for answer in answers)
+    return {
+        "prompts": len(answers),
+        "constrained": sum(answer.constrained for answer in answers) / len(answers),
+        "served": [
+            {"model": model, "fingerprint": fingerprint, "prompts": count}
+            for (model, fingerprint), count in served.items()
+        ],
+        "tokens_in": sum(answer.tokens_in for answer in answers),
+        "tokens_out": sum(answer.tokens_out for answer in answers),
+    }
 
 
 def _hash(texts: tuple[str, ...]) -> str:
@@ -241,7 +246,7 @@ def _hash(texts: tuple[str, ...]) -> str:
     return f"{int(text_hashes([texts])[0]):016x}"
 
 
-def _tell(rows: _Asked, endpoint: Endpoint, answers: Mapping[str, Any]) -> None:
+def _announce(rows: _Asked, endpoint: Endpoint, answers: Mapping[str, Any]) -> None:
     """Says what will be asked, and what it will take."""
     left: dict[str, int] = {}
     for question in rows.questions():

@@ -11,13 +11,9 @@ from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Label, Prompt, Running, Task, Transfer
 from wellread_hf.stages.inputs import FoundTask, TransferSet, find, identity_of
+from wellread_hf.stages.word_outcomes import doubts_of, mass_of, validated
 from wellread_hf.store.progress import log
 from wellread_hf.store.stage import Location, Place, Stage
-
-# With less of the probability on all label words together a model would rather say something else.
-_LITTLE = 0.01
-# Of the rows; with more of them the prompt does not work.
-_TOO_MANY = 0.5
 
 
 def label_by_prompt(
@@ -114,8 +110,10 @@ def label_by_prompt(
         }
         if PartialState().is_main_process:
             mass = _mass(stage.folder, labeller.content_free)
-            outcome |= {"label_words_mass": mass} | _validated(labeller, loaded, prompt)
-            outcome["warnings"] = [*reads.notes, *_doubts(mass, prompt)]
+            validation = labeller.logits_of(loaded.validation.texts), loaded.validation.labels
+            free = labeller.content_free if prompt.calibrate else None
+            outcome |= {"label_words_mass": mass} | validated(loaded.facts, *validation, free)
+            outcome["warnings"] = [*reads.notes, *doubts_of(mass, prompt)]
         return with_warnings(outcome)
 
     return Stage(
@@ -176,49 +174,11 @@ def _chat_template(teacher: Location, prompt: Prompt) -> str | None:
 
 
 def _mass(folder: Path, content_free: Any) -> dict[str, float]:
-    """Returns the median of the label words' joint probability, and the share of rows with less than 1 %."""
+    """Returns what share of the probability the label words have in a store."""
     import numpy as np
     from scipy.special import logsumexp
 
     from wellread_hf.labelling.soft_labels import SoftLabels
 
     # What calibration took off is no part of what the model said.
-    mass = np.exp(logsumexp(SoftLabels.open(folder).logits + content_free, axis=1))
-    return {"median": float(np.median(mass)), "below_1_percent": float((mass < _LITTLE).mean())}
-
-
-def _validated(labeller: Any, loaded: Any, prompt: Prompt) -> dict[str, Any]:
-    """Returns scores and calibration error on validation rows, before contextual calibration as well."""
-    import numpy as np
-
-    from wellread_hf.metrics.calibration import calibration_error, probabilities, reliability
-    from wellread_hf.metrics.scores import scores
-
-    facts, labels = loaded.facts, loaded.validation.labels
-    logits = labeller.logits_of(loaded.validation.texts)
-
-    def judged(logits: Any) -> dict[str, Any]:
-        return {
-            "teacher_validation": scores(facts.metrics, logits, labels),
-            "teacher_validation_ece": calibration_error(reliability(probabilities(logits), labels)),
-        }
-
-    found = {"metric": facts.metrics[0], "teacher_validation_rows": len(labels)} | judged(logits)
-    if prompt.calibrate:
-        before = judged(logits + labeller.content_free)
-        free = np.exp(labeller.content_free)
-        found["uncalibrated"] = before | {
-            "content_free": dict(zip(facts.labels, map(float, free), strict=True))
-        }
-    return found
-
-
-def _doubts(mass: Mapping[str, float], prompt: Prompt) -> Sequence[str]:
-    if mass["below_1_percent"] <= _TOO_MANY:
-        return ()
-    return [
-        f"this prompt does not work: on {100 * mass['below_1_percent']:.0f} % of the rows the label words "
-        f"{', '.join(prompt.label_words)} have less than 1 % of the probability together, so that the model "
-        "would say something else; end the template where the word should stand, or take words that it would "
-        "say"
-    ]
+    return mass_of(np.exp(logsumexp(SoftLabels.open(folder).logits + content_free, axis=1)))
