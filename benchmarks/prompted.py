@@ -37,7 +37,7 @@ _WORDS = {"words of one token": ("w20", "w21"), "words of two tokens": ("w20 w22
 
 def run(rounds: int, quick: bool) -> list[Figure]:
     """Labels the same rows both ways in turn."""
-    texts, labels = rows(24 if quick else 256)
+    texts, _ = rows(24 if quick else 256)
     examples = [Example(text, int(label)) for text, label in zip(*rows(4), strict=True)]
     model = _model(quick)
     figures = []
