@@ -88,7 +88,7 @@ def test_a_student_learns_from_a_language_model(
     assert outcome["teacher_validation_rows"] == 64
     assert set(outcome["uncalibrated"]) == {"content_free", "teacher_validation", "teacher_validation_ece"}
     card = soft_labels_card(StageRecord.read(labels), "me/labels")
-    assert "bad" in card and "sentence" in card
+    assert "the logits are | `bad`, `good` |" in card
     tuning = ("--epochs", 1, "--tuning.evaluations", 1, "--max-length", 32, "--batch-size", 8)
     start = ("--labels", labels, "--weights", "toy:encoder@smoke")
     ran = run_here(capfd, "distill", *start, *tuning, *task, *runs)
@@ -167,13 +167,12 @@ def test_what_decides_the_answers_decides_the_digest(
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"label_words": ("a", "b", "c")}, TEMPLATE, "expected 2 words.*negative, positive; got 3"),
-    ({"label_words": ("bad", "b\u0000")}, "{{ sentence }}:{{ 1 / 0 }}", "line 1.*division by zero"),
+    ({}, "{{ sentence }}:\n{{ 1 / 0 }}", "line 2.*division by zero"),
     ({}, "Is it?", "uses the text column 'sentence'"),
     ({}, "{{ sentense }}", "'sentense' is undefined"),
-    ({"shots": 9_999}, TEMPLATE, "there are 64 labelled rows"),
+    ({"shots": 65}, TEMPLATE, "there are 64 labelled rows"),
     ({"shots": 2}, "{{ sentence }} is", "shows `examples`"),
     ({"chat": "yes"}, TEMPLATE, "has none; take an instructed model"),
-    ({}, "{{ sentence }}\nb", "makes one token of both|words of the same tokens"),
 ]
 
 

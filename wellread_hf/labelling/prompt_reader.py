@@ -106,7 +106,7 @@ class PromptReader:
     def _word_tokens(self, texts: tuple[str, ...]) -> list[list[int]]:
         (row,) = self._shortened([texts])
         prompt, join = self._before_word(row)
-        (alone,) = self._ids([prompt])
+        alone, joined = self._ids([prompt, prompt + join])
         found = []
         for word in self.prompts.words:
             (whole,) = self._ids([prompt + join + word])
@@ -116,7 +116,8 @@ class PromptReader:
                     f"and {self.tokenizer.name_or_path} makes one token of both, {prompt[-20:]!r} and "
                     f"{word!r}; end the template in a colon or a new line"
                 )
-            found.append(whole[len(alone) :])
+            # Of a word that the tokenizer drops the blank before it may be left.
+            found.append([] if whole == joined else whole[len(alone) :])
         return found
 
     def _plain(self, text: str) -> str:

@@ -40,6 +40,9 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
             states=settings["settings"].get("states", ()),
             # Nothing was cut of imported ones.
             max_length=settings["settings"].get("max_length"),
+            # What a language model was asked for, and how seldom it would say it.
+            words=tuple(record.outcome.get("label_words", {}).values()),
+            unlikely=record.outcome.get("label_words_mass", {}).get("below_1_percent"),
             digest=record.digest,
             repo_id=repo_id,
         )
