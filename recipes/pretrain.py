@@ -44,8 +44,8 @@ RECIPE = Recipe(
     plan=plan,
     show=show_result,
     presets={"smoke": SMOKE},
-    first="student grow weights corpus tokenizer minutes epochs block-lengths learning-rate batch-size "
-    "seed runs",
+    first="student grow weights corpus tokenizer language minutes epochs block-lengths learning-rate "
+    "batch-size seed runs",
 )
 
 if __name__ == "__main__":

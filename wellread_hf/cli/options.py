@@ -27,6 +27,7 @@ _SHORT = {
     "endpoint": ("endpoint.url",),
     "tokenizer": ("corpus.tokenizer", "start.tokenizer"),
     "corpus": ("corpus.sources",),
+    "language": ("corpus.language",),
     "transfer": ("transfer.sources",),
     "pool": ("transfer.sources",),
     "epochs": ("tuning.epochs",),

@@ -15,9 +15,9 @@ def f1_of_class(number: int, name: str) -> str:
 
 def class_of(metric: str) -> tuple[int, str] | None:
     """Returns number and name of the class that a metric is F1 of; None of any other metric."""
-    kind, of, named = metric.partition(":")
+    kind, _, named = metric.partition(":")
     number, _, name = named.partition(":")
-    return (int(number), name) if of and kind == "f1" else None
+    return (int(number), name) if kind == "f1" and number.isdecimal() else None
 
 
 def by_class(predictions: Array, labels: Array, names: Sequence[str]) -> list[dict[str, Any]]:

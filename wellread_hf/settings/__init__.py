@@ -14,6 +14,7 @@ from wellread_hf.settings.mlm import Kept as Kept
 from wellread_hf.settings.mlm import Pretrain as Pretrain
 from wellread_hf.settings.picking import Picking as Picking
 from wellread_hf.settings.prompt import Prompt as Prompt
+from wellread_hf.settings.run import Case as Case
 from wellread_hf.settings.run import Optim as Optim
 from wellread_hf.settings.run import Precision as Precision
 from wellread_hf.settings.run import Running as Running

@@ -94,6 +94,19 @@ class Corpus:
     tokenizer: str = "google-bert/bert-base-uncased"
     """Hub id (`NAME@REVISION`) or folder of a fast tokenizer with a mask token."""
 
+    language: tuple[str, ...] = ()
+    """ISO 639 codes of the text's languages, e.g. `de`, for model cards. Default: what its data sets on the
+    Hub say."""
+
+    @model_validator(mode="after")
+    def _languages_are_codes(self) -> "Corpus":
+        if wrong := [code for code in self.language if not re.fullmatch("[a-z]{2,3}", code)]:
+            raise SettingsError(
+                "`corpus.language`: expected ISO 639 codes of two or three small letters, e.g. de, got "
+                f"{' '.join(map(repr, wrong))}"
+            )
+        return self
+
     @model_validator(mode="after")
     def _has_sources(self) -> "Corpus":
         if not self.sources:

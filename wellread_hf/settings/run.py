@@ -24,6 +24,8 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/kfd", "/dev/dxg")
 
 Precision = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["linear", "cosine"]
+# What a tokenizer keeps of the letters.
+Case = Literal["lower", "lower-accents", "cased"]
 
 
 def _known_trackers(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.errors import DataError, TokenizerError
 from wellread_hf.metrics.baselines import with_warnings
-from wellread_hf.settings import Corpus, Init, Pretrain, Running
+from wellread_hf.settings import Case, Corpus, Init, Pretrain, Running
 from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.inputs import Sources, find, identity_of
 from wellread_hf.stages.objectives import shape_of
@@ -24,20 +24,22 @@ if TYPE_CHECKING:
     from wellread_hf.training.pretraining import Rows
 
 
-def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running) -> Stage:
-    """Trains a lower-case WordPiece tokenizer on a corpus (`corpus.tokenizer` is not used)."""
+def train_tokenizer(corpus: Corpus, vocabulary: int, running: Running, case: Case = "lower") -> Stage:
+    """Trains a WordPiece tokenizer on a corpus (`corpus.tokenizer` is not used)."""
     sources = Sources(corpus.sources, "corpus.sources", running)
 
     def work(stage: Stage) -> Mapping[str, Any]:
         from wellread_hf.models.wordpiece import train_wordpiece
 
-        return train_wordpiece(sources.texts(), vocabulary, stage.folder)
+        return train_wordpiece(sources.texts(), vocabulary, stage.folder, case)
 
     return Stage(
         kind="tokenizer",
-        name=str(vocabulary),
+        name=str(vocabulary) if case == "lower" else f"{vocabulary}-{case}",
         root=running.runs,
-        identity={"sources": sources.identity, "vocabulary": vocabulary},
+        # Tokenizers of before there was a choice keep their digest.
+        identity={"sources": sources.identity, "vocabulary": vocabulary}
+        | ({"case": case} if case != "lower" else {}),
         inputs=sources.locations,
         work=work,
         check=sources.check,
@@ -185,7 +187,9 @@ def pretrain(
             # Dropout while pre-training is a choice of this stage, not of those who use the model.
             model.config.update(dropouts(BERT_DROPOUT))
         save_model(model, tokenizer, stage.folder)
-        return with_warnings(outcome)
+        # Not a part of the identity: it changes no weight.
+        stated = {"language": corpus.language} if corpus.language else {}
+        return with_warnings(outcome | stated)
 
     student = Student.parse(settings.student)
     name = student.name if start is None else short_name(start)

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 # Of the students that were made, without their weights.
 RECORDS = ROOT / "docs/family/records"
 # Decide what the template says, or are names that `check_name` refuses before anything is rendered.
-CHOSEN = {"name", "namespace", "split", "metric", "method"}
+CHOSEN = {"name", "namespace", "case", "split", "metric", "method"}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from wellread_hf.hub.cards.origins import Adoption, Origin, Pretraining, Source
 from wellread_hf.hub.cards.shipped_facts import STRICT, Choice, Confidence, Example, Exported, Latency
+from wellread_hf.settings import Case
 from wellread_hf.students import VOCABULARY, Student
 
 Split = Literal["dev", "test"]
@@ -150,6 +151,7 @@ class Facts:
     namespace: str | None = None  # user or organisation, if known
     student: Student
     vocabulary: int = VOCABULARY  # words of its tokenizer
+    case: Case = "lower"  # what its tokenizer keeps of letters
     toy: bool = False  # a sixteenth as wide as the student
     measured: Measured | None = None
     run: Run | None = None  # None: it was not trained

@@ -2,6 +2,7 @@
 
 from huggingface_hub import DatasetCardData
 
+from wellread_hf.hub.cards.languages import language_codes, language_of
 from wellread_hf.hub.cards.origins import Origin
 from wellread_hf.hub.cards.render import environment
 from wellread_hf.hub.cards.task_results import class_counts_of, soft_labels_of
@@ -15,12 +16,18 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
     """Renders the card of a labelling stage; the same record gives the same bytes."""
     labels, settings = soft_labels_of(record), record.settings
     task = settings["task"]["content"][0] if "task" in settings else ""
-    origins = [Origin(fingerprint=task) if part is None else part.origin for part in labels.transfer]
+    config = settings.get("task", {}).get("config")
+    parts = [
+        (Origin(fingerprint=task), config) if part is None else (part.origin, part.config)
+        for part in labels.transfer
+    ]
+    origins = [origin for origin, _ in parts]
+    languages = language_codes(language_of(*part) for part in parts)
     found = [origin.hub_id for origin in origins if origin.hub_id]
-    # Language and licence of the user's own texts are not known.
+    # The licence of the user's own texts is not known.
     stated = len(found) == len(origins)
     data = DatasetCardData(
-        language="en" if stated else None,
+        language=languages[0] if len(languages) == 1 else list(languages) or None,
         license="other" if stated else None,
         pretty_name=plain(f"Soft labels for {record.name}"),
         task_categories=["text-classification"],

@@ -79,6 +79,7 @@ class Pretraining:
     schedule: tuple[tuple[str, str], ...]  # settings: name, value
     seconds: float  # wall time of training
     seed: int
+    languages: tuple[str, ...] = ()  # of the text, as its maker states them; empty: as the sources say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

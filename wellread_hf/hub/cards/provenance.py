@@ -43,6 +43,7 @@ def _pretraining(stages: Stages, record: StageRecord) -> Pretraining:
         schedule=tuple(_schedule(settings).items()),
         seconds=outcome["seconds_training"],
         seed=settings["seed"],
+        languages=tuple(outcome.get("language", ())),
     )
 
 

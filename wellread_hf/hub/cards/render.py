@@ -72,16 +72,16 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
         CardError: No repository can have the name; or something looks like a secret.
     """
     sure = facts.confidence if picture else None
-    english = languages_of(facts) == (ENGLISH,)
-    limits = (_home() / _LIMITS).read_text(encoding="utf-8").strip()
+    languages = languages_of(facts)
+    english = languages == (ENGLISH,)
+    limits = environment().get_template(_LIMITS).render(languages=languages, case=facts.case).strip()
     text = (
         environment()
         .get_template(_TEMPLATE)
         .render(
             facts=facts,
             front_matter=front_matter(facts),
-            # The first paragraph is about the language.
-            limits=limits if english else limits.partition("\n\n")[2],
+            limits=limits,
             english="English " if english else "",
             siblings=siblings_table(facts.siblings).markdown if facts.siblings else None,
             reliability=None if sure is None else RELIABILITY,

@@ -16,7 +16,8 @@ from wellread_hf.hub.cards.siblings import architecture, siblings_of
 from wellread_hf.hub.cards.task_results import results_of_classifier, results_of_encoder
 from wellread_hf.hub.cards.text import without_places
 from wellread_hf.results.lineage import ENCODERS, MODELS, Stages
-from wellread_hf.store.records import StageRecord
+from wellread_hf.settings import Case
+from wellread_hf.store.records import StageRecord, json_object
 from wellread_hf.students import Student
 
 # With the student's name it stays below the 96 characters of a repository's name.
@@ -64,7 +65,8 @@ def facts_of_run(folder: Path, name: str | None = None, namespace: str | None = 
             facts = _pruned(stages, record, replace(facts, run=_run(record)))
         facts = replace(facts, **shipped(stages, record, facts.task))
         measured = _measured(folder)
-        return replace(facts, name=name or facts.name, vocabulary=vocabulary, toy=toy, measured=measured)
+        facts = replace(facts, name=name or facts.name, vocabulary=vocabulary, toy=toy, measured=measured)
+        return replace(facts, case=_case(folder))
 
 
 def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str | None) -> Facts:
@@ -103,6 +105,17 @@ def _pruned(stages: Stages, record: StageRecord, facts: Facts) -> Facts:
     names = sorted(found["scores"], key=lambda metric: (metric != found["metric"], metric))
     scores = tuple(Score(split="dev", metric=metric, values=(found["scores"][metric],)) for metric in names)
     return replace(facts, results=(replace(own, seeds=(own.this_seed,), scores=scores),))
+
+
+def _case(folder: Path) -> Case:
+    """Returns what a model's tokenizer keeps of letters; BERT's own where its files do not say."""
+    path = folder / "tokenizer.json"
+    rules = (json_object(path).get("normalizer") or {}) if path.is_file() else {}
+    if rules.get("type") != "BertNormalizer":
+        return "lower"
+    if not rules["lowercase"]:
+        return "cased"
+    return "lower-accents" if rules["strip_accents"] is False else "lower"
 
 
 def _measured(folder: Path) -> Measured | None:
