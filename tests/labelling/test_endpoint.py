@@ -44,7 +44,7 @@ def test_what_is_stored_is_what_the_model_says_of_each_text(capfd, place, server
     assert outcome["teacher_validation"] == {"accuracy": 1.0}
     assert outcome["teacher_validation_rows"] == 10
     assert outcome["label_words_mass"] == {"median": pytest.approx(0.8), "below_1_percent": 0}
-    assert outcome["constrained"] == 1
+    assert outcome["constrained"] == 0.75
     assert outcome["served"] == [{"model": "small-0125", "fingerprint": "fp-1", "prompts": 40}]
     assert outcome["tokens_out"] == 40
     assert "accuracy 100.0 % on validation, 10 rows" in ran.out
@@ -56,12 +56,18 @@ def test_what_is_stored_is_what_the_model_says_of_each_text(capfd, place, server
 
 def test_a_request_asks_for_one_token_with_the_words_as_a_constraint(capfd, place, server) -> None:
     ask(capfd, place, "--endpoint.top-logprobs", 7)
+    limit = {
+        "structured_outputs": {"choice": ["bad", "good"]},
+        "guided_choice": ["bad", "good"],
+        "grammar": 'root ::= "bad" | "good"',
+    }
     for body in server.bodies:
-        assert (body["max_tokens"], body["temperature"], body["top_logprobs"]) == (1, 0, 7)
-        assert body["logprobs"] is True
-        assert body["structured_outputs"] == {"choice": ["bad", "good"]}
-        assert body["guided_choice"] == ["bad", "good"]
-        assert body["grammar"] == 'root ::= "bad" | "good"'
+        (asked,) = body.pop("messages")
+        # Validation rows show what else the model would say.
+        limited = {} if "then" in asked["content"] else limit
+        assert body == limited | {
+            "model": "small", "max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 7
+        }  # fmt: skip
 
 
 def test_rows_tokens_and_cost_are_told_before_the_first_request(capfd, place, server) -> None:
@@ -200,11 +206,11 @@ def test_an_answer_that_is_none_ends_the_run_in_a_sentence(capfd, place, server,
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_server_that_takes_no_constraint_is_asked_without(capfd, place, server, status) -> None:
-    server.fault("", status=status, message="Unrecognized request argument: grammar", times=1)
+    server.fault("about", status=status, message="Unrecognized request argument: grammar", times=1)
     ran = ask(capfd, place)
     assert "takes no list of label words (Unrecognized request argument: grammar)" in ran.err
     assert place.record.outcome["constrained"] == 0
-    assert not any("guided_choice" in body for body in server.bodies[1:])
+    assert sum("guided_choice" in body for body in server.bodies) == 1
     assert sum(server.asked.values()) == 41
 
 
@@ -228,8 +234,11 @@ def test_no_more_requests_at_a_time_than_allowed(capfd, place, server) -> None:
 
 def test_a_prompt_that_asks_for_something_else_is_refused_after_the_first_rows(capfd, place, server) -> None:
     server.answers = lambda prompt: [("The", 0.7), ("A", 0.2), ("good", 0.001), ("bad", 0.001)]
-    lines = [json.dumps({"sentence": f"another {number}"}) for number in range(300)]
-    (place.folder / "pool.jsonl").write_text("\n".join(lines))
+    lines = [
+        json.dumps({"sentence": f"then {number}", "label": ("neg", "pos")[number % 2]})
+        for number in range(300)
+    ]
+    (place.folder / "validation.jsonl").write_text("\n".join(lines))
     ran = ask(capfd, place, status=1)
     assert "for 64 of the first 64 prompts these have less than 1 % of the probability" in message(ran)
     assert "It is'" in message(ran)
@@ -241,14 +250,20 @@ def test_a_prompt_that_asks_for_something_else_is_refused_after_the_first_rows(c
 
 
 def test_rows_that_the_model_would_answer_otherwise_are_counted_and_warned_of(capfd, place, server) -> None:
-    server.answers = lambda prompt: (
-        [("The", 1.0)] if "about" in prompt and "3" not in prompt else says(prompt)
-    )
+    server.answers = lambda prompt: [("The", 1.0)] if re.search("then .* [^34]\n", prompt) else says(prompt)
     ran = ask(capfd, place)
-    little = sum("3" not in text for text in POOL) / len(POOL)
-    assert place.record.outcome["label_words_mass"]["below_1_percent"] == pytest.approx(little)
-    assert f"less than 1 % on {100 * little:.1f} % of the rows" in ran.out
-    assert f"this prompt does not work: on {100 * little:.0f} % of the rows" in ran.err
+    assert place.record.outcome["label_words_mass"] == {"median": 0, "below_1_percent": 0.6}
+    assert "less than 1 % on 60.0 % of the rows" in ran.out
+    assert "this prompt does not work: on 60 % of the rows" in ran.err
+
+
+def test_a_server_that_hides_what_else_the_model_would_say_is_seen_through(capfd, place, server) -> None:
+    """With the constraint some servers give probabilities of the label words alone."""
+    limited = [("bad", 0.3), ("good", 0.7), ("The", 0.0)]
+    server.answers = lambda prompt: [("The", 0.999), ("good", 1e-4)] if "then" in prompt else limited
+    ran = ask(capfd, place)
+    assert place.record.outcome["label_words_mass"]["below_1_percent"] == 1
+    assert "this prompt does not work" in ran.err
 
 
 def test_what_the_model_says_of_texts_without_content_is_taken_off(capfd, place, server) -> None:

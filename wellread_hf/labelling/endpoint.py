@@ -39,11 +39,13 @@ class Question:
         key: What its answer is kept under; two rows of one text have one.
         name: What errors call the row.
         texts: Its texts, one a column.
+        is_free: Whether the answer is not limited to the label words, so that it shows their mass.
     """
 
     key: str
     name: str
     texts: tuple[str, ...]
+    is_free: bool = False
 
 
 def openai_package() -> Any:
@@ -79,7 +81,9 @@ class Asker:
     ) -> None:
         self._prompts, self._words, self._endpoint, self._key = prompts, words, endpoint, key
         self._openai = openai_package()
-        self._constrained, self._ended, self._judged = True, False, False
+        # Not known before the first request that has the constraint.
+        self._constrained: bool | None = None
+        self._settling, self._ended, self._judged = asyncio.Lock(), False, False
         self.retries = 0
 
     def ask_all(self, questions: Iterable[Question], journal: Journal, shown: Any) -> None:
@@ -107,8 +111,8 @@ class Asker:
             timeout=self._endpoint.timeout,
         ) as client:
             for first in left:
-                self._keep(first, await self._first_answer(client, first), journal, shown)
-                # The others are shared by the workers.
+                # Alone, since what is wrong with it is wrong with all.
+                self._keep(first, await self._answer(client, first), journal, shown)
                 break
             workers = [
                 asyncio.create_task(self._work(client, left, journal, shown))
@@ -134,29 +138,38 @@ class Asker:
     def _keep(self, question: Question, answer: Answer, journal: Journal, shown: Any) -> None:
         journal.add(question.key, answer)
         shown.update()
-        if not self._judged and len(journal.answers) >= _FIRST:
+        free = [each.mass for each in journal.answers.values() if not each.constrained]
+        if not self._judged and len(free) >= _FIRST:
             self._judged = True
-            _check_prompt(journal.answers.values(), self._prompts(question.texts))
+            _check_prompt(free, self._prompts(question.texts))
 
-    async def _first_answer(self, client: "AsyncOpenAI", question: Question) -> Answer:
-        """Asks the first question, without the constraint where the server refuses it."""
+    async def _answer(self, client: "AsyncOpenAI", question: Question) -> Answer:
+        if question.is_free:
+            return await self._asked(client, question, constrained=False)
+        async with self._settling:
+            if self._constrained is None:
+                return await self._first_constrained(client, question)
+        return await self._asked(client, question, self._constrained)
+
+    async def _first_constrained(self, client: "AsyncOpenAI", question: Question) -> Answer:
+        """Asks with the constraint, and without it where the server refuses it: then for all that follow."""
         try:
-            return await self._answer(client, question)
+            answer = await self._asked(client, question, constrained=True)
         except _Refused as refused:
-            self._constrained = False
-            answer = await self._answer(client, question)
+            answer = await self._asked(client, question, constrained=False)
             say(
                 f"note: {self._endpoint.url} takes no list of label words ({refused.said}); the answers are "
                 "not limited to them"
             )
-            return answer
+        self._constrained = answer.constrained
+        return answer
 
-    async def _answer(self, client: "AsyncOpenAI", question: Question) -> Answer:
-        completion = await self._completion(client, question)
+    async def _asked(self, client: "AsyncOpenAI", question: Question, constrained: bool) -> Answer:
+        completion = await self._completion(client, question, constrained)
         with library_errors_as(EndpointError, f"{question.name}: {self._endpoint.url}", _KEPT):
-            return answer_of(completion, self._words, self._constrained)
+            return answer_of(completion, self._words, constrained)
 
-    async def _completion(self, client: "AsyncOpenAI", question: Question) -> Any:
+    async def _completion(self, client: "AsyncOpenAI", question: Question, constrained: bool) -> Any:
         # Without a key no header is sent.
         headers = None if self._key else {"Authorization": self._openai.Omit()}
         for attempt in range(self._endpoint.retries + 1):
@@ -169,7 +182,7 @@ class Asker:
                     logprobs=True,
                     top_logprobs=self._endpoint.top_logprobs,
                     extra_headers=headers,
-                    extra_body=constraint(self._words) if self._constrained else None,
+                    extra_body=constraint(self._words) if constrained else None,
                 )
                 self.retries += raw.retries_taken
                 return raw.parse()
@@ -242,9 +255,8 @@ def _unanswered(questions: Iterable[Question], journal: Journal) -> Iterator[Que
             yield question
 
 
-def _check_prompt(answers: Iterable[Answer], prompt: str) -> None:
+def _check_prompt(masses: Sequence[float], prompt: str) -> None:
     """Refuses a prompt that hardly any row answers with a label word, before all are asked and paid for."""
-    masses = [answer.mass for answer in answers]
     little = sum(mass < LITTLE for mass in masses)
     if little > _NEARLY_ALL * len(masses):
         raise EndpointError(

@@ -57,7 +57,8 @@ def ask_endpoint(
         examples = drawn_examples(draw_rows(loaded.train, drawn), len(loaded.facts.labels), prompt)
         prompts = prompts_of(template, str(prompt.template), loaded.facts, words, examples)
         validation = _drawn(len(loaded.validation.texts), endpoint.validation_rows)
-        return _Asked(loaded, prompts, prompt, validation, transfer_set.stream(loaded))
+        texts = transfer_set.stream(loaded)
+        return _Asked(loaded, prompts, prompt, validation, texts, transfer.guard)
 
     def check() -> None:
         from wellread_hf.labelling.answers import check_beginnings, read_answers
@@ -155,13 +156,14 @@ def _drawn(rows: int, most: int) -> Sequence[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The rows that are asked: a task's, their prompts, numbers of validation rows, and a transfer set."""
+    """What is asked: a task's rows, their prompts, numbers of validation rows, and a transfer set."""
 
     loaded: Any
     prompts: Any
     prompt: Prompt
     validation: Sequence[int]
     texts: Any
+    guarded: bool
 
     @property
     def content_free(self) -> list[tuple[str, ...]]:
@@ -178,13 +180,17 @@ class _Asked:
         return [self.loaded.validation.texts[row] for row in self.validation]
 
     def questions(self) -> Iterator[Any]:
-        """Yields a question a row; validation rows come first, so that a bad prompt shows early."""
+        """Yields a question a row.
+
+        Validation rows come first, so that a bad prompt shows early. Their answers are free: of an answer
+        that is limited to the label words some servers give probabilities of these words alone.
+        """
         from wellread_hf.labelling.endpoint import Question
 
         for row, texts in zip(self.validation, self.validation_texts, strict=True):
-            yield Question(_hash(texts), f"validation row {row + 1}", texts)
+            yield Question(_hash(texts), f"validation row {row + 1}", texts, is_free=True)
         for texts in self.content_free:
-            yield Question(_hash(texts), f"a text without content, {texts[0]!r}", texts)
+            yield Question(_hash(texts), f"a text without content, {texts[0]!r}", texts, is_free=True)
         for number, texts in enumerate(self.texts, start=1):
             yield Question(_hash(texts), f"row {number} of the transfer set", texts)
 
@@ -208,16 +214,19 @@ class _Asked:
         keys = [_hash(texts) for texts in self.texts]
         logits = (said(keys) - taken_off).astype(np.float32)
         write_rows(folder, logits, np.array([int(key, 16) for key in keys], dtype=np.uint64), shard_rows)
-        mass = mass_of(np.array([answers[key].mass for key in keys]))
+        used = [answers[key] for key in {question.key: None for question in self.questions()}]
+        free_masses = [answer.mass for answer in used if not answer.constrained]
         outcome: dict[str, Any] = {
             "rows": len(logits),
+            **({"held_out_rows": self.texts.found.counts} if self.guarded else {}),
             "labels": facts.labels,
             "label_words": dict(zip(facts.labels, self.prompt.label_words, strict=True)),
             "class_counts": report_classes(self.loaded),
-            "label_words_mass": mass,
-            **_spent([answers[key] for key in {question.key: None for question in self.questions()}]),
-            "warnings": doubts_of(mass, self.prompt),
+            **_spent(used),
         }
+        if free_masses:
+            mass = mass_of(np.array(free_masses))
+            outcome |= {"label_words_mass": mass, "warnings": doubts_of(mass, self.prompt)}
         if self.validation:
             logits = said([_hash(texts) for texts in self.validation_texts]) - taken_off
             labels = self.loaded.validation.labels[list(self.validation)]
