@@ -23,11 +23,11 @@ WORDS = ("good", "bad")
 ANSWER = Answer((-0.1, -2.4), 0.9, 0.0, 12, 1, True, "m", None)
 
 
-@given(st.lists(st.floats(-20, 5), min_size=3, max_size=3))
+@given(st.lists(st.floats(-8, 8), min_size=3, max_size=3))
 def test_a_whole_list_of_tokens_gives_the_softmax_over_the_words(logits: list[float]) -> None:
     found = log_softmax(logits)
     log_probs, mass, shared = probabilities_of(list(zip(("good", "bad", "the"), found, strict=True)), WORDS)
-    np.testing.assert_allclose(log_probs, np.maximum(log_softmax(logits[:2]), -21), atol=1e-6, rtol=1e-6)
+    np.testing.assert_allclose(log_probs, log_softmax(logits[:2]), atol=1e-9)
     assert mass == pytest.approx(math.exp(found[0]) + math.exp(found[1]))
     assert shared == 0
 
