@@ -1,5 +1,6 @@
 """Models and data of a few thousand numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from transformers import (
     BertForMaskedLM,
     BertForPreTraining,
     BertForSequenceClassification,
+    BertForTokenClassification,
     BertTokenizer,
     DataCollatorWithPadding,
     TrainingArguments,
 )
 
+from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.models.encode import EncodedRows
+from wellread_hf.models.words import FirstPieces
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY = 60
@@ -57,6 +61,11 @@ def tiny_classifier(seed: int = 0, **changes: Any) -> BertForSequenceClassificat
     return BertForSequenceClassification(tiny_config(**changes))
 
 
+def tiny_tagger(seed: int = 0, **changes: Any) -> BertForTokenClassification:
+    torch.manual_seed(seed)
+    return BertForTokenClassification(tiny_config(**changes))
+
+
 def random_blocks(rows: int, length: int, seed: int = 0) -> np.ndarray:
     """Blocks [rows, length] as packing makes them, whose words are not equally frequent."""
     draw = np.random.default_rng(seed)
@@ -75,6 +84,20 @@ def random_rows(rows: int, seed: int = 0) -> EncodedRows:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids[offsets[:-1]], ids[offsets[1:] - 1] = 2, 3
     return EncodedRows(ids=ids, segments=np.zeros(len(ids), np.int8), offsets=offsets, pad_id=0)
+
+
+def random_tags(rows: int, seed: int = 0, classes: int = 3) -> tuple[EncodedRows, PerWord, PerWord]:
+    """Rows of words of two pieces, their tags, and a teacher's logits; some words lack one of them."""
+    encoded, draw = random_rows(rows, seed), np.random.default_rng(seed)
+    first = [np.arange(1, length - 1, 2) for length in encoded.lengths]
+    counts = np.array([len(row) for row in first])
+    words = FirstPieces(np.concatenate(first).astype(np.int32), np.concatenate([[0], np.cumsum(counts)]))
+    labels = draw.integers(0, classes, size=counts.sum())
+    logits = 2 * draw.normal(size=(counts.sum(), classes)).astype(np.float32)
+    labels[draw.random(len(labels)) < 0.3] = -100
+    logits[draw.random(len(labels)) < 0.2] = np.nan
+    names = tuple(map(str, range(classes)))
+    return replace(encoded, words=words), PerWord.of(labels, counts, names), PerWord.of(logits, counts)
 
 
 def taught_rows(labels: Any, outputs: int, logits: Any = None, rows: int = 8) -> Dataset:

@@ -22,6 +22,7 @@ class TaskFacts:
         validation: Name of the split that chooses checkpoints.
         test: Name of the test split.
         multi_label: A row may have several classes, or none; labels are [rows, classes] of 0 and 1.
+        tagging: Every word of a row has a class; a row's texts are its words.
     """
 
     columns: tuple[str, ...]
@@ -30,6 +31,7 @@ class TaskFacts:
     validation: str = "validation"
     test: str = "test"
     multi_label: bool = False
+    tagging: bool = False
 
 
 _ENTAILMENT = ("entailment", "not_entailment")

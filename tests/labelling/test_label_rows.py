@@ -17,6 +17,7 @@ from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Running, Transfer
 from wellread_hf.stages.inputs import TransferSet
 from wellread_hf.students import Student
+from wellread_hf.tasks import TaskFacts
 
 LABEL = Label(max_length=32, batch_tokens=512, shard_rows=8)
 
@@ -81,7 +82,7 @@ def test_a_transfer_set_streams_the_rows_that_it_has(rows, texts, toy_folder, tm
     sources = ("task", f"{toy_folder}/pool.jsonl,column=sentence")
     task = SimpleNamespace(
         train=SimpleNamespace(texts=texts[:10], labels=None),
-        facts=SimpleNamespace(columns=("sentence",)),
+        facts=TaskFacts(columns=("sentence",), labels=()),
         held_out=[texts[0], *texts[-10:]],
     )
     transfer = TransferSet(Transfer(sources=sources, rows=rows, seed=3), running)

@@ -11,9 +11,11 @@ import numpy as np
 from tiny import (
     random_blocks,
     random_rows,
+    random_tags,
     tiny_classifier,
     tiny_masked_lm,
     tiny_pretraining,
+    tiny_tagger,
     weights_of,
     word_tokenizer,
 )
@@ -35,7 +37,7 @@ from wellread_hf.training.sentence_pairs import SentencePairs
 from wellread_hf.training.tuning import TargetRows
 
 KINDS = ("mlm", "next-sentence", "distilbert", "finetune", "distill", "patient", "multi-label", "some-labels")
-KINDS += ("weighted", "weighted-labels")
+KINDS += ("weighted", "weighted-labels", "tags", "taught-tags", "weighted-tags")
 STEPS, BATCH = 6, 32
 
 
@@ -52,6 +54,8 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
             teacher = tiny_masked_lm(1, num_hidden_layers=3)
             parts["objective"] = LearntFromTeacher(teacher, parts["model"], Distil(teacher="there"))
         return MlmTrainer, parts | {"train_dataset": RunBlocks([blocks], [STEPS], BATCH, seed=3)}
+    if kind.endswith("tags"):
+        return _tagging(kind)
     rows = random_rows(100)
     draw = np.random.default_rng(1)
     targets = {"labels": draw.integers(0, 3, size=len(rows))}
@@ -79,6 +83,23 @@ def trainer_parts(kind: str) -> tuple[type, dict[str, Any]]:
     if kind in ("weighted", "weighted-labels"):
         parts["class_weights"] = (0.2, 1.0, 5.0)
     return (ClassifierTrainer if kind in ("finetune", "weighted") else DistillationTrainer), parts
+
+
+def _tagging(kind: str) -> tuple[type, dict[str, Any]]:
+    """Rows of few and of many words; some have no tag, and a teacher does not see all."""
+    rows, labels, logits = random_tags(100)
+    targets: dict[str, Any] = {"labels": labels}
+    parts: dict[str, Any] = {
+        "model": tiny_tagger(num_labels=3),
+        "train_dataset": TargetRows(rows, targets, whole_run(rows.lengths, BATCH, STEPS, seed=3)),
+        "data_collator": PadCollator(rows.pad_id),
+    }
+    if kind == "weighted-tags":
+        parts["class_weights"] = (0.2, 1.0, 5.0)
+    if kind != "taught-tags":
+        return ClassifierTrainer, parts
+    targets["teacher_logits"] = logits
+    return DistillationTrainer, parts | {"temperature": 2.0, "hard_label_share": 0.4}
 
 
 def trajectory(kind: str, micro: int | None, folder: Path) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ def check_one_world(options: Mapping[str, Any]) -> None:
     """
     home = "task.data" if "task.name" in options else "data"
     name, data = options.get("task.name"), options.get(home)
-    toy_task = str(data).startswith(_TOY) or (name == "toy" and data is None)
+    toy_task = str(data).startswith(_TOY) or (name in ("toy", "toy-tags") and data is None)
     # Recipes without a task, such as pre-training, may read either world.
     if name is None and home not in options:
         return

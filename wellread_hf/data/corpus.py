@@ -87,10 +87,19 @@ def check_rows(source: Source, location: Location) -> int | None:
     Raises:
         DataError: As from `Source.texts`.
     """
+    return count_rows(source.texts(location), location)
+
+
+def count_rows(texts: Iterator[tuple[str, ...]], location: Location) -> int | None:
+    """Reads the first rows of what lies at a location, if it is there already.
+
+    Returns:
+        How many rows there are; None where there are more than were read.
+    """
     if is_pending(location):
         return None
     most = _CHECKED_REMOTE if location.fingerprint.startswith("hub:") else _CHECKED
-    read = sum(1 for _ in islice(source.texts(location), most + 1))
+    read = sum(1 for _ in islice(texts, most + 1))
     return read if read <= most else None
 
 

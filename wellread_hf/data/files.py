@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wellread_hf.data.conll import conll_rows
 from wellread_hf.errors import DataError, library_errors_as, listed
 
 Row = Mapping[str, Any]
@@ -29,12 +30,14 @@ LONGEST_TEXT = 1 << 24
 _LONGEST_LINE = 8 * LONGEST_TEXT
 # A JSON array is parsed as a whole, in about ten times its size.
 _LARGEST_ARRAY = 1 << 28
-_ENDINGS = (".csv", ".tsv", ".json", ".ndjson", ".txt", ".jsonl", ".parquet")
+_ENDINGS = (".csv", ".tsv", ".json", ".ndjson", ".txt", ".conll", ".jsonl", ".parquet")
 _COMPRESSIONS: Mapping[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def file_rows(path: Path | str, column: str = "text", separator: str | None = None) -> Iterator[Row]:
-    """Streams the rows of a file: one of `.txt` is a text a line, empty lines skipped.
+    """Streams the rows of a file.
+
+    One of `.txt` is a text a line, empty lines skipped; one of `.conll` a sentence (`conll.conll_rows`).
 
     Args:
         path: A file here, or an address of one on the Hub.
@@ -49,6 +52,8 @@ def file_rows(path: Path | str, column: str = "text", separator: str | None = No
     match ending:
         case ".txt":
             return _text_rows(name, compression, column)
+        case ".conll":
+            return conll_rows(name, _lines(name, compression, LONGEST_TEXT))
         case ".csv" | ".tsv":
             return _csv_rows(name, compression, separator or ("," if ending == ".csv" else "\t"))
         case ".parquet":

@@ -20,8 +20,11 @@ from wellread_hf.data.classes import (
 from wellread_hf.data.corpus import Source, checked_text
 from wellread_hf.data.several_classes import each_label, indicators, list_of, list_of_columns
 from wellread_hf.data.table_reader import open_table, split_names
+from wellread_hf.data.tags import check_scheme, checked_tags, checked_words, numbered_tags
 from wellread_hf.data.task_facts import facts_of, finds_classes, is_glue, with_metric
 from wellread_hf.errors import DataError, LabelError, nearest
+from wellread_hf.metrics.per_word import PerWord
+from wellread_hf.metrics.tags import tag_metrics
 from wellread_hf.settings import Task
 from wellread_hf.store.progress import log
 from wellread_hf.store.stage import Location
@@ -33,12 +36,12 @@ _NUMBER = "idx"
 # Classes that are printed with their counts.
 _SHOWN = 20
 
-Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32] | PerWord
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Texts (one tuple a row, one text a column) and, if known, their labels [n]."""
+    """Texts (one tuple a row, one text a column or a word) and, if known, their labels [n]."""
 
     texts: list[tuple[str, ...]]
     labels: Labels | None
@@ -102,7 +105,11 @@ def _loaded(task: Task, locations: tuple[Location, ...]) -> LoadedTask:
         raw[split] = _read(location, config, split, facts, task, labelled=files or split != facts.test)
     given = bool(facts.labels)
     if finds_classes(task):
-        facts = replace(facts, labels=raw["train"].names or raw["train"].classes(task.multi_label))
+        facts = replace(facts, labels=raw["train"].names or raw["train"].classes(facts))
+    if facts.tagging:
+        check_scheme(facts.labels, raw["train"].place)
+        facts = replace(facts, metrics=tag_metrics(facts.labels))
+    if finds_classes(task) or facts.tagging:
         facts = with_metric(facts, task)
     stated = given or bool(facts.labels and raw["train"].names)
     train = raw["train"].labelled(facts, stated, given)
@@ -148,13 +155,18 @@ class _Raw:
     names: tuple[str, ...]
     place: str
 
-    def classes(self, several: bool) -> tuple[str, ...]:
+    def classes(self, facts: TaskFacts) -> tuple[str, ...]:
+        several = facts.multi_label or facts.tagging
         labels = [label for _, label in each_label(self.labels, self.place)] if several else self.labels
         return classes_in(labels, self.place)
 
     def labelled(self, facts: TaskFacts, stated: bool, given: bool) -> LabelledRows:
         """Turns labels into class numbers, indicators of classes, or values for regression."""
         labels = with_names(self.labels, self.names, facts.labels, given) if facts.labels else self.labels
+        if facts.tagging:
+            return LabelledRows(
+                self.texts, numbered_tags(self.texts, labels, facts.labels, stated, self.place)
+            )
         pairs = list(enumerate(labels, start=1))
         if facts.multi_label:
             return LabelledRows(self.texts, indicators(labels, facts.labels, stated, self.place))
@@ -174,12 +186,17 @@ def report_classes(task: LoadedTask) -> Mapping[str, Mapping[str, int]]:
         return {}
     splits = {"train": task.train, "validation": task.validation}
     splits |= {} if task.test is None else {"test": task.test}
-    counts = {split: counted(rows.labels, names) for split, rows in splits.items()}
+    counts = {split: counted(_each(rows.labels), names) for split, rows in splits.items()}
     commonest = sorted(names, key=lambda name: -counts["train"][name])[:_SHOWN]
     shown = ", ".join(f"{name:.40} {counts['train'][name]:,}" for name in names if name in commonest)
     others = f", and {len(names) - _SHOWN} others" if len(names) > _SHOWN else ""
-    log(f"{len(names)} classes in {len(task.train.texts):,} training rows: {shown}{others}")
+    words = f"{sum(counts['train'].values()):,} words of " if task.facts.tagging else ""
+    log(f"{len(names)} classes in {words}{len(task.train.texts):,} training rows: {shown}{others}")
     return counts
+
+
+def _each(labels: Labels) -> npt.NDArray[Any]:
+    return labels.values if isinstance(labels, PerWord) else labels
 
 
 def check_columns(source: Source, columns: Sequence[str]) -> None:
@@ -226,7 +243,10 @@ def _read(
     labels: list[Any] = []
     joined: list[str] = []
     for number, row in enumerate(table.rows(), start=1):
-        texts.append(tuple(checked_text(row, column, number, name) for column in facts.columns))
+        if facts.tagging:
+            texts.append(checked_words(row, facts.columns[0], number, name))
+        else:
+            texts.append(tuple(checked_text(row, column, number, name) for column in facts.columns))
         # A single column may have a + in its name.
         if facts.multi_label and task.label not in row:
             joined = task.label.split("+")
@@ -242,6 +262,8 @@ def _read(
             labels.append(None)
         elif joined:
             labels.append(list_of_columns({column: row[column] for column in joined}, number, place))
+        elif facts.tagging:
+            labels.append(checked_tags(row[task.label], texts[-1], number, place))
         else:
             label = row[task.label]
             labels.append(list_of(label, number, place) if facts.multi_label else label)
@@ -256,8 +278,9 @@ def _require_variety(train: LabelledRows, facts: TaskFacts, place: str) -> None:
             f"{place}: expected several classes, got {', '.join(facts.labels) or 'none'}; leave out "
             "`task.multi_label` where a row has one class"
         )
-    if len(np.unique(train.labels, axis=0)) < 2:
-        first = train.labels[0]
+    labels = _each(train.labels)
+    if len(np.unique(labels, axis=0)) < 2:
+        first = labels[0]
         found: Any = first.item() if first.ndim == 0 else first
         if facts.multi_label:
             found = [name for name, is_one in zip(facts.labels, first, strict=True) if is_one]

@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 
+from wellread_hf.data.conll import WORDS
 from wellread_hf.errors import DataError, UnknownNameError, listed, nearest
 from wellread_hf.metrics.per_class import f1_of_class
+from wellread_hf.metrics.tags import tag_metrics
 from wellread_hf.settings import Task
 from wellread_hf.tasks import GLUE, GLUE_TASKS, TaskFacts, nearest_task
 
 # Metrics that can choose, by the kind of task; beside them one class's F1.
 _OF_VALUES = ("pearson", "spearman")
 _OF_SEVERAL_CLASSES = ("f1_micro", "f1_macro")
+_OF_WORDS = ("entity_f1", "accuracy")
 _OF_ONE_CLASS = ("accuracy", "f1", "f1_macro", "matthews_correlation")
 
 
@@ -21,7 +24,7 @@ def finds_classes(task: Task) -> bool:
 def is_glue(task: Task) -> bool:
     """Returns whether a task is one of GLUE's, whose facts are known."""
     # Columns are named for a user's own data, which may have the name of a GLUE task.
-    return task.name in GLUE_TASKS and not task.columns
+    return task.name in GLUE_TASKS and not task.columns and not task.tagging
 
 
 def task_home(task: Task) -> str:
@@ -52,11 +55,14 @@ def facts_of(task: Task) -> TaskFacts:
         )
     if is_glue(task):
         return with_metric(GLUE_TASKS[task.name], task)
-    if not task.columns:
+    if task.tagging:
+        # What a .conll file has is called so.
+        columns = task.columns or (WORDS,)
+    elif not (columns := task.columns):
         raise DataError(
             f"task {task.name!r}: expected the names of one or two text columns; give `task.columns`"
         )
-    if task.label in task.columns:
+    if task.label in columns:
         raise DataError(
             f"task {task.name!r}: expected a column of labels beside the texts, got {task.label!r} as both; "
             "name it with `task.label`"
@@ -65,10 +71,16 @@ def facts_of(task: Task) -> TaskFacts:
     metrics: tuple[str, ...] = ("pearson", "spearman") if task.regression else ("accuracy",)
     if task.multi_label:
         metrics = ("f1_micro", "f1_macro")
-    return with_metric(
-        TaskFacts(columns=task.columns, labels=task.labels, metrics=metrics, multi_label=task.multi_label),
-        task,
+    if task.tagging:
+        metrics = tag_metrics(task.labels)
+    facts = TaskFacts(
+        columns=columns,
+        labels=task.labels,
+        metrics=metrics,
+        multi_label=task.multi_label,
+        tagging=task.tagging,
     )
+    return with_metric(facts, task)
 
 
 def with_metric(facts: TaskFacts, task: Task) -> TaskFacts:
@@ -88,8 +100,11 @@ def with_metric(facts: TaskFacts, task: Task) -> TaskFacts:
     has_classes = bool(facts.labels) or finds_classes(task)
     of_classes = _OF_SEVERAL_CLASSES if facts.multi_label else _OF_ONE_CLASS
     known = of_classes if has_classes else _OF_VALUES
-    if not (has_classes and of and kind == "f1") and task.metric not in known:
-        more = " or f1:CLASS" if has_classes else ""
+    if facts.tagging:
+        known = facts.metrics if facts.labels else _OF_WORDS
+    by_class = has_classes and not facts.tagging
+    if not (by_class and of and kind == "f1") and task.metric not in known:
+        more = " or f1:CLASS" if by_class else ""
         raise UnknownNameError(
             f"`task.metric` {task.metric!r}: expected one of {', '.join(known)}{more} for this kind of task; "
             f"the nearest is {nearest(task.metric, known, 1)}"

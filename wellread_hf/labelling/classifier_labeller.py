@@ -1,4 +1,4 @@
-"""A sequence classifier as a teacher: logits of its classes, and [CLS] states if they are asked for."""
+"""A classifier of texts or of words as a teacher: logits of its classes, and [CLS] states if asked for."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.labelling.shards import Arrays
-from wellread_hf.labelling.soft_labels import Texts
+from wellread_hf.labelling.soft_labels import Texts, arrays_of
 from wellread_hf.models.encode import EncodedRows, RowEncoder, encode, report_cut
 from wellread_hf.models.infer import logits_and_states_of
 from wellread_hf.settings import Label
@@ -17,7 +17,7 @@ class ClassifierLabeller:
     """A `label_rows.Labeller`.
 
     Args:
-        teacher: A sequence classifier, on its device.
+        teacher: A classifier, on its device.
         encoder: How it reads texts.
         order: For each class of the task, the teacher's output (`teacher_classes.teacher_order`).
         settings: Tokens a batch, and layers whose states are stored.
@@ -36,12 +36,15 @@ class ClassifierLabeller:
         return encoded
 
     def label(self, encoded: EncodedRows, rows: npt.NDArray[np.int64], shown: Any) -> Arrays:
-        """Returns `logits` [n, C] in fp32 and, if asked for, `states` [n, k, H] in fp16 with their layers."""
+        """Returns `logits` [n, C] in fp32 and, if asked for, `states` [n, k, H] in fp16 with their layers.
+
+        Of a teacher that classifies words, the arrays of `soft_labels.arrays_of`.
+        """
         layers = self.settings.states
         logits, states = logits_and_states_of(
             self.teacher, encoded, rows, self.settings.batch_tokens, shown, layers
         )
-        arrays: Arrays = {"logits": logits[:, self.order]}
+        arrays = arrays_of(logits[:, self.order])
         if states is not None:
             # Layer maps such as `skip` depend on the teacher's depth.
             depth = np.array([np.int64(self.teacher.config.num_hidden_layers)])

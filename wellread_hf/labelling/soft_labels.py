@@ -1,12 +1,16 @@
 """The soft-label store: a teacher's logits for a transfer set, kept in shards.
 
+Logits are [rows, classes]; of a teacher that classifies words [words of all rows, classes], with the number
+of `words` of each row, and which of them it has `seen`. They are of words, not of pieces, so that a student
+with another tokenizer learns them as they are.
+
 The [CLS] states [rows, k, H] of some of its layers may be kept beside them, in fp16. Every shard carries
 the numbers of its rows, a hash of each row's text, and a checksum of its own.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +19,10 @@ from scipy.special import log_expit, log_softmax, logsumexp
 
 from wellread_hf.errors import LabelError
 from wellread_hf.labelling.shards import Arrays, count_rows, read_shard, shard_name, shard_paths, write_shard
+from wellread_hf.metrics.per_word import PerWord
 
 Texts = Sequence[tuple[str, ...]]
-Logits = npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32] | PerWord
 
 
 def write_rows(folder: Path, logits: Logits, hashes: npt.NDArray[np.uint64], shard_rows: int) -> None:
@@ -32,8 +37,24 @@ def write_rows(folder: Path, logits: Logits, hashes: npt.NDArray[np.uint64], sha
     shards = -(-len(logits) // shard_rows)
     for shard in range(shards):
         rows = np.arange(shard * shard_rows, min((shard + 1) * shard_rows, len(logits)))
-        arrays: Arrays = {"rows": rows, "logits": logits[rows], "hashes": hashes[rows]}
+        arrays = {"rows": rows, "hashes": hashes[rows], **arrays_of(logits[rows])}
         write_shard(folder / shard_name(shard, shards), arrays)
+
+
+def arrays_of(logits: Logits) -> Arrays:
+    """Returns the arrays of a shard that hold logits; those of words without any are 0, and not `seen`."""
+    if not isinstance(logits, PerWord):
+        return {"logits": logits}
+    seen = ~np.isnan(logits.values).any(axis=1)
+    values = np.where(seen[:, None], logits.values, np.float32(0))
+    return {"logits": values, "words": logits.counts, "seen": seen}
+
+
+def _logits_of(shard: Arrays) -> Logits:
+    if "words" not in shard:
+        return shard["logits"]
+    values = np.where(shard["seen"][:, None], shard["logits"], np.float32(np.nan))
+    return PerWord.of(values, shard["words"])
 
 
 def mean_logits(teachers: Sequence[Logits], shares: Sequence[float], multi_label: bool = False) -> Logits:
@@ -44,6 +65,10 @@ def mean_logits(teachers: Sequence[Logits], shares: Sequence[float], multi_label
         shares: Weights that add up to 1.
         multi_label: Whether the classes are independent, each with a probability of its own.
     """
+    if isinstance(first := teachers[0], PerWord):
+        # What one teacher has not seen has no mean, and stays NaN.
+        values = [teacher.values for teacher in teachers if isinstance(teacher, PerWord)]
+        return replace(first, values=mean_logits(values, shares))
     logits = np.stack(teachers).astype(np.float64)
     weights = np.asarray(shares)[:, None, None]
     if multi_label:
@@ -70,7 +95,8 @@ class SoftLabels:
     """A whole store.
 
     Attributes:
-        logits: [rows, classes] in fp32, in the order of the transfer set and of the task's classes.
+        logits: [rows, classes] in fp32, in the order of the transfer set and of the task's classes; those of
+            words as a `PerWord`.
         hashes: [rows] hashes of the rows' texts.
         states: [rows, k, H] in fp16, the teacher's [CLS] states of the layers that were asked for.
     """
@@ -96,9 +122,16 @@ class SoftLabels:
         paths = shard_paths(folder)
         total = sum(count_rows(path) for path in paths)
         found: Arrays = {}
+        words: list[PerWord] = []
+        order: list[npt.NDArray[np.int64]] = []
         for path in paths:
             shard = read_shard(path)
-            kept = {"logits": shard["logits"], "hashes": shard["hashes"]}
+            kept: Arrays = {"hashes": shard["hashes"]}
+            if isinstance(logits := _logits_of(shard), PerWord):
+                words.append(logits)
+                order.append(shard["rows"])
+            else:
+                kept["logits"] = logits
             if layers:
                 columns = [shard["layers"].tolist().index(layer) for layer in layers]
                 kept["states"] = shard["states"][:, columns]
@@ -107,7 +140,9 @@ class SoftLabels:
                     # Filled shard by shard, so that a store is in memory once.
                     found[name] = np.empty((total, *values.shape[1:]), dtype=values.dtype)
                 found[name][shard["rows"]] = values
-        return cls(**found)
+        # Rows have as many words as they like, so these are put in order once all are there.
+        logits = PerWord.joined(words)[np.argsort(np.concatenate(order))] if words else found.pop("logits")
+        return cls(logits=logits, **found)
 
     def check_belongs(self, texts: Texts) -> None:
         """Refuses texts that are not the ones the teacher read, row by row.

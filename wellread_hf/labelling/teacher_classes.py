@@ -15,6 +15,7 @@ def teacher_order(
     named: Sequence[str],
     who: str = "the teacher",
     multi_label: bool = False,
+    tagging: bool = False,
 ) -> list[int]:
     """Returns which output of a teacher belongs to each class of the task.
 
@@ -24,15 +25,22 @@ def teacher_order(
         named: The teacher's class names, where its config has none of the task's.
         who: What errors call it.
         multi_label: Whether the task's classes are independent of one another.
+        tagging: Whether they are classes of words.
 
     Raises:
-        LabelError: Numbers of labels differ, a teacher of one kind (regression, single-label, multi-label)
-            meets a task of another, or names cannot be matched, or `named` contradicts the config.
+        LabelError: Numbers of labels differ, a teacher of one kind (regression, single-label, multi-label, of
+            words) meets a task of another, or names cannot be matched, or `named` contradicts the config.
     """
     outputs = config.num_labels
     # A config may say nothing; then as stock heads take it (docs/decisions.md).
     problem = getattr(config, "problem_type", None) or inferred_problem(outputs)
     expected = REGRESSION if not task else MULTI_LABEL if multi_label else SINGLE_LABEL
+    if tagging != _tags_words(config):
+        theirs, ours = ("texts", "words") if tagging else ("words", "texts")
+        raise LabelError(
+            f"{who} classifies {theirs}, the task is {len(task)} classes of {ours} ({', '.join(task)}); take "
+            "a teacher that was fine-tuned on this task (wellread teacher), or see `task.tagging`"
+        )
     if outputs != max(1, len(task)) or problem != expected:
         what = _KINDS.get(problem, problem).format(outputs)
         ours = f"{_KINDS[expected].format(len(task))} ({', '.join(task)})" if task else "regression"
@@ -52,6 +60,10 @@ def teacher_order(
             f"{', '.join(own)}; leave the names out, or correct id2label in its config.json"
         )
     return order
+
+
+def _tags_words(config: Any) -> bool:
+    return str(getattr(config, "architectures", None)).endswith("ForTokenClassification']")
 
 
 def _own_names(config: Any, who: str) -> list[str]:

@@ -9,14 +9,15 @@ from wellread_hf.metrics.jackknife import interval, scored
 from wellread_hf.metrics.scores import predictions_from
 
 Array = npt.NDArray[Any]
-AnswerKind = Literal["classification", "multi-label", "regression"]
+AnswerKind = Literal["classification", "multi-label", "regression", "tagging"]
 
 
-def agreement(ours: Array, reference: Array, kind: AnswerKind) -> float:
+def agreement(ours: Any, reference: Any, kind: AnswerKind) -> float:
     """Returns the share of rows with the same answer, 0 to 1.
 
-    That is the same class; of independent classes, the share of all decisions. Values have no answer of
-    their own: it is the share of pairs of rows of which both put the same one first (Kendall's tau, from 0).
+    That is the same class; of words the share of words with the same class; of independent classes, the
+    share of all decisions. Values have no answer of their own: it is the share of pairs of rows of which both
+    put the same one first (Kendall's tau, from 0).
 
     Args:
         ours: Logits [rows, outputs].
@@ -28,11 +29,13 @@ def agreement(ours: Array, reference: Array, kind: AnswerKind) -> float:
         from scipy.stats import kendalltau
 
         return float(1 + kendalltau(ours, reference).statistic) / 2
+    if kind == "tagging":
+        return float(np.mean(ours.values == reference.values))
     return float(np.mean(ours == reference))
 
 
 def score_drop(
-    ours: Array, reference: Array, labels: Array, metric: str, kind: AnswerKind
+    ours: Any, reference: Any, labels: Any, metric: str, kind: AnswerKind
 ) -> tuple[float, tuple[float, float]]:
     """Returns how far a metric, 0 to 1, lies below the reference's, and its 95 % interval.
 

@@ -7,7 +7,13 @@ from wellread_hf.metrics.per_class import class_of
 from wellread_hf.metrics.scores import metric_at
 
 # A score up to this may come of one answer throughout: correlations by chance, on a few hundred rows.
-_NOTHING = {"matthews_correlation": 0.05, "pearson": 0.05, "spearman": 0.05, "f1_micro": 0.0}
+_NOTHING = {
+    "matthews_correlation": 0.05,
+    "pearson": 0.05,
+    "spearman": 0.05,
+    "f1_micro": 0.0,
+    "entity_f1": 0.0,
+}
 # Characters of a class in a sentence: a column of texts taken for labels has classes of any length.
 _LONGEST_NAME = 40
 # Metrics of tasks whose rows have one class each.

@@ -14,6 +14,7 @@ from torch import Tensor
 from wellread_hf.errors import DataError, TokenizerError
 from wellread_hf.models.load import check_fit, positions_of
 from wellread_hf.models.plain_text import PlainText
+from wellread_hf.models.words import FirstPieces, first_pieces, no_value, tags_words
 from wellread_hf.store.progress import bar, log
 
 # Rows tokenised in one call.
@@ -31,6 +32,7 @@ class RowEncoder:
         segments_from: Texts a row from which on the model is given segments; 0: it knows none.
         pad_left: Padding comes before the row, for a model that reads the last position.
         positions: Tokens that the model can take; None where nothing limits them.
+        tags: The texts of a row are its words, which the model classifies each.
     """
 
     words: PlainText
@@ -39,28 +41,36 @@ class RowEncoder:
     segments_from: int = 1
     pad_left: bool = False
     positions: int | None = None
+    tags: bool = False
 
     def gives_segments(self, texts: Sequence[tuple[str, ...]]) -> bool:
         """Returns whether the model is given segments of these rows."""
-        return bool(texts) and 0 < self.segments_from <= len(texts[0])
+        return bool(texts) and 0 < self.segments_from <= (1 if self.tags else len(texts[0]))
 
 
 def row_encoder(model: Any, tokenizer: Any, max_length: int) -> RowEncoder:
     """Fits model and tokenizer to each other: the config decides on segments, padding and positions.
 
     Args:
-        model: Any sequence classifier; its config gets the tokenizer's padding id if it has none.
+        model: Any classifier of texts or words; its config gets the tokenizer's padding id if it has none.
         tokenizer: Its tokenizer; gets the model's padding token and side if it has none, or another side.
         max_length: Tokens a row.
 
     Raises:
-        TokenizerError: The tokenizer has more words than the model, or neither has a padding token.
+        TokenizerError: The tokenizer has more words than the model, neither has a padding token, or words are
+            to be classified and it does not say which piece is of which.
         SettingsError: `max_length` is over the model's positions.
     """
     check_fit(model, tokenizer, max_length=max_length)
     pad_id = _pad_id(model, tokenizer)
+    tags = tags_words(model)
+    if tags and not tokenizer.is_fast:
+        raise TokenizerError(
+            f"expected a fast tokenizer (tokenizer.json), which says which piece is of which word, got "
+            f"{type(tokenizer).__name__} of {tokenizer.name_or_path}; take a model that has one"
+        )
     # XLNet's classifier reads the last position.
-    pad_left = getattr(model.config, "summary_type", None) == "last"
+    pad_left = getattr(model.config, "summary_type", None) == "last" and not tags
     if pad_left:
         tokenizer.padding_side = "left"
     return RowEncoder(
@@ -70,6 +80,7 @@ def row_encoder(model: Any, tokenizer: Any, max_length: int) -> RowEncoder:
         segments_from=_segments_from(model),
         pad_left=pad_left,
         positions=positions_of(model),
+        tags=tags,
     )
 
 
@@ -114,6 +125,7 @@ class EncodedRows:
         pad_left: Padding comes before the row.
         cut: Rows that were longer.
         longest: Tokens of the longest row before it was cut.
+        words: Where the words are, for a model that classifies them.
     """
 
     ids: npt.NDArray[np.int32]
@@ -123,6 +135,7 @@ class EncodedRows:
     pad_left: bool = False
     cut: int = 0
     longest: int = 0
+    words: FirstPieces | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -143,7 +156,7 @@ def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, before: int = 
     """Tokenises rows of one or two texts; what is over the length is cut, the longer text first.
 
     Args:
-        texts: One or two texts a row.
+        texts: One or two texts a row; for a model that classifies words, the words of a row.
         encoder: How the model reads them.
         before: Rows before these, for errors.
 
@@ -154,10 +167,13 @@ def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, before: int = 
     uncut: list[int] = []
     ids: list[npt.NDArray[np.int32]] = []
     segments: list[npt.NDArray[np.int8]] = []
+    first: list[npt.NDArray[np.int32]] = []
     has_segments = encoder.gives_segments(texts)
     with bar("tokenising", "rows", len(texts)) as shown:
         for start in range(0, len(texts), _BATCH):
-            columns = [list(column) for column in zip(*texts[start : start + _BATCH], strict=True)]
+            some = texts[start : start + _BATCH]
+            # Words go in as they are, as one column of lists.
+            columns: list[Any] = [some] if encoder.tags else [*map(list, zip(*some, strict=True))]
             batch = encoder.words(
                 columns,
                 truncation=True,
@@ -180,9 +196,13 @@ def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, before: int = 
                 uncut.extend(map(len, again["input_ids"]))
             lengths.extend(found)
             ids.append(np.fromiter(chain.from_iterable(batch["input_ids"]), dtype=np.int32))
+            if encoder.tags:
+                of = [row.word_ids for row in batch.encodings]
+                first.append(first_pieces(of, [len(words) for words in some]))
             if has_segments:
                 segments.append(np.fromiter(chain.from_iterable(batch["token_type_ids"]), dtype=np.int8))
-            shown.update(len(columns[0]))
+            shown.update(len(some))
+    offsets = np.concatenate([[0], np.cumsum([len(words) for words in texts])]) if encoder.tags else None
     return EncodedRows(
         ids=np.concatenate(ids),
         segments=np.concatenate(segments) if has_segments else None,
@@ -191,6 +211,7 @@ def encode(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, before: int = 
         pad_left=encoder.pad_left,
         cut=sum(length > encoder.max_length for length in uncut),
         longest=max([*lengths, *uncut]),
+        words=None if offsets is None else FirstPieces(np.concatenate(first), offsets),
     )
 
 
@@ -202,6 +223,11 @@ def report_cut(rows: EncodedRows, encoder: RowEncoder, which: str) -> None:
         encoder: What encoded them.
         which: What the rows are, e.g. `training`.
     """
+    if rows.words is not None and rows.words.unseen:
+        log(
+            f"{rows.words.unseen:,} of {len(rows.words.first):,} words of the {which} rows have no piece, as "
+            "they are cut off or the tokenizer makes nothing of them; they count as outside of entities"
+        )
     if not rows.cut:
         return
     most = rows.longest if encoder.positions is None else min(rows.longest, encoder.positions)
@@ -218,7 +244,8 @@ class PadCollator:
     """Pads rows to the longest of the batch.
 
     Called with rows as `EncodedRows.row` gives them, plus targets; returns `input_ids`,
-    `attention_mask` and `token_type_ids` [B, T], and each target stacked.
+    `attention_mask` and `token_type_ids` [B, T], and each target stacked. Targets of tokens [T, ...] are
+    padded, too, with -100 or NaN (`words.no_value`).
     """
 
     def __init__(self, pad_id: int, pad_left: bool = False) -> None:
@@ -232,13 +259,16 @@ class PadCollator:
         if self.pad_left:
             batch["attention_mask"] = batch["attention_mask"][:, ::-1]
         for name in rows[0]:
+            values = [row[name] for row in rows]
+            # Rows of one length need no padding, whatever they are of.
+            if name not in ("input_ids", "token_type_ids") and len({np.shape(each) for each in values}) == 1:
+                batch[name] = np.stack(values)
+                continue
+            joined = np.concatenate(values)
             if name in ("input_ids", "token_type_ids"):
-                padded = np.full(
-                    (len(rows), lengths.max()), self.pad_id if name == "input_ids" else 0, dtype=np.int64
-                )
-                padded[batch["attention_mask"]] = np.concatenate([row[name] for row in rows])
-                batch[name] = padded
-            else:
-                batch[name] = np.stack([row[name] for row in rows])
+                joined = joined.astype(np.int64)
+            fill = {"input_ids": self.pad_id, "token_type_ids": 0}.get(name, no_value(joined))
+            batch[name] = np.full((len(rows), lengths.max(), *joined.shape[1:]), fill, joined.dtype)
+            batch[name][batch["attention_mask"]] = joined
         batch["attention_mask"] = batch["attention_mask"].astype(np.int64)
         return {name: torch.from_numpy(values) for name, values in batch.items()}

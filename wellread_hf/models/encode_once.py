@@ -11,6 +11,7 @@ import numpy as np
 from filelock import FileLock
 
 from wellread_hf.models.encode import EncodedRows, RowEncoder, encode
+from wellread_hf.models.words import FirstPieces
 from wellread_hf.store.records import digest, write_atomically
 
 # Below the folder of all stages.
@@ -47,6 +48,9 @@ def encode_once(texts: Sequence[tuple[str, ...]], encoder: RowEncoder, runs: Pat
 def _name(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> str:
     content = hashlib.sha256()
     for row in texts:
+        if encoder.tags:
+            # Rows have as many words as they like.
+            content.update(len(row).to_bytes(8, "little"))
         for text in row:
             part = text.encode()
             # With its length, no two rows run into each other.
@@ -55,7 +59,7 @@ def _name(texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> str:
     return digest(
         {
             "texts": content.hexdigest(),
-            "columns": len(texts[0]) if texts else 0,
+            "columns": "words" if encoder.tags else len(texts[0]) if texts else 0,
             "tokenizer": encoder.words.rules,
             "segments": encoder.segments_from,
             "side": encoder.words.tokenizer.truncation_side,
@@ -75,6 +79,7 @@ def _read(path: Path, texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> 
                 encoder.pad_id,
                 encoder.pad_left,
                 *map(int, arrays["uncut"]),
+                FirstPieces(arrays["first"], arrays["words"]) if encoder.tags else None,
             )
         whole = rows.offsets.shape == (len(texts) + 1,) and rows.ids.shape == (rows.offsets[-1],)
         return rows if whole else None
@@ -88,5 +93,7 @@ def _write(path: Path, rows: EncodedRows) -> None:
     arrays: dict[str, Any] = {"ids": rows.ids, "offsets": rows.offsets, "uncut": uncut}
     if rows.segments is not None:
         arrays["segments"] = rows.segments
+    if rows.words is not None:
+        arrays |= {"first": rows.words.first, "words": rows.words.offsets}
     np.savez(content, **arrays)
     write_atomically(path, content.getvalue())

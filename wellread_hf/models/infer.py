@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wellread_hf.errors import SourceError, library_errors_as
+from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.models.encode import EncodedRows, PadCollator, RowEncoder, encode
 from wellread_hf.models.last_layer import first_position_only
 from wellread_hf.store.progress import bar
@@ -65,7 +66,7 @@ def logits_and_states_of(
     batch_tokens: int,
     shown: Any,
     layers: Sequence[int] = (),
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float16] | None]:
+) -> tuple[Any, npt.NDArray[np.float16] | None]:
     """Runs a classifier over some rows.
 
     Args:
@@ -77,8 +78,11 @@ def logits_and_states_of(
         layers: Layers whose [CLS] states are wanted, counted from 1.
 
     Returns:
-        Logits [len(rows), classes] in fp32 and, if there are layers, states [len(rows), k, H] in fp16,
-        in the order of `rows`.
+        Logits [len(rows), classes] in fp32 (of a model that classifies words a `PerWord`) and, if there are
+        layers, states [len(rows), k, H] in fp16, in the order of `rows`.
+
+    Raises:
+        NotFiniteError: A logit of a word is NaN or infinite.
     """
     model.eval()
     collate = PadCollator(encoded.pad_id, encoded.pad_left)
@@ -90,12 +94,14 @@ def logits_and_states_of(
         for batch in batches_by_length(rows, encoded.lengths, batch_tokens):
             inputs = collate([encoded.row(int(index)) for index in batch])
             outputs = model(**{name: value.to(model.device) for name, value in inputs.items()}, **more)
-            logits.append(outputs.logits.float().cpu().numpy())
+            found = outputs.logits.float().cpu().numpy()
+            logits.append(found if encoded.words is None else encoded.words.answers(found, batch))
             if layers:
                 # fp16 is enough, since states are normalised before they are compared.
                 states.append(cls_states(outputs, layers).half().cpu().numpy())
             shown.update(len(batch))
-    return np.concatenate(logits), np.concatenate(states) if layers else None
+    joined = np.concatenate(logits) if encoded.words is None else PerWord.joined(logits)
+    return joined, np.concatenate(states) if layers else None
 
 
 def check_reads(model: Any, texts: Sequence[tuple[str, ...]], encoder: RowEncoder, at: Location) -> None:
@@ -119,11 +125,9 @@ def check_reads(model: Any, texts: Sequence[tuple[str, ...]], encoder: RowEncode
         )
 
 
-def logits_in_order(model: Any, encoded: EncodedRows) -> npt.NDArray[np.float32]:
-    """Returns the logits [rows, classes] of all rows in their own order."""
+def logits_in_order(model: Any, encoded: EncodedRows) -> Any:
+    """Returns the logits [rows, classes] of all rows in their own order; those of words as a `PerWord`."""
     order = longest_first(encoded.lengths)
     with bar("scoring", "rows", len(order)) as shown:
         found, _ = logits_and_states_of(model, encoded, order, _BATCH_TOKENS, shown)
-    logits = np.empty_like(found)
-    logits[order] = found
-    return logits
+    return found[np.argsort(order)]

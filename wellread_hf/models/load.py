@@ -6,8 +6,10 @@ import torch
 
 from wellread_hf.errors import LabelError, SettingsError, SourceError, TokenizerError
 from wellread_hf.models.bert_names import read_config
-from wellread_hf.models.weights import is_adapter, load_merged, load_whole, loading
+from wellread_hf.models.weights import ADAPTER_CONFIG, is_adapter, load_merged, load_whole, loading
+from wellread_hf.store.places import fetch
 from wellread_hf.store.progress import log
+from wellread_hf.store.records import json_object
 from wellread_hf.store.stage import Location
 from wellread_hf.students import Student
 
@@ -143,8 +145,11 @@ def load_classifier(
     seed: int | None = None,
     trust_remote_code: bool = False,
     multi_label: bool = False,
+    tagging: bool = False,
 ) -> "PreTrainedModel":
-    """Loads a sequence classifier in fp32; a LoRA adapter (by peft) is merged into the model it belongs to.
+    """Loads a classifier of sequences, or of tokens, in fp32.
+
+    A LoRA adapter (by peft) is merged into the model it belongs to.
 
     Args:
         location: Where it lies.
@@ -154,19 +159,23 @@ def load_classifier(
         seed: Seed of a new head.
         trust_remote_code: Run the source's own model code.
         multi_label: Whether the classes of `labels` are independent of one another.
+        tagging: Whether it classifies each word. A trained one (`labels` None) is loaded as what its config
+            says it is.
 
     Raises:
         SourceError: There is none, it has no safetensors, its weights are not what its config describes, or
             it needs code of its own.
         LabelError: `labels` is None and the source has no trained head.
     """
+    if labels is None:
+        tagging = is_tagger(location)
     head: dict[str, Any] = {} if labels is None else _head(labels, multi_label)
     # A new head is drawn while the model is loaded.
     if seed is not None:
         torch.manual_seed(seed)
     load = load_merged if is_adapter(location) else load_whole
     model, info = load(
-        "AutoModelForSequenceClassification",
+        f"AutoModelFor{'Token' if tagging else 'Sequence'}Classification",
         location,
         "classifier",
         new_head=labels is not None,
@@ -184,13 +193,26 @@ def load_classifier(
             f"{location}: expected a model to start from, got one with an adapter beside it; "
             "merge the two first (peft's merge_and_unload, then save_pretrained)"
         )
-    if any(".pooler." in name for name in lacking):
+    if any(".pooler." in name for name in lacking) and not tagging:
         log(f"{location.name}: it has no pooler; the student's is new, drawn with the seed")
     return model  # type: ignore[no-any-return]  # from_pretrained is untyped with loading info
 
 
+def is_tagger(location: Location) -> bool:
+    """Returns whether the config at a place, of a model or of an adapter, says that it classifies tokens."""
+    path = fetch(location, "config.json") or fetch(location, ADAPTER_CONFIG)
+    config = {} if path is None else json_object(path)
+    named = str(config.get("architectures"))
+    return named.endswith("ForTokenClassification']") or config.get("task_type") == "TOKEN_CLS"
+
+
 def new_classifier(
-    student: Student, vocabulary: int, labels: tuple[str, ...], seed: int, multi_label: bool = False
+    student: Student,
+    vocabulary: int,
+    labels: tuple[str, ...],
+    seed: int,
+    multi_label: bool = False,
+    tagging: bool = False,
 ) -> "PreTrainedModel":
     """Builds a student with random weights (`Student.fresh_config`) and a classifier.
 
@@ -200,11 +222,13 @@ def new_classifier(
         labels: Class names; empty: regression.
         seed: Seed of the weights.
         multi_label: Whether the classes are independent of one another.
+        tagging: Whether it classifies each word.
     """
-    from transformers import BertForSequenceClassification
+    from transformers import BertForSequenceClassification, BertForTokenClassification
 
     torch.manual_seed(seed)
-    return BertForSequenceClassification(student.fresh_config(vocabulary, **_head(labels, multi_label)))
+    kind = BertForTokenClassification if tagging else BertForSequenceClassification
+    return kind(student.fresh_config(vocabulary, **_head(labels, multi_label)))
 
 
 def _head(labels: tuple[str, ...], multi_label: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from wellread_hf.errors import SettingsError, StoreError, library_errors_as
 from wellread_hf.models.encode import EncodedRows, PadCollator
+from wellread_hf.models.words import tags_words
 from wellread_hf.settings import Lora
 from wellread_hf.store.stage import Location
 
@@ -45,7 +46,7 @@ def add_lora(model: "PreTrainedModel", lora: Lora, seed: int) -> "PeftModel":
     saved = _saved_modules(model)
     targets = _targets(model, saved, lora.lora_targets)
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
+        task_type=TaskType.TOKEN_CLS if tags_words(model) else TaskType.SEQ_CLS,
         r=lora.lora_rank or 0,
         lora_alpha=lora.scale,
         lora_dropout=lora.lora_dropout,

@@ -29,10 +29,14 @@ class PlainText:
             self._splits = {str(token) for token in added} <= special
         self._replaced = self._found_in_vocabulary(special - {tokenizer.pad_token, tokenizer.unk_token})
 
-    def __call__(self, columns: Sequence[Sequence[str]], **options: Any) -> Any:
-        """Tokenises the texts [rows] of one or two columns."""
-        plain = [[self._plain(text) for text in column] for column in columns]
-        return self.tokenizer(*plain, split_special_tokens=self._splits, **options)
+    def __call__(self, columns: Sequence[Sequence[Any]], **options: Any) -> Any:
+        """Tokenises the texts [rows] of one or two columns; or of one column of lists of words."""
+        if words := not isinstance(columns[0][0], str):
+            (rows,) = columns
+            plain = [[[self._plain(word) for word in row] for row in rows]]
+        else:
+            plain = [[self._plain(text) for text in column] for column in columns]
+        return self.tokenizer(*plain, is_split_into_words=words, split_special_tokens=self._splits, **options)
 
     @property
     def rules(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from wellread_hf.store.places import fetch
 from wellread_hf.store.stage import Location
 
 _WEIGHTS = "model.safetensors"
-_ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
@@ -205,7 +205,7 @@ def _of_another_layer(name: str, prefix: str, expected: list[str]) -> bool:
 
 def is_adapter(location: Location) -> bool:
     """Returns whether there is an adapter alone; transformers loads one that lies beside a whole model."""
-    adapter, model = (fetch(location, file) for file in (_ADAPTER_CONFIG, "config.json"))
+    adapter, model = (fetch(location, file) for file in (ADAPTER_CONFIG, "config.json"))
     return adapter is not None and model is None
 
 

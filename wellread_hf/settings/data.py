@@ -16,7 +16,8 @@ class Task:
     name: str = "sst2"
     """GLUE's name of the task (cola, sst2, mrpc, ...), or any name for a data set of your own."""
     data: str | None = None
-    """Hub id, folder in Hub layout, or file of training rows (.csv, .tsv, .jsonl, .json, .parquet; also .gz).
+    """Hub id, folder in Hub layout, or file of training rows (.csv, .tsv, .jsonl, .json, .parquet; also .gz;
+    .conll with `tagging`).
     GLUE: `nyu-mll/glue`."""
     config: str | None = None
     """Configuration of a Hub data set. GLUE: the task's name."""
@@ -41,6 +42,9 @@ class Task:
     metric: str | None = None
     """Score that chooses the best evaluation, shown before the usual ones: `accuracy`, `f1` (of the second of
     two classes), `f1_macro`, `matthews_correlation`, or one class's F1, `f1:CLASS`."""
+    tagging: bool = False
+    """Every word has a class, as in entity recognition. `columns` names the column of a row's list of words,
+    `label` that of its list of tags (in CSV as JSON text); a .conll file needs neither."""
     train_rows: Count | None = None
     """Take this many training rows, drawn with `train_seed`."""
     # Apart from the training's seed, so that runs of several seeds share their rows.
@@ -70,6 +74,20 @@ class Task:
         if self.regression and self.multi_label:
             raise SettingsError(
                 "expected `task.regression` or `task.multi_label`, got both; give one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _words_are_of_one_column(self) -> "Task":
+        if not self.tagging:
+            return self
+        for field in ("regression", "multi_label"):
+            if getattr(self, field):
+                raise SettingsError(f"expected `task.tagging` or `task.{field}`, got both; give one of them")
+        if len(self.columns) > 1:
+            raise SettingsError(
+                f"`task.columns`: expected one column of lists of words with `task.tagging`, got "
+                f"{' '.join(self.columns)}; name that column"
             )
         return self
 

@@ -241,9 +241,9 @@ class _Training:
 
         if weights is None:
             student = Student.parse(str(self.start.student))
-            return new_classifier(student, vocabulary, facts.labels, seed, facts.multi_label)
+            return new_classifier(student, vocabulary, facts.labels, seed, facts.multi_label, facts.tagging)
         own_code = self.start.trust_remote_code
-        return load_classifier(weights, facts.labels, seed, own_code, facts.multi_label)
+        return load_classifier(weights, facts.labels, seed, own_code, facts.multi_label, facts.tagging)
 
     def _targets(self, loaded: Any, depth: int) -> tuple[Any, dict[str, Any], Objective | None]:
         """Returns the training rows, their targets by column, and the objective with its layers named."""

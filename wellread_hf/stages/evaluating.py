@@ -27,7 +27,8 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
       groups of rows, the same groups for every model on these rows: from two models' the error of their
       difference follows (`metrics/jackknife.py`). One row alone has neither;
     - `operations`, additions and multiplications of a row of median length;
-    - `calibration`, of classes: temperature and errors of the probabilities (`metrics/calibration.py`).
+    - `calibration`, of classes: temperature and errors of the probabilities (`metrics/calibration.py`); of
+      words those that the model sees.
 
     Args:
         model: Where the classifier lies.
@@ -47,6 +48,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
         from wellread_hf.labelling.teacher_classes import teacher_order
         from wellread_hf.metrics.calibration import calibration
         from wellread_hf.metrics.jackknife import row_error, scored
+        from wellread_hf.metrics.per_word import words_seen
         from wellread_hf.metrics.scores import per_class, predictions_from, scores
         from wellread_hf.models.infer import check_reads
         from wellread_hf.models.predict import load_finished, predict
@@ -55,7 +57,7 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
         facts, rows = loaded.facts, loaded.validation
         classifier, encoder = load_finished(model_at, max_length)
         who = f"the model {model_at.name}"
-        order = teacher_order(classifier.config, facts.labels, (), who, facts.multi_label)
+        order = teacher_order(classifier.config, facts.labels, (), who, facts.multi_label, facts.tagging)
         check_reads(classifier, rows.texts[:2], encoder, model_at)
         logits, tokens = predict(classifier, encoder, rows.texts, running.runs)
         logits = logits[:, order]
@@ -78,7 +80,9 @@ def evaluate(model: Place, task: Task, max_length: int | None, running: Running)
             "scores": found,
             **per_class(logits, rows.labels, facts.labels),
             **spread,
-            "calibration": calibration(logits, rows.labels),
+            "calibration": calibration(
+                *(words_seen(logits, rows.labels) if facts.tagging else (logits, rows.labels))
+            ),
             "rows": len(rows.texts),
             "max_length": encoder.max_length,
             "operations": counted.get_total_flops(),
@@ -105,4 +109,6 @@ def kind_of(facts: TaskFacts) -> "AnswerKind":
     """Names the kind of a task's classifiers."""
     if not facts.labels:
         return "regression"
+    if facts.tagging:
+        return "tagging"
     return "multi-label" if facts.multi_label else "classification"

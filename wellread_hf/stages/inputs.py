@@ -95,10 +95,12 @@ class Sources:
             for source, at in self.found
         ]
 
-    def texts(self) -> Iterator[tuple[str, ...]]:
-        """Streams the rows of all sources, one source after another."""
+    def texts(self, tagging: bool = False) -> Iterator[tuple[str, ...]]:
+        """Streams the rows of all sources, one source after another; for `tagging` their words."""
+        from wellread_hf.data.tags import words_in
+
         for source, location in self.found:
-            yield from source.texts(location)
+            yield from words_in(source, location) if tagging else source.texts(location)
 
     def check(self) -> None:
         """Refuses sources whose first rows cannot be used; those of a stage that has yet to run pass.
@@ -165,7 +167,7 @@ class FoundTask:
         places = {"data": None, "validation": task.validation is not None, "test": task.test is not None}
         # Where the data lies does not matter, only what it says.
         content = {"content": [location.fingerprint for location in self.locations]}
-        return identity_of(task, later=("multi_label", "metric")) | places | content
+        return identity_of(task, later=("multi_label", "metric", "tagging")) | places | content
 
     @property
     def version(self) -> int:
@@ -265,7 +267,7 @@ class TransferSet:
                 yield from task.train.texts
                 continue
             check_columns(self.sources[spec].found[0][0], task.facts.columns)
-            yield from self.sources[spec].texts()
+            yield from self.sources[spec].texts(task.facts.tagging)
 
     def check(self, task: FoundTask) -> None:
         """Refuses sources that cannot be used with a task, before anything runs.
@@ -276,8 +278,10 @@ class TransferSet:
         """
         from wellread_hf.data.draws import check_draw
         from wellread_hf.data.rows import check_columns
+        from wellread_hf.data.tags import check_words
         from wellread_hf.data.task_facts import facts_of
 
+        check_one = check_words if task.task.tagging else check_rows
         counts: list[int | None] = []
         for spec in self.transfer.sources:
             if spec == TASK:
@@ -286,7 +290,7 @@ class TransferSet:
                 continue
             source, location = self.sources[spec].found[0]
             check_columns(source, facts_of(task.task).columns)
-            counts.append(check_rows(source, location))
+            counts.append(check_one(source, location))
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):
             out = self._guarded(task.load()).find().numbers if self.transfer.guard and sum(known) else ()

@@ -284,7 +284,8 @@ def _check_teacher(teacher_at: Location, task: FoundTask, settings: Label) -> No
     config = config_of(teacher_at)
     # Loading explains better what is no classifier.
     named = config.get("architectures")
-    if not str(named).endswith("ForSequenceClassification']") or task.is_pending:
+    known = str(named).endswith(("ForSequenceClassification']", "ForTokenClassification']"))
+    if not known or task.is_pending:
         return
     from transformers import PreTrainedConfig
 
@@ -297,7 +298,8 @@ def _order(config: Any, facts: TaskFacts, teacher_at: Location, settings: Label)
     from wellread_hf.labelling.teacher_classes import teacher_order
 
     who = f"the teacher {teacher_at.name}"
-    return teacher_order(config, facts.labels, settings.teacher_labels, who, facts.multi_label)
+    names = settings.teacher_labels
+    return teacher_order(config, facts.labels, names, who, facts.multi_label, facts.tagging)
 
 
 def _classes_of(record: StageRecord) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from wellread_hf.data.corpus import Source
 from wellread_hf.data.toy.domains import write_toy_domains
 from wellread_hf.data.toy.glue import write_toy_glue
+from wellread_hf.data.toy.tags import TAG_NAMES, write_toy_tags
 from wellread_hf.data.toy.world import LABEL_NAMES, SMOKE_WORLD, ToyWorldSettings, write_toy_world
 from wellread_hf.errors import UnknownNameError, nearest
 from wellread_hf.settings import Task
@@ -22,23 +23,26 @@ from wellread_hf.tasks import GLUE_TASKS
 
 SCHEME = "toy:"
 TOY = "toy"
+TOY_TAGS = "toy-tags"
 _SIZES = {
     "": ToyWorldSettings(),
     "smoke": SMOKE_WORLD,
 }
+_SPLITS = ("train", "validation", "test")
 # Files of the world's stage and of the one with text of other domains.
 _WORLD = {
     "corpus": "corpus.txt",
     "tokenizer": "tokenizer",
     "pool": "pool.jsonl",
-    **{f"task/{split}": f"task/{split}.jsonl" for split in ("train", "validation", "test")},
+    **{f"task/{split}": f"task/{split}.jsonl" for split in _SPLITS},
 }
 _DOMAINS = {"near": "near.jsonl", "far": "far.jsonl"}
+_TAGS = {**{f"tags/{split}": f"{split}.conll" for split in _SPLITS}, "tags/pool": "pool.txt"}
 # The column of their texts.
 _SENTENCES = ("pool", *_DOMAINS)
 # Models have the size of the smallest student and random weights: they show that a path works.
-_MODELS = ("encoder", "teacher", *(f"teacher/{task}" for task in GLUE_TASKS), "release")
-_PLACES = (*_WORLD, *_DOMAINS, "glue", *_MODELS)
+_MODELS = ("encoder", "teacher", *(f"teacher/{task}" for task in (*GLUE_TASKS, "tags")), "release")
+_PLACES = (*_WORLD, *_DOMAINS, *_TAGS, "glue", *_MODELS)
 
 
 def is_toy(place: str | None) -> bool:
@@ -61,6 +65,8 @@ def toy_location(place: str, runs: Path) -> Location:
         return _world(size, runs).at(_WORLD[name])
     if name in _DOMAINS:
         return _domains(size, runs).at(_DOMAINS[name])
+    if name in _TAGS:
+        return _tags(size, runs).at(_TAGS[name])
     if name == "glue":
         return _glue(size, runs).at()
     if name in _MODELS:
@@ -72,20 +78,20 @@ def toy_location(place: str, runs: Path) -> Location:
 
 
 def toy_task(task: Task) -> Task:
-    """Replaces `toy:task`, which a task named `toy` has anyway, by its files, columns and classes."""
-    if task.name == TOY and task.data is None:
-        task = replace(task, data=f"{SCHEME}task")
-    if task.data is None or not is_toy(task.data) or _parse(task.data)[0] != "task":
+    """Replaces `toy:task` and `toy:tags` by their files, columns and classes.
+
+    Tasks named `toy` and `toy-tags` have them anyway.
+    """
+    if task.name in (TOY, TOY_TAGS) and task.data is None:
+        task = replace(task, data=SCHEME + ("task" if task.name == TOY else "tags"))
+    if task.data is None or not is_toy(task.data) or _parse(task.data)[0] not in ("task", "tags"):
         return task
-    files = {split: task.data.replace(":task", f":task/{split}") for split in ("train", "validation", "test")}
-    return replace(
-        task,
-        data=files["train"],
-        validation=files["validation"],
-        test=files["test"],
-        columns=("sentence",),
-        labels=LABEL_NAMES,
-    )
+    name = _parse(task.data)[0]
+    train, validation, test = (task.data.replace(f":{name}", f":{name}/{split}") for split in _SPLITS)
+    found = replace(task, data=train, validation=validation, test=test)
+    if name == "tags":
+        return replace(found, tagging=True, labels=TAG_NAMES)
+    return replace(found, columns=("sentence",), labels=LABEL_NAMES)
 
 
 def toy_source(source: Source) -> Source:
@@ -119,6 +125,20 @@ def _world(size: str, runs: Path) -> Stage:
         root=runs,
         identity={"settings": settings},
         work=work,
+        solo=True,
+    )
+
+
+@cache
+def _tags(size: str, runs: Path) -> Stage:
+    world = _world(size, runs)
+    return Stage(
+        kind="toytags",
+        name=world.name,
+        root=runs,
+        identity={"world": world.digest},
+        inputs=[world],
+        work=lambda stage: write_toy_tags(stage.folder, _SIZES[size]),
         solo=True,
     )
 
@@ -182,8 +202,9 @@ def _model(name: str, size: str, runs: Path) -> Stage:
             model: Any = new_masked_lm(student, len(words), BERT_DROPOUT, seed=0)
         else:
             task = name.partition("/")[2]
-            classes = GLUE_TASKS[task].labels if task else LABEL_NAMES
-            model = new_classifier(student, len(words), classes, 0)
+            own = {"": LABEL_NAMES, "tags": TAG_NAMES}
+            classes = own[task] if task in own else GLUE_TASKS[task].labels
+            model = new_classifier(student, len(words), classes, 0, tagging=task == "tags")
         save_model(model, tokenizer, stage.folder)
         return {}
 

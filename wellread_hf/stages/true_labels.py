@@ -3,6 +3,7 @@
 from typing import Any
 
 from wellread_hf.errors import SettingsError, UnknownNameError, listed, nearest
+from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.settings import Task, Transfer, Tuning
 from wellread_hf.settings.training import BALANCED
 from wellread_hf.stages.inputs import TASK
@@ -67,7 +68,7 @@ def class_weights(tuning: Tuning, facts: TaskFacts, labels: Any) -> list[float] 
     Args:
         tuning: What names them.
         facts: The task's classes.
-        labels: Class numbers of the training rows [n], -100 without one. `balanced` gives a class
+        labels: Class numbers of the training rows [n], or of their words, -100 without one. `balanced` gives a class
             rows / (classes · rows of the class), as scikit-learn does, where the rows have it, else 1.
     """
     if not tuning.class_weights:
@@ -78,7 +79,8 @@ def class_weights(tuning: Tuning, facts: TaskFacts, labels: Any) -> list[float] 
     import numpy as np
     from sklearn.utils.class_weight import compute_class_weight
 
-    known = labels[labels >= 0]
+    numbers = labels.values if isinstance(labels, PerWord) else labels
+    known = numbers[numbers >= 0]
     there = np.unique(known)
     weights = np.ones(len(facts.labels))
     weights[there] = compute_class_weight(BALANCED, classes=there, y=known)

@@ -1,4 +1,4 @@
-"""`ClassifierTrainer`: a sequence classifier learns from true labels."""
+"""`ClassifierTrainer`: a classifier of texts, or of their words, learns from true labels."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -12,16 +12,20 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.models.last_layer import first_position_only
 from wellread_hf.models.problems import PROBLEMS, SINGLE_LABEL, Problem, inferred_problem
-from wellread_hf.training.losses import NO_LABEL, hard_label_loss
+from wellread_hf.models.words import tags_words
+from wellread_hf.training.losses import NO_LABEL, hard_label_loss, of_words
 from wellread_hf.training.row_checks import LABELS, SOFT_LABELS, first_row, label_column, readable
 from wellread_hf.training.row_mean import RowMeanTrainer
 
 
 class ClassifierTrainer(RowMeanTrainer):
-    """Fine-tunes any sequence classifier or regressor on `labels`.
+    """Fine-tunes any sequence classifier, regressor or token classifier on `labels`.
 
     The loss is that of the model's `problem_type`; where its config has none it is decided as by the heads of
     transformers, by the number of outputs and the type of the labels, and written into the config.
+
+    A token classifier has a label for each token [T], -100 where there is none, as
+    `DataCollatorForTokenClassification` pads them; the loss of a step is the mean over all labelled tokens.
 
     Args:
         *args: As for `transformers.Trainer`.
@@ -86,8 +90,16 @@ class ClassifierTrainer(RowMeanTrainer):
         with first_position_only(self.model) if cheaper else nullcontext():
             return super().train(*args, **kwargs)
 
+    @property
+    def tags(self) -> bool:
+        """Whether the model classifies tokens."""
+        return tags_words(self.model)
+
     def problem(self, labels: Tensor | None = None, outputs: int = 2) -> Problem:
         """Returns the model's `problem_type`, or what labels and outputs say where its config has none."""
+        if self.tags:
+            # Stock heads for tokens have no other.
+            return SINGLE_LABEL
         config: Any = getattr(self.model, "config", None)
         known: Problem | None = getattr(config, "problem_type", None)
         if known not in (None, *PROBLEMS):
@@ -103,20 +115,23 @@ class ClassifierTrainer(RowMeanTrainer):
         return known
 
     def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
-        """Returns 0 for rows without a label (-100), for others 1, in training their class's weight; [B]."""
+        """Returns 0 for rows without a label (-100), for others 1, in training their class's weight; [B].
+
+        Of a token classifier the sum over a row's tokens.
+        """
         labels = inputs.get(LABELS)
         if labels is None or labels.dim() > 2 or self.problem(labels) != SINGLE_LABEL:
             return super().row_weights(inputs, training)
-        labelled: Tensor = labels.reshape(len(labels), -1) != NO_LABEL
-        rows = labelled.any(dim=1)
-        if self.class_weights is None or not training:
-            return rows.float()
-        # Numbers of no class are refused by the loss, which explains them.
-        numbers = labels.reshape(len(labels), -1)[:, 0].long().clamp(0, len(self.class_weights) - 1)
-        return rows * self.class_weights.to(labels.device)[numbers]
+        numbers = labels.reshape(len(labels), -1)
+        weights = (numbers != NO_LABEL).float()
+        if self.class_weights is not None and training:
+            # Numbers of no class are refused by the loss, which explains them.
+            numbers = numbers.long().clamp(0, len(self.class_weights) - 1)
+            weights = weights * self.class_weights.to(labels.device)[numbers]
+        return weights.sum(dim=1)
 
     def row_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
-        """Returns each row's loss against its label."""
+        """Returns each row's loss against its label; of tokens the sum of theirs."""
         if (labels := inputs.get(LABELS)) is None:
             raise LabelError(
                 f"expected `{LABELS}` in every batch, got {', '.join(inputs)}; add the column, and keep it "
@@ -125,10 +140,23 @@ class ClassifierTrainer(RowMeanTrainer):
         # Encoder-decoders give states as well, which an evaluation would collect.
         logits = model(**self._without_targets(inputs)).logits
         problem = self.problem(labels, logits.size(-1))
-        # In fp32, whatever autocast made of them.
+        labelled = self._labelled(labels, logits) if self.tags else None
+        scored, truth = (logits, labels) if labelled is None else (logits[labelled], labels[labelled])
         weights = self.class_weights if model.training else None
-        losses = hard_label_loss(logits.float(), labels, problem, self.args.label_smoothing_factor, weights)
+        # In fp32, whatever autocast made of them.
+        losses = hard_label_loss(scored.float(), truth, problem, self.args.label_smoothing_factor, weights)
+        losses = losses if labelled is None else of_words(labelled, losses)
         return losses, SequenceClassifierOutput(logits=logits)
+
+    def _labelled(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Returns which tokens have a label [B, T]."""
+        if labels.shape != logits.shape[:-1]:
+            raise LabelError(
+                f"expected `{LABELS}` of shape {tuple(logits.shape[:-1])}, one a token, got "
+                f"{tuple(labels.shape)}; give the first piece of each word its label and all else -100, and "
+                "pad with DataCollatorForTokenClassification"
+            )
+        return labels != NO_LABEL
 
     def _without_targets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         targets = {*self._target_names, *self.label_names}

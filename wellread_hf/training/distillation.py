@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.models.problems import REGRESSION, Problem, inferred_problem
+from wellread_hf.models.words import tags_words
 from wellread_hf.settings import Objective
 from wellread_hf.training.classifier import ClassifierTrainer
 from wellread_hf.training.cls_states import STATES, ComparedStates
-from wellread_hf.training.losses import soft_label_loss
+from wellread_hf.training.losses import NO_LABEL, of_words, soft_label_loss
 from wellread_hf.training.methods import find_method
 from wellread_hf.training.methods.batch import DistillationBatch
 from wellread_hf.training.row_checks import (
@@ -41,7 +42,8 @@ class DistillationTrainer(ClassifierTrainer):
     A `transformers.Trainer` in every other respect: plain `TrainingArguments`, any sequence
     classifier, evaluation on true `labels` as usual, or against the teacher for rows without any. Training
     rows carry `teacher_logits` [C] (stored once, by `wellread_hf.labelling.soft_labels` or by yourself), or a
-    live `teacher` is given.
+    live `teacher` is given. For a token classifier they are [T, C], NaN at tokens that nothing is said of; a
+    live teacher is asked about the labelled tokens, or without labels about all.
 
     Args:
         temperature: T; the loss is multiplied by T².
@@ -115,6 +117,11 @@ class DistillationTrainer(ClassifierTrainer):
             self._check_teacher(teacher)
             self.teacher = teacher.to(self.args.device).eval().requires_grad_(False)
         self._states: ComparedStates | None = None
+        if method.states and self.tags:
+            raise SettingsError(
+                f"the method {objective.method} compares [CLS] states, and a token classifier reads none; "
+                "take the method soft-labels"
+            )
         if method.states:
             if objective.projection and (self.optimizer is not None or self.model_init is not None):
                 raise SettingsError(
@@ -133,7 +140,12 @@ class DistillationTrainer(ClassifierTrainer):
             return super().train(*args, **kwargs)
 
     def row_weights(self, inputs: Mapping[str, Any], training: bool) -> Tensor:
-        """Returns 1 for each row: the teacher says something of all. In evaluation as the parent does."""
+        """Returns 1 for each row: the teacher says something of all. In evaluation as the parent does.
+
+        Of a token classifier the number of tokens that the teacher says something of.
+        """
+        if self.tags and (training or inputs.get(LABELS) is None):
+            return self._taught(inputs).sum(dim=1).float()
         if training:
             return RowMeanTrainer.row_weights(self, inputs, training)
         return super().row_weights(inputs, training)
@@ -158,8 +170,14 @@ class DistillationTrainer(ClassifierTrainer):
         problem = self.problem(labels)
         stored = inputs.get(SOFT_LABELS) if live is None else live.logits
         teacher_logits = self._fitted(stored, logits, problem)
+        taught = None
+        if self.tags:
+            taught = self._taught(inputs)
+            logits, teacher_logits = logits[taught], teacher_logits[taught]
+            labels = None if labels is None else labels[taught]
         if not model.training:
-            return soft_label_loss(logits, teacher_logits, self.objective.temperature, problem), outputs
+            losses = soft_label_loss(logits, teacher_logits, self.objective.temperature, problem)
+            return losses if taught is None else of_words(taught, losses), outputs
         batch = DistillationBatch(
             logits,
             teacher_logits,
@@ -171,14 +189,15 @@ class DistillationTrainer(ClassifierTrainer):
             label_weight=self._label_weight(inputs),
             class_weights=self.class_weights,
         )
-        return self._method_losses(batch, self.objective), outputs
+        losses = self._method_losses(batch, self.objective)
+        return losses if taught is None else of_words(taught, losses), outputs
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """Collects a step's micro-batches as the parent does, with the weight of their true labels."""
         batches, rows = super().get_batch_samples(*args, **kwargs)
         if self.objective.hard_label_share:
             # The true labels' part is a mean over the rows that have one, the teacher's over all.
-            labelled = self.count(ClassifierTrainer.row_weights(self, batch, True) for batch in batches)
+            labelled = self.count(map(self._true_labels, batches))
             for batch in batches:
                 batch[_WEIGHT] = rows / labelled
         return batches, rows
@@ -218,7 +237,7 @@ class DistillationTrainer(ClassifierTrainer):
         self._signature_columns = list(dict.fromkeys([*self._signature_columns, *_TAUGHT]))
 
     def _fitted(self, stored: Tensor | None, logits: Tensor, problem: Problem) -> Tensor:
-        """Returns the teacher's logits in the student's shape [B, C] and type."""
+        """Returns the teacher's logits in the student's shape [B, C] or [B, T, C], and type."""
         if stored is not None and stored.dim() == 1 and logits.size(-1) == 1:
             stored = stored[:, None]
         if stored is None or stored.shape != logits.shape:
@@ -232,16 +251,36 @@ class DistillationTrainer(ClassifierTrainer):
             check_logits(are_probabilities(stored, problem), len(stored), problem)
         return stored.to(logits)
 
+    def _taught(self, inputs: Mapping[str, Any]) -> Tensor:
+        """Returns which tokens the teacher says something of [B, T]."""
+        stored: Tensor | None = inputs.get(SOFT_LABELS)
+        if self.teacher is None and stored is not None:
+            return ~stored.isnan().any(dim=-1)
+        labels: Tensor | None = inputs.get(LABELS)
+        return inputs["attention_mask"].bool() if labels is None else labels != NO_LABEL
+
+    def _true_labels(self, inputs: Mapping[str, Any]) -> Tensor:
+        """Returns how many true labels count in each row [B]."""
+        if self.tags and inputs.get(LABELS) is not None:
+            labels = inputs[LABELS].masked_fill(~self._taught(inputs), NO_LABEL)
+            inputs = {LABELS: labels}
+        return ClassifierTrainer.row_weights(self, inputs, True)
+
     def _label_weight(self, inputs: Mapping[str, Any]) -> Tensor | float:
         if not self.objective.hard_label_share:
             return 1.0
-        weights = ClassifierTrainer.row_weights(self, inputs, True)
+        taught, labelled = self.row_weights(inputs, True), self._true_labels(inputs)
         # Outside of a training the batch is all there is.
-        weight: Tensor = inputs.get(_WEIGHT, len(weights) / weights.sum().clamp(min=LEAST))
+        weight: Tensor = inputs.get(_WEIGHT, taught.sum() / labelled.sum().clamp(min=LEAST))
         return weight
 
     def _check_teacher(self, teacher: Any) -> None:
         model: Any = self.model
+        if tags_words(teacher) != self.tags:
+            raise LabelError(
+                f"a live teacher must classify what the student does: expected {type(model).__name__}, got "
+                f"{type(teacher).__name__}; take a teacher of this kind of task"
+            )
         student = model.config
         for field in ("num_labels", "vocab_size"):
             ours, theirs = getattr(student, field, None), getattr(teacher.config, field, None)
@@ -282,7 +321,7 @@ class DistillationTrainer(ClassifierTrainer):
             )
         model: Any = self.model
         outputs, problem = model.config.num_labels, self.problem()
-        check_soft_labels(self.train_dataset, outputs, problem)
+        check_soft_labels(self.train_dataset, outputs, problem, self.tags)
         # With one part alone there is nothing to pull apart.
         if problem == REGRESSION and 0 < share < 1:
             warning = other_scale(self.train_dataset, str(column), outputs)

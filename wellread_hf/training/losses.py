@@ -79,6 +79,17 @@ def soft_label_loss(
     return losses * temperature**2
 
 
+def of_words(mask: Tensor, losses: Tensor) -> Tensor:
+    """Returns each row's sum [B] of the losses of its words.
+
+    Args:
+        mask: [B, T] where the words are that have a loss.
+        losses: [words] in the order of the mask.
+    """
+    rows = mask.nonzero()[:, 0]
+    return torch.zeros(len(mask), dtype=losses.dtype, device=losses.device).index_add(0, rows, losses)
+
+
 def _fitted(labels: Tensor, logits: Tensor, problem: Problem) -> Tensor:
     """Returns labels in the shape and type of their loss, and refuses those that have another meaning."""
     if logits.dim() != 2:

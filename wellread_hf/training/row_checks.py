@@ -8,6 +8,7 @@ import numpy.typing as npt
 from torch.utils.data import IterableDataset
 
 from wellread_hf.errors import LabelError
+from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.models.problems import MULTI_LABEL, REGRESSION, Problem
 
 LABELS = "labels"
@@ -40,28 +41,41 @@ def label_column(row: Any | None) -> str | None:
     return next((name for name in names if row.get(name) is not None), None)  # type: ignore[union-attr]
 
 
-def check_soft_labels(rows: Any, outputs: int, problem: Problem) -> None:
+def check_soft_labels(rows: Any, outputs: int, problem: Problem, tags: bool = False) -> None:
     """Refuses soft labels that no training can use; of opaque data sets the first row stands for all.
 
     Args:
         rows: Rows with `teacher_logits`.
         outputs: Outputs of the student, C.
         problem: What the student learns.
+        tags: Whether they are of tokens, [T, C] a row; NaN where nothing is said.
 
     Raises:
         LabelError: They are of another width, not finite, or probabilities.
     """
     probabilities, start = True, 0
     for part in _column(rows, SOFT_LABELS):
-        values = _numbers(part, outputs, SOFT_LABELS)
+        values = _of_words(part) if tags else _numbers(part, outputs, SOFT_LABELS)
+        if values.shape[1:] != (outputs,):
+            raise LabelError(
+                f"expected {outputs} {SOFT_LABELS} a token, one an output of the student, got shape "
+                f"{values.shape[1:]}; they belong to another task"
+            )
         if not np.isfinite(values).all():
             raise LabelError(
                 f"{SOFT_LABELS} of rows {start} to {start + len(part) - 1} are not all finite; run the "
                 "labelling pass again"
             )
-        probabilities = probabilities and are_probabilities(values, problem)
+        probabilities = probabilities and bool(len(values)) and are_probabilities(values, problem)
         start += len(part)
     check_logits(probabilities, start, problem)
+
+
+def _of_words(part: Any) -> npt.NDArray[np.float64]:
+    """Returns what is said of the words of some rows [words, C], without those that nothing is said of."""
+    values = part.values if isinstance(part, PerWord) else np.concatenate([*map(np.asarray, part)])
+    # A stray NaN among numbers is damage, and stays.
+    return np.asarray(values[~np.isnan(values).all(axis=-1)], dtype=np.float64)
 
 
 def are_probabilities(values: Any, problem: Problem) -> bool:

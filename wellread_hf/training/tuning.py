@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel
 
 from wellread_hf.data.order import whole_run
+from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.metrics.scores import per_class, scores
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import longest_first
@@ -24,7 +25,7 @@ from wellread_hf.training.checkpoints import find_checkpoint, steps_if_over
 from wellread_hf.training.classifier import ClassifierTrainer
 from wellread_hf.training.distillation import DistillationTrainer
 
-Targets = Mapping[str, npt.NDArray[Any]]
+Targets = Mapping[str, npt.NDArray[Any] | PerWord]
 
 
 class TargetRows(Dataset[dict[str, Any]]):
@@ -32,7 +33,8 @@ class TargetRows(Dataset[dict[str, Any]]):
 
     Args:
         encoded: The rows.
-        targets: Arrays [rows, ...] by name, e.g. `labels`, `teacher_logits`.
+        targets: Arrays [rows, ...] by name, e.g. `labels`, `teacher_logits`; of words as `PerWord`,
+            which come out at the words' first pieces.
         order: Row index at each position.
     """
 
@@ -45,8 +47,13 @@ class TargetRows(Dataset[dict[str, Any]]):
         return len(self.order)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        row = int(self.order[index])
-        return self.encoded.row(row) | {name: values[row] for name, values in self.targets.items()}
+        row, words = int(self.order[index]), self.encoded.words
+        encoded = self.encoded.row(row)
+        targets = {name: values[row] for name, values in self.targets.items()}
+        if words is not None:
+            length = len(encoded["input_ids"])
+            targets = {name: words.at_pieces(row, values, length) for name, values in targets.items()}
+        return encoded | targets
 
 
 def tune(
@@ -101,8 +108,16 @@ def tune(
     # Of the last evaluation, which is that of the best weights.
     by_class = dict[str, Any]()
 
+    # By length, so that batches have little padding.
+    evaluated = longest_first(validation[0].lengths)
+
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        logits: Any = np.asarray(prediction.predictions)
+        words = validation[0].words
+        labels: Any = np.asarray(prediction.label_ids)
+        if words is not None:
+            # Of all words, those that are cut off included.
+            logits, labels = words.answers(logits, evaluated), validation[1]["labels"][evaluated]
         by_class.update(per_class(logits, labels, classes))
         return scores(metrics, logits, labels)
 
@@ -120,8 +135,7 @@ def tune(
             metric=metrics[0],
         ),
         train_dataset=TargetRows(rows, targets, whole_run(rows.lengths, batch, steps, settings.seed)),
-        # By length, so that batches have little padding.
-        eval_dataset=TargetRows(*validation, longest_first(validation[0].lengths)),
+        eval_dataset=TargetRows(*validation, evaluated),
         data_collator=PadCollator(rows.pad_id, rows.pad_left),
         compute_metrics=compute_metrics,
         callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else None,

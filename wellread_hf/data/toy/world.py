@@ -42,9 +42,9 @@ _FORM_WEIGHTS: Mapping[Style, tuple[float, ...]] = {
     "task": (0.0, 0.15, 0.1, 0.3, 0.25, 0.2),
 }
 _NEGATED: Mapping[Style, float] = {"corpus": 0.15, "task": 0.25}
-_NEGATORS = ("not", "never", "hardly")
+NEGATORS = ("not", "never", "hardly")
 ADVERBS = ("again", "here", "indeed", "now", "soon", "then", "there", "today")
-_FUNCTION_WORDS = ("about", "although", "and", "but", "it", "so", "was", "while", *_NEGATORS, *ADVERBS)
+_FUNCTION_WORDS = ("about", "although", "and", "but", "it", "so", "was", "while", *NEGATORS, *ADVERBS)
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _POLARITIES = ("bad", "good")
 # Few, so that each is frequent: they get their meaning first, and then the others get theirs from them.
@@ -241,7 +241,7 @@ class Language:
     def _clause(self, rng: random.Random, of: str, polarity: int, negated: float) -> str:
         negator = []
         if rng.random() < negated:
-            polarity, negator = 1 - polarity, [rng.choice(_NEGATORS)]
+            polarity, negator = 1 - polarity, [rng.choice(NEGATORS)]
         if rng.random() < 0.7:
             return " ".join([of, "was", *negator, self.word(rng, f"{_POLARITIES[polarity]} adjective")])
         verb = self.word(rng, f"{_POLARITIES[polarity]} verb")
