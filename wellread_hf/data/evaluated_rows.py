@@ -40,7 +40,7 @@ class EvaluatedRows:
     @property
     def is_regression(self) -> bool:
         """Whether the labels are values: then the logits are, too, and there are no probabilities."""
-        return self.logits.shape[1] == 1 and self.labels.ndim == 1
+        return bool(self.logits.shape[1] == 1 and self.labels.ndim == 1)
 
     def write(self, folder: Path) -> None:
         """Writes the columns `text`, `text_b` (null without a second text), `label`, `logits`, `tokens`.

@@ -99,7 +99,7 @@ def with_metric(facts: TaskFacts, task: Task) -> TaskFacts:
     kind, of, name = task.metric.partition(":")
     has_classes = bool(facts.labels) or finds_classes(task)
     of_classes = _OF_SEVERAL_CLASSES if facts.multi_label else _OF_ONE_CLASS
-    known = of_classes if has_classes else _OF_VALUES
+    known: tuple[str, ...] = of_classes if has_classes else _OF_VALUES
     if facts.tagging:
         known = facts.metrics if facts.labels else _OF_WORDS
     by_class = has_classes and not facts.tagging

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,10 @@ from wellread_hf.labelling.shards import Arrays, count_rows, read_shard, shard_n
 from wellread_hf.metrics.per_word import PerWord
 
 Texts = Sequence[tuple[str, ...]]
-Logits = npt.NDArray[np.float32] | PerWord
+Logits = npt.NDArray[np.float32]
 
 
-def write_rows(folder: Path, logits: Logits, hashes: npt.NDArray[np.uint64], shard_rows: int) -> None:
+def write_rows(folder: Path, logits: Any, hashes: npt.NDArray[np.uint64], shard_rows: int) -> None:
     """Writes a whole store of logits [n, C] that were computed elsewhere.
 
     Args:
@@ -41,23 +42,23 @@ def write_rows(folder: Path, logits: Logits, hashes: npt.NDArray[np.uint64], sha
         write_shard(folder / shard_name(shard, shards), arrays)
 
 
-def arrays_of(logits: Logits) -> Arrays:
+def arrays_of(logits: Any) -> Arrays:
     """Returns the arrays of a shard that hold logits; those of words without any are 0, and not `seen`."""
     if not isinstance(logits, PerWord):
         return {"logits": logits}
-    seen = ~np.isnan(logits.values).any(axis=1)
+    seen = np.asarray(~np.isnan(logits.values).any(axis=1))
     values = np.where(seen[:, None], logits.values, np.float32(0))
     return {"logits": values, "words": logits.counts, "seen": seen}
 
 
-def _logits_of(shard: Arrays) -> Logits:
+def _logits_of(shard: Arrays) -> Any:
     if "words" not in shard:
         return shard["logits"]
     values = np.where(shard["seen"][:, None], shard["logits"], np.float32(np.nan))
     return PerWord.of(values, shard["words"])
 
 
-def mean_logits(teachers: Sequence[Logits], shares: Sequence[float], multi_label: bool = False) -> Logits:
+def mean_logits(teachers: Sequence[Any], shares: Sequence[float], multi_label: bool = False) -> Any:
     """Returns the logits [n, C] of the weighted mean of teachers' probabilities; of values for C = 1.
 
     Args:
@@ -101,7 +102,7 @@ class SoftLabels:
         states: [rows, k, H] in fp16, the teacher's [CLS] states of the layers that were asked for.
     """
 
-    logits: Logits
+    logits: Any
     hashes: npt.NDArray[np.uint64]
     states: npt.NDArray[np.float16] | None = None
 

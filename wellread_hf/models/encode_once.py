@@ -78,7 +78,8 @@ def _read(path: Path, texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> 
                 arrays["offsets"],
                 encoder.pad_id,
                 encoder.pad_left,
-                *map(int, arrays["uncut"]),
+                int(arrays["uncut"][0]),
+                int(arrays["uncut"][1]),
                 FirstPieces(arrays["first"], arrays["words"]) if encoder.tags else None,
             )
         whole = rows.offsets.shape == (len(texts) + 1,) and rows.ids.shape == (rows.offsets[-1],)

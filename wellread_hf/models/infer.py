@@ -89,7 +89,8 @@ def logits_and_states_of(
     batch_tokens = tokens_a_batch(model, batch_tokens)
     # Only where it is wanted: not every classifier takes the argument.
     more = {"output_hidden_states": True} if layers else {}
-    logits, states = [], []
+    logits: list[Any] = []
+    states = []
     with first_position_only(model):
         for batch in batches_by_length(rows, encoded.lengths, batch_tokens):
             inputs = collate([encoded.row(int(index)) for index in batch])
@@ -100,7 +101,7 @@ def logits_and_states_of(
                 # fp16 is enough, since states are normalised before they are compared.
                 states.append(cls_states(outputs, layers).half().cpu().numpy())
             shown.update(len(batch))
-    joined = np.concatenate(logits) if encoded.words is None else PerWord.joined(logits)
+    joined: Any = np.concatenate(logits) if encoded.words is None else PerWord.joined(logits)
     return joined, np.concatenate(states) if layers else None
 
 

@@ -31,6 +31,7 @@ class PlainText:
 
     def __call__(self, columns: Sequence[Sequence[Any]], **options: Any) -> Any:
         """Tokenises the texts [rows] of one or two columns; or of one column of lists of words."""
+        plain: list[Any]
         if words := not isinstance(columns[0][0], str):
             (rows,) = columns
             plain = [[[self._plain(word) for word in row] for row in rows]]

@@ -42,7 +42,7 @@ def length_of(model: Any, tokenizer: Any) -> int:
 
 def predict(
     model: Any, encoder: RowEncoder, texts: Sequence[tuple[str, ...]], runs: Path | None = None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> tuple[Any, npt.NDArray[np.int64]]:
     """Predicts rows.
 
     Args:
@@ -52,7 +52,7 @@ def predict(
         runs: Folder of all stages, which remembers tokenised rows; None remembers nothing.
 
     Returns:
-        Logits [rows, outputs] in fp32 and tokens [rows], in the order of the rows.
+        Logits [rows, outputs] in fp32 (of words a `PerWord`) and tokens [rows], in the order of the rows.
     """
     encoded = encode(texts, encoder) if runs is None else encode_once(texts, encoder, runs)
     return logits_in_order(model, encoded), encoded.lengths

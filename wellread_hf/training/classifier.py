@@ -123,7 +123,7 @@ class ClassifierTrainer(RowMeanTrainer):
         if labels is None or labels.dim() > 2 or self.problem(labels) != SINGLE_LABEL:
             return super().row_weights(inputs, training)
         numbers = labels.reshape(len(labels), -1)
-        weights = (numbers != NO_LABEL).float()
+        weights: Tensor = (numbers != NO_LABEL).float()
         if self.class_weights is not None and training:
             # Numbers of no class are refused by the loss, which explains them.
             numbers = numbers.long().clamp(0, len(self.class_weights) - 1)

@@ -73,4 +73,4 @@ def _predictions(stage: Stage, texts: list[tuple[str, ...]], running: Running) -
     from wellread_hf.models.predict import predict as logits_of
 
     model, encoder = load_finished(stage.at(field="weights"), stage.record.settings["tuning"]["max_length"])
-    return predictions_from(logits_of(model, encoder, texts, running.runs)[0])
+    return np.asarray(predictions_from(logits_of(model, encoder, texts, running.runs)[0]))
