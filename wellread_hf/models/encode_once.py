@@ -72,14 +72,15 @@ def _read(path: Path, texts: Sequence[tuple[str, ...]], encoder: RowEncoder) -> 
     """Reads a file of rows; None where there is none, or a damaged one, which is made again."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
+            cut, longest = map(int, arrays["uncut"])
             rows = EncodedRows(
                 arrays["ids"],
                 arrays["segments"] if encoder.gives_segments(texts) else None,
                 arrays["offsets"],
                 encoder.pad_id,
                 encoder.pad_left,
-                int(arrays["uncut"][0]),
-                int(arrays["uncut"][1]),
+                cut,
+                longest,
                 FirstPieces(arrays["first"], arrays["words"]) if encoder.tags else None,
             )
         whole = rows.offsets.shape == (len(texts) + 1,) and rows.ids.shape == (rows.offsets[-1],)

@@ -257,7 +257,11 @@ class TransferSet:
             "held_out": fingerprint(task.held_out),
             "guard": VERSION,
         }
-        return Guarded(digest(both), lambda: self._texts(task), task.held_out)
+        if not task.facts.tagging:
+            return Guarded(digest(both), lambda: self._texts(task), task.held_out)
+        # What is nearly the same is found by runs of words in a text.
+        held_out = [*map(_as_text, task.held_out)]
+        return Guarded(digest(both | {"words": True}), lambda: map(_as_text, self._texts(task)), held_out)
 
     def _texts(self, task: Any) -> Iterator[tuple[str, ...]]:
         from wellread_hf.data.rows import check_columns
@@ -295,3 +299,7 @@ class TransferSet:
         if len(known) == len(counts):
             out = self._guarded(task.load()).find().numbers if self.transfer.guard and sum(known) else ()
             check_draw(sum(known), self.transfer, len(out))
+
+
+def _as_text(words: tuple[str, ...]) -> tuple[str, ...]:
+    return (" ".join(words),)

@@ -68,8 +68,8 @@ def class_weights(tuning: Tuning, facts: TaskFacts, labels: Any) -> list[float] 
     Args:
         tuning: What names them.
         facts: The task's classes.
-        labels: Of the training rows or their words: class numbers [n], -100 without one. `balanced` gives a class
-            rows / (classes · rows of the class), as scikit-learn does, where the rows have it, else 1.
+        labels: Class numbers of the training rows [n] or of their words, -100 without one. `balanced` gives
+            a class rows / (classes · rows of the class), as scikit-learn does, where rows have it, else 1.
     """
     if not tuning.class_weights:
         return None
