@@ -211,6 +211,23 @@ def test_votes_become_shares(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(smoothed, 0.7 * np.array(shares) + 0.1, rtol=1e-6)
 
 
+def test_a_data_sets_own_names_of_votes_and_maps_are_understood(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    # In an order of its own.
+    names = ("good", "bad", "so_so")
+    features = Features({"text": Value("string"), "votes": List(ClassLabel(names=names))})
+    Dataset.from_dict({"text": ["one"], "votes": [[0, 0, 2]]}, features).to_parquet(
+        tmp_path / "votes.parquet"
+    )
+    stored = in_order(read(tmp_path / "votes.parquet", kind="votes"), TEXTS[:1])
+    np.testing.assert_allclose(np.exp(stored), [[0, 1 / 3, 2 / 3]], rtol=1e-6, atol=FLOOR)
+    maps = pa.array([[("bad", 0.5), ("good", 0.5), ("so so", 0.0)]], pa.map_(pa.string(), pa.float64()))
+    pq.write_table(pa.table({"text": ["one"], "soft": maps}), tmp_path / "maps.parquet")
+    stored = in_order(read(tmp_path / "maps.parquet"), TEXTS[:1])
+    np.testing.assert_allclose(np.exp(stored), [[0.5, 0, 0.5]], rtol=1e-6, atol=FLOOR)
+
+
 def test_a_probability_of_0_has_a_finite_logit(tmp_path: Path) -> None:
     path = write(tmp_path / "sure.csv", rows(by_class, np.array([[1.0, 0, 0]])))
     assert in_order(read(path), TEXTS[:1]).tolist() == [[0, *[float(np.float32(np.log(FLOOR)))] * 2]]

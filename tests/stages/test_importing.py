@@ -144,9 +144,13 @@ def _reads(runs: Path, labels: Path, made: Path, capfd: pytest.CaptureFixture[st
     facts: Facts = facts_of_run(made, None, None)
     text = render(facts, picture=False).markdown
     assert "| teacher | imported soft labels (probabilities), local files, SHA-256" in text
+    assert "from random weights, on imported soft labels" in text
     assert "the teacher's own" not in text
-    ran = run_here(capfd, "wellread report", runs, "--out", runs / "report")
+    ran = run_here(capfd, "wellread report", runs, "--out", runs / "report.html")
     assert ran.status == 0, ran.err
+    page = (runs / "report.html").read_text()
+    assert "Soft labels were imported." in page
+    assert "TEACHER" not in page
 
 
 def test_the_outcome_says_how_far_true_labels_agree(world: dict[str, Any], tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def _score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
             continue
         counts = counts_of(outcome, split)
         rows = outcome.get(f"{key}_rows", sum(counts.values()))
+        # Of a table, its agreement with true labels is recorded.
+        whose = "the soft labels' " if whose and "agreement" in outcome else whose
         line = f"{whose}{metric_at(metric)} {100 * outcome[key][metric]:.1f} % on {split}"
         line += f", {rows:,} rows" if rows else ""
         if found := commonest(counts):

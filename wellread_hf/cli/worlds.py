@@ -13,7 +13,7 @@ _CORPUS = ("corpus.sources", "corpus.tokenizer")
 _MODELS = ("teacher", "teachers", "distil.teacher", "weights", "start.weights", "deep", "mlm-plus")
 _READ = (
     *_MODELS,
-    *("transfer.sources", "transfer", "near", "far"),
+    *("transfer.sources", "transfer", "near", "far", "imported.source"),
     *_CORPUS,
 )
 

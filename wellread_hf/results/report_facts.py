@@ -58,6 +58,7 @@ class Facts:
         best: The pick, else the candidate with the best score.
         picked: Whether it is a pick.
         teacher: The teacher's score in percent; None: not known.
+        is_imported: Whether all soft labels were imported, so that there is no teacher.
     """
 
     task: str
@@ -69,6 +70,12 @@ class Facts:
     best: Candidate | None
     picked: bool
     teacher: float | None
+    is_imported: bool = False
+
+    @property
+    def taught_by(self) -> str:
+        """What students learnt from."""
+        return "imported soft labels" if self.is_imported else "teacher"
 
     @property
     def arms(self) -> list[list[Trained]]:
@@ -168,6 +175,7 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
         best=best,
         picked=picked,
         teacher=teacher,
+        is_imported=bool(labels) and all("imported" in record.settings for record in labels),
     )
 
 

@@ -127,7 +127,7 @@ def _cost_chart(facts: Facts, found: Sequence[tuple[Candidate, float]], name: st
         f"{best.score.mean:.1f} % by {best.title}. All figures are in the table below.",
         x=x,
         y=Axis.over(score, [*ends, *([facts.teacher] if facts.teacher else [])]),
-        series=[*_teacher_line(facts.teacher, x), line, *series],
+        series=[*_teacher_line(facts, x), line, *series],
     )
 
 
@@ -146,11 +146,12 @@ def pareto_front(found: Iterable[tuple[float, float]]) -> list[tuple[float, floa
     return front
 
 
-def _teacher_line(score: float | None, x: Axis) -> list[Series]:
-    if score is None:
+def _teacher_line(facts: Facts, x: Axis) -> list[Series]:
+    if facts.teacher is None:
         return []
-    ends = [Point(x=x.low, y=score), Point(x=x.high, y=score)]
-    return [Series(name=f"teacher: {score:.1f} %", look="teacher", line="dashed", points=ends)]
+    ends = [Point(x=end, y=facts.teacher) for end in (x.low, x.high)]
+    name = f"{facts.taught_by}: {facts.teacher:.1f} %"
+    return [Series(name=name, look="teacher", line="dashed", points=ends)]
 
 
 def _methods(facts: Facts) -> Section:
@@ -182,13 +183,15 @@ def _methods(facts: Facts) -> Section:
                 text="; ".join(each.points[0].name for each in series),
                 x=x,
                 y=Axis.over(score, ends),
-                series=[*_teacher_line(facts.teacher, x), *series],
+                series=[*_teacher_line(facts, x), *series],
             )
         )
     return Section(
         id="methods",
         title="Methods",
-        text="Means over seeds; bars are one standard deviation. The dashed line is the teacher.",
+        text=f"Means over seeds; bars are one standard deviation. The dashed line is the {facts.taught_by}."
+        if facts.teacher is not None or not facts.is_imported
+        else "Means over seeds; bars are one standard deviation. Soft labels were imported.",
         charts=charts,
     )
 
@@ -231,7 +234,7 @@ def _missing(facts: Facts) -> Section:
     found = []
     if any(each.record.fingerprint not in evaluated for each in facts.trained):
         found.append(("Predictions of every student", f"wellread eval runs/distill-* {task}"))
-    if facts.offer is None or not facts.offer.teachers:
+    if (facts.offer is None or not facts.offer.teachers) and not facts.is_imported:
         found.append(("The teacher's predictions", f"wellread eval TEACHER {task}"))
     if not facts.stages.of_kind("export"):
         found.append(("ONNX files, fp32 and int8", f"wellread export MODEL {task}"))
