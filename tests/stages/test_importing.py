@@ -155,9 +155,10 @@ def _reads(runs: Path, labels: Path, made: Path, capfd: pytest.CaptureFixture[st
 
 def test_the_outcome_says_how_far_true_labels_agree(world: dict[str, Any], tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (world["folder"] / "validation.jsonl").read_text().splitlines()]
-    # Three in four of the validation rows are right; no other text is known.
+    # Three in four of the validation rows are right. The transfer set has the others alone.
     table = [{"sentence": row["sentence"], "votes": [row["label"] if number % 4 else 1 - row["label"]]}
              for number, row in enumerate(rows)]  # fmt: skip
+    table += [{"sentence": text, "votes": [1, 0, 1]} for text in world["texts"]]
     path = world["folder"] / "votes.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in table))
     stage = imported(world, tmp_path, "votes", kind="votes", smoothing=0.1)
@@ -166,7 +167,8 @@ def test_the_outcome_says_how_far_true_labels_agree(world: dict[str, Any], tmp_p
     assert outcome["agreement"]["validation"] == {"rows": ROWS, "agreement": 0.75}
     assert outcome["teacher_validation"] == {"accuracy": 0.75}
     assert outcome["teacher_validation_rows"] == ROWS
-    assert sum(outcome["class_counts"]["transfer"].values()) == ROWS
+    assert outcome["rows"] == sum(outcome["class_counts"]["transfer"].values()) == ROWS
+    assert outcome["held_out_rows"]["exact"] == ROWS
     assert 0 < outcome["mean_entropy"] < np.log(2)
 
 
@@ -199,7 +201,11 @@ def test_regressions_and_independent_classes_come_in_like_this_too(tmp_path: Pat
     several = Task(name="mine", label="labels", multi_label=True, labels=("b", "a"), **files)
     made = [
         import_labels(
-            Imported(source=str(path), columns=columns), task, Transfer(), Label(), Running(runs=tmp_path)
+            Imported(source=str(path), columns=columns),
+            task,
+            Transfer(guard=False),
+            Label(),
+            Running(runs=tmp_path),
         )
         for columns, task in (((), value), (("a", "b"), several))
     ]

@@ -62,13 +62,13 @@ def import_labels(
 
     @cache
     def found() -> Any:
-        """Returns the hashes [n] and the logits [n, C] of the transfer set."""
+        """Returns the hashes [n] and the logits [n, C] of the transfer set, and what the guard left out."""
         from wellread_hf.labelling.tables import rows_of
 
         texts = transfer_set.stream(found_task.load())
         table = read()
         places = rows_of(table, texts, source.name)
-        return table.hashes[places], table.logits[places]
+        return table.hashes[places], table.logits[places], texts.found.counts
 
     def check() -> None:
         found_task.check()
@@ -88,12 +88,14 @@ def import_labels(
         from wellread_hf.labelling.soft_labels import write_rows
 
         loaded = found_task.load()
-        hashes, logits = found()
+        hashes, logits, left_out = found()
         write_rows(stage.folder, logits, hashes, settings.shard_rows)
         facts = loaded.facts
         return with_warnings(
             {
                 "rows": len(logits),
+                # Not known where there was no guard.
+                **({"held_out_rows": left_out} if transfer.guard else {}),
                 "labels": facts.labels,
                 **({"multi_label": True} if facts.multi_label else {}),
                 "class_counts": {**report_classes(loaded), **_counts(facts, logits)},
