@@ -43,6 +43,20 @@ def test_of_a_run_the_last_export_with_labels_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("task", "advice"),
+    [
+        ({"name": "mrpc", "columns": []}, r"--task mrpc` writes one$"),
+        ({"name": "mine", "columns": ["text"]}, r"--task mine` writes one, with the other settings of mine"),
+    ],
+)
+def test_the_advice_names_the_task_that_a_run_was_taught(task: dict, advice: str, tmp_path: Path) -> None:
+    run = _stage(tmp_path, "finetune-mine-00", "finetune", "00", 1, settings={"task": task})
+    (run / "config.json").write_text("{}")
+    with pytest.raises(SourceError, match=advice):
+        find_export(str(run))
+
+
+@pytest.mark.parametrize(
     ("config", "positions"),
     [
         ({"model_type": "bert", "max_position_embeddings": 512}, 512),

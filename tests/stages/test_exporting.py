@@ -1,6 +1,7 @@
 """An export answers as its model without torch; what int8 loses is measured, and too much is not kept."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from tiny import tiny_config
 from transformers import BertForMaskedLM, BertForSequenceClassification, BertModel
 
 from wellread_hf import stages
+from wellread_hf.cli.serving import predict
 from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.errors import BusyError, ExportError
 from wellread_hf.serving.onnx_model import session_of
@@ -262,6 +264,10 @@ def test_an_int8_graph_that_is_refused_is_not_written_and_the_reason_is_printed_
     assert 0.8 < figures["agreement"] < 1
     assert sorted(path.name for path in (export.folder / "onnx").iterdir()) == ["export.json", "model.onnx"]
     assert outcome["temperature"] == 1
+    capfd.readouterr()
+    predict(str(export.folder), ("a text of mine",))
+    # A value has no class.
+    assert re.fullmatch(r"value -?\d+\.\d{3}\ta text of mine\n", capfd.readouterr().out)
 
 
 def test_a_masked_lm_answers_at_every_position(tmp_path: Path, toy_tokenizer: Any, rows: Path) -> None:

@@ -14,6 +14,8 @@ from wellread_hf import stages
 from wellread_hf.cli.summary import show_evaluations, show_result
 from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.errors import DataError, SettingsError, UnknownNameError
+from wellread_hf.hub.cards import facts_of_run, render
+from wellread_hf.results.class_table import class_table
 from wellread_hf.settings import Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.store.graph import carry_out
 
@@ -95,6 +97,28 @@ def test_the_chosen_metric_comes_first_everywhere_and_classes_have_a_table(
     shown = capsys.readouterr().out
     assert "F1 of odd:one" in shown
     assert "validation rows by class" in shown
+    card = render(facts_of_run(student.folder), picture=False).markdown
+    assert "| class | rows | precision (%) | recall (%) | F1 (%) |" in card
+    assert f"| odd&#58;one | {outcome['per_class'][1]['rows']} |" in card
+    assert "F1 of odd&#58;one" in card
+
+
+def test_two_even_classes_have_no_table_and_of_many_the_worst_are_shown() -> None:
+    def scored(rows: list[int]) -> list[dict[str, Any]]:
+        return [
+            {"class": f"class{number}", "rows": count, "precision": 1.0, "recall": 1.0, "f1": number / 100}
+            for number, count in enumerate(rows)
+        ]
+
+    assert class_table([]) is None
+    assert class_table(scored([10, 30])) is None
+    found = class_table(scored([9, 28]))
+    assert found is not None
+    assert found.rows[1] == ["class1", "28", "100.0", "100.0", "1.0"]
+    found = class_table(scored([5] * 30)[::-1])
+    assert found is not None
+    assert [row[0] for row in found.rows] == [f"class{number}" for number in range(20)]
+    assert "20 of 30 classes" in found.notes[0]
 
 
 def test_the_metric_and_the_weights_decide_what_is_learnt_and_not_what_a_teacher_says(
@@ -107,7 +131,8 @@ def test_the_metric_and_the_weights_decide_what_is_learnt_and_not_what_a_teacher
         return stages.finetune(start, task, tuning, running).digest
 
     assert len({digest(task), digest(usual), digest(usual, replace(TUNING, class_weights=("rare=5",)))}) == 3
-    teacher = stages.finetune(start, usual, TUNING, running)
+    plain = teacher = stages.finetune(start, usual, TUNING, running)
+    assert not {"metric", "class_weights"} & {*plain.identity["task"], *plain.identity["tuning"]}
     passes = {stages.label(teacher, each, Transfer(), Label(), running).digest for each in (task, usual)}
     assert len(passes) == 1
 

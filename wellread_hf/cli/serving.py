@@ -53,7 +53,10 @@ def predict(
         if json:
             print(jsons.dumps({"text": text, "labels": labels}, ensure_ascii=False))
         else:
-            shown = ", ".join(f"{each['label']} {each['score']:.3f}" for each in labels[:_SHOWN])
+            # A value has no class; transformers gives it a class's name.
+            names = ["value"] if ready.kind == "regression" else [each["label"] for each in labels[:_SHOWN]]
+            scored = zip(names, labels, strict=False)
+            shown = ", ".join(f"{name} {each['score']:.3f}" for name, each in scored)
             print(f"{shown}\t{text}")
 
 

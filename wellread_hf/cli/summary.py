@@ -9,6 +9,7 @@ from wellread_hf.cli.options import options_of, short_name
 from wellread_hf.errors import StoreError
 from wellread_hf.metrics.baselines import commonest, counts_of
 from wellread_hf.metrics.scores import metric_at
+from wellread_hf.results.class_table import class_table
 from wellread_hf.results.tables import Table
 from wellread_hf.results.typed import typed
 from wellread_hf.settings import Corpus, Running, Task, Transfer
@@ -17,10 +18,6 @@ from wellread_hf.store.records import StageRecord
 from wellread_hf.store.stage import Stage
 
 _TOY = "toy"
-# Two classes are uneven where one has more than this many times the rows of the other.
-_UNEVEN = 3
-# Classes of a table on the terminal.
-_CLASSES = 20
 # All other stages make a model.
 _MADE = {"label": "soft labels", "tokenizer": "tokenizer"}
 # Where an outcome has scores: its key, the split, and whose they are.
@@ -97,24 +94,8 @@ def show_evaluations(settings: Any, stages: Sequence[Stage]) -> None:
 
 def _show_classes(stage: Stage) -> None:
     """Prints the scores of each class, where there are more than two or these are uneven."""
-    classes: Sequence[Mapping[str, Any]] = stage.record.outcome.get("per_class", ())
-    counts = [each["rows"] for each in classes]
-    if not classes or (len(classes) == 2 and max(counts) <= _UNEVEN * min(counts)):
-        return
-    shown, notes = classes, []
-    if len(classes) > _CLASSES:
-        shown = sorted(classes, key=lambda each: each["f1"])[:_CLASSES]
-        notes = [f"the {_CLASSES} of {len(classes)} classes with the lowest F1; stage.json has all"]
-    rows = [
-        (
-            f"{each['class']:.40}",
-            f"{each['rows']:,}",
-            *(f"{100 * each[name]:.1f}" for name in ("precision", "recall", "f1")),
-        )
-        for each in shown
-    ]
-    head = ("class", "rows", "precision (%)", "recall (%)", "F1 (%)")
-    Table(head, rows, notes).show(f"{stage.name}, validation rows by class")
+    if (table := class_table(stage.record.outcome.get("per_class", ()))) is not None:
+        table.show(f"{stage.name}, validation rows by class")
 
 
 def _score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from wellread_hf.stages.presets import (
     SMOKE_TUNING,
     TOY_CORPUS,
     TOY_PRETRAIN,
+    TOY_STEPS,
     TOY_TASK,
     TOY_TEACHER_PRETRAIN,
     TOY_TEACHER_STUDENT,
@@ -84,8 +85,7 @@ TOY_GIVEN = Given(
     corpus=TOY_CORPUS,
     # Few, for that is where pre-training matters most: docs/log.md.
     transfer=Transfer(sources=("toy:pool",), rows=1_000),
-    # With fewer steps a student knows words, but reads no sentences: docs/log.md.
-    pretrain=replace(TOY_PRETRAIN, steps=1_500),
+    pretrain=replace(TOY_PRETRAIN, steps=TOY_STEPS),
 )
 TOY_TEACHER = Teacher(
     teacher_student=TOY_TEACHER_STUDENT,

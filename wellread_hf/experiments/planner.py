@@ -6,6 +6,7 @@ from functools import cache
 
 from pydantic import model_validator
 
+from wellread_hf.errors import SettingsError
 from wellread_hf.settings import (
     Corpus,
     Label,
@@ -21,6 +22,7 @@ from wellread_hf.settings import (
 )
 from wellread_hf.settings.fields import StudentName, checked, refuse_set
 from wellread_hf.stages import distill, finetune, pretrain, soft_labels
+from wellread_hf.stages.presets import SMOKE_PRETRAIN, TOY_STEPS
 from wellread_hf.store.stage import Place, Stage
 from wellread_hf.students import Method, Student
 
@@ -46,6 +48,19 @@ class Given:
     @model_validator(mode="after")
     def _recipe_sets_the_student(self) -> "Given":
         refuse_set(self, {"pretrain.student": "student"}, {"student": Pretrain().student})
+        return self
+
+    @model_validator(mode="after")
+    def _weights_are_not_pretrained(self) -> "Given":
+        how = self.pretrain
+        # Presets bring a length, to which weights may be added.
+        steps = None if how.steps in (SMOKE_PRETRAIN.steps, TOY_STEPS) else how.steps
+        for name, value in (("steps", steps), ("minutes", how.minutes), ("grow", how.grow)):
+            if value is not None and self.weights is not None:
+                raise SettingsError(
+                    f"`pretrain.{name}` {value}: nothing is pre-trained where `weights` are given, got "
+                    f"{self.weights}; leave it out, or give `weights` None"
+                )
         return self
 
 

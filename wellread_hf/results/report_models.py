@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from wellread_hf.results.class_table import class_table
 from wellread_hf.results.report_facts import Shown, mark_of
 from wellread_hf.results.report_parts import Section, Sortable
 from wellread_hf.results.row_facts import by_length, confusion, disagreements, length_edges
@@ -37,8 +38,11 @@ def _disagreements(student: Shown, teacher: Shown) -> Section:
 
 
 def _confusions(shown: Sequence[Shown]) -> Section:
-    found = []
+    found, tables = [], []
     for model in shown:
+        # Evaluations of before there was one have none.
+        if (table := class_table(model.outcome.get("per_class", ()))) is not None:
+            tables.append(Sortable(f"{model.title}, by class", table))
         names = model.outcome["labels"]
         if not 1 < len(names) <= _MOST_CLASSES or model.rows.labels.ndim == 2:
             continue
@@ -50,6 +54,7 @@ def _confusions(shown: Sequence[Shown]) -> Section:
         id="confusion",
         title="Confusion",
         text="Rows by label, down, and by prediction, across.",
+        tables=tables,
         confusions=found,
     )
 

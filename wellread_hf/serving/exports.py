@@ -30,10 +30,20 @@ def find_export(place: str) -> Path:
         return folder
     if (found := export_of_run(folder)) is None:
         is_model = (folder / "config.json").is_file()
-        advice = f"`wellread export {folder}` writes one" if is_model else "give the folder of an export"
+        advice = _how_to_export(folder) if is_model else "give the folder of an export"
         raise SourceError(f"expected an exported model in {folder}, found none; {advice}")
     _check_fresh(found, folder)
     return found
+
+
+def _how_to_export(folder: Path) -> str:
+    """Names the command that exports a model, with its task where its record names one."""
+    task = StageRecord.read(folder).settings.get("task") if (folder / RECORD).is_file() else None
+    if not task:
+        return f"`wellread export {folder}` writes one"
+    # Where a user's own data lies is in no record.
+    own = f", with the other settings of {task['name']} as in its training" if task["columns"] else ""
+    return f"`wellread export {folder} --task {task['name']}` writes one{own}"
 
 
 def export_of_run(folder: Path) -> Path | None:

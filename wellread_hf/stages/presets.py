@@ -30,6 +30,8 @@ TOY_PRETRAIN = Pretrain(
     mask_share=0.3,
     optim=Optim(learning_rate=2e-3, batch_size=32, beta2=0.98, warmup=0.3),
 )
+# With fewer a student knows words, but reads no sentences: docs/log.md.
+TOY_STEPS = 1_500
 # Wider than the students, not deeper: a 4-256 read worse after a longer time (docs/log.md).
 TOY_TEACHER_STUDENT = "2-256"
 # Better than any student that is fine-tuned on the same labels, as the paper's teacher is.

@@ -53,6 +53,17 @@ class TaskData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ClassScores:
+    """How well a class is told from the others, on dev; 0 to 1."""
+
+    name: str
+    rows: int
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SoftLabels:
     """A teacher's outputs on a transfer set, or what a table said of it."""
 
@@ -161,6 +172,7 @@ class Facts:
     # Of an encoder, the best choice of settings a task, method and budget; of a task student, its own
     # result and other methods' at the same budget.
     results: tuple[Result, ...] = ()
+    per_class: tuple[ClassScores, ...] = ()  # of a task student, in the order of its classes
     # Encoders of the family whose records lie beside this one's, itself among them; empty without others.
     siblings: tuple[Sibling, ...] = ()
     pruned: Pruned | None = None

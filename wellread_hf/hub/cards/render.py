@@ -1,7 +1,7 @@
 """From facts to a card: Markdown through one template, and a picture. Same facts, same bytes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from wellread_hf.hub.cards.text import code, duration, fence, markdown
 from wellread_hf.metrics.scores import THRESHOLD, metric_at
 from wellread_hf.results import paper
 from wellread_hf.results.charts import draw_reliability
+from wellread_hf.results.class_table import class_table
 from wellread_hf.students import HIDDEN, LAYERS, VOCABULARY, Student
 
 EVAL_RESULTS = ".eval_results/glue.yaml"
@@ -83,6 +84,7 @@ def render(facts: Facts, picture: bool = True, eval_results: bool = False) -> Ca
             front_matter=front_matter(facts),
             limits=limits,
             english="English " if english else "",
+            by_class=_by_class(facts),
             siblings=siblings_table(facts.siblings).markdown if facts.siblings else None,
             reliability=None if sure is None else RELIABILITY,
             picture=PICTURE if picture else None,
@@ -151,6 +153,12 @@ def _home() -> Path:
         if (folder / _TEMPLATE).is_file():
             return folder
     raise StoreError(f"expected {_TEMPLATE} in {here}, found none; install the package again")
+
+
+def _by_class(facts: Facts) -> str | None:
+    """Tables the scores of each class; None where there are none, or two even classes."""
+    table = class_table([asdict(each) | {"class": markdown(each.name)} for each in facts.per_class])
+    return None if table is None else table.markdown
 
 
 def percent(score: Score) -> str:

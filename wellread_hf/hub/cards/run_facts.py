@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from wellread_hf.errors import StoreError, library_errors_as
-from wellread_hf.hub.cards.facts import Facts, Measured, Pruned, Run, Score
+from wellread_hf.hub.cards.facts import ClassScores, Facts, Measured, Pruned, Run, Score
 from wellread_hf.hub.cards.origins import Origin
 from wellread_hf.hub.cards.provenance import provenance
 from wellread_hf.hub.cards.shipped import shipped
@@ -84,6 +84,7 @@ def _facts(stages: Stages, record: StageRecord, student: Student, namespace: str
         name=f"{student.name}-{slug(results[0].task.name)}",
         base=_base(encoder, producer, student, namespace),
         results=results,
+        per_class=_per_class(record),
         **({} if producer is None else provenance(stages, producer)),
     )
 
@@ -104,7 +105,15 @@ def _pruned(stages: Stages, record: StageRecord, facts: Facts) -> Facts:
     found = evaluated[-1].outcome
     names = sorted(found["scores"], key=lambda metric: (metric != found["metric"], metric))
     scores = tuple(Score(split="dev", metric=metric, values=(found["scores"][metric],)) for metric in names)
-    return replace(facts, results=(replace(own, seeds=(own.this_seed,), scores=scores),))
+    result = replace(own, seeds=(own.this_seed,), scores=scores)
+    return replace(facts, results=(result,), per_class=_per_class(evaluated[-1]))
+
+
+def _per_class(record: StageRecord) -> tuple[ClassScores, ...]:
+    return tuple(
+        ClassScores(name=each["class"], **{key: each[key] for key in ("rows", "precision", "recall", "f1")})
+        for each in record.outcome.get("per_class", ())
+    )
 
 
 def _case(folder: Path) -> Case:
