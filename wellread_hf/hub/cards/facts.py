@@ -54,7 +54,7 @@ class TaskData:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ClassScores:
-    """How well a class is told from the others, on dev; 0 to 1."""
+    """Scores of one class on dev, 0 to 1, and its rows."""
 
     name: str
     rows: int
