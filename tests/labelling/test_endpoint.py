@@ -78,9 +78,10 @@ def test_rows_tokens_and_cost_are_told_before_the_first_request(capfd, place, se
     prompts = {prompt_of(text) for text in [*POOL, *(text for text, _ in VALIDATION)]}
     tokens = sum(map(len, prompts)) // 4
     cost = (tokens * 100 + 40 * 1000) / 1e6
+    assert cost < 1
     told = f"40 prompts for 31 rows and 10 validation rows, 0 answered before: about {tokens:,} tokens"
     assert told in plan.out
-    assert f"40 of answers, for {cost:.2f} at the prices given" in plan.out
+    assert f"40 of answers, for {cost:.2g} at the prices given" in plan.out
     # Before the first request, so that a person can still end it.
     server.fault("", status=401, times=None)
     ran = ask(capfd, place, *prices, status=1)
@@ -89,7 +90,7 @@ def test_rows_tokens_and_cost_are_told_before_the_first_request(capfd, place, se
     spent = sum(len(prompt.split()) for prompt in prompts)
     ran = ask(capfd, place, *prices)
     assert (
-        f"40 prompts took {spent:,} tokens and 40 of answers, for {(spent * 100 + 40_000) / 1e6:.2f}"
+        f"40 prompts took {spent:,} tokens and 40 of answers, for {(spent * 100 + 40_000) / 1e6:.2g}"
         in ran.out
     )
     assert place.record.outcome["tokens_in"] == spent
@@ -104,6 +105,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(capfd, place, server) -> No
     card = soft_labels_card(place.record, "me/labels")
     written = [path for path in place.folder.rglob("*") if path.is_file()]
     assert {"stage.json", "settings.yaml"} <= {path.name for path in written}
+    assert "| teacher | `small`, a model behind an endpoint |" in card
     for text in (refused.out, refused.err, ran.out, ran.err, card, *os.listdir(place.runs)):
         assert KEY not in text
     for path in written:
@@ -219,11 +221,24 @@ def test_a_server_that_refuses_any_request_says_why(capfd, place, server) -> Non
     assert "got 400 (Unrecognized request argument: logprobs)" in message(ask(capfd, place, status=1))
 
 
-def test_a_row_that_is_refused_later_is_named(capfd, place, server) -> None:
+def test_a_row_that_is_refused_is_stored_with_even_probabilities_and_named(capfd, place, server) -> None:
     server.fault("about 20 ", status=400, message="content filter", times=None)
+    server.fault("then fun 2", status=400, message="content filter", times=None)
+    ran = ask(capfd, place)
+    assert "refused 1 of the rows: 21, the first with 'content filter'" in ran.err
+    logits = SoftLabels.open(place.stage).logits
+    np.testing.assert_allclose(logits[20], np.log([0.5, 0.5]), rtol=1e-6)
+    assert place.record.outcome["refused_rows"] == 1
+    assert place.record.outcome["teacher_validation_rows"] == 9
+    assert sum(server.asked.values()) == 40
+
+
+def test_more_than_a_few_rows_that_are_refused_end_the_run(capfd, place, server) -> None:
+    # Eleven rows; the first of all was answered, so the server knows the fields.
+    server.fault("about 2", status=422, message="too long", times=None)
     said = message(ask(capfd, place, status=1))
-    assert "row 21 of the transfer set" in said
-    assert "400 (content filter)" in said
+    assert re.search(r"row \d+ of the transfer set: .*422 \(too long\)", said)
+    assert sum("about 2" in prompt for prompt in server.asked) >= 4
 
 
 def test_no_more_requests_at_a_time_than_allowed(capfd, place, server) -> None:

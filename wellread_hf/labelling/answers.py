@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from math import log
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +36,7 @@ class Answer:
         constrained: Whether the server took the list of label words as a constraint.
         model: The model's name, as the server says it.
         fingerprint: The server's `system_fingerprint`; None where it gives none.
+        refused: What the server said where it refused the prompt; its words are then alike likely.
     """
 
     log_probs: tuple[float, ...]
@@ -45,6 +47,12 @@ class Answer:
     constrained: bool
     model: str
     fingerprint: str | None
+    refused: str | None = None
+
+    @classmethod
+    def of_refusal(cls, said: str, words: int) -> "Answer":
+        """Returns what is kept of a prompt that the server refused."""
+        return cls((-log(words),) * words, 0.0, 0.0, 0, 0, False, "", None, said)
 
 
 def check_beginnings(words: Sequence[str]) -> None:

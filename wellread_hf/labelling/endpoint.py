@@ -26,6 +26,8 @@ _LONGEST_WAIT = 3_600.0
 _GRACE = 10.0
 # Statuses of a field that a server does not know; 422 of those that check requests with pydantic.
 _REFUSED = (400, 422)
+# Prompts that may be refused one by one, by a content filter for instance: so many, or this share of all.
+_FEW, _FEW_SHARE = 3, 0.01
 # Prompts after which the run ends if nearly none of them is answered with a label word.
 _FIRST, _NEARLY_ALL = 64, 0.9
 _KEPT = "every answer so far is kept, and the same command goes on from there"
@@ -98,8 +100,9 @@ class Asker:
             shown: A progress bar that counts prompts.
 
         Raises:
-            EndpointError: The server refuses a request, has no log-probabilities, or gives no answer after
-                all retries; or the label words are nearly no answer to the first prompts.
+            EndpointError: The server refuses the first request or more than a few, has no log-probabilities,
+                or gives no answer after all retries; or the label words are nearly no answer to the first
+                prompts.
         """
         asyncio.run(self._ask_all(_unanswered(questions, journal), journal, shown))
 
@@ -131,14 +134,21 @@ class Asker:
         self, client: "AsyncOpenAI", left: Iterator[Question], journal: Journal, shown: Any
     ) -> None:
         for question in left:
-            self._keep(question, await self._answer(client, question), journal, shown)
+            try:
+                answer = await self._answer(client, question)
+            except _Refused as refused:
+                before = sum(each.refused is not None for each in journal.answers.values())
+                if before >= max(_FEW, _FEW_SHARE * len(journal.answers)):
+                    raise
+                answer = Answer.of_refusal(refused.said, len(self._words))
+            self._keep(question, answer, journal, shown)
             if self._ended:
                 return
 
     def _keep(self, question: Question, answer: Answer, journal: Journal, shown: Any) -> None:
         journal.add(question.key, answer)
         shown.update()
-        free = [each.mass for each in journal.answers.values() if not each.constrained]
+        free = [each.mass for each in journal.answers.values() if not each.constrained and not each.refused]
         if not self._judged and len(free) >= _FIRST:
             self._judged = True
             _check_prompt(free, self._prompts(question.texts))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wellread_hf.data.corpus import is_pending
-from wellread_hf.errors import SettingsError
+from wellread_hf.errors import SettingsError, listed
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Endpoint, Label, Prompt, Running, Task, Transfer
 from wellread_hf.stages.inputs import FoundTask, TransferSet
@@ -212,9 +212,11 @@ class _Asked:
             free = logsumexp(each, axis=0) - np.log(len(each))
         taken_off = np.zeros(len(facts.labels)) if free is None else free
         keys = [_hash(texts) for texts in self.texts]
-        logits = (said(keys) - taken_off).astype(np.float32)
+        refused = np.array([answers[key].refused is not None for key in keys])
+        logits = np.where(refused[:, None], said(keys), said(keys) - taken_off).astype(np.float32)
         write_rows(folder, logits, np.array([int(key, 16) for key in keys], dtype=np.uint64), shard_rows)
         used = [answers[key] for key in {question.key: None for question in self.questions()}]
+        used = [answer for answer in used if answer.refused is None]
         free_masses = [answer.mass for answer in used if not answer.constrained]
         outcome: dict[str, Any] = {
             "rows": len(logits),
@@ -227,11 +229,24 @@ class _Asked:
         if free_masses:
             mass = mass_of(np.array(free_masses))
             outcome |= {"label_words_mass": mass, "warnings": doubts_of(mass, self.prompt)}
-        if self.validation:
-            logits = said([_hash(texts) for texts in self.validation_texts]) - taken_off
-            labels = self.loaded.validation.labels[list(self.validation)]
-            outcome |= validated(facts, logits, labels, free)
+        if refused.any():
+            outcome |= {"refused_rows": int(refused.sum())}
+            outcome["warnings"] = [*outcome.get("warnings", ()), _refusals(keys, answers)]
+        asked = {row: _hash(self.loaded.validation.texts[row]) for row in self.validation}
+        if scored := {row: key for row, key in asked.items() if answers[key].refused is None}:
+            logits = said([*scored.values()]) - taken_off
+            outcome |= validated(facts, logits, self.loaded.validation.labels[[*scored]], free)
         return outcome
+
+
+def _refusals(keys: Sequence[str], answers: Mapping[str, Any]) -> str:
+    """Names the rows that the server refused."""
+    said = {row: answers[key].refused for row, key in enumerate(keys, 1) if answers[key].refused is not None}
+    return (
+        f"the server refused {len(said)} of the rows: {listed([*map(str, said)])}, the first with "
+        f"{next(iter(said.values()))!r}; they are stored with even probabilities: leave them out, or take "
+        "another server"
+    )
 
 
 def _spent(answers: Sequence[Any]) -> dict[str, Any]:
@@ -274,4 +289,4 @@ def _cost(endpoint: Endpoint, tokens_in: int, tokens_out: int) -> str:
     if endpoint.price_in is None and endpoint.price_out is None:
         return ""
     cost = (tokens_in * (endpoint.price_in or 0) + tokens_out * (endpoint.price_out or 0)) / 1e6
-    return f", for {cost:,.2f} at the prices given"
+    return f", for {cost:,.2f} at the prices given" if cost >= 1 else f", for {cost:.2g} at the prices given"

@@ -209,7 +209,7 @@ def milliseconds(found: float | None) -> str:
 
 
 def origin(found: Origin, kind: str) -> str:
-    """Writes where content came from: a link to the Hub with its commit, a digest of files, or a stage."""
+    """Writes where content came from: a link to the Hub, a digest of files, a stage, or an endpoint."""
     if found.hub_id is not None:
         where = f"[`{found.hub_id}`](https://huggingface.co/{kind}{found.hub_id})"
         return where if found.revision is None else f"{where} at revision `{found.revision}`"
@@ -220,6 +220,8 @@ def origin(found: Origin, kind: str) -> str:
         digest, _, inside = rest.partition(":")
         what = "" if inside in ("", ".") else f"{code(inside)} of "
         return f"{what}stage {code(digest[:12])} of this package"
+    if scheme == "endpoint":
+        return f"{code(rest)}, a model behind an endpoint"
     return code(found.fingerprint)
 
 
