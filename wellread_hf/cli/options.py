@@ -30,6 +30,7 @@ _SHORT = {
     "language": ("corpus.language",),
     "transfer": ("transfer.sources",),
     "pool": ("transfer.sources",),
+    "transfer.select": ("transfer.rows",),
     "epochs": ("tuning.epochs",),
     "steps": ("pretrain.steps",),
     "minutes": ("pretrain.minutes",),
@@ -43,7 +44,12 @@ _SHORT = {
     "label-words": ("prompt.label-words",),
 }
 # Names of the release before this one; they go with the next.
-_RENAMED = {"start": "weights", "source": "weights", "sources": "weights"}
+_RENAMED = {
+    "start": "weights",
+    "source": "weights",
+    "sources": "weights",
+    "transfer.rows": "transfer.select",
+}
 
 
 def short_name(name: str) -> str:

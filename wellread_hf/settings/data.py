@@ -140,7 +140,7 @@ class Transfer:
     """`task` (the task's training text without its labels) and sources as in a corpus, with `column=A` or
     `column=A+B`."""
     rows: Count | None = None
-    """Draw this many rows with `seed`; default: all."""
+    """Label this many rows, drawn with `seed`; default: all."""
     seed: Seed = 0
     """Seed of that draw."""
     guard: bool = True
