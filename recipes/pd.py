@@ -24,7 +24,7 @@ from wellread_hf.store.stage import Stage
 def plan(settings: Settings) -> list[Stage]:
     s = settings
     made = s.teacher.made(s.given.corpus, s.task, s.running)
-    planner = Planner(s.given, lambda task: made or str(s.teacher.teacher), s.running)
+    planner = Planner(s.given, lambda task: made or str(s.teacher.teacher), s.running, held_out=(s.task,))
     # A wrong teacher is found also where no method asks it.
     planner.labels(s.task)
 

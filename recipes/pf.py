@@ -42,7 +42,7 @@ class Settings:
 def plan(settings: Settings) -> list[Stage]:
     s = settings
     if s.weights is None:
-        start: Start | Stage = stages.pretrain(s.pretrain, s.corpus, s.running)
+        start: Start | Stage = stages.pretrain(s.pretrain, s.corpus, s.running, tasks=(s.task,))
     else:
         start = Start(weights=s.weights)
     return [stages.finetune(start, s.task, s.tuning, s.running, s.lora)]

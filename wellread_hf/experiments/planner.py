@@ -1,6 +1,6 @@
 """From the paper's methods to stages: where a student starts, what it is trained on, and its teacher."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from functools import cache
 
@@ -90,7 +90,9 @@ class Teacher:
         """Plans the teacher; None where one was named."""
         if self.teacher is not None:
             return None
-        encoder = pretrain(replace(self.teacher_pretrain, student=self.teacher_student), corpus, running)
+        encoder = pretrain(
+            replace(self.teacher_pretrain, student=self.teacher_student), corpus, running, tasks=(task,)
+        )
         return finetune(encoder, task, self.teacher_tuning, running)
 
 
@@ -103,6 +105,7 @@ class Planner:
         running: How they are carried out.
         lora: LoRA, in place of training all weights.
         encoders: What pre-trained students start from where that is planned already, by size.
+        held_out: Tasks whose validation and test rows are left out of the text of pre-training.
     """
 
     def __init__(
@@ -112,9 +115,10 @@ class Planner:
         running: Running,
         lora: Lora | None = None,
         encoders: Mapping[Student, Stage] | None = None,
+        held_out: Sequence[Task] = (),
     ) -> None:
         self.given, self.teacher, self.running, self.lora = given, teacher, running, lora
-        self.encoders = encoders or {}
+        self.encoders, self.held_out = encoders or {}, held_out
         # A grid has thousands of runs.
         self._encoder, self.labels = cache(self._plan_encoder), cache(self._plan_labels)
 
@@ -145,7 +149,7 @@ class Planner:
     def _plan_encoder(self, student: str, seed: int | None) -> Stage:
         how = replace(self.given.pretrain, student=student)
         how = how if seed is None else replace(how, seed=seed)
-        return pretrain(how, self.given.corpus, self.running)
+        return pretrain(how, self.given.corpus, self.running, tasks=self.held_out)
 
     def _plan_labels(self, task: Task) -> Stage:
         return soft_labels(self.teacher(task), task, self.given.transfer, self.given.label, self.running)

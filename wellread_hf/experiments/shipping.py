@@ -160,7 +160,7 @@ class Shipment:
         with each_found_once():
             made = s.teacher.made(s.given.corpus, s.task, s.running)
             self._teacher = stages.named_teacher(s.teacher.teacher) if made is None else made
-            planner = Planner(s.given, lambda task: self._teacher, s.running)
+            planner = Planner(s.given, lambda task: self._teacher, s.running, held_out=(s.task,))
             # By size, one a seed.
             self._models = {
                 student: [self._model(planner, student, seed) for seed in s.seeds] for student in students

@@ -111,6 +111,11 @@ class Corpus:
     # The release's 30,522 lower-case WordPieces, so that its weights and teachers fit.
     tokenizer: str = "google-bert/bert-base-uncased"
     """Hub id (`NAME@REVISION`) or folder of a fast tokenizer with a mask token."""
+    guard: bool = True
+    """Leave out texts with rows of the task's validation and test sets in them, as `transfer.guard` does."""
+    held_out: tuple[str, ...] = ()
+    """Sources of other rows to leave out, each as in `sources`, e.g.
+    `nyu-mll/glue,config=sst2,split=validation,column=sentence`."""
 
     language: tuple[str, ...] = ()
     """ISO 639 codes of the text's languages, e.g. `de`, for model cards. Default: what its data sets on the

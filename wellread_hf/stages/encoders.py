@@ -1,14 +1,15 @@
 """From plain text to a pre-trained student: tokenizer, packed blocks, masked LM."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from wellread_hf.data.packing import masked_positions_per_block
 from wellread_hf.errors import DataError, TokenizerError
 from wellread_hf.metrics.baselines import with_warnings
-from wellread_hf.settings import Case, Corpus, Init, Pretrain, Running
+from wellread_hf.settings import Case, Corpus, Init, Pretrain, Running, Task
+from wellread_hf.stages.guarded_corpus import guard, left_out
 from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.inputs import Sources, find, identity_of
 from wellread_hf.stages.objectives import shape_of
@@ -54,6 +55,7 @@ def pack(
     running: Running,
     documents: bool = False,
     text: Location | None = None,
+    tasks: Sequence[Task] = (),
 ) -> Stage:
     """Packs text into blocks of `block_length` tokens, or by `documents` for pairs of that length.
 
@@ -64,7 +66,9 @@ def pack(
         running: How it is carried out.
         documents: Keep documents apart, for next-sentence prediction.
         text: What a stage makes, in place of the corpus' sources.
+        tasks: Tasks whose validation and test rows are left out of the corpus' sources.
     """
+    guarded = guard(corpus, tasks, running) if text is None else None
     sources = Sources(corpus.sources if text is None else [text], "corpus.sources", running)
     tokenizer_at = find(corpus.tokenizer, "model", "corpus.tokenizer", running)
     # Blocks with fewer ordinary tokens than this are left out, so it is a part of the packing.
@@ -80,9 +84,12 @@ def pack(
         tokenizer = load_tokenizer(tokenizer_at)
         check_tokenizer(tokenizer, corpus.tokenizer)
 
+        out = left_out(guarded)
+
         def texts() -> Iterator[str]:
             # A pair of texts is read as one: a masked LM needs no border between them.
-            return map(" ".join, sources.texts())
+            rows = map(" ".join, sources.texts())
+            return (text for number, text in enumerate(rows) if number not in out) if out else rows
 
         # Removed by the run that finishes the stage.
         beside = stage.folder / "checkpoints"
@@ -118,8 +125,9 @@ def pack(
             "masked": masked,
             # Left out where False: corpora packed before there were documents keep their digest.
             **({"documents": True} if documents else {}),
+            **({} if guarded is None else {"guard": guarded.digest}),
         },
-        inputs=[tokenizer_at, *sources.locations],
+        inputs=[tokenizer_at, *sources.locations, *([] if guarded is None else [guarded])],
         work=work,
         check=sources.check,
         shared=True,
@@ -134,6 +142,7 @@ def pretrain(
     teacher: Place | None = None,
     text: Location | None = None,
     grow: Place | None = None,
+    tasks: Sequence[Task] = (),
 ) -> Stage:
     """Packs the corpus for every phase and pre-trains a masked LM on it.
 
@@ -145,10 +154,11 @@ def pretrain(
         teacher: A masked LM to learn from, in place of the one that the settings name.
         text: What a stage makes, in place of the corpus' sources.
         grow: A smaller BERT to grow the student from, in place of the one that the settings name.
+        tasks: Tasks whose validation and test rows are left out of the corpus.
     """
     # A phase of another length needs blocks of its own; equal lengths share one stage by their digest.
     packs = [
-        pack(corpus, length, settings.mask_share, running, settings.next_sentence, text)
+        pack(corpus, length, settings.mask_share, running, settings.next_sentence, text, tasks)
         for length in settings.block_lengths
     ]
     tokenizer_at = find(corpus.tokenizer, "model", "corpus.tokenizer", running)

@@ -46,18 +46,23 @@ class Guarded:
             runs: Folder of all stages.
         """
         path = runs / _FOUND / f"{self.name}.json"
-        found = _read(path)
+        found = found_in(path)
         if found is None:
             found, seconds = _found(self)
             if seconds >= _WORTH_SECONDS:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, canonical_json(asdict(found)))
-        if dropped := len(found.exact) + len(found.near):
-            log(
-                f"left out {dropped:,} of {found.rows:,} rows, which are in a validation or test set: "
-                f"{len(found.exact):,} word for word, {len(found.near):,} nearly"
-            )
+        report(found)
         return found
+
+
+def report(found: Found) -> None:
+    """Prints how many rows are left out, if any are."""
+    if dropped := len(found.exact) + len(found.near):
+        log(
+            f"left out {dropped:,} of {found.rows:,} rows, which are in a validation or test set: "
+            f"{len(found.exact):,} word for word, {len(found.near):,} nearly"
+        )
 
 
 def fingerprint(texts: Iterable[tuple[str, ...]]) -> str:
@@ -88,10 +93,10 @@ def counted(texts: Iterable[tuple[str, ...]], shown: Any) -> Iterator[tuple[str,
         shown.update()
 
 
-def _read(path: Path) -> Found | None:
+def found_in(path: Path) -> Found | None:
+    """Reads what was found; None where there is no such file, or a damaged one."""
     read = json_object(path)
     try:
         return Found(int(read["rows"]), tuple(map(int, read["exact"])), tuple(map(int, read["near"])))
     except (KeyError, TypeError, ValueError):
-        # None is there yet, or a damaged one.
         return None
