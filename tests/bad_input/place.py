@@ -47,6 +47,8 @@ def make(here: Path, toy_folder: Path, tokenizer: Any) -> None:
 def _texts(here: Path, toy_folder: Path) -> None:
     (here / "good.txt").write_text("\n".join((toy_folder / "corpus.txt").read_text().splitlines()[:300]))
     (here / "empty.txt").write_text("")
+    (here / "asked.jinja").write_text("{% for e in examples %}{{ e.label }} {% endfor %}{{ sentence }} is")
+    (here / "line-2.jinja").write_text("It is\n{{ sentense }}:")
     (here / "short.txt").write_text("it was here\n")
     (here / "latin.txt").write_bytes("good\nsch\xf6n\n".encode("latin-1"))
     (here / "nul.txt").write_bytes(b"it was here\nit was\0there\n")

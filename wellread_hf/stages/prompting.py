@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from wellread_hf.data.task_facts import facts_of
+from wellread_hf.data.task_facts import facts_of, finds_classes
 from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Label, Prompt, Running, Task, Transfer
@@ -61,13 +61,14 @@ def label_by_prompt(
         return PromptReader(tokenizer, prompts(loaded), prompt.chat, settings.max_length, samples)
 
     def check() -> None:
+        # Classes that are found in the rows are known once these are read.
+        if not finds_classes(found_task.task) or task.multi_label:
+            check_words(facts_of(found_task.task), prompt.label_words)
         found_task.check()
         transfer_set.check(found_task)
         if found_task.is_pending:
-            facts = facts_of(found_task.task)
-            if facts.labels or facts.multi_label or task.regression:
-                check_words(facts, prompt.label_words)
-        elif teacher_at.stage is None:
+            return
+        if teacher_at.stage is None:
             reader(found_task.load())
         else:
             prompts(found_task.load())
@@ -102,6 +103,8 @@ def label_by_prompt(
         reused = label_rows(labeller, texts, settings.shard_rows, stage.folder)
         outcome: dict[str, Any] = {
             "rows": len(texts),
+            # What the guard left out; not known where there was none.
+            **({"held_out_rows": texts.found.counts} if transfer.guard else {}),
             "labels": loaded.facts.labels,
             "label_words": dict(zip(loaded.facts.labels, prompt.label_words, strict=True)),
             "class_counts": report_classes(loaded),
