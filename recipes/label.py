@@ -1,7 +1,7 @@
 """Let a teacher, or several, label a transfer set, once for all students; or import soft labels.
 
-Reads fine-tuned classifiers and unlabelled text, or a table of soft labels; writes runs/label-..., shards of
-logits, of several teachers also those of their mean.
+Reads unlabelled text and fine-tuned classifiers, or a language model and a prompt; or a table of soft labels.
+Writes runs/label-..., shards of logits, of several teachers also those of their mean.
 
   wellread label --teacher runs/finetune-bert-large-uncased-sst2-seed0-... --task sst2
   accelerate launch recipes/label.py --teacher MY-ID --task sst2 \\
