@@ -86,6 +86,8 @@ class Asker:
         # Not known before the first request that has the constraint.
         self._constrained: bool | None = None
         self._settling, self._ended, self._judged = asyncio.Lock(), False, False
+        # Masses of answers that were not limited to the label words, and the number of refused prompts.
+        self._free, self._refused = list[float](), 0
         self.retries = 0
 
     def ask_all(self, questions: Iterable[Question], journal: Journal, shown: Any) -> None:
@@ -104,6 +106,8 @@ class Asker:
                 or gives no answer after all retries; or the label words are nearly no answer to the first
                 prompts.
         """
+        for answer in journal.answers.values():
+            self._see(answer)
         asyncio.run(self._ask_all(_unanswered(questions, journal), journal, shown))
 
     async def _ask_all(self, left: Iterator[Question], journal: Journal, shown: Any) -> None:
@@ -137,8 +141,7 @@ class Asker:
             try:
                 answer = await self._answer(client, question)
             except _Refused as refused:
-                before = sum(each.refused is not None for each in journal.answers.values())
-                if before >= max(_FEW, _FEW_SHARE * len(journal.answers)):
+                if self._refused >= max(_FEW, _FEW_SHARE * len(journal.answers)):
                     raise
                 answer = Answer.of_refusal(refused.said, len(self._words))
             self._keep(question, answer, journal, shown)
@@ -148,10 +151,17 @@ class Asker:
     def _keep(self, question: Question, answer: Answer, journal: Journal, shown: Any) -> None:
         journal.add(question.key, answer)
         shown.update()
-        free = [each.mass for each in journal.answers.values() if not each.constrained and not each.refused]
-        if not self._judged and len(free) >= _FIRST:
+        self._see(answer)
+        if not self._judged and len(self._free) >= _FIRST:
             self._judged = True
-            _check_prompt(free, self._prompts(question.texts))
+            _check_prompt(self._free, self._prompts(question.texts))
+
+    def _see(self, answer: Answer) -> None:
+        """Counts an answer: a pass over all of them for each would take hours of a million."""
+        if answer.refused is not None:
+            self._refused += 1
+        elif not answer.constrained:
+            self._free.append(answer.mass)
 
     async def _answer(self, client: "AsyncOpenAI", question: Question) -> Answer:
         if question.is_free:
