@@ -24,6 +24,8 @@ BENCHMARKS = {
     "distill": "benchmarks.distill",
     "distill-overhead": "benchmarks.distill_overhead",
     "label": "benchmarks.label",
+    "tagging": "benchmarks.tagging",
+    "prompted": "benchmarks.prompted",
     "finetune": "benchmarks.finetune",
     "pack": "benchmarks.pack",
     "cohort": "benchmarks.cohort",
@@ -33,19 +35,24 @@ BENCHMARKS = {
     "steady": "benchmarks.steady",
 }
 
+# What a teacher's pass and its soft labels gain: one name for several benchmarks.
+GROUPS = {"teachers": ("label", "tagging", "prompted", "distill")}
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*BENCHMARKS, *GROUPS], default=list(BENCHMARKS), metavar="NAME"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="pairs that are measured")
     parser.add_argument("--quick", action="store_true", help="the smallest case alone, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of the results")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
-    for name in given.only:
+    for name in (name for only in given.only for name in GROUPS.get(only, (only,))):
         started = time.monotonic()
         # Without the folder of the results, which is nobody's business.
         command = f"python -m benchmarks --only {name} --rounds {given.rounds}{' --quick' * given.quick}"
