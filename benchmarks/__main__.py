@@ -24,7 +24,6 @@ BENCHMARKS = {
     "distill": "benchmarks.distill",
     "distill-overhead": "benchmarks.distill_overhead",
     "label": "benchmarks.label",
-    "tagging": "benchmarks.tagging",
     "prompted": "benchmarks.prompted",
     "finetune": "benchmarks.finetune",
     "pack": "benchmarks.pack",
@@ -36,7 +35,7 @@ BENCHMARKS = {
 }
 
 # What a teacher's pass and its soft labels gain: one name for several benchmarks.
-GROUPS = {"teachers": ("label", "tagging", "prompted", "distill")}
+GROUPS = {"teachers": ("label", "prompted", "distill")}
 
 
 def main(arguments: list[str] | None = None) -> None:
