@@ -161,7 +161,7 @@ def test_the_outcome_says_how_far_true_labels_agree(world: dict[str, Any], tmp_p
     table += [{"sentence": text, "votes": [1, 0, 1]} for text in world["texts"]]
     path = world["folder"] / "votes.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in table))
-    stage = imported(world, tmp_path, "votes", kind="votes", smoothing=0.1, transfer=Transfer(guard=False))
+    stage = imported(world, tmp_path, "votes", kind="votes", smoothing=0.1)
     carry_out([stage])
     outcome = stage.record.outcome
     assert outcome["agreement"]["validation"] == {"rows": ROWS, "agreement": 0.75}
