@@ -162,7 +162,11 @@ def test_a_row_that_is_given_up_is_named_and_what_was_answered_is_kept(capfd, pl
     assert not (place.stage / "stage.json").exists()
     server.faults.clear()
     server.asked.clear()
-    ask(capfd, place)
+    ran = ask(capfd, place)
+    assert (
+        f"{40 - len(answered)} prompts for 31 rows and 10 validation rows, {len(answered)} answered before"
+        in ran.out
+    )
     assert not {*server.asked} & {*answered}
     assert len(server.asked) == 40 - len(answered)
 
