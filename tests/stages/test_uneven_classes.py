@@ -16,7 +16,9 @@ from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.errors import DataError, SettingsError, UnknownNameError
 from wellread_hf.hub.cards import facts_of_run, render
 from wellread_hf.results.class_table import class_table
-from wellread_hf.settings import Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
+from wellread_hf.results.report_facts import read_facts
+from wellread_hf.results.report_sections import lead, sections_of
+from wellread_hf.settings import Label, Objective, Optim, Picking, Running, Start, Task, Transfer, Tuning
 from wellread_hf.store.graph import carry_out
 
 NAMES = ("common", "odd:one", "rare")
@@ -101,6 +103,29 @@ def test_the_chosen_metric_comes_first_everywhere_and_classes_have_a_table(
     assert "| class | rows | precision (%) | recall (%) | F1 (%) |" in card
     assert f"| odd&#58;one | {outcome['per_class'][1]['rows']} |" in card
     assert "F1 of odd&#58;one" in card
+
+
+def test_a_report_compares_trainings_by_a_score_that_they_have(
+    uneven: dict[str, Any], tmp_path: Path
+) -> None:
+    task, start, running = uneven["task"], uneven["start"], Running(runs=tmp_path / "runs")
+    short = replace(TUNING, epochs=0.2, evaluations=1)
+    rare = replace(task, metric="f1:rare")
+    models = [stages.finetune(start, each, short, running) for each in (rare, task)]
+    for model in models:
+        carry_out([model])
+    runs = (running.runs,)
+    # The last one, until something was evaluated.
+    assert read_facts(runs, Picking()).metric == "f1_macro"
+    carry_out([stages.evaluate(models[0], rare, None, running)])
+    found = read_facts(runs, Picking())
+    assert (found.metric, len(found.trained)) == ("f1:2:rare", 1)
+    assert "Scores are F1 of rare" in lead(found)
+    (confusion,) = [each for each in sections_of(found) if each.id == "confusion"]
+    assert confusion.tables[0].table.head[0] == "class"
+    carry_out([stages.evaluate(models[0], replace(task, metric="f1:common"), None, running)])
+    with pytest.raises(SettingsError, match=r"trainings with F1 of common, .* got F1 of rare, f1_macro"):
+        read_facts(runs, Picking(task="mine"))
 
 
 def test_two_even_classes_have_no_table_and_of_many_the_worst_are_shown() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy.typing as npt
 
 from wellread_hf.data.evaluated_rows import EvaluatedRows
-from wellread_hf.errors import SettingsError, StoreError
+from wellread_hf.errors import SettingsError, StoreError, listed
+from wellread_hf.metrics.scores import metric_at
 from wellread_hf.results.candidates import Candidate, Offer, read_offer
 from wellread_hf.results.lineage import TUNED, Stages
 from wellread_hf.results.picking import choose
@@ -134,8 +135,8 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
     tuned = _of_one_task(stages, runs, picking.task)
     labels = stages.of_kind("label")
     teachers = {str(record.settings.get("teacher")) for record in labels}
-    metric = tuned[0].outcome["metric"]
     offer = read_offer(stages, picking) if stages.of_kind("evaluate") else None
+    metric = _common_metric(stages.by_age(tuned), offer)
     best, picked = _best(stages, offer, picking)
     # A folder of runs may hold labels of other tasks, too.
     known = [
@@ -155,7 +156,7 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
             score=100 * record.outcome["validation"][metric],
         )
         for record in tuned
-        if (of := record.fingerprint) not in teachers
+        if (of := record.fingerprint) not in teachers and metric in record.outcome["validation"]
     ]
     order = list(_LOOKS)
     trained.sort(
@@ -177,6 +178,25 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
         teacher=teacher,
         is_imported=bool(labels) and all("imported" in record.settings for record in labels),
     )
+
+
+def _common_metric(tuned: Sequence[StageRecord], offer: Offer | None) -> str:
+    """Returns what models are compared by: the evaluations' metric, else that of the last training.
+
+    Trainings of one task may have been chosen by several.
+
+    Raises:
+        SettingsError: No training has the score that the evaluations have.
+    """
+    if offer is None:
+        return str(tuned[-1].outcome["metric"])
+    if not any(offer.metric in record.outcome["validation"] for record in tuned):
+        found = list(dict.fromkeys(metric_at(record.outcome["metric"]) for record in tuned))
+        raise SettingsError(
+            f"expected trainings with {metric_at(offer.metric)}, which models were evaluated by, got "
+            f"{listed(found)}; run wellread eval with the `task.metric` of the trainings"
+        )
+    return offer.metric
 
 
 def _of_one_task(stages: Stages, runs: Sequence[Path], task: str | None) -> list[StageRecord]:
