@@ -43,7 +43,11 @@ def test_what_is_stored_is_what_the_model_says_of_each_text(capfd, place, server
     assert outcome["labels"] == ["neg", "pos"]
     assert outcome["teacher_validation"] == {"accuracy": 1.0}
     assert outcome["teacher_validation_rows"] == 10
-    assert outcome["label_words_mass"] == {"median": pytest.approx(0.8), "below_1_percent": 0}
+    assert outcome["label_words_mass"] == {
+        "median": pytest.approx(0.8),
+        "below_1_percent": 0,
+        "prompts": 10,
+    }
     assert outcome["constrained"] == 0.75
     assert outcome["served"] == [{"model": "small-0125", "fingerprint": "fp-1", "prompts": 40}]
     assert outcome["tokens_out"] == 40
@@ -106,6 +110,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(capfd, place, server) -> No
     written = [path for path in place.folder.rglob("*") if path.is_file()]
     assert {"stage.json", "settings.yaml"} <= {path.name for path in written}
     assert "| teacher | `small`, a model behind an endpoint |" in card
+    assert "less than 1 % of the probability | 0.0 % of 10 |" in card
     for text in (refused.out, refused.err, ran.out, ran.err, card, *os.listdir(place.runs)):
         assert KEY not in text
     for path in written:
@@ -271,8 +276,8 @@ def test_a_prompt_that_asks_for_something_else_is_refused_after_the_first_rows(c
 def test_rows_that_the_model_would_answer_otherwise_are_counted_and_warned_of(capfd, place, server) -> None:
     server.answers = lambda prompt: [("The", 1.0)] if re.search("then .* [^34]\n", prompt) else says(prompt)
     ran = ask(capfd, place)
-    assert place.record.outcome["label_words_mass"] == {"median": 0, "below_1_percent": 0.6}
-    assert "less than 1 % on 60.0 % of the rows" in ran.out
+    assert place.record.outcome["label_words_mass"] == {"median": 0, "below_1_percent": 0.6, "prompts": 10}
+    assert "less than 1 % on 60.0 % of 10 prompts" in ran.out
     assert "this prompt does not work: on 60 % of the rows" in ran.err
 
 
@@ -320,6 +325,9 @@ def test_examples_are_shown_and_no_validation_rows_are_asked_where_none_are_want
         re.match(r"it was (dull|fun) \d: (good|bad)\nit was .*\nabout \d+ hours:$", p) for p in server.asked
     )
     assert "teacher_validation" not in place.record.outcome
+    # Nobody knows what else the model would say.
+    assert "label_words_mass" not in place.record.outcome
+    assert "less than 1 %" not in soft_labels_card(place.record, "me/labels")
 
 
 def test_what_decides_the_answers_is_in_the_digest_and_the_address_is_not(capfd, place, server) -> None:

@@ -119,9 +119,10 @@ def _prompt_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
     """Yields what a language model that was asked said of its label words, and what calibration changed."""
     if (mass := outcome.get("label_words_mass")) is None:
         return
+    of = f"{mass['prompts']:,} prompts" if "prompts" in mass else "the rows"
     yield (
         f"the label words have {100 * mass['median']:.1f} % of the probability (median), and less than 1 % "
-        f"on {100 * mass['below_1_percent']:.1f} % of the rows"
+        f"on {100 * mass['below_1_percent']:.1f} % of {of}"
     )
     if "teacher_validation_ece" not in outcome:
         return

@@ -227,7 +227,8 @@ class _Asked:
             **_spent(used),
         }
         if free_masses:
-            mass = mass_of(np.array(free_masses))
+            # Not of all rows, where the server takes the constraint.
+            mass = {**mass_of(np.array(free_masses)), "prompts": len(free_masses)}
             outcome |= {"label_words_mass": mass, "warnings": doubts_of(mass, self.prompt)}
         if refused.any():
             outcome |= {"refused_rows": int(refused.sum())}

@@ -49,7 +49,7 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
             max_length=settings["settings"].get("max_length"),
             # What a language model was asked for, and how seldom it would say it.
             words=tuple(record.outcome.get("label_words", {}).values()),
-            unlikely=record.outcome.get("label_words_mass", {}).get("below_1_percent"),
+            mass=record.outcome.get("label_words_mass"),
             digest=record.digest,
             repo_id=repo_id,
         )
