@@ -324,6 +324,11 @@ def test_a_text_twice_is_taken_with_equal_values_alone(tmp_path: Path) -> None:
     other = [*twice, {"text": "two", "soft": {"bad": 0.3, "so_so": 0.2, "good": 0.5}}]
     with pytest.raises(LabelError, match=r"1 row: 4 \(other values than row 2\); keep one"):
         read(write(tmp_path / "soft.jsonl", other))
+    # In the order of rows, not in that of texts' hashes.
+    changed = {"bad": 1, "so_so": 0, "good": 0}
+    many = [{"text": str(row % 9), "soft": changed if row > 8 else GOOD} for row in range(18)]
+    with pytest.raises(LabelError, match=r"rows: 10 .*, 11 .*, 12 .*, 13 .*, 14 .* and 4 more"):
+        read(write(tmp_path / "soft.jsonl", many))
 
 
 def test_texts_that_a_table_lacks_are_refused_by_number(tmp_path: Path) -> None:

@@ -246,7 +246,8 @@ def _sorted(
     order = np.argsort(hashes, kind="stable")
     hashes, logits, numbers = hashes[order], logits[order], rows[order]
     again = np.flatnonzero(hashes[1:] == hashes[:-1]) + 1
-    for index in again[(logits[again] != logits[again - 1]).any(axis=1)]:
+    other = again[(logits[again] != logits[again - 1]).any(axis=1)]
+    for index in other[np.argsort(numbers[other])]:
         faults.add(
             "one row of soft labels a text",
             f"other values than row {numbers[index - 1]}",

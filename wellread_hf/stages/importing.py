@@ -7,9 +7,11 @@ from typing import Any
 
 from wellread_hf.data.corpus import is_pending
 from wellread_hf.data.task_facts import facts_of, finds_classes
+from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Imported, Label, Running, Task, Transfer
 from wellread_hf.stages.inputs import FoundTask, Sources, TransferSet
+from wellread_hf.stages.toy import toy_task
 from wellread_hf.store.progress import log
 from wellread_hf.store.stage import Stage
 from wellread_hf.tasks import TaskFacts
@@ -34,8 +36,14 @@ def import_labels(
 
     Raises:
         SourceError: There is no such table.
+        SettingsError: The task is one of words.
     """
     assert imported.source is not None
+    if toy_task(task).tagging:
+        raise SettingsError(
+            "`imported.source`: expected a task whose rows have soft labels, got `task.tagging`, whose words "
+            "have them; let a tagger label them (`teacher`)"
+        )
     table_at = Sources([imported.source], "imported.source", running)
     ((source, location),) = table_at.found
     found_task = FoundTask(replace(task, train_rows=None, train_seed=0), running)
