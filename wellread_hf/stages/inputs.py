@@ -297,7 +297,7 @@ class TransferSet:
             counts.append(check_one(source, location))
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):
-            out = self._guarded(task.load()).find().numbers if self.transfer.guard and sum(known) else ()
+            out = self._guarded(task.load()).find().numbers if self.transfer.guard and any(known) else ()
             check_draw(sum(known), self.transfer, len(out))
 
 
