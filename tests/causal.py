@@ -29,7 +29,13 @@ FAMILIES = {
     ),
     # Keys and values of a window alone.
     "mistral": lambda **more: tf.MistralForCausalLM(
-        tf.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=8, initializer_range=0.3, **more)
+        tf.MistralConfig(
+            **SIZES, num_key_value_heads=2, **{"sliding_window": 8, "initializer_range": 0.3} | more
+        )
+    ),
+    # Of a window in each other layer.
+    "gemma2": lambda **more: tf.Gemma2ForCausalLM(
+        tf.Gemma2Config(**SIZES, head_dim=8, num_key_value_heads=2, initializer_range=0.3, **more)
     ),
     # Knows no positions, and is told none.
     "bloom": lambda **more: tf.BloomForCausalLM(

@@ -71,13 +71,13 @@ def by_loop(labeller, model, join=" "):
     ("family", "kind", "words"),
     [
         *itertools.product(("llama", "qwen3", "gpt2"), ("words", "pieces", "start", "chat"), (SHORT, LONG)),
-        *itertools.product(("qwen2", "mistral", "bloom", "mamba"), ("start",), (SHORT, LONG)),
+        *itertools.product(("qwen2", "mistral", "gemma2", "bloom", "mamba"), ("start",), (SHORT, LONG)),
     ],
 )
 def test_scores_are_those_of_a_plain_loop(family, kind, words, tokenizers):
     model = random_model(family, tokenizers[kind])
     labeller = labeller_of(model, tokenizers[kind], words=words)
-    assert labeller.scorer.reuses == (family not in ("mistral", "mamba"))
+    assert labeller.scorer.reuses(128) == (family not in ("mistral", "mamba"))
     found, expected = labeller.logits_of(ROWS), by_loop(labeller, model)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     # Random models are of two minds, too.
@@ -90,6 +90,14 @@ def test_prompts_need_not_begin_alike(family, kind, tokenizers):
     model = random_model(family, tokenizers[kind])
     labeller = labeller_of(model, tokenizers[kind], TEXT_FIRST, LONG, ())
     assert len(labeller.encode(ROWS, 0).prefix) == (kind == "start")
+    np.testing.assert_allclose(labeller.logits_of(ROWS), by_loop(labeller, model), atol=1e-4)
+
+
+@pytest.mark.parametrize("window", [40, 80, 87, 88, 89, 90, 95, 110, 200])
+@pytest.mark.parametrize("family", ["mistral", "gemma2"])
+def test_a_window_of_any_length_scores_alike(family, window, tokenizers):
+    model = random_model(family, tokenizers["words"], sliding_window=window)
+    labeller = labeller_of(model, tokenizers["words"], words=LONG)
     np.testing.assert_allclose(labeller.logits_of(ROWS), by_loop(labeller, model), atol=1e-4)
 
 
@@ -119,5 +127,5 @@ def test_positions_that_depend_on_the_length_read_each_prompt_whole(tokenizers):
     rope = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 16, **factors}
     model = random_model("llama", tokenizers["words"], rope_parameters=rope)
     labeller = labeller_of(model, tokenizers["words"], words=LONG)
-    assert not labeller.scorer.reuses
+    assert not labeller.scorer.reuses(1)
     np.testing.assert_allclose(labeller.logits_of(ROWS), by_loop(labeller, model), atol=1e-4)

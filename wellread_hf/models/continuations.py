@@ -4,8 +4,9 @@ What all prompts begin with is read once: its keys and values are handed to ever
 are of like length; one pass gives the first token of all continuations, and a second short one on the
 batch's own keys and values the others.
 
-A model that keeps something else than keys and values of all its tokens (a sliding window, a recurrent
-state), or whose positions depend on the length of the whole text, reads each prompt whole.
+A model that keeps something else than keys and values of all its tokens (a recurrent state, or a sliding
+window that is shorter than the prompts), or whose positions depend on the length of the whole text, reads
+each prompt whole.
 """
 
 import copy
@@ -47,12 +48,11 @@ class Continuations:
         known = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in known
         self._keeps_some = "logits_to_keep" in known
-        self._bytes = self._bytes_a_token()
+        self._bytes, self.window = self._kept()
 
-    @property
-    def reuses(self) -> bool:
-        """Whether what prompts begin with is read once."""
-        return self._bytes is not None
+    def reuses(self, tokens: int) -> bool:
+        """Returns whether what prompts of at most so many tokens begin with is read once."""
+        return self._bytes > 0 and (self.window is None or tokens < self.window)
 
     @torch.inference_mode()
     def scores(self, prefix: Ids, prompts: Sequence[Ids], shown: Any) -> npt.NDArray[np.float32]:
@@ -64,30 +64,33 @@ class Continuations:
             shown: A progress bar that counts rows.
         """
         lengths = np.array([len(prompt) for prompt in prompts])
-        cache = None if not (self.reuses and len(prefix)) else self._read(prefix[None], None, 1)[1]
+        reuses = self.reuses(len(prefix) + int(lengths[0]) + max(map(len, self.tokens)))
+        cache = self._read(prefix[None], None, 1)[1] if reuses and len(prefix) else None
         found = []
-        for batch in self._batches(lengths, len(prefix)):
+        for batch in self._batches(lengths, len(prefix), reuses):
             rows = [prompts[index] for index in batch]
-            if self.reuses:
+            if reuses:
                 found.append(self._after(cache, len(prefix), rows))
             else:
                 found.append(self._whole(np.stack([np.concatenate([prefix, row]) for row in rows])))
             shown.update(len(batch))
         return torch.cat(found).cpu().numpy()
 
-    def _batches(self, lengths: npt.NDArray[np.int64], before: int) -> Iterator[npt.NDArray[np.int64]]:
+    def _batches(
+        self, lengths: npt.NDArray[np.int64], before: int, reuses: bool
+    ) -> Iterator[npt.NDArray[np.int64]]:
         most = max(map(len, self.tokens)) - 1
         # Each continuation of several tokens gets a copy of its prompt's keys and values.
         copies = max(1, len(self.longer))
         words = self.model.config.get_text_config().vocab_size
         for batch in batches_by_length(np.arange(len(lengths)), lengths, self.batch_tokens):
             tokens = before + int(lengths[batch[0]]) + most
-            each = copies * ((self._bytes or 0) * tokens + 4 * words * (most + 1))
+            each = copies * (self._bytes * tokens + 4 * words * (most + 1))
             # Without positions of its own padding would move a row's words; a state would read it, too.
             alike = np.split(batch, np.flatnonzero(np.diff(lengths[batch])) + 1)
-            for some in [batch] if self.reuses and self._takes_positions else alike:
+            for some in [batch] if reuses and self._takes_positions else alike:
                 count = max(1, _MEMORY // each)
-                if not self.reuses:
+                if not reuses:
                     count = min(count, max(1, self.batch_tokens // tokens))
                 yield from (some[start : start + count] for start in range(0, len(some), count))
 
@@ -164,20 +167,24 @@ class Continuations:
         return outputs.logits[:, -last:].float(), getattr(outputs, "past_key_values", None)
 
     @torch.inference_mode()
-    def _bytes_a_token(self) -> int | None:
-        """Returns what a token's keys and values take; None where a model keeps something else."""
-        from transformers.cache_utils import DynamicCache, DynamicLayer
+    def _kept(self) -> tuple[int, int | None]:
+        """Returns the bytes of a token's keys and values (0: it keeps something else), and its window."""
+        from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
         config = self.model.config.get_text_config()
         if any(f"'{kind}'" in str(getattr(config, "rope_parameters", "")) for kind in _BY_LENGTH):
-            return None
+            return 0, None
         cache = self._read(self.first[None, :1].cpu(), None, 1)[1]
-        if type(cache) is not DynamicCache:
-            return None
-        layers: Sequence[Any] = cache.layers
-        if any(type(layer) is not DynamicLayer or layer.get_seq_length() != 1 for layer in layers):
-            return None
-        return int(sum(layer.keys.nbytes + layer.values.nbytes for layer in layers))
+        layers: Sequence[Any] = cache.layers if type(cache) is DynamicCache else ()
+        kinds = {type(layer) for layer in layers}
+        if not kinds or not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
+            return 0, None
+        # Layers that share others' keys and values keep none.
+        if any(layer.get_seq_length() != 1 for layer in layers):
+            return 0, None
+        windows = [layer.sliding_window for layer in layers if layer.is_sliding]
+        kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+        return int(kept), min(windows, default=None)
 
 
 def _repeated(cache: Any, rows: int) -> Any:

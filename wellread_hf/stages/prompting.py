@@ -91,11 +91,13 @@ def label_by_prompt(
         if getattr(model, "hf_quantizer", None) is None:
             model.to(PartialState().device)
         scorer = Continuations(model, reads.words, settings.batch_tokens)
-        if not scorer.reuses:
+        if not scorer.reuses(1):
             log(
                 f"{teacher_at.name} keeps something else than keys and values of all tokens: each prompt is "
                 "read whole"
             )
+        elif scorer.window is not None:
+            log(f"{teacher_at.name} keeps {scorer.window} tokens: prompts of so many are read whole")
         labeller = CausalLabeller(reads, scorer, positions_of(model))
         if prompt.calibrate:
             labeller.calibrate()
@@ -109,7 +111,6 @@ def label_by_prompt(
             "label_words": dict(zip(loaded.facts.labels, prompt.label_words, strict=True)),
             "class_counts": report_classes(loaded),
             "shards_reused": reused,
-            "prefix_reused": scorer.reuses,
         }
         if PartialState().is_main_process:
             mass = _mass(stage.folder, labeller.content_free)
