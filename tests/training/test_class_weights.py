@@ -97,6 +97,8 @@ def test_weights_without_an_effect_are_refused(tmp_path: Path) -> None:
         check_class_weights(weighted, TASK, FACTS, 0.0)
     with pytest.raises(SettingsError, match="got numbers"):
         check_class_weights(weighted, replace(TASK, regression=True), None, 1.0)
+    with pytest.raises(SettingsError, match="got tags of words"):
+        check_class_weights(weighted, replace(TASK, tagging=True), FACTS, 1.0)
     with pytest.raises(SettingsError, match="several classes a row"):
         check_class_weights(weighted, replace(TASK, multi_label=True), FACTS, 1.0)
     with pytest.raises(UnknownNameError, match="got 'raer'; the nearest is rare"):

@@ -48,8 +48,12 @@ def check_class_weights(tuning: Tuning, task: Task, facts: TaskFacts | None, sha
             "`class_weights` weigh true labels, and soft labels alone are learnt here; give "
             "`objective.hard_label_share`, or leave them out"
         )
-    if task.multi_label or task.regression or (facts is not None and not facts.labels):
-        kind = "several classes a row" if task.multi_label else "numbers"
+    kinds = {
+        "several classes a row": task.multi_label,
+        "tags of words": task.tagging,
+        "numbers": task.regression or (facts is not None and not facts.labels),
+    }
+    for kind in (kind for kind, is_one in kinds.items() if is_one):
         raise SettingsError(
             f"`class_weights`: expected a task of one class a row, got {kind}; leave them out"
         )
