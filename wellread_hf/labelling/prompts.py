@@ -139,8 +139,9 @@ def check_words(facts: TaskFacts, words: Sequence[str]) -> None:
     Raises:
         LabelError: It is such a task, or the numbers differ.
     """
-    if not facts.labels or facts.multi_label:
+    if not facts.labels or facts.multi_label or facts.tagging:
         kind = "one whose rows may have several" if facts.multi_label else "a regression"
+        kind = "one whose words have some" if facts.tagging else kind
         raise LabelError(
             f"`prompt.template`: expected a task whose rows have one class each, got {kind}; label it with a "
             "classifier (`teacher` alone)"

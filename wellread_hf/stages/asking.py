@@ -50,10 +50,12 @@ def ask_endpoint(
 
     def asked() -> "_Asked":
         from wellread_hf.data.draws import draw_rows
-        from wellread_hf.labelling.prompts import drawn_examples, prompts_of
+        from wellread_hf.labelling.prompts import check_words, drawn_examples, prompts_of
 
         loaded = found_task.load()
         words = prompt.label_words
+        # Examples can be drawn of classes alone.
+        check_words(loaded.facts, words)
         examples = drawn_examples(draw_rows(loaded.train, drawn), len(loaded.facts.labels), prompt)
         prompts = prompts_of(template, str(prompt.template), loaded.facts, words, examples)
         validation = _drawn(len(loaded.validation.texts), endpoint.validation_rows)

@@ -46,9 +46,11 @@ def label_by_prompt(
 
     def prompts(loaded: Any) -> Any:
         from wellread_hf.data.draws import draw_rows
-        from wellread_hf.labelling.prompts import drawn_examples, prompts_of
+        from wellread_hf.labelling.prompts import check_words, drawn_examples, prompts_of
 
         facts = loaded.facts
+        # Examples can be drawn of classes alone.
+        check_words(facts, prompt.label_words)
         examples = drawn_examples(draw_rows(loaded.train, rows), len(facts.labels), prompt)
         return prompts_of(template, str(prompt.template), facts, prompt.label_words, examples)
 
