@@ -76,6 +76,10 @@ def _tables(here: Path) -> None:
     }
     for name, change in changed.items():
         rows(here / f"{name}.jsonl", [{**row, "label": change(row["label"])} for row in SENTENCES])
+    (here / "tags.conll").write_text("it O\nis O\n\none B-X\nof I-X\n")
+    (here / "cut.conll").write_text("it O\nis\n")
+    (here / "half.conll").write_text("it B-X\nis I-\n")
+    rows(here / "tags.jsonl", [{"words": ["it", "was"], "label": ["O"]}])
     rows(here / "no-label.jsonl", [{"sentence": row["sentence"]} for row in SENTENCES])
     rows(here / "not-text.jsonl", [*SENTENCES, {"sentence": None, "label": 0}])
     _other_tables(here)

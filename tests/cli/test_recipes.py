@@ -206,6 +206,22 @@ def test_smoke_finishes_and_a_second_run_finds_all_done(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["pf", "distill", "eval"])
+def test_smoke_takes_the_toy_world_s_tags(
+    name: str, under_python: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = ["--task", "toy-tags", "--task.data", "toy:tags@smoke"]
+    more = {
+        "pf": ["--weights", "toy:encoder@smoke"],
+        "distill": ["--teacher", "toy:teacher/tags@smoke", "--transfer", "task", "toy:tags/pool@smoke"],
+        "eval": ["toy:teacher/tags@smoke"],
+    }
+    ran = run_here(capfd, name, "--preset", "smoke", *more[name], *task, "--runs", under_python)
+    assert ran.status == 0, ran.err
+    assert "entity_f1" in ran.out
+
+
+@pytest.mark.slow
 def test_a_second_run_in_a_process_of_its_own_takes_little(under_python: Path) -> None:
     if not under_python.is_dir():
         pytest.skip("no recipe was run before this test")

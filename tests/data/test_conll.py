@@ -15,8 +15,9 @@ from wellread_hf.data.conll import conll_rows
 from wellread_hf.data.corpus import Source
 from wellread_hf.data.draws import draw_rows
 from wellread_hf.data.rows import LoadedTask, load_task
-from wellread_hf.data.tags import words_in, words_of
+from wellread_hf.data.tags import words_in
 from wellread_hf.errors import DataError, LabelError, WellreadError
+from wellread_hf.metrics.per_word import words_of
 from wellread_hf.metrics.tags import tag_scores
 from wellread_hf.settings import Task
 from wellread_hf.store.stage import Location
@@ -165,7 +166,11 @@ def test_bad_rows_are_refused_with_their_numbers(words: Any, tags: Any, answer: 
 
 
 def test_text_without_tags_is_cut_into_words(tmp_path: Path) -> None:
-    assert words_of(" EU's  rejects, a-b ") == ("EU", "'", "s", "rejects", ",", "a", "-", "b")
+    text = " EU's  rejects, a-b "
+    words = ["EU", "'", "s", "rejects", ",", "a", "-", "b"]
+    assert [(word, text[start:end]) for word, (start, end) in words_of(text)] == [
+        *zip(words, words, strict=True)
+    ]
     (tmp_path / "pool.txt").write_text("EU rejects.\n\nPeter spoke\n")
     (tmp_path / "pool.conll").write_text(CONLL)
     (tmp_path / "pool.jsonl").write_text('{"body": ["EU", "rejects."]}\n')

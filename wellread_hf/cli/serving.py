@@ -11,7 +11,7 @@ from wellread_hf.errors import UsageError
 from wellread_hf.settings import Serve
 
 if TYPE_CHECKING:
-    from wellread_hf.serving.onnx_model import Text
+    from wellread_hf.serving.onnx_model import OnnxModel, Text
 
 # Labels of a text that are shown; a model may have hundreds.
 _SHOWN = 3
@@ -27,7 +27,8 @@ def predict(
 ) -> None:
     """Label texts with an exported model; loads no torch.
 
-    A tab parts the two texts of a pair. Without texts, lines are read from stdin.
+    A tab parts the two texts of a pair. Without texts, lines are read from stdin. A model of tags shows the
+    entities in a text.
 
     Args:
         model: An export, a run with one beside it, or a Hub id (`NAME@REVISION`).
@@ -42,6 +43,9 @@ def predict(
 
     ready = OnnxModel(find_export(model), file, threads, max_length)
     given = texts or tuple(_lines())
+    if ready.kind == "tagging":
+        _show_entities(ready, given, json)
+        return
     rows = [_row(text) for text in given]
     logits = ready.logits(rows)
     scores = ready.probabilities(logits)
@@ -58,6 +62,17 @@ def predict(
             scored = zip(names, labels, strict=False)
             shown = ", ".join(f"{name} {each['score']:.3f}" for name, each in scored)
             print(f"{shown}\t{text}")
+
+
+def _show_entities(model: "OnnxModel", texts: tuple[str, ...], json: bool) -> None:
+    from wellread_hf.serving.tags import entities
+
+    for text, found in zip(texts, entities(model, texts), strict=True):
+        if json:
+            print(jsons.dumps({"text": text, "entities": found}, ensure_ascii=False))
+        else:
+            shown = ", ".join(f"{each['label']} {each['text']!r} {each['score']:.3f}" for each in found)
+            print(f"{shown or 'no entity'}\t{text}")
 
 
 def _lines() -> Iterator[str]:
@@ -92,4 +107,8 @@ def serve(
     from wellread_hf.serving.server import serve as run
 
     ready = OnnxModel(find_export(model), settings.file, settings.threads, settings.max_length)
+    if ready.kind == "tagging":
+        raise UsageError(
+            f"`model` {model} classifies words, and the server answers about texts; ask wellread predict"
+        )
     run(ready, settings, lambda address: print(f"{model}, {ready.file}: {address}/predict", flush=True))

@@ -11,7 +11,7 @@ from wellread_hf.data.conll import WORDS
 from wellread_hf.data.corpus import Source, checked_text, count_rows
 from wellread_hf.data.table_reader import open_table
 from wellread_hf.errors import DataError, LabelError, listed
-from wellread_hf.metrics.per_word import PerWord
+from wellread_hf.metrics.per_word import PerWord, words_of
 from wellread_hf.metrics.tags import is_tag, tag_metrics
 from wellread_hf.store.stage import Location
 
@@ -108,13 +108,6 @@ def numbered_tags(
     )
 
 
-def words_of(text: str) -> tuple[str, ...]:
-    """Cuts a text into words, at blanks and around punctuation marks, as BERT's own pre-tokenizer does."""
-    from tokenizers.pre_tokenizers import BertPreTokenizer
-
-    return tuple(word for word, _span in BertPreTokenizer().pre_tokenize_str(text))
-
-
 def words_in(source: Source, location: Location) -> Iterator[tuple[str, ...]]:
     """Yields each row's words of a source: those of a column of lists, or of a text.
 
@@ -127,8 +120,9 @@ def words_in(source: Source, location: Location) -> Iterator[tuple[str, ...]]:
         column = WORDS if source.columns == ("text",) and "text" not in row else source.columns[0]
         value = row.get(column)
         if isinstance(value, str) and _list(value) is value:
+            text = checked_text(row, column, number, source.name)
             # A text of blanks has none, which `checked_words` refuses.
-            row = {column: [*words_of(checked_text(row, column, number, source.name))]}
+            row = {column: [word for word, _span in words_of(text)]}
         yield checked_words(row, column, number, source.name)
 
 

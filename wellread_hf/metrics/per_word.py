@@ -70,3 +70,26 @@ def words_seen(logits: PerWord, labels: PerWord) -> tuple[Array, Array]:
     """Returns the logits [n, classes] and class numbers [n] of all words that a model saw."""
     seen = ~np.isnan(logits.values[:, 0])
     return logits.values[seen], labels.values[seen]
+
+
+def words_of(text: str) -> list[tuple[str, tuple[int, int]]]:
+    """Cuts a text into words with their places in it, at blanks and punctuation marks, as BERT does."""
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    found: list[tuple[str, tuple[int, int]]] = BertPreTokenizer().pre_tokenize_str(text)
+    return found
+
+
+def divided(logits: Any, temperature: float) -> Any:
+    """Returns logits [n, classes] or of words, divided by a temperature, in their type."""
+    if isinstance(logits, PerWord):
+        return replace(logits, values=divided(logits.values, temperature))
+    return logits / np.float32(temperature)
+
+
+def largest_difference(ours: Any, theirs: Any) -> float:
+    """Returns the largest difference of two arrays, or of what is said of the same words."""
+    if isinstance(ours, PerWord):
+        # NaN for words that neither sees, as both read the same pieces.
+        ours, theirs = (np.nan_to_num(each.values, nan=0.0) for each in (ours, theirs))
+    return float(abs(ours - theirs).max())

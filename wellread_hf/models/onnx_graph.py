@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from wellread_hf.errors import ExportError
+from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import batches_by_length, longest_first
 from wellread_hf.store.progress import bar
@@ -185,7 +186,7 @@ def _silent() -> Iterator[None]:
         logging.disable(before)
 
 
-def answers_in_order(run: Run, encoded: EncodedRows, view: View, batch_tokens: int = 2_048) -> Array:
+def answers_in_order(run: Run, encoded: EncodedRows, view: View, batch_tokens: int = 2_048) -> Any:
     """Lets a model read all rows, in batches of like length.
 
     Args:
@@ -195,16 +196,19 @@ def answers_in_order(run: Run, encoded: EncodedRows, view: View, batch_tokens: i
         batch_tokens: Tokens a batch, padding included, but one row at least.
 
     Returns:
-        What was kept, [rows, ...] in fp32, in the order of the rows.
+        What was kept, [rows, ...] in fp32, in the order of the rows; of words a `PerWord`.
     """
     order, collate = longest_first(encoded.lengths), PadCollator(encoded.pad_id, encoded.pad_left)
-    found = []
+    found: list[Any] = []
     with bar("comparing", "rows", len(order)) as shown:
         for batch in batches_by_length(order, encoded.lengths, batch_tokens):
             rows = collate([encoded.row(int(index)) for index in batch])
             inputs = {name: values.numpy() for name, values in rows.items()}
-            found.append(view(run(inputs), inputs))
+            answers = view(run(inputs), inputs)
+            found.append(answers if encoded.words is None else encoded.words.answers(answers, batch))
             shown.update(len(batch))
+    if encoded.words is not None:
+        return PerWord.joined(found)[np.argsort(order)]
     kept = np.concatenate(found).astype(np.float32)
     in_order = np.empty_like(kept)
     in_order[order] = kept

@@ -95,6 +95,8 @@ def kind_of(config: Mapping[str, Any]) -> str:
     architecture, *_ = config.get("architectures") or ("",)
     if architecture.endswith("ForMaskedLM"):
         return "fill-mask"
+    if architecture.endswith("ForTokenClassification"):
+        return "tagging"
     if not architecture.endswith("ForSequenceClassification"):
         return "features"
     problem = config.get("problem_type")

@@ -93,6 +93,10 @@ class OnnxModel:
             ) from None
         return found
 
+    def encode_words(self, words: Sequence[str]) -> Any:
+        """Returns the `Encoding` of one text's words, which says of each piece which word it is of."""
+        return self._tokenizer.encode([*words], is_pretokenized=True)
+
     def logits(self, texts: Sequence[Text], batch_size: int = 32) -> Array:
         """Returns logits [n, classes] in the order of the texts; see `run`."""
         return self.run(self.encode(texts), batch_size)
@@ -105,8 +109,8 @@ class OnnxModel:
             batch_size: Rows a batch at most.
 
         Returns:
-            [n, classes]. Of a fill-mask model, logits of all words at the mask; of one for features, the mean
-            of the tokens' last hidden states.
+            [n, classes]; of a classifier of words [n, tokens, classes]. Of a fill-mask model, logits of all
+            words at the mask; of one for features, the mean of the tokens' last hidden states.
 
         Raises:
             DataError: A row has no token, or a fill-mask model gets a row without exactly one mask.

@@ -9,6 +9,7 @@ import numpy as np
 
 from wellread_hf.errors import ExportError
 from wellread_hf.metrics.agreement import agreement, score_drop
+from wellread_hf.metrics.per_word import largest_difference
 from wellread_hf.metrics.scores import scores
 from wellread_hf.models.encode import EncodedRows, PadCollator
 from wellread_hf.models.infer import longest_first
@@ -41,7 +42,7 @@ def figures_of(subject: Subject, fp32: Path, int8: Path) -> dict[str, dict[str, 
             "sha256": file_digest(path),
             "bytes": path.stat().st_size,
             "scores": scores(subject.metrics, judged[path], subject.labels),
-            "max_logit_difference": float(abs(found - subject.answers).max()),
+            "max_logit_difference": largest_difference(found, subject.answers),
         }
         for path, found in answers.items()
     }

@@ -11,6 +11,7 @@ import torch
 
 from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.metrics.agreement import AnswerKind
+from wellread_hf.metrics.per_word import divided
 from wellread_hf.models.encode import EncodedRows, RowEncoder, encode, row_encoder
 from wellread_hf.models.encode_once import encode_once
 from wellread_hf.models.load import load_masked_lm, load_tokenizer
@@ -32,7 +33,7 @@ class Subject:
         encoder: How it reads rows.
         encoded: The rows.
         view: What of a batch's outputs is an answer.
-        answers: The model's own, by torch [rows, outputs].
+        answers: The model's own, by torch [rows, outputs]; of words a `PerWord`.
         judged: From answers to what the metrics score.
         judged_as: What that is.
         labels: The truth.
@@ -45,10 +46,10 @@ class Subject:
     encoder: RowEncoder
     encoded: EncodedRows
     view: View
-    answers: Array
-    judged: Callable[[Array], Array] = lambda answers: answers
+    answers: Any
+    judged: Callable[[Any], Any] = lambda answers: answers
     judged_as: AnswerKind
-    labels: Array
+    labels: Any
     metrics: tuple[str, ...]
     calibration: Mapping[str, Any] | None = None
 
@@ -67,14 +68,14 @@ def classifier(at: Location, evaluated: Stage, max_length: int | None, runs: Pat
         model=model,
         encoder=encoder,
         encoded=encode_once(rows.texts, encoder, runs),
-        view=lambda outputs, _: outputs[:, found["order"]],
+        view=lambda outputs, _: outputs[..., found["order"]],
         answers=rows.logits,
         judged_as=found["kind"],
         labels=rows.labels,
         metrics=(found["metric"], *(name for name in found["scores"] if name != found["metric"])),
         calibration=found.get("calibration"),
     )
-    return replace(subject, answers=rows.logits / np.float32(subject.temperature))
+    return replace(subject, answers=divided(rows.logits, subject.temperature))
 
 
 def masked_lm(at: Location, texts: list[tuple[str, ...]], max_length: int | None) -> Subject:

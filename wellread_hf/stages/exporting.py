@@ -30,6 +30,7 @@ _MOST_ROWS = 1_000
 # By the end of its name in a config's `architectures`.
 _KINDS: Mapping[str, ModelKind] = {
     "ForSequenceClassification": "classifier",
+    "ForTokenClassification": "classifier",
     "ForMaskedLM": "fill-mask",
     "ForPreTraining": "fill-mask",
     "Model": "features",
@@ -113,7 +114,7 @@ def _kind_of(at: Location) -> ModelKind:
     found = next((kind for end, kind in _KINDS.items() if str(name).endswith(end)), None)
     if found is None:
         raise SourceError(
-            f"{at}: expected a sequence classifier, a masked LM or an encoder, got "
+            f"{at}: expected a classifier of texts or words, a masked LM or an encoder, got "
             f"{name or 'no architecture'} in its config.json; take another model, or say what it is "
             "by `kind`"
         )
