@@ -17,6 +17,7 @@ from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.errors import NothingFitsError, StoreError
 from wellread_hf.metrics.calibration import cross_fit, fit_temperature, probabilities
 from wellread_hf.metrics.jackknife import Interval, interval, scored
+from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.metrics.scores import predictions_from, scores_of
 from wellread_hf.results.candidates import Candidate, Member, Offer
 from wellread_hf.results.picking import bounds, check_known, over
@@ -138,6 +139,8 @@ def read_cascades(offer: Offer, picking: Picking) -> list[Cascade]:
     said = EvaluatedRows.read(teacher.members[0].evaluation)
     if said.is_regression:
         raise StoreError(f"{offer.task} is a regression: without probabilities there is no cascade")
+    if isinstance(said.labels, PerWord):
+        raise StoreError(f"{offer.task} has a class a word: a cascade asks the teacher about whole texts")
     answers = predictions_from(said.logits, said.labels.ndim == 2)
     top = scored(answers, said.labels, offer.metric)
 

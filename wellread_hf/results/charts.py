@@ -36,6 +36,7 @@ _METRICS = {
     "spearman": "Spearman correlation",
     "f1_micro": "micro-averaged F1",
     "f1_macro": "macro-averaged F1",
+    "entity_f1": "F1 of entities",
 }
 _PANELS_A_ROW = 3
 # Names longer than this would run into each other on the axis.

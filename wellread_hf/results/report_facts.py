@@ -42,7 +42,7 @@ class Shown:
     title: str
     look: str
     outcome: dict[str, Any]  # of its evaluation
-    rows: EvaluatedRows
+    rows: EvaluatedRows  # of a classifier of words, its words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Facts:
     def _shown(self, of: Candidate) -> Shown:
         outcome = StageRecord.read(of.best.evaluation).outcome
         title = name_of(of)
-        rows = EvaluatedRows.read(of.best.evaluation)
+        rows = EvaluatedRows.read(of.best.evaluation).each_word
         return Shown(title=title, look=look_of(of.method), outcome=dict(outcome), rows=rows)
 
 

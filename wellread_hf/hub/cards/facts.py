@@ -49,6 +49,7 @@ class TaskData:
     validation: str  # the data set's split that `dev` stands for
     columns: int  # of text, 1 or 2; 0 where the record does not say
     regression: bool
+    tagging: bool = False
     class_counts: ClassCounts = ()  # empty where the record does not say
 
 

@@ -3,6 +3,7 @@
 from huggingface_hub import DatasetCardData
 
 from wellread_hf.hub.cards.languages import language_codes, language_of
+from wellread_hf.hub.cards.metadata import pipeline_of
 from wellread_hf.hub.cards.origins import Origin
 from wellread_hf.hub.cards.render import environment
 from wellread_hf.hub.cards.task_results import class_counts_of, soft_labels_of
@@ -30,7 +31,7 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
         language=languages[0] if len(languages) == 1 else list(languages) or None,
         license="other" if stated else None,
         pretty_name=plain(f"Soft labels for {record.name}"),
-        task_categories=["text-classification"],
+        task_categories=[pipeline_of(record.settings["task"].get("tagging", False))],
         tags=["knowledge-distillation", "soft-labels", "well-read-students"],
         source_datasets=found or None,
     )

@@ -25,6 +25,7 @@ METRIC_IDS = {
     "f1": "f1",
     "f1_micro": "f1_micro",
     "f1_macro": "f1_macro",
+    "entity_f1": "seqeval",
     "matthews_correlation": "matthews_correlation",
     "pearson": "pearsonr",
     "spearman": "spearmanr",
@@ -46,6 +47,11 @@ def licence_of(facts: Facts) -> str | None:
     if facts.adoption is not None and not facts.adoption.googles:
         return "unknown"
     return LICENCE if facts.stated else None
+
+
+def pipeline_of(tagging: bool) -> str:
+    """Returns the Hub's name for what a classifier does."""
+    return "token-classification" if tagging else "text-classification"
 
 
 def metadata_of(facts: Facts) -> dict[str, Any]:
@@ -71,7 +77,7 @@ def metadata_of(facts: Facts) -> dict[str, Any]:
         language=language[0] if len(language) == 1 else list(language) or None,
         license=licence_of(facts),
         library_name="transformers",
-        pipeline_tag="fill-mask" if facts.task is None else "text-classification",
+        pipeline_tag="fill-mask" if facts.task is None else pipeline_of(facts.task.tagging),
         tags=_tags(facts),
         datasets=_datasets(facts) or None,
         metrics=sorted({result.metric_type for result in results}) or None,
@@ -139,7 +145,7 @@ def _index_results(facts: Facts) -> list[EvalResult]:
             metric = METRIC_IDS[score.metric]
             found.append(
                 EvalResult(
-                    task_type="text-classification",
+                    task_type=pipeline_of(task.tagging),
                     dataset_type=task.origin.hub_id or GLUE,
                     dataset_name=title or str(task.origin.hub_id),
                     dataset_config=plain(task.config or "") or None,

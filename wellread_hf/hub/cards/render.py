@@ -33,6 +33,7 @@ _METRICS = {
     "f1": "F1",
     "f1_micro": f"micro F1 (threshold {THRESHOLD})",
     "f1_macro": "macro F1",
+    "entity_f1": "entity F1",
     "matthews_correlation": "Matthews",
     "pearson": "Pearson",
     "spearman": "Spearman",

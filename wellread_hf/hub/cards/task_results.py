@@ -95,6 +95,7 @@ def _task(record: StageRecord) -> TaskData:
         validation=known.validation if known is not None and glue else "validation",
         columns=len(known.columns if known is not None else task["columns"]),
         regression=task["regression"] or (known is not None and not known.labels),
+        tagging=task.get("tagging", False),
         class_counts=class_counts_of(record.outcome),
     )
 
