@@ -168,3 +168,11 @@ def test_every_module_of_the_benchmarks_can_be_loaded(name):
 def test_every_benchmark_of_the_list_is_there():
     for module in bench.BENCHMARKS.values():
         assert Path(module.replace(".", "/") + ".py").is_file()
+
+
+def test_the_first_of_near_duplicates_stays():
+    from benchmarks.selection import first_of_near
+
+    text = "a gripping , clever film that does not let you go until it is over and done with"
+    texts = [(text,), ("another text",), (text.upper(),), (f"{text} .",), ("another text of other words",)]
+    assert first_of_near(texts, 0.7).tolist() == [True, True, False, False, True]
