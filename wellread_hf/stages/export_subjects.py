@@ -138,7 +138,8 @@ def _answers(model: Any, encoded: EncodedRows, view: View) -> Array:
         return found
 
     model.eval()
-    return answers_in_order(run, encoded, view)
+    found: Array = answers_in_order(run, encoded, view)
+    return found
 
 
 def _mean(outputs: Array, inputs: Mapping[str, Array]) -> Array:

@@ -5,6 +5,7 @@ from dataclasses import MISSING, Field, asdict, fields, replace
 from typing import Any
 
 from wellread_hf.data.corpus import Source, check_rows, is_pending
+from wellread_hf.errors import SettingsError
 from wellread_hf.settings import Running, Task, Transfer
 from wellread_hf.stages.guarding import VERSION, Guarded, counted, fingerprint
 from wellread_hf.stages.toy import is_toy, toy_location, toy_source, toy_task
@@ -176,6 +177,16 @@ class FoundTask:
 
         # In version 1 classes were all numbers up to the largest one, and the numbers of those with names.
         return 2 if finds_classes(self.task) else 1
+
+
+def refuse_tagging(task: Task, why: str) -> None:
+    """Refuses a task whose words have a class each, where only texts are known.
+
+    Raises:
+        SettingsError: It is one.
+    """
+    if task.tagging:
+        raise SettingsError(f"`task.tagging`: {why}, and not yet for their words; take another task")
 
 
 def reading_version(*models: Location | None) -> int:

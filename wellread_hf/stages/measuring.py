@@ -17,7 +17,7 @@ from wellread_hf.serving.onnx_model import Text
 from wellread_hf.settings import Measure, Running, Task
 from wellread_hf.settings.measure import Format
 from wellread_hf.stages.budgeting import MEASUREMENTS, random_student
-from wellread_hf.stages.inputs import FoundTask, find
+from wellread_hf.stages.inputs import FoundTask, find, refuse_tagging
 from wellread_hf.stages.timed import (
     GRAPHS,
     Length,
@@ -83,6 +83,8 @@ def measure(
     here, formats = machine(), formats_here(settings.formats)
     found = [_find(place, running) for place in models]
     found_task = None if task is None else FoundTask(task, running)
+    if found_task is not None:
+        refuse_tagging(found_task.task, "calls are timed for texts")
 
     def work(stage: Stage) -> Mapping[str, Any]:
         parts = stage.folder / "checkpoints"

@@ -5,7 +5,7 @@ from typing import Any
 
 from wellread_hf.errors import SettingsError, SourceError, StoreError
 from wellread_hf.settings import Running, Task
-from wellread_hf.stages.inputs import TASK, FoundTask, Sources, find, reading_version
+from wellread_hf.stages.inputs import TASK, FoundTask, Sources, find, reading_version, refuse_tagging
 from wellread_hf.stages.objectives import config_of, shape_of
 from wellread_hf.store.records import unchecked
 from wellread_hf.store.stage import Place, Stage, short_name
@@ -47,6 +47,7 @@ def prune(
     def check() -> None:
         sources.check()
         if found_task is not None:
+            refuse_tagging(found_task.task, "a tokenizer is pruned for texts")
             found_task.check()
 
     def work(stage: Stage) -> Mapping[str, Any]:

@@ -31,7 +31,7 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
         language=languages[0] if len(languages) == 1 else list(languages) or None,
         license="other" if stated else None,
         pretty_name=plain(f"Soft labels for {record.name}"),
-        task_categories=[pipeline_of(record.settings["task"].get("tagging", False))],
+        task_categories=[pipeline_of(record.settings.get("task", {}).get("tagging", False))],
         tags=["knowledge-distillation", "soft-labels", "well-read-students"],
         source_datasets=found or None,
     )
