@@ -211,6 +211,18 @@ def test_votes_become_shares(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(smoothed, 0.7 * np.array(shares) + 0.1, rtol=1e-6)
 
 
+def test_votes_of_one_text_in_several_rows_are_added_up(tmp_path: Path) -> None:
+    votes = [("one", "good"), ("two", "bad"), ("one", "good"), ("one", "so_so"), ("two", "bad")]
+    rows = [{"text": text, "by": vote} for text, vote in votes]
+    path = write(tmp_path / "long.csv", rows)
+    found = read(path, kind="votes", columns=("by",))
+    assert found.rows == 5
+    listed = [{"text": "one", "by": ["good", "good", "so_so"]}, {"text": "two", "by": ["bad", "bad"]}]
+    same = read(write(tmp_path / "lists.jsonl", listed), kind="votes", columns=("by",))
+    np.testing.assert_array_equal(found.hashes, same.hashes)
+    np.testing.assert_array_equal(found.logits, same.logits)
+
+
 def test_a_data_sets_own_names_of_votes_and_maps_are_understood(tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset, Features, List, Value
 

@@ -71,12 +71,16 @@ class SoftColumns:
             found = dict(found)
         if isinstance(found, dict):
             return self._of_dictionary(found)
+        if self.kind == "votes":
+            # One vote a row is the table of an annotation tool.
+            votes = self._named(column, found)
+            return self._counted(votes if isinstance(votes, list) else [votes])
         if isinstance(found, list):
-            return self._counted(self._named(column, found)) if self.kind == "votes" else self._of_list(found)
-        wanted = "a dictionary of votes by class or a list of votes" if self.kind == "votes" else (
-            "a dictionary of numbers by class or a list of them"
-        )  # fmt: skip
-        raise Fault(f"{wanted} in column {column!r} (in CSV as JSON text)", shown(found))
+            return self._of_list(found)
+        raise Fault(
+            f"a dictionary of numbers by class or a list of them in column {column!r} (in CSV as JSON text)",
+            shown(found),
+        )
 
     def _of_class(self, value: Any, name: str) -> float:
         if _is_empty(value) and self.kind in ("top-k", "votes"):

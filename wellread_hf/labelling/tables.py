@@ -53,6 +53,11 @@ class Reading:
     named: Sequence[str]
     stated: bool
 
+    @property
+    def counts_votes(self) -> bool:
+        """Whether rows are votes, which are added up by text."""
+        return self.imported.kind == "votes" and bool(self.facts.labels)
+
 
 @dataclass(frozen=True, slots=True)
 class SoftTable:
@@ -89,19 +94,21 @@ def read_table(reading: Reading, location: Location, most: int | None = None) ->
     """
     source = reading.source
     faults = Faults(source.name)
-    hashes, logits, kept = [], [], []
+    hashes, found, kept = [], [], []
     with bar("reading soft labels", "rows") as shown:
         for start, texts, numbers, rows in _batches(reading, location, most, faults):
             shown.update(len(texts))
-            hashes.append(text_hashes(texts)[rows - start])
-            found, good = _logits(reading, np.array(numbers, dtype=np.float64), rows, faults)
-            hashes[-1] = hashes[-1][good]
-            logits.append(found)
+            values = np.array(numbers, dtype=np.float64)
+            good = _good(reading, values, rows, faults)
+            hashes.append(text_hashes(texts)[rows - start][good])
+            found.append(values[good] if reading.counts_votes else _logits(reading, values[good]))
             kept.append(rows[good])
     faults.refuse()
     if not hashes:
         raise DataError(f"{source.name}: expected rows, found none; check the names of files and splits")
-    return _sorted(np.concatenate(hashes), np.concatenate(logits), np.concatenate(kept), faults)
+    if reading.counts_votes:
+        return _added_up(reading, np.concatenate(hashes), np.concatenate(found))
+    return _sorted(np.concatenate(hashes), np.concatenate(found), np.concatenate(kept), faults)
 
 
 def rows_of(table: SoftTable, texts: Iterable[tuple[str, ...]], name: str) -> npt.NDArray[np.int64]:
@@ -189,21 +196,25 @@ def _columns(reading: Reading, row: Row, names: Any) -> SoftColumns:
     )
 
 
-def _logits(
+def _good(
     reading: Reading, numbers: Array, rows: npt.NDArray[np.int64], faults: Faults
-) -> tuple[Logits, npt.NDArray[np.bool_]]:
-    """Returns the logits of rows that have a distribution, and which of them have."""
-    several, imported = reading.facts.multi_label, reading.imported
+) -> npt.NDArray[np.bool_]:
+    """Returns which rows have a distribution [n], and notes the others."""
     good = np.ones(len(numbers), dtype=np.bool_)
-    if not len(numbers):
-        return np.empty((0, max(1, len(reading.facts.labels))), dtype=np.float32), good
-    for expected, values, bad in _checks(reading, numbers):
+    for expected, values, bad in _checks(reading, numbers) if len(numbers) else ():
         for index in np.flatnonzero(bad & good):
             faults.add(expected, f"{values[index]:.6g}", int(rows[index]))
         good &= ~bad
-    numbers = numbers[good]
+    return good
+
+
+def _logits(reading: Reading, numbers: Array) -> Logits:
+    """Returns the logits [n, C] of rows that have a distribution."""
+    several, imported = reading.facts.multi_label, reading.imported
+    if not len(numbers):
+        return np.empty((0, max(1, len(reading.facts.labels))), dtype=np.float32)
     if not reading.facts.labels:
-        return numbers.astype(np.float32), good
+        return numbers.astype(np.float32)
     if imported.kind == "votes":
         numbers = numbers / numbers.sum(axis=1, keepdims=True)
     if imported.kind == "top-k":
@@ -213,7 +224,7 @@ def _logits(
     else:
         weights = logit_of(numbers) if several else log_of(numbers)
     stored = multi_label if several else single_label
-    return stored(weights, imported.temperature, imported.smoothing), good
+    return stored(weights, imported.temperature, imported.smoothing)
 
 
 def _checks(reading: Reading, numbers: Array) -> Iterator[tuple[str, Array, npt.NDArray[np.bool_]]]:
@@ -239,6 +250,14 @@ def _checks(reading: Reading, numbers: Array) -> Iterator[tuple[str, Array, npt.
             yield f"probabilities that add up to 1 (within {TOLERANCE})", sums, np.abs(sums - 1) > TOLERANCE
 
 
+def _added_up(reading: Reading, hashes: npt.NDArray[np.uint64], votes: Array) -> SoftTable:
+    """Adds up the votes on each text: a row may be those of one annotator."""
+    texts, places = np.unique(hashes, return_inverse=True)
+    sums = np.zeros((len(texts), votes.shape[1]))
+    np.add.at(sums, places, votes)
+    return SoftTable(texts, _logits(reading, sums), len(hashes))
+
+
 def _sorted(
     hashes: npt.NDArray[np.uint64], logits: Logits, rows: npt.NDArray[np.int64], faults: Faults
 ) -> SoftTable:
@@ -253,7 +272,7 @@ def _sorted(
             f"other values than row {numbers[index - 1]}",
             int(numbers[index]),
         )
-    faults.refuse("keep one of the rows, or join their votes in one")
+    faults.refuse("keep one of the rows, or give `imported.kind` votes for labels of several annotators")
     first = np.ones(len(hashes), dtype=np.bool_)
     first[again] = False
     return SoftTable(hashes[first], logits[first], len(rows))

@@ -17,7 +17,8 @@ class Imported:
     in Hub layout or Hub id. Its texts are the transfer set, unless another is named."""
     kind: Literal["probabilities", "logits", "top-k", "votes"] = "probabilities"
     """What the table holds: `probabilities`, `logits`, `top-k` (log-probabilities of some classes; the
-    others share the rest) or `votes` (hard labels of several annotators). Of a regression: its numbers."""
+    others share the rest) or `votes` (hard labels of several annotators, added up where a text comes again).
+    Of a regression: its numbers."""
     columns: tuple[str, ...] = ()
     """A column a class in any order, or one column of dictionaries or lists (in CSV as JSON text); of votes
     also a column an annotator. Empty: those named after the classes (`p_pos`), or the only other one."""
