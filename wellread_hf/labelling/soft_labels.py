@@ -154,8 +154,8 @@ class SoftLabels:
         if len(texts) != len(self.hashes):
             raise LabelError(
                 f"the soft labels have {len(self.hashes)} rows, the data set has {len(texts)}: they do "
-                "not belong together; label this data set (wellread label), or switch `transfer.guard` off where "
-                "they were made without it"
+                "not belong together; label this data set (wellread label), or switch `transfer.guard` off "
+                "where they were made without it"
             )
         wrong = np.flatnonzero(text_hashes(texts) != self.hashes)
         if len(wrong):
