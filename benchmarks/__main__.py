@@ -25,6 +25,7 @@ BENCHMARKS = {
     "distill-overhead": "benchmarks.distill_overhead",
     "label": "benchmarks.label",
     "prompted": "benchmarks.prompted",
+    "tagging": "benchmarks.tagging",
     "finetune": "benchmarks.finetune",
     "pack": "benchmarks.pack",
     "cohort": "benchmarks.cohort",
@@ -35,7 +36,7 @@ BENCHMARKS = {
 }
 
 # What a teacher's pass and its soft labels gain: one name for several benchmarks.
-GROUPS = {"teachers": ("label", "prompted", "distill")}
+GROUPS = {"teachers": ("label", "tagging", "prompted", "distill")}
 
 
 def main(arguments: list[str] | None = None) -> None:

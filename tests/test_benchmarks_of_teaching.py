@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import distill, distill_overhead, finetune, growth, label, pack, prompted, startup
+from benchmarks import distill, distill_overhead, finetune, growth, label, pack, prompted, startup, tagging
 from benchmarks.sst2 import ROWS_OF_LENGTH, encoded, rows
 
 
@@ -29,7 +29,15 @@ def test_the_rows_are_as_long_as_those_of_sst2():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "benchmark",
-    [distill, distill_overhead, finetune, label, prompted, pytest.param(pack, marks=pytest.mark.long)],
+    [
+        distill,
+        distill_overhead,
+        finetune,
+        label,
+        prompted,
+        tagging,
+        pytest.param(pack, marks=pytest.mark.long),
+    ],
 )
 def test_a_quick_run_checks_both_sides_and_gives_figures(benchmark):
     figures = benchmark.run(rounds=1, quick=True)
