@@ -211,7 +211,7 @@ def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path, name):
     path = tmp_path / name
     path.write_text("a\n")
     message = refusal_of(path)
-    assert "expected a file of .csv, .tsv, .json, .ndjson, .txt, .jsonl, .parquet" in message
+    assert "expected a file of .csv, .tsv, .json, .ndjson, .txt, .conll, .jsonl, .parquet" in message
     assert (path.suffix or "no ending") in message
     assert "convert the file" in message
 

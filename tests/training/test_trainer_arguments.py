@@ -163,7 +163,7 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(tmp_path: Path) -> None
         trainer.train()
     tagger = BertForTokenClassification(tiny_classifier(num_labels=3).config)
     trainer = _trainer(tmp_path, ClassifierTrainer, model=tagger)
-    with pytest.raises(LabelError, match=r"expected outputs \[rows, classes\] of a sequence classifier"):
+    with pytest.raises(LabelError, match=r"expected `labels` of shape \(8, 15\), one a token, got \(8,\)"):
         trainer.train()
 
 

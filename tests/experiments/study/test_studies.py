@@ -313,7 +313,9 @@ def test_the_text_that_is_read_is_the_text_that_is_labelled(tmp_path: Path, toy_
     pairs = tmp_path / "pairs.jsonl"
     rows = [{"first": f"a{i}", "second": f"b{i}", "label": i % 2} for i in range(4)]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    two = Task(name="two", data=str(pairs), validation=str(pairs), columns=("first", "second"))
+    others = tmp_path / "others.jsonl"
+    others.write_text(pairs.read_text().replace('"a', '"c'))
+    two = Task(name="two", data=str(pairs), validation=str(others), columns=("first", "second"))
     stage = transfer_text(two, Transfer(sources=("task",), rows=4), running)
     carry_out([stage])
     texts = [json.loads(line)["text"] for line in (stage.folder / FILE).read_text().splitlines()]
