@@ -42,7 +42,7 @@ def test_what_waits_while_the_model_reads_goes_next_in_batches_of_at_most_the_si
     requests = [[1], [2, 3], [4, 5, 6], [7], [8], [9, 10]]
     found = asyncio.run(_asked(batches, model, requests))
     for rows, answer in zip(requests, found, strict=True):
-        assert answer.ravel().tolist() == [2 * row for row in rows]
+        assert np.ravel(answer).tolist() == [2 * row for row in rows]
     assert max(model.sizes) == 4
     assert sum(model.sizes) == 10
     assert batches.count == len(model.sizes) < len(requests)
@@ -53,7 +53,7 @@ def test_an_error_is_that_of_its_own_request_and_the_queue_goes_on() -> None:
     model = Doubles()
     batches = Batches(model, 8)  # type: ignore[arg-type]  # a stand-in
     good, bad, other = asyncio.run(_asked(batches, model, [[1, 2], [3, -4], [5]]))
-    assert good.ravel().tolist() == [2, 4]
-    assert other.ravel().tolist() == [10]
+    assert np.ravel(good).tolist() == [2, 4]
+    assert np.ravel(other).tolist() == [10]
     with pytest.raises(RuntimeError, match="cannot read -4"):
         raise bad

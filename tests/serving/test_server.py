@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import tiny_classifier, word_tokenizer
+from tiny import tiny_classifier, tiny_tagger, word_tokenizer
 
 from wellread_hf.models.onnx_graph import write_graph
 from wellread_hf.serving.onnx_model import OnnxModel
+from wellread_hf.serving.tags import entities
 
+TAGS = ("O", "B-X", "I-X")
 NAMES = {"id2label": {0: "bad", 1: "good", 2: "so so"}, "label2id": {"bad": 0, "good": 1, "so so": 2}}
 TEXTS = [" ".join(f"word{number * step % 50}" for number in range(1, 3 + step)) for step in range(1, 25)]
 # Where torch cannot be imported, as in an environment with the extra `serve` alone.
@@ -40,13 +42,16 @@ main()
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export of a tiny model with random weights."""
     home = tmp_path_factory.mktemp("served")
-    (home / "onnx").mkdir()
-    model = tiny_classifier(num_hidden_layers=1, num_labels=3, **NAMES)
+    _export(tiny_classifier(num_hidden_layers=1, num_labels=3, **NAMES), home)
+    return home
+
+
+def _export(model: Any, home: Path) -> None:
+    (home / "onnx").mkdir(exist_ok=True)
     write_graph(model, home / "onnx/model.onnx", segments=True)
-    model.config.architectures = ["BertForSequenceClassification"]
+    model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(home)
     word_tokenizer().save_pretrained(home)
-    return home
 
 
 class Server:
@@ -274,3 +279,38 @@ def test_a_port_that_is_taken_is_refused_in_one_sentence(server: Server, folder:
     assert ran.returncode == 2
     remedy = "give another port, or as --host an address of this machine"
     assert re.fullmatch(rf"error: .*--port \d+ cannot be listened on: .*in use.*; {remedy}\n", ran.stderr)
+
+
+def test_entities_are_those_of_each_text_alone(tmp_path: Path) -> None:
+    """Texts of several lengths are read together; each gets its own words, with their places in it."""
+    names = {"id2label": dict(enumerate(TAGS)), "label2id": {tag: n for n, tag in enumerate(TAGS)}}
+    _export(tiny_tagger(num_hidden_layers=1, num_labels=3, **names), tmp_path)
+    texts = [*TEXTS, " ", "word1,word2 (word3)"]
+    expected = entities(OnnxModel(tmp_path, threads=1), texts)
+    assert len({each["label"] for found in expected for each in found}) == 1
+    server = Server(tmp_path, "--threads", "1")
+    try:
+        status, found = server.ask({"inputs": [[text] for text in texts]})
+        assert status == 200
+        with ThreadPoolExecutor(24) as clients:
+            alone = list(clients.map(lambda text: server.ask({"inputs": text})[1], texts))
+        for text, ours, one, theirs in zip(texts, found, alone, expected, strict=True):
+            for answer in (ours, one):
+                scores = [each.pop("score") for each in answer]
+                np.testing.assert_allclose(scores, [each["score"] for each in theirs], atol=1e-5)
+                assert answer == [{k: v for k, v in each.items() if k != "score"} for each in theirs]
+                assert all(text[each["start"] : each["end"]] == each["text"] for each in answer)
+        for body, sentence in (
+            ({"inputs": ["word1", "word2"]}, "expected one text a row"),
+            ({"inputs": "word1", "raw_scores": True}, "`raw_scores` must be false"),
+            ({"inputs": "word1 \ud800"}, "expected a text in UTF-8"),
+        ):
+            status, error = server.ask(body)
+            assert (status, error["error_type"]) == (422, "Validation")
+            assert sentence in error["error"]
+        status, error = server.ask({"inputs": "word1 " * 100})
+        assert status == 413
+        assert server.ask({"inputs": "word1 " * 100, "truncate": True})[0] == 200
+    finally:
+        server.process.send_signal(signal.SIGTERM)
+        server.process.communicate(timeout=30)

@@ -64,6 +64,14 @@ def test_words_are_learnt_from_tags_and_from_a_teacher_and_exported(
     assert exported.status == 0, exported.err
     export = _only(runs, "export")
     _answers_as_the_stock_pipeline(export, student, capfd)
+    quick = ["--lengths", 16, "--threads", 1, "--seconds", 0.1, "--starts", 1, "--runs", runs]
+    for rows, formats in (([], ["onnx-fp32"]), (task, ["torch", "onnx-int8"])):
+        timed = run_here(capfd, "measure", student, *rows, *quick, "--formats", *formats)
+        assert timed.status == 0, timed.err
+        assert all(form in timed.out for form in formats)
+    picked = run_here(capfd, "wellread pick", runs, "--max-mb", 5, "--json")
+    assert picked.status == 0, picked.err
+    assert json.loads(picked.out)["metric"] == "entity_f1"
 
 
 def _answers_as_the_stock_pipeline(export: Path, student: Path, capfd: Any) -> None:
@@ -87,6 +95,3 @@ def _answers_as_the_stock_pipeline(export: Path, student: Path, capfd: Any) -> N
         assert begins[0].endswith(each["label"])
     assert len(tags) == sum(len(each["text"].split()) for each in ours)
     assert np.isfinite([each["score"] for each in ours]).all()
-    served = run_here(capfd, "wellread serve", export)
-    assert served.status == 2
-    assert "classifies words" in served.err

@@ -107,8 +107,4 @@ def serve(
     from wellread_hf.serving.server import serve as run
 
     ready = OnnxModel(find_export(model), settings.file, settings.threads, settings.max_length)
-    if ready.kind == "tagging":
-        raise UsageError(
-            f"`model` {model} classifies words, and the server answers about texts; ask wellread predict"
-        )
     run(ready, settings, lambda address: print(f"{model}, {ready.file}: {address}/predict", flush=True))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from wellread_hf.serving.onnx_model import OnnxModel
@@ -37,8 +36,8 @@ class Batches:
         # One: the model has threads of its own.
         self._thread = ThreadPoolExecutor(1)
 
-    async def answer(self, rows: Sequence[Any]) -> Array:
-        """Returns the logits [n, outputs] of encoded rows.
+    async def answer(self, rows: Sequence[Any]) -> list[Array]:
+        """Returns the logits [outputs] of each encoded row; of a classifier of words [tokens, outputs].
 
         Raises:
             WellreadError: The model cannot answer one of them.
@@ -47,7 +46,7 @@ class Batches:
         self._rows.extend(zip(rows, futures, strict=True))
         self.waiting += len(rows)
         self._given.set()
-        return np.stack(await asyncio.gather(*futures))
+        return await asyncio.gather(*futures)
 
     async def work(self) -> None:
         """Reads what waits, until it is cancelled."""

@@ -109,8 +109,9 @@ class OnnxModel:
             batch_size: Rows a batch at most.
 
         Returns:
-            [n, classes]; of a classifier of words [n, tokens, classes]. Of a fill-mask model, logits of all
-            words at the mask; of one for features, the mean of the tokens' last hidden states.
+            [n, classes]; of a classifier of words [n, tokens, classes], with padding on the right. Of a
+            fill-mask model, logits of all words at the mask; of one for features, the mean of the tokens'
+            last hidden states.
 
         Raises:
             DataError: A row has no token, or a fill-mask model gets a row without exactly one mask.
@@ -125,8 +126,12 @@ class OnnxModel:
         for chosen in _batches(lengths, batch_size):
             part = self._forward([rows[row] for row in chosen])
             if found is None:
-                found = np.empty((len(rows), part.shape[1]), np.float32)
-            found[chosen] = part
+                shape = (int(lengths.max()), part.shape[2]) if part.ndim == 3 else part.shape[1:]
+                found = np.zeros((len(rows), *shape), np.float32)
+            if part.ndim == 3:
+                found[chosen, : part.shape[1]] = part
+            else:
+                found[chosen] = part
         return np.empty((0, len(self.labels)), np.float32) if found is None else found
 
     def probabilities(self, logits: Array) -> Array:

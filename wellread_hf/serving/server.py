@@ -2,20 +2,20 @@
 
 `POST /predict` takes `{"inputs": ..., "truncate": false, "raw_scores": false}`. Inputs are a text, a pair
 `[a, b]`, or a batch of lists of one or two texts. The answer is a list of `label` and `score`, best first, or
-one a text of a batch. `GET /health` and `GET /metrics` (Prometheus) are for those who run it. Every error is
-`{"error": SENTENCE, "error_type": WORD}`.
+one a text of a batch. Of a classifier of words it is a text's entities. `GET /health` and `GET /metrics`
+(Prometheus) are for those who run it. Every error is `{"error": SENTENCE, "error_type": WORD}`.
 """
 
 import asyncio
-import json
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Any
 
 import h11
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,7 +26,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wellread_hf.errors import SettingsError, WellreadError, library_errors_as
 from wellread_hf.serving.batches import Batches
-from wellread_hf.serving.onnx_model import OnnxModel, Text
+from wellread_hf.serving.onnx_model import OnnxModel
+from wellread_hf.serving.requests import Refused, asked_of, check_words, flag, texts_of
+from wellread_hf.serving.tags import found_in, words_read
 from wellread_hf.settings import Serve
 
 # A client that sends a body this slowly holds a connection for nothing.
@@ -36,19 +38,7 @@ _SHORT = 4096
 # Under a proxy's usual minute.
 _STOP_SECONDS = 30
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_FORM = (
-    "`inputs` must be a text, a pair [text, text], or a batch of lists of one or two texts, "
-    '[["a"], ["b", "c"]]'
-)
 _WORDS = {404: "NotFound", 405: "NotAllowed", 408: "Timeout", 413: "Validation", 429: "Overloaded"}
-
-
-class _Refused(Exception):
-    """A request that gets no answer: its status, and a sentence."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
 
 
 def application(model: OnnxModel, settings: Serve) -> Starlette:
@@ -182,7 +172,7 @@ class _Service:
         started = perf_counter()
         try:
             response: Response = JSONResponse(await self._answer(request))
-        except _Refused as error:
+        except Refused as error:
             response = _error(error.status, str(error))
         except WellreadError as error:
             response = _error(422, str(error))
@@ -194,39 +184,51 @@ class _Service:
 
     async def _answer(self, request: Request) -> Any:
         body = await self._body(request)
-        asked = _asked(body)
-        texts, single = _texts_of(asked.get("inputs"))
+        asked = asked_of(body)
+        texts, single = texts_of(asked.get("inputs"))
         most = self.settings.max_texts
         if len(texts) > most:
-            raise _Refused(
+            raise Refused(
                 413, f"expected at most {most} texts a request, got {len(texts)}; send several requests"
             )
         if self.batches.waiting + len(texts) > self.settings.max_waiting:
-            raise _Refused(
+            raise Refused(
                 429, f"{self.batches.waiting} texts are waiting for the model; try again in a moment"
             )
+        raw = flag(asked, "raw_scores")
         # Of a short text the way to a thread takes longer than encoding it; a long one lets others go on.
-        encode = self.model.encode
-        rows = encode(texts) if len(body) <= _SHORT else await asyncio.to_thread(encode, texts)
-        if not _flag(asked, "truncate") and any(row.overflowing for row in rows):
-            raise _Refused(
+        short, tagging = len(body) <= _SHORT, self.model.kind == "tagging"
+        if tagging:
+            check_words(texts, raw)
+        encode = self._words if tagging else self.model.encode
+        read = encode(texts) if short else await asyncio.to_thread(encode, texts)
+        rows = [each.encoding for each in read] if tagging else read
+        if not flag(asked, "truncate") and any(row.overflowing for row in rows):
+            raise Refused(
                 413,
                 f"expected texts of at most {self.model.max_length} tokens, got a longer one; shorten it, or "
                 "send `truncate` true",
             )
-        raw = _flag(asked, "raw_scores")
         logits = await self.batches.answer(rows)
         self.texts += len(rows)
-        scores = logits if raw else self.model.probabilities(logits)
-        if self.model.kind == "features":
-            found: list[Any] = scores.tolist()
+        if tagging:
+            answers = zip(read, logits, strict=True)
+            found: list[Any] = [found_in(self.model, each, of_words) for each, of_words in answers]
         else:
-            found = self.model.ranked(scores)
+            found = self._said(np.stack(logits), raw)
         return found[0] if single else found
+
+    def _words(self, texts: Sequence[Any]) -> list[Any]:
+        return [words_read(self.model, text) for text in texts]
+
+    def _said(self, logits: Any, raw: bool) -> list[Any]:
+        scores = logits if raw else self.model.probabilities(logits)
+        said: list[Any] = scores.tolist() if self.model.kind == "features" else self.model.ranked(scores)
+        return said
 
     async def _body(self, request: Request) -> bytes:
         most, found = self.settings.max_body, bytearray()
-        too_long = _Refused(413, f"expected a body of at most {most:,} bytes, got more; send fewer texts")
+        too_long = Refused(413, f"expected a body of at most {most:,} bytes, got more; send fewer texts")
         try:
             if int(request.headers.get("content-length", 0)) > most:
                 raise too_long
@@ -236,48 +238,10 @@ class _Service:
                     if len(found) > most:
                         raise too_long
         except TimeoutError:
-            raise _Refused(408, f"expected the whole body within {_BODY_SECONDS} seconds") from None
+            raise Refused(408, f"expected the whole body within {_BODY_SECONDS} seconds") from None
         except ClientDisconnect:
-            raise _Refused(400, "the client went away before its body had come") from None
+            raise Refused(400, "the client went away before its body had come") from None
         return bytes(found)
-
-
-def _asked(body: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(body)
-    except UnicodeDecodeError:
-        raise _Refused(422, "expected JSON in UTF-8, got other bytes") from None
-    except RecursionError:
-        raise _Refused(422, "expected JSON of ordinary depth, got one that is nested too deeply") from None
-    except ValueError as error:
-        raise _Refused(422, f"expected JSON, got something else ({str(error)[:100]})") from None
-    if not isinstance(found, dict):
-        raise _Refused(422, f"expected a JSON object with `inputs`, got {type(found).__name__}")
-    if "inputs" not in found:
-        raise _Refused(422, "expected a JSON object with `inputs`, got one without")
-    return found
-
-
-def _texts_of(inputs: Any) -> tuple[list[Text], bool]:
-    """Returns the texts that were asked for, and whether it is one that is no batch."""
-    if isinstance(inputs, list) and inputs and all(isinstance(each, list) for each in inputs):
-        return [_text(each) for each in inputs], False
-    return [_text(inputs if isinstance(inputs, list) else [inputs])], True
-
-
-def _text(parts: list[Any]) -> Text:
-    if not 1 <= len(parts) <= 2 or not all(isinstance(part, str) for part in parts):
-        raise _Refused(422, f"{_FORM}; got something else")
-    if not all(parts):
-        raise _Refused(422, "expected a text, got an empty one")
-    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
-
-
-def _flag(asked: Mapping[str, Any], name: str) -> bool:
-    value = asked.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise _Refused(422, f"`{name}` must be true or false, got {json.dumps(value)[:40]}")
-    return bool(value)
 
 
 def _error(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

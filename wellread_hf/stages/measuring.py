@@ -17,7 +17,7 @@ from wellread_hf.serving.onnx_model import Text
 from wellread_hf.settings import Measure, Running, Task
 from wellread_hf.settings.measure import Format
 from wellread_hf.stages.budgeting import MEASUREMENTS, random_student
-from wellread_hf.stages.inputs import FoundTask, find, refuse_tagging
+from wellread_hf.stages.inputs import FoundTask, find
 from wellread_hf.stages.timed import (
     GRAPHS,
     Length,
@@ -83,8 +83,6 @@ def measure(
     here, formats = machine(), formats_here(settings.formats)
     found = [_find(place, running) for place in models]
     found_task = None if task is None else FoundTask(task, running)
-    if found_task is not None:
-        refuse_tagging(found_task.task, "calls are timed for texts")
 
     def work(stage: Stage) -> Mapping[str, Any]:
         parts = stage.folder / "checkpoints"
@@ -94,7 +92,7 @@ def measure(
                 f"expected models in one of the formats {', '.join(formats)}, found none in "
                 f"{', '.join(model.name for model in found)}; run `wellread export`, or name other formats"
             )
-        rows = [] if found_task is None else _as_texts(found_task.load().validation.texts)[:_ROWS]
+        rows = [] if found_task is None else _as_texts(found_task)
         texts = _texts(rows)
         own: list[Length] = ["rows"] if rows else []
         lengths: list[Length] = [*settings.lengths, *own]
@@ -238,7 +236,11 @@ def _folder(at: Location, more: Sequence[str]) -> Path:
     return config.parent
 
 
-def _as_texts(rows: Sequence[tuple[str, ...]]) -> list[Text]:
+def _as_texts(task: FoundTask) -> list[Text]:
+    """Returns the first validation rows; words with a blank between, as a model is given text in use."""
+    rows = task.load().validation.texts[:_ROWS]
+    if task.task.tagging:
+        return [" ".join(row) for row in rows]
     return [row[0] if len(row) == 1 else (row[0], row[1]) for row in rows]
 
 

@@ -14,13 +14,14 @@ from time import perf_counter
 from typing import Any, Literal
 
 from wellread_hf.errors import ExportError
-from wellread_hf.serving.export_facts import File
+from wellread_hf.serving import tags
+from wellread_hf.serving.export_facts import File, kind_of
 from wellread_hf.serving.machine import machine
 from wellread_hf.serving.onnx_model import OnnxModel, Text
 from wellread_hf.serving.openvino_model import openvino_model
 from wellread_hf.serving.timing import Timings, in_turn
 from wellread_hf.settings.measure import FORMATS, Format
-from wellread_hf.store.records import write_atomically
+from wellread_hf.store.records import json_object, write_atomically
 
 # From texts to whatever a model says of them.
 Answer = Callable[[Sequence[Text]], object]
@@ -30,18 +31,22 @@ Length = int | Literal["rows"]
 GRAPHS: Mapping[Format, File] = {"onnx-fp32": "fp32", "onnx-int8": "int8", "openvino": "fp32"}
 # The formats that an export scores; OpenVINO's is the fp32 file in another runtime.
 EXPORTED: tuple[Format, ...] = ("onnx-fp32", "onnx-int8")
+_WORDS = "token-classification"
 # Even a busy machine is usually steady in one of this many tries.
 _TRIES = 3
 # A fresh process: from nothing to one answer; then it says its peak memory in kilobytes.
 _ONE = {
     "torch": "from transformers import pipeline; "
-    "pipeline('text-classification', sys.argv[1], device='cpu')(json.loads(sys.argv[2]))",
+    "pipeline(sys.argv[3], sys.argv[1], device='cpu')(json.loads(sys.argv[2]))",
     "onnx-fp32": "from wellread_hf.serving.onnx_model import OnnxModel; "
-    "OnnxModel(Path(sys.argv[1]), 'fp32', 1).predict([json.loads(sys.argv[2])])",
+    "from wellread_hf.serving.tags import answer; "
+    "answer(OnnxModel(Path(sys.argv[1]), 'fp32', 1), [json.loads(sys.argv[2])])",
     "onnx-int8": "from wellread_hf.serving.onnx_model import OnnxModel; "
-    "OnnxModel(Path(sys.argv[1]), 'int8', 1).predict([json.loads(sys.argv[2])])",
+    "from wellread_hf.serving.tags import answer; "
+    "answer(OnnxModel(Path(sys.argv[1]), 'int8', 1), [json.loads(sys.argv[2])])",
     "openvino": "from wellread_hf.serving.openvino_model import openvino_model; "
-    "openvino_model(Path(sys.argv[1]), 1).predict([json.loads(sys.argv[2])])",
+    "from wellread_hf.serving.tags import answer; "
+    "answer(openvino_model(Path(sys.argv[1]), 1), [json.loads(sys.argv[2])])",
 }
 # Not by getrusage on Linux: a process starts there with the peak of the one that forked it.
 _PEAK = """
@@ -99,10 +104,13 @@ def torch_answer(model: Any, tokenizer: Any, threads: int, max_length: int | Non
     import torch
     from transformers import pipeline
 
-    made: Any = pipeline(
-        "text-classification", model=model, tokenizer=tokenizer, device="cpu", dtype=torch.float32
-    )
+    kind: Any = _pipeline(model)
+    made: Any = pipeline(kind, model=model, tokenizer=tokenizer, device="cpu", dtype=torch.float32)
     cut = {"truncation": True} | ({} if max_length is None else {"max_length": max_length})
+    if kind == _WORDS:
+        # It takes neither option, and cuts texts at the tokenizer's length.
+        cut = {}
+        made.tokenizer.model_max_length = max_length or made.tokenizer.model_max_length
 
     def answer(texts: Sequence[Text]) -> object:
         # Of the whole process, so another candidate's number would count.
@@ -113,6 +121,13 @@ def torch_answer(model: Any, tokenizer: Any, threads: int, max_length: int | Non
     return answer
 
 
+def _pipeline(model: Any) -> str:
+    """Returns the kind of pipeline that a classifier, or the one in a folder, is used by."""
+    stored = isinstance(model, str)
+    config = json_object(Path(model) / "config.json") if stored else {"architectures": [type(model).__name__]}
+    return _WORDS if kind_of(config) == "tagging" else "text-classification"
+
+
 def _as_given(text: Text) -> Any:
     """Returns a text as a pipeline takes it."""
     return text if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
@@ -121,8 +136,8 @@ def _as_given(text: Text) -> Any:
 def graph_answer(folder: Path, form: Format, threads: int, max_length: int | None) -> Answer:
     """Opens an export in ONNX Runtime, or in OpenVINO, which reads its fp32 graph."""
     if form == "openvino":
-        return openvino_model(folder, threads, max_length).predict
-    return OnnxModel(folder, GRAPHS[form], threads, max_length).predict
+        return partial(tags.answer, openvino_model(folder, threads, max_length))
+    return partial(tags.answer, OnnxModel(folder, GRAPHS[form], threads, max_length))
 
 
 def steadily(calls: Mapping[str, Callable[[], object]], seconds: float) -> Timings:
@@ -207,10 +222,11 @@ def fresh_start(folder: Path, form: Format, text: Text) -> tuple[float, float]:
     """
     code = f"import json, sys; from pathlib import Path; {_ONE[form]}"
     given = _as_given(text) if form == "torch" else text
+    kind = _pipeline(str(folder)) if form == "torch" else ""
     started = perf_counter()
     # Unlike the time, memory is the process's own, so what it says is all that has to be read.
     ran = subprocess.run(
-        [sys.executable, "-c", code + _PEAK, str(folder), json.dumps(given)],
+        [sys.executable, "-c", code + _PEAK, str(folder), json.dumps(given), kind],
         capture_output=True,
         text=True,
         check=False,
