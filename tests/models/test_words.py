@@ -10,8 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from row_encoders import label_with
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, Regex
+from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from transformers import (
+    AutoTokenizer,
     BertConfig,
     BertForTokenClassification,
     BertTokenizer,
@@ -48,13 +50,13 @@ def _wordpiece() -> Any:
     return BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, model_max_length=64)
 
 
-def _bytes(folder: Path) -> Any:
+def _bytes(folder: Path, blanks: bool = True) -> Any:
     trained = ByteLevelBPETokenizer()
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     trained.train_from_iterator([" ".join(TEXT)] * 4, vocab_size=300, special_tokens=special)
     trained.save_model(str(folder))
     return RobertaTokenizer(
-        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), add_prefix_space=True
+        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), add_prefix_space=blanks
     )
 
 
@@ -161,6 +163,34 @@ def test_what_a_broken_model_says_is_no_word_without_a_piece(bert: Any) -> None:
     model.classifier.bias.data[:] = np.nan
     with pytest.raises(NotFiniteError):
         logits_in_order(model, encode([("the", "fox")], encoder))
+
+
+@pytest.mark.parametrize("in_steps", [False, True])
+def test_a_word_has_the_pieces_that_it_has_in_a_text(tmp_path: Path, in_steps: bool) -> None:
+    """Also where the tokenizer was saved without `add_prefix_space`, and after it is saved with a student."""
+    tokenizer, stock = _bytes(tmp_path, blanks=False), _bytes(tmp_path)
+    if in_steps:
+        backend = tokenizer.backend_tokenizer
+        parts = [Split(Regex(r" ?[^\s]+"), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]
+        backend.pre_tokenizer = Sequence(parts)
+        roles = {name: getattr(tokenizer, name) for name in ("pad_token", "unk_token", "cls_token")}
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **roles)
+    config = RobertaConfig(vocab_size=300, **SIZES)
+    _, encoder = _model(RobertaForTokenClassification, config, tokenizer, 48)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    saved = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    rows = [tuple(TEXT), ("fox", "quickfox", "dogs"), ("the",)]
+    encoded = encode(rows, encoder)
+    assert encoded.words is not None
+    expected = stock([list(row) for row in rows], is_split_into_words=True)
+    again = saved([list(row) for row in rows], is_split_into_words=True)
+    for row in range(len(rows)):
+        assert encoded.row(row)["input_ids"].tolist() == expected["input_ids"][row] == again["input_ids"][row]
+        ids = expected.word_ids(row)
+        assert encoded.words.of(row).tolist() == [ids.index(word) for word in range(len(rows[row]))]
+        # Those of a text, which begins without a blank there.
+        text = stock(" ".join(rows[row]))["input_ids"]
+        assert encoded.row(row)["input_ids"].tolist() == text
 
 
 def test_a_slow_tokenizer_is_refused(bert: Any) -> None:

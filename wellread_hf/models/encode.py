@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wellread_hf.errors import DataError, TokenizerError
 from wellread_hf.models.load import check_fit, positions_of
-from wellread_hf.models.plain_text import PlainText
+from wellread_hf.models.plain_text import PlainText, read_words_after_blanks
 from wellread_hf.models.words import FirstPieces, first_pieces, no_value, tags_words
 from wellread_hf.store.progress import bar, log
 
@@ -53,7 +53,8 @@ def row_encoder(model: Any, tokenizer: Any, max_length: int) -> RowEncoder:
 
     Args:
         model: Any classifier of texts or words; its config gets the tokenizer's padding id if it has none.
-        tokenizer: Its tokenizer; gets the model's padding token and side if it has none, or another side.
+        tokenizer: Its tokenizer; gets the model's padding token and side if it has none, or another side;
+            of words also blanks before them.
         max_length: Tokens a row.
 
     Raises:
@@ -69,6 +70,8 @@ def row_encoder(model: Any, tokenizer: Any, max_length: int) -> RowEncoder:
             f"expected a fast tokenizer (tokenizer.json), which says which piece is of which word, got "
             f"{type(tokenizer).__name__} of {tokenizer.name_or_path}; take a model that has one"
         )
+    if tags:
+        read_words_after_blanks(tokenizer)
     # XLNet's classifier reads the last position.
     pad_left = getattr(model.config, "summary_type", None) == "last" and not tags
     if pad_left:

@@ -5,6 +5,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from tokenizers import normalizers
+from tokenizers.pre_tokenizers import ByteLevel
+
 # Roles of the special tokens that models depend on. Others were added as words, e.g. entity markers.
 _ROLES = ("bos_token", "eos_token", "sep_token", "cls_token", "mask_token", "pad_token", "unk_token")
 
@@ -74,3 +77,25 @@ def _with_words(tokenizer: Any, words: set[str]) -> Any:
     other = copy.deepcopy(tokenizer)
     other._tokenizer = type(tokenizer.backend_tokenizer).from_str(json.dumps(rules))
     return other
+
+
+def read_words_after_blanks(tokenizer: Any) -> None:
+    """Lets a byte-level tokenizer give a word the pieces that it has inside of a text, after a blank.
+
+    Without it `fox` alone has the pieces of a text that begins with it, which the model has hardly seen. The
+    tokenizer is changed, so that it is saved with the model as it was trained. Others are left as they are.
+    """
+    backend = tokenizer.backend_tokenizer
+    steps = json.loads(backend.to_str())["pre_tokenizer"] or {}
+    every = [steps, *steps.get("pretokenizers", ())]
+    byte_level = [each for each in every if each.get("type") == "ByteLevel"]
+    if not byte_level or any(each["add_prefix_space"] for each in byte_level):
+        return
+    if steps in byte_level:
+        backend.pre_tokenizer = ByteLevel(add_prefix_space=True, use_regex=steps["use_regex"])
+        tokenizer.add_prefix_space = tokenizer.init_kwargs["add_prefix_space"] = True
+    else:
+        # Set there, each part of a word would get a blank.
+        before = [] if backend.normalizer is None else [backend.normalizer]
+        if "Prepend" not in str(before):
+            backend.normalizer = normalizers.Sequence([*before, normalizers.Prepend(" ")])
