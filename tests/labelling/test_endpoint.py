@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from asked import KEY, POOL, TEMPLATE, VALIDATION, Place, prompt_of, says, score
+from chat_server import completion
 from recipe_runs import Ran, run_here
 from scipy.special import log_softmax
 
@@ -83,7 +84,7 @@ def test_rows_tokens_and_cost_are_told_before_the_first_request(capfd, place, se
     tokens = sum(map(len, prompts)) // 4
     cost = (tokens * 100 + 40 * 1000) / 1e6
     assert cost < 1
-    told = f"40 prompts for 31 rows and 10 validation rows, 0 answered before: about {tokens:,} tokens"
+    told = f"40 prompts for 31 rows and 10 validation rows, 0 answered before; about {tokens:,} tokens"
     assert told in plan.out
     assert f"40 of answers, for {cost:.2g} at the prices given" in plan.out
     # Before the first request, so that a person can still end it.
@@ -94,10 +95,18 @@ def test_rows_tokens_and_cost_are_told_before_the_first_request(capfd, place, se
     spent = sum(len(prompt.split()) for prompt in prompts)
     ran = ask(capfd, place, *prices)
     assert (
-        f"40 prompts took {spent:,} tokens and 40 of answers, for {(spent * 100 + 40_000) / 1e6:.2g}"
+        f"40 prompts took {spent:,} tokens, and their answers 40, for {(spent * 100 + 40_000) / 1e6:.2g}"
         in ran.out
     )
     assert place.record.outcome["tokens_in"] == spent
+
+
+def test_tokens_that_a_server_does_not_count_are_not_told_as_none(capfd, place, server) -> None:
+    said = completion([("good", 0.5)], {"model": "s", "top_logprobs": 2, "messages": [{"content": ""}]})
+    server.fault("", kind="body", body=json.dumps(said | {"usage": None}), times=None)
+    assert (
+        "40 prompts were answered; the server does not say how many tokens they took" in ask(capfd, place).out
+    )
 
 
 def test_the_key_goes_to_the_server_and_nowhere_else(capfd, place, server) -> None:
@@ -195,8 +204,8 @@ def test_what_will_not_pass_ends_the_run_at_once(capfd, place, server, status, s
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("no JSON", "is no JSON"),
-        ("{}", "got an answer without `choices`"),
+        ("no JSON", "got one that is not JSON"),
+        ("{}", "got an answer without `choices`; check --endpoint"),
         ('{"choices": []}', "got an answer without `choices`"),
         ('{"choices": [{"message": {"content": "good"}}]}', "expected log-probabilities, got none"),
         ('{"choices": [{"logprobs": {"content": []}}]}', "expected log-probabilities, got none"),
@@ -206,6 +215,8 @@ def test_what_will_not_pass_ends_the_run_at_once(capfd, place, server, status, s
          ' [{"token": "a", "logprob": 3}]}]}}]}', "expected log-probabilities, got 3.0"),
         ('{"choices": [{"logprobs": {"content": [{"token": "a", "logprob": NaN, "top_logprobs":'
          ' [{"token": "a", "logprob": NaN}]}]}}]}', "expected log-probabilities, got nan"),
+        ('{"choices": [{"logprobs": {"content": [{"token": "a", "logprob": -1, "top_logprobs":'
+         ' [{"token": "a", "logprob": null}]}]}}]}', "expected log-probabilities, got None"),
         ('{"choices": 7}', "every answer so far is kept"),
     ],
 )  # fmt: skip

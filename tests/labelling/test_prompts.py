@@ -89,7 +89,7 @@ def test_a_task_needs_one_class_a_row_and_a_word_for_each(facts, said):
         ({"shots": 4}, "`prompt.shots`: expected a template as well"),
         ({"template": "x.jinja"}, "give `prompt.label_words`"),
         ({"template": "x.jinja", "label_words": ("a", " b")}, "without spaces around them, got ' b'"),
-        ({"template": "x.jinja", "label_words": ("a", "")}, "got ''"),
+        ({"template": "x.jinja", "label_words": ("a", "")}, "got an empty one"),
         ({"template": "x.jinja", "label_words": ("a", "b", "a")}, "got 'a' 2 times"),
     ],
 )
@@ -100,9 +100,19 @@ def test_settings_that_cannot_be_are_refused(settings, said):
 
 def test_a_file_that_is_no_template_is_refused(tmp_path):
     (tmp_path / "empty.jinja").write_text(" \n")
-    for name, said in (("none.jinja", "expected a file"), ("empty.jinja", "an empty file")):
+    (tmp_path / "latin.jinja").write_bytes(b"sch\xf6n")
+    for name, said in (
+        ("none.jinja", "expected a file"),
+        ("empty.jinja", "an empty file"),
+        ("latin.jinja", "latin.jinja: expected a template in UTF-8"),
+    ):
         with pytest.raises(DataError, match=said):
             read_template(tmp_path / name)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_template(tmp_path):
+    (tmp_path / "marked.jinja").write_bytes(b"\xef\xbb\xbf{{ text }}:")
+    assert read_template(tmp_path / "marked.jinja") == "{{ text }}:"
 
 
 @pytest.fixture(scope="module")
@@ -135,5 +145,7 @@ def test_examples_follow_the_seed_and_more_contain_fewer(labelled):
 
 
 def test_more_examples_than_rows_are_refused(labelled):
-    with pytest.raises(DataError, match=r"`prompt\.shots` 91: there are 90 labelled rows"):
+    with pytest.raises(
+        DataError, match=r"`prompt\.shots` 91: expected at most as many as there are labelled rows, 90"
+    ):
         shown(labelled, 91)

@@ -29,6 +29,8 @@ def test_labels_are_matched_by_name_in_any_order(teacher: list[str]) -> None:
 def test_case_spaces_and_dashes_do_not_matter_in_names() -> None:
     assert match_labels(["NOT_ENTAILMENT", "Entailment"], ["entailment", "not entailment"]) == [1, 0]
     assert match_labels(["Very-Good", "bad"], ["very_good", "bad"]) == [0, 1]
+    # One letter, or a letter and its accent.
+    assert match_labels(["u\u0308bel", "gut"], ["gut", "\u00fcbel"]) == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,12 @@ def test_what_has_learnt_nothing_is_warned_about_with_both_figures(
     assert {key: warned[key] for key in outcome} == outcome
 
 
+def test_a_teacher_is_not_told_to_train_longer() -> None:
+    (sentence,) = doubts({"teacher_validation": {"matthews_correlation": 0.0}})
+    assert "train" not in sentence
+    assert "take another teacher, or another prompt" in sentence
+
+
 @pytest.mark.parametrize(
     "outcome",
     [

@@ -186,7 +186,9 @@ def test_a_transfer_set_of_its_own_is_looked_up_by_text(world: dict[str, Any], t
     some.write_text(json.dumps({"body": "nobody has labelled this"}) + "\n")
     lacking = imported(world, tmp_path, transfer=Transfer(sources=(f"{some},column=body",)))
     # Before anything runs, in a dry run too.
-    with pytest.raises(LabelError, match=r"every text in .*chances.jsonl, got others in 1 row: 1 \(none\)"):
+    with pytest.raises(
+        LabelError, match=r"every text in .*chances.jsonl, got something else in 1 row: 1 \(none\)"
+    ):
         check([lacking])
     assert not lacking.folder.exists()
 

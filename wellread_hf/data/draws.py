@@ -25,7 +25,8 @@ def check_draw(rows: int, settings: Task | Transfer, dropped: int = 0) -> None:
         DataError: There are fewer than the settings draw, or none.
     """
     if not rows:
-        raise DataError("expected rows, found none; check the names of files and splits")
+        where = f"{' '.join(settings.sources)}: " if isinstance(settings, Transfer) else ""
+        raise DataError(f"{where}expected rows, found none; check the names of files and splits")
     left = rows - dropped
     if not left:
         raise DataError(

@@ -113,6 +113,6 @@ class CausalLabeller:
         if self.reader.cut and not self._reported:
             self._reported = True
             log(
-                f"{self.reader.cut:,} texts have more than {self.reader.max_length} tokens and are cut; "
-                "a larger `max_length` keeps more of them"
+                f"texts of more than {self.reader.max_length} tokens are cut: {self.reader.cut:,} so far; a "
+                "larger `max_length` keeps more of them"
             )

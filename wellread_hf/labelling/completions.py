@@ -39,7 +39,10 @@ def answer_of(completion: Any, words: Sequence[str], constrained: bool) -> Answe
     """
     choices = getattr(completion, "choices", None)
     if not choices:
-        raise ValueError("expected OpenAI's protocol, got an answer without `choices`")
+        raise ValueError(
+            "expected OpenAI's protocol, got an answer without `choices`; check `endpoint.url`, which "
+            "ends in /v1 as a rule"
+        )
     content = getattr(getattr(choices[0], "logprobs", None), "content", None)
     if not content or not content[0].top_logprobs:
         raise ValueError(
@@ -47,6 +50,9 @@ def answer_of(completion: Any, words: Sequence[str], constrained: bool) -> Answe
             "and llama.cpp do"
         )
     first = content[0]
+    listed = [*first.top_logprobs, first]
+    if strange := [each.logprob for each in listed if not isinstance(each.logprob, int | float)]:
+        raise ValueError(f"expected log-probabilities, got {strange[0]!r:.40}")
     tokens = [(str(each.token), float(each.logprob)) for each in first.top_logprobs]
     # The token that was chosen is not always among the likeliest.
     if first.token not in dict(tokens):

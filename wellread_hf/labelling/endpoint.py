@@ -216,7 +216,7 @@ class Asker:
             except self._openai.APIError as error:
                 raise self._failure(question, f"no answer ({self._said(error)})") from error
             except ValueError as error:
-                raise self._failure(question, f"an answer that is no JSON ({cause(error)})") from error
+                raise self._failure(question, f"one that is not JSON ({cause(error)})") from error
         raise AssertionError("the last attempt returns or raises")
 
     def _refusal(self, error: "APIStatusError", question: Question, wait: float) -> EndpointError:
@@ -238,12 +238,12 @@ class Asker:
             refused = _Refused(str(self._failure(question, f"{status} ({said})")))
             refused.said = said
             return refused
-        later = f" and asks to come back in {wait:,.0f} s" if wait > _LONGEST_WAIT else ""
+        later = f", which asks to come back in {wait:,.0f} s" if wait > _LONGEST_WAIT else ""
         return self._failure(question, f"{status} ({said}){later}")
 
     def _failure(self, question: Question, what: str) -> EndpointError:
         return EndpointError(
-            f"{question.name}: expected an answer of {self._endpoint.url}, got {what}; {_KEPT}"
+            f"{question.name}: expected an answer from {self._endpoint.url}, got {what}; {_KEPT}"
         )
 
     def _said(self, error: "APIError") -> str:

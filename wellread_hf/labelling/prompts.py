@@ -71,11 +71,18 @@ def read_template(path: Path) -> str:
     """Reads a template's text.
 
     Raises:
-        DataError: There is no such file, or it is empty.
+        DataError: There is no such file, it is empty or not in UTF-8.
     """
     if not path.is_file():
         raise DataError(f"`prompt.template` {path}: expected a file of a Jinja template; check the path")
-    text = path.read_text(encoding="utf-8")
+    try:
+        # A mark at the beginning, as some editors leave, is no part of what is asked.
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeError as error:
+        raise DataError(
+            f"`prompt.template` {path}: expected a template in UTF-8, got other bytes ({cause(error)}); "
+            "convert the file"
+        ) from error
     if not text.strip():
         raise DataError(f"`prompt.template` {path}: expected a Jinja template, got an empty file")
     return text
@@ -169,8 +176,8 @@ def drawn_examples(rows: Rows, classes: int, settings: Prompt) -> list[Example]:
     """
     if settings.shots > len(rows.texts):
         raise DataError(
-            f"`prompt.shots` {settings.shots}: there are {len(rows.texts)} labelled rows to draw from; give "
-            "at most that many"
+            f"`prompt.shots` {settings.shots}: expected at most as many as there are labelled rows, "
+            f"{len(rows.texts)}; give fewer"
         )
     assert rows.labels is not None
     draw = np.random.default_rng(settings.seed)

@@ -85,7 +85,7 @@ class SoftColumns:
     def _of_class(self, value: Any, name: str) -> float:
         if _is_empty(value) and self.kind in ("top-k", "votes"):
             return math.nan if self.kind == "top-k" else 0.0
-        return self._number(value, f"a number for each class, {name!r} too")
+        return self._number(value, f"a number for {name!r}")
 
     def _number(self, value: Any, expected: str) -> float:
         if _is_empty(value):

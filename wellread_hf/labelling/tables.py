@@ -160,7 +160,7 @@ class Faults:
         others = sum(count for _, count in self.found.values()) - count
         also = f" ({others} rows have other faults)" if others else ""
         raise LabelError(
-            f"{self.name}: expected {expected}, got others in {count} row{'s' * (count > 1)}: "
+            f"{self.name}: expected {expected}, got something else in {count} row{'s' * (count > 1)}: "
             f"{rows}{more}{also}; {remedy}"
         )
 

@@ -1,5 +1,6 @@
 """Which output of a teacher stands for which class of the task: matched by name, never by place."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,5 +103,5 @@ def _are_matched(teacher: Sequence[str], task: Sequence[str]) -> bool:
 
 def plain_name(name: str) -> str:
     """Returns a class name without what names are compared without: case, spaces, `_` and `-`."""
-    # `not_entailment` and `Not-Entailment` are one name.
-    return name.lower().translate({ord(mark): None for mark in " _-"})
+    # `not_entailment` and `Not-Entailment` are one name. Some systems write é as two characters.
+    return unicodedata.normalize("NFC", name.lower()).translate({ord(mark): None for mark in " _-"})

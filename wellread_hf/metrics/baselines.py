@@ -19,6 +19,8 @@ _LONGEST_NAME = 40
 # Metrics of tasks whose rows have one class each.
 _OF_ONE_CLASS = {"accuracy", "f1", "matthews_correlation"}
 _REMEDY = "nothing was learnt from the texts; train longer or at another learning rate, and look at the rows"
+# A teacher is not trained here, and may be a prompt or a table.
+_TEACHERS = "its soft labels say nothing of the texts; take another teacher, or another prompt if it has one"
 
 
 def commonest(counts: Mapping[str, int]) -> tuple[str, float] | None:
@@ -29,13 +31,16 @@ def commonest(counts: Mapping[str, int]) -> tuple[str, float] | None:
     return name[:_LONGEST_NAME], counts[name] / sum(counts.values())
 
 
-def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> str | None:
+def doubt(
+    scores: Mapping[str, float], counts: Mapping[str, int], what: str, remedy: str = _REMEDY
+) -> str | None:
     """Says that scores are no better than those of one answer throughout, with both figures; else None.
 
     Args:
         scores: By metric, 0 to 1, the first one first.
         counts: Rows of each class; empty where they are not known.
         what: Whose scores on which rows, for the sentence.
+        remedy: What it means, and what to do.
     """
     first = next(iter(scores), "")
     if counts and (nothing := _of_one_answer(first, counts)) is not None:
@@ -43,7 +48,7 @@ def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> 
             return None
         return (
             f"{metric_at(first)} {100 * scores[first]:.1f} % {what} is no better than that of one answer "
-            f"throughout, {100 * nothing:.1f} %: {_REMEDY}"
+            f"throughout, {100 * nothing:.1f} %: {remedy}"
         )
     constant = commonest(counts)
     if "accuracy" in scores and constant is not None:
@@ -51,13 +56,13 @@ def doubt(scores: Mapping[str, float], counts: Mapping[str, int], what: str) -> 
         if scores["accuracy"] <= share:
             return (
                 f"accuracy {100 * scores['accuracy']:.1f} % {what} is no better than the share of the "
-                f"commonest class, {100 * share:.1f} % {name!r}: {_REMEDY}"
+                f"commonest class, {100 * share:.1f} % {name!r}: {remedy}"
             )
     for metric, nothing in _NOTHING.items():
         if metric in scores and scores[metric] <= nothing:
             return (
                 f"{metric} {100 * scores[metric]:.1f} % {what} is no better than that of one answer "
-                f"throughout, 0.0 %: {_REMEDY}"
+                f"throughout, 0.0 %: {remedy}"
             )
     return None
 
@@ -85,7 +90,9 @@ def doubts(outcome: Mapping[str, Any]) -> Sequence[str]:
     # Not of test rows: the remedy is another choice of settings, which is made on validation rows.
     counts = counts_of(outcome, "validation")
     found.append(doubt(outcome.get("validation", {}), counts, "on validation"))
-    found.append(doubt(outcome.get("teacher_validation", {}), counts, "of the teacher on validation"))
+    found.append(
+        doubt(outcome.get("teacher_validation", {}), counts, "of the teacher on validation", _TEACHERS)
+    )
     return [sentence for sentence in found if sentence is not None]
 
 

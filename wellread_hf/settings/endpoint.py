@@ -18,7 +18,7 @@ def _plain_address(url: str) -> str:
         parts = urlsplit(url)
         parts.port  # noqa: B018  # read here, where one that is no number is refused
     except ValueError:
-        raise ValueError("expected an address such as http://localhost:8000/v1, got none; check it") from None
+        raise ValueError("expected an address such as http://localhost:8000/v1; check it") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(
             "expected an address without a user, a password or anything after `?` or `#`, since it is "

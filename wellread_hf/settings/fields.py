@@ -180,6 +180,12 @@ def one_origin(settings: Any, reads: Mapping[str, Sequence[str]]) -> str:
             other for other, paths in reads.items() if any(f"{path}.".startswith(f"{p}.") for p in paths)
         }
         if known and origin not in known and path not in reads and value != usual[path]:
+            if not given:
+                needed = " or ".join(f"`{each}`" for each in sorted(known))
+                raise SettingsError(
+                    f"`{path}`: expected {needed} beside it, without which it has no effect, got none; "
+                    "give both"
+                )
             raise SettingsError(
                 f"`{path}`: expected none with `{origin}`, where it has no effect, got {_words(value)}; "
                 "leave it out"

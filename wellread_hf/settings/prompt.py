@@ -50,7 +50,9 @@ class Prompt:
 
     @model_validator(mode="after")
     def _words_are_words(self) -> "Prompt":
-        if bad := [word for word in self.label_words if word != word.strip() or not word]:
+        if not all(word.strip() for word in self.label_words):
+            raise SettingsError("`prompt.label_words`: expected a word for each class, got an empty one")
+        if bad := [word for word in self.label_words if word != word.strip()]:
             raise SettingsError(
                 f"`prompt.label_words`: expected words without spaces around them, got {bad[0]!r}; how a "
                 "word is joined to its prompt is settled for all of them"

@@ -87,10 +87,11 @@ def ask_endpoint(
                 asker.ask_all(rows.questions(), journal, shown)
         outcome = rows.store(journal.answers, stage.folder, settings.shard_rows)
         spent = outcome["tokens_in"], outcome["tokens_out"]
-        log(
-            f"{outcome['prompts']:,} prompts took {spent[0]:,} tokens and {spent[1]:,} of answers"
-            f"{_cost(endpoint, *spent)}"
-        )
+        if any(spent):
+            took = f"took {spent[0]:,} tokens, and their answers {spent[1]:,}{_cost(endpoint, *spent)}"
+        else:
+            took = "were answered; the server does not say how many tokens they took"
+        log(f"{outcome['prompts']:,} prompts {took}")
         return with_warnings(outcome | {"retries": asker.retries})
 
     stage = Stage(
@@ -281,9 +282,9 @@ def _announce(rows: _Asked, endpoint: Endpoint, answers: Mapping[str, Any]) -> N
             left[question.key] = len(rows.prompts(question.texts))
     tokens = sum(left.values()) // _CHARACTERS
     log(
-        f"asks {endpoint.model} at {endpoint.url} {len(left):,} prompts for {len(rows.texts):,} rows and "
-        f"{len(rows.validation):,} validation rows, {len(answers):,} answered before: about {tokens:,} "
-        f"tokens ({_CHARACTERS} characters a token) and {len(left):,} of answers"
+        f"asks {endpoint.model} at {endpoint.url}: {len(left):,} prompts for {len(rows.texts):,} rows and "
+        f"{len(rows.validation):,} validation rows, {len(answers):,} answered before; about {tokens:,} "
+        f"tokens ({_CHARACTERS} characters a token) of prompts and {len(left):,} of answers"
         f"{_cost(endpoint, tokens, len(left))}"
     )
 

@@ -152,7 +152,7 @@ def one_teacher(names: Sequence[str] | None, weights: Sequence[float]) -> str:
         got = " ".join(names or ["none"]) + (", with `teacher_weights`" if weights else "")
         raise SettingsError(
             f"`teacher`: expected one causal language model for `prompt.template`, without weights, got "
-            f"{got}; a mean is taken of classifiers"
+            f"{got}; only classifiers can be averaged"
         )
     return names[0]
 
