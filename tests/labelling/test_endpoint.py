@@ -383,7 +383,7 @@ def test_a_key_that_no_header_takes_is_refused_and_not_quoted(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", value)
     ran = ask(capfd, place, status=2)
-    assert "expected a key of printable ASCII letters" in message(ran)
+    assert "expected a key of printable ASCII characters" in message(ran)
     assert value not in ran.err
     assert not server.asked
 
@@ -391,3 +391,12 @@ def test_a_key_that_no_header_takes_is_refused_and_not_quoted(
 def test_a_named_variable_that_is_not_set_is_refused(capfd, place, server) -> None:
     ran = ask(capfd, place, "--endpoint.key-env", "SOME_KEY", status=2)
     assert "--endpoint.key-env SOME_KEY: expected an environment variable with the key" in message(ran)
+
+
+def test_a_proxy_that_does_not_answer_is_named(capfd, place, server, monkeypatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    said = message(ask(capfd, place, "--endpoint.retries", 0, status=1))
+    assert "through the proxy in HTTP_PROXY; NO_PROXY=127.0.0.1 asks without it" in said
+    assert not server.asked

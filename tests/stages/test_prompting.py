@@ -170,7 +170,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({}, "{{ sentence }}:\n{{ 1 / 0 }}", "line 2.*division by zero"),
     ({}, "Is it?", "uses the text column 'sentence'"),
     ({}, "{{ sentense }}", "'sentense' is undefined"),
-    ({"shots": 65}, TEMPLATE, "there are 64 labelled rows"),
+    ({"shots": 65}, TEMPLATE, "labelled rows, 64"),
     ({"shots": 2}, "{{ sentence }} is", "shows `examples`"),
     ({"chat": "yes"}, TEMPLATE, "has none; take an instructed model"),
 ]

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from wellread_hf.errors import EndpointError, SettingsError, cause, library_errors_as, one_line
 from wellread_hf.labelling.answers import LITTLE, Answer, Journal
@@ -250,10 +252,19 @@ class Asker:
         """Returns what the server or the network says, without the key, which a server may quote."""
         body = error.body
         said = str(body.get("message") or "") if isinstance(body, Mapping) else str(body or "")
-        said = said or cause(error.__cause__ or error)
+        if not said:
+            said = cause(error.__cause__ or error) + (_by_proxy(self._endpoint) if body is None else "")
         if isinstance(error, self._openai.APITimeoutError):
             said = f"nothing within {self._endpoint.timeout:g} s"
         return one_line(said.replace(self._key, "[the key]") if self._key else said, 200)
+
+
+def _by_proxy(endpoint: Endpoint) -> str:
+    """Names the proxy of the environment, which the package asks servers of this machine through, too."""
+    parts = urlsplit(str(endpoint.url))
+    if parts.scheme not in getproxies() or proxy_bypass(str(parts.hostname)):
+        return ""
+    return f", through the proxy in {parts.scheme.upper()}_PROXY; NO_PROXY={parts.hostname} asks without it"
 
 
 class _Refused(EndpointError):

@@ -144,8 +144,8 @@ def _key(endpoint: Endpoint) -> str:
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingsError(
-            f"`endpoint.key_env` {endpoint.key_env}: expected a key of printable ASCII letters, got others "
-            "among them, a line break for one; set it again"
+            f"`endpoint.key_env` {endpoint.key_env}: expected a key of printable ASCII characters, got "
+            "spaces, line breaks or others among them; set it again"
         )
     return key
 

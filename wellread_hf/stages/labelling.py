@@ -20,7 +20,7 @@ from wellread_hf.tasks import TaskFacts
 
 def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, running: Running) -> Stage:
     """Passes a teacher over a transfer set once; stores its logits, and [CLS] states if asked for."""
-    teacher_at = find(teacher, "model", "teacher", running)
+    teacher_at = find_teacher(teacher, running)
     found_task = FoundTask(task, running)
     transfer_set = TransferSet(transfer, running)
 
@@ -241,6 +241,21 @@ def soft_labels(teacher: Place, task: Task, transfer: Transfer, settings: Label,
     if are_stored(teacher):
         return stored_labels(Path(str(teacher)))
     return label(teacher, task, transfer, settings, running)
+
+
+def find_teacher(teacher: Place, running: Running) -> Location:
+    """Finds a model that labels.
+
+    Raises:
+        SettingsError: Soft labels are named in its place.
+        SourceError: There is none.
+    """
+    if are_stored(teacher):
+        raise SettingsError(
+            f"`teacher` {teacher}: expected a model, got soft labels that are made already; give them to a "
+            "student (wellread distill)"
+        )
+    return find(teacher, "model", "teacher", running)
 
 
 def are_stored(teacher: Place) -> bool:

@@ -10,7 +10,8 @@ from wellread_hf.data.task_facts import facts_of, finds_classes
 from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Label, Prompt, Running, Task, Transfer
-from wellread_hf.stages.inputs import FoundTask, TransferSet, find, identity_of
+from wellread_hf.stages.inputs import FoundTask, TransferSet, identity_of
+from wellread_hf.stages.labelling import find_teacher
 from wellread_hf.stages.word_outcomes import doubts_of, mass_of, validated
 from wellread_hf.store.progress import log
 from wellread_hf.store.stage import Location, Place, Stage
@@ -38,7 +39,7 @@ def label_by_prompt(
     assert prompt.template is not None
     _check_settings(settings)
     template = read_template(prompt.template)
-    teacher_at = find(teacher, "model", "teacher", running)
+    teacher_at = find_teacher(teacher, running)
     # Examples come out of the labelled rows; without any it does not matter how many there are.
     rows = task if prompt.shots else replace(task, train_rows=None, train_seed=0)
     found_task = FoundTask(rows, running)
