@@ -10,7 +10,7 @@ runs/distill-..., an ordinary sequence classifier folder.
       --weights google/bert_uncased_L-4_H-256_A-4 --objective.method patient --objective.projection
 """
 
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +21,16 @@ from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.summary import show_result
 from wellread_hf.settings import Label, Lora, Objective, Optim, Running, Start, Task, Transfer, Tuning
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.presets import SMOKE_ENCODER, SMOKE_TASK, SMOKE_TEACHER, SMOKE_TRANSFER, SMOKE_TUNING
+from wellread_hf.stages.presets import (
+    SMOKE_ENCODER,
+    SMOKE_TASK,
+    SMOKE_TEACHER,
+    SMOKE_TRANSFER,
+    SMOKE_TUNING,
+    TAGS_TASK,
+    TAGS_TEACHER,
+    TAGS_TRANSFER,
+)
 from wellread_hf.store.stage import Stage
 
 
@@ -66,6 +75,7 @@ SMOKE = Settings(
     transfer=SMOKE_TRANSFER,
     tuning=SMOKE_TUNING,
 )
+SMOKE_TAGS = replace(SMOKE, teacher=TAGS_TEACHER, task=TAGS_TASK, transfer=TAGS_TRANSFER)
 
 
 RECIPE = Recipe(
@@ -73,7 +83,7 @@ RECIPE = Recipe(
     settings=Settings,
     plan=plan,
     show=show_result,
-    presets={"smoke": SMOKE},
+    presets={"smoke": SMOKE, "smoke-tags": SMOKE_TAGS},
     first="teacher labels task weights student transfer epochs learning-rate batch-size max-length seed runs",
 )
 

@@ -6,7 +6,7 @@ and `wellread report` read them.
   wellread eval runs/distill-... MY-TEACHER --task sst2
 """
 
-from dataclasses import field
+from dataclasses import field, replace
 
 from tyro.conf import Positional
 
@@ -16,7 +16,7 @@ from wellread_hf.cli.summary import show_evaluations
 from wellread_hf.errors import SettingsError
 from wellread_hf.settings import Running, Task
 from wellread_hf.settings.fields import Length, checked
-from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER
+from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER, TAGS_TASK, TAGS_TEACHER
 from wellread_hf.store.stage import Stage
 
 
@@ -41,6 +41,7 @@ def plan(settings: Settings) -> list[Stage]:
 
 
 SMOKE = Settings(models=(SMOKE_TEACHER,), task=SMOKE_TASK)
+SMOKE_TAGS = replace(SMOKE, models=(TAGS_TEACHER,), task=TAGS_TASK)
 
 
 RECIPE = Recipe(
@@ -48,7 +49,7 @@ RECIPE = Recipe(
     settings=Settings,
     plan=plan,
     show=show_evaluations,
-    presets={"smoke": SMOKE},
+    presets={"smoke": SMOKE, "smoke-tags": SMOKE_TAGS},
     first="task task.data task.columns max-length runs",
 )
 

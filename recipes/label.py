@@ -13,7 +13,7 @@ Writes runs/label-..., shards of logits, of several teachers also those of their
   wellread label --from probabilities.csv,column=sentence --task sst2
 """
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated
 
 from wellread_hf import stages
@@ -21,7 +21,14 @@ from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.summary import show_result
 from wellread_hf.settings import Endpoint, Imported, Label, Prompt, Running, Task, Transfer
 from wellread_hf.settings.fields import FEW, Weight, checked, one_origin
-from wellread_hf.stages.presets import SMOKE_TASK, SMOKE_TEACHER, SMOKE_TRANSFER
+from wellread_hf.stages.presets import (
+    SMOKE_TASK,
+    SMOKE_TEACHER,
+    SMOKE_TRANSFER,
+    TAGS_TASK,
+    TAGS_TEACHER,
+    TAGS_TRANSFER,
+)
 from wellread_hf.store.stage import Stage
 
 
@@ -77,6 +84,7 @@ SMOKE = Settings(
     task=SMOKE_TASK,
     transfer=Transfer(sources=("task", *SMOKE_TRANSFER.sources)),
 )
+SMOKE_TAGS = replace(SMOKE, teacher=(TAGS_TEACHER,), task=TAGS_TASK, transfer=TAGS_TRANSFER)
 
 
 RECIPE = Recipe(
@@ -84,7 +92,7 @@ RECIPE = Recipe(
     settings=Settings,
     plan=plan,
     show=show_result,
-    presets={"smoke": SMOKE},
+    presets={"smoke": SMOKE, "smoke-tags": SMOKE_TAGS},
     first="teacher prompt label-words prompt.shots endpoint endpoint.model from imported.kind task task.data "
     "task.columns transfer transfer.rows max-length label.batch-tokens runs",
 )

@@ -6,7 +6,7 @@ Reads text, a tokenizer and a task; writes runs/pretrain-... (or takes --weights
   wellread pf --weights google/bert_uncased_L-4_H-256_A-4 --task mrpc
 """
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated
 
 from tyro.conf import arg
@@ -16,7 +16,14 @@ from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.summary import show_result
 from wellread_hf.settings import Corpus, Lora, Optim, Pretrain, Running, Start, Task, Tuning
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.presets import SMOKE_CORPUS, SMOKE_PRETRAIN, SMOKE_TASK, SMOKE_TUNING
+from wellread_hf.stages.presets import (
+    SMOKE_CORPUS,
+    SMOKE_ENCODER,
+    SMOKE_PRETRAIN,
+    SMOKE_TASK,
+    SMOKE_TUNING,
+    TAGS_TASK,
+)
 from wellread_hf.store.stage import Stage
 
 
@@ -54,6 +61,7 @@ SMOKE = Settings(
     task=SMOKE_TASK,
     tuning=SMOKE_TUNING,
 )
+SMOKE_TAGS = replace(SMOKE, weights=SMOKE_ENCODER, task=TAGS_TASK)
 
 
 RECIPE = Recipe(
@@ -61,7 +69,7 @@ RECIPE = Recipe(
     settings=Settings,
     plan=plan,
     show=show_result,
-    presets={"smoke": SMOKE},
+    presets={"smoke": SMOKE, "smoke-tags": SMOKE_TAGS},
     first="task weights student corpus minutes epochs learning-rate batch-size max-length seed runs",
 )
 

@@ -6,7 +6,7 @@ Reads an encoder and a task; writes runs/finetune-..., an ordinary sequence clas
   accelerate launch recipes/teacher.py --task mnli --weights google-bert/bert-large-uncased
 """
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated
 
 from tyro.conf import arg
@@ -16,7 +16,7 @@ from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.summary import show_result
 from wellread_hf.settings import Lora, Optim, Running, Start, Task, Tuning
 from wellread_hf.settings.fields import checked
-from wellread_hf.stages.presets import SMOKE_ENCODER, SMOKE_TASK, SMOKE_TUNING
+from wellread_hf.stages.presets import SMOKE_ENCODER, SMOKE_TASK, SMOKE_TUNING, TAGS_TASK
 from wellread_hf.store.stage import Stage
 
 
@@ -43,6 +43,7 @@ def plan(settings: Settings) -> list[Stage]:
 
 
 SMOKE = Settings(start=Start(weights=SMOKE_ENCODER), task=SMOKE_TASK, tuning=SMOKE_TUNING)
+SMOKE_TAGS = replace(SMOKE, task=TAGS_TASK)
 
 
 RECIPE = Recipe(
@@ -50,7 +51,7 @@ RECIPE = Recipe(
     settings=Settings,
     plan=plan,
     show=show_result,
-    presets={"smoke": SMOKE},
+    presets={"smoke": SMOKE, "smoke-tags": SMOKE_TAGS},
     first="task task.data weights epochs learning-rate batch-size max-length lora-rank seed runs",
 )
 

@@ -136,6 +136,29 @@ def test_a_script_of_your_own_trains_on_the_stock_layout(tmp_path: Path) -> None
     assert losses == pytest.approx([model(**batch).loss.item()] * 2, abs=1e-6)
 
 
+def test_a_script_s_own_rows_of_words_are_padded_with_what_the_teacher_says(tmp_path: Path) -> None:
+    """Lists as a data set has them, with the tokenizer's masks; NaN where nothing is said."""
+    rows, _ = _rows("labels", "teacher_logits")
+    names = ("input_ids", "labels", "teacher_logits")
+    columns = [{name: rows[index][name].tolist() for name in names} for index in range(ROWS)]
+    columns = [{**row, "attention_mask": [1] * len(row["input_ids"])} for row in columns]
+    loss, parts = 0.0, {"args": step_arguments(tmp_path), "train_dataset": Dataset.from_list(columns)}
+    words = 0
+    student = tiny_tagger(num_labels=3)
+    for row in columns:
+        said = torch.tensor(row["teacher_logits"])
+        there = ~said.isnan().any(-1)
+        with torch.no_grad():
+            mine = student(input_ids=torch.tensor([row["input_ids"]])).logits[0]
+        loss -= float((F.softmax(said[there], -1) * F.log_softmax(mine[there], -1)).sum())
+        words += int(there.sum())
+    ours = DistillationTrainer(model=tiny_tagger(num_labels=3), data_collator=PadCollator(0), **parts)
+    assert _step(ours)[0] == pytest.approx(loss / words, abs=2e-6)
+    stock = DataCollatorForTokenClassification(word_tokenizer())
+    with pytest.raises(SettingsError, match="which pads labels alone; take wellread_hf"):
+        DistillationTrainer(model=tiny_tagger(num_labels=3), data_collator=stock, **parts).train()
+
+
 def test_an_evaluation_is_the_mean_over_all_words(tmp_path: Path) -> None:
     rows, collate = _rows("labels")
     model = tiny_tagger(num_labels=3)

@@ -261,7 +261,8 @@ class PadCollator:
         batch = {"attention_mask": np.arange(lengths.max()) < lengths[:, None]}
         if self.pad_left:
             batch["attention_mask"] = batch["attention_mask"][:, ::-1]
-        for name in rows[0]:
+        # Rows as tokenizers make them have masks of their own, all ones.
+        for name in (each for each in rows[0] if each != "attention_mask"):
             values = [row[name] for row in rows]
             # Rows of one length need no padding, whatever they are of.
             if name not in ("input_ids", "token_type_ids") and len({np.shape(each) for each in values}) == 1:

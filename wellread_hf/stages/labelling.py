@@ -23,6 +23,11 @@ def label(teacher: Place, task: Task, transfer: Transfer, settings: Label, runni
     teacher_at = find_teacher(teacher, running)
     found_task = FoundTask(task, running)
     transfer_set = TransferSet(transfer, running)
+    if settings.states and found_task.task.tagging:
+        raise SettingsError(
+            "`label.states`: expected a task of texts, whose [CLS] states are stored, got `task.tagging`, "
+            "whose words are classified; leave the states out"
+        )
 
     def shape() -> Shape | None:
         return shape_of(teacher_at)

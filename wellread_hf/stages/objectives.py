@@ -74,6 +74,11 @@ def check_objective(
             "`objective.projection` and `lora_rank` do not go together: peft's checkpoints have no place for "
             "the projection; leave out one of the two"
         )
+    if labels.identity["task"].get("tagging"):
+        raise SettingsError(
+            f"`objective.method` {objective.method} compares [CLS] states of texts, and with `task.tagging` "
+            "words are classified; take the method soft-labels"
+        )
     stored = labels.identity["settings"].get("states")
     if not stored:
         raise LabelError(

@@ -8,6 +8,10 @@ from wellread_hf.settings import Corpus, Optim, Pretrain, Task, Transfer, Tuning
 SMOKE_CORPUS = Corpus(sources=("toy:corpus@smoke",), tokenizer="toy:tokenizer@smoke")
 SMOKE_TASK = Task(name="toy", data="toy:task@smoke")
 SMOKE_TRANSFER = Transfer(sources=("toy:pool@smoke",))
+# Words with a tag each, for the presets `smoke-tags`.
+TAGS_TASK = Task(name="toy-tags", data="toy:tags@smoke")
+TAGS_TRANSFER = Transfer(sources=("task", "toy:tags/pool@smoke"))
+TAGS_TEACHER = "toy:teacher/tags@smoke"
 SMOKE_ENCODER = "toy:encoder@smoke"
 SMOKE_TEACHER = "toy:teacher@smoke"
 # Two lengths, so that a smoke run crosses from one phase to the next.

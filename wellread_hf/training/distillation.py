@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DataCollatorForTokenClassification
 
 from wellread_hf.errors import LabelError, SettingsError
-from wellread_hf.models.problems import REGRESSION, Problem, inferred_problem
-from wellread_hf.models.words import tags_words
+from wellread_hf.models.problems import REGRESSION, Problem
 from wellread_hf.settings import Objective
 from wellread_hf.training.classifier import ClassifierTrainer
 from wellread_hf.training.cls_states import STATES, ComparedStates
+from wellread_hf.training.live_teacher import check_teacher
 from wellread_hf.training.losses import NO_LABEL, of_words, soft_label_loss
 from wellread_hf.training.methods import find_method
 from wellread_hf.training.methods.batch import DistillationBatch
@@ -114,7 +115,7 @@ class DistillationTrainer(ClassifierTrainer):
             )
         self.teacher = None
         if teacher is not None:
-            self._check_teacher(teacher)
+            check_teacher(teacher, self.model, self.problem())
             self.teacher = teacher.to(self.args.device).eval().requires_grad_(False)
         self._states: ComparedStates | None = None
         if method.states and self.tags:
@@ -274,34 +275,6 @@ class DistillationTrainer(ClassifierTrainer):
         weight: Tensor = inputs.get(_WEIGHT, taught.sum() / labelled.sum().clamp(min=LEAST))
         return weight
 
-    def _check_teacher(self, teacher: Any) -> None:
-        model: Any = self.model
-        if tags_words(teacher) != self.tags:
-            raise LabelError(
-                f"a live teacher must classify what the student does: expected {type(model).__name__}, got "
-                f"{type(teacher).__name__}; take a teacher of this kind of task"
-            )
-        student = model.config
-        for field in ("num_labels", "vocab_size"):
-            ours, theirs = getattr(student, field, None), getattr(teacher.config, field, None)
-            if ours != theirs:
-                raise LabelError(
-                    f"a live teacher must have the student's {field}: expected {ours}, got {theirs}; use "
-                    "stored soft labels (wellread label), which match classes by name and tokenise apart"
-                )
-        known = teacher.config.problem_type or inferred_problem(teacher.config.num_labels)
-        if known != self.problem():
-            raise LabelError(
-                f"a live teacher must have the student's problem_type: expected {self.problem()}, got {known}"
-                "; take a teacher of this kind of task, or where a config says nothing set problem_type in it"
-            )
-        ours, theirs = _class_names(student), _class_names(teacher.config)
-        if ours and theirs and ours != theirs:
-            raise LabelError(
-                f"a live teacher must have the student's classes in their order: expected {', '.join(ours)}, "
-                f"got {', '.join(theirs)}; use stored soft labels (wellread label), matched by name"
-            )
-
     def _check_rows(self) -> None:
         first = first_row(self.train_dataset)
         if first is None:
@@ -319,6 +292,12 @@ class DistillationTrainer(ClassifierTrainer):
                 f"expected a column {SOFT_LABELS} in the training rows, found {', '.join(first)}; store "
                 "the teacher's logits there (wellread label), or give a live `teacher`"
             )
+        if type(self.data_collator) is DataCollatorForTokenClassification:
+            raise SettingsError(
+                f"data_collator: expected one that pads {SOFT_LABELS} of tokens, got "
+                "DataCollatorForTokenClassification, which pads labels alone; take "
+                "wellread_hf.models.encode.PadCollator(tokenizer.pad_token_id)"
+            )
         model: Any = self.model
         outputs, problem = model.config.num_labels, self.problem()
         check_soft_labels(self.train_dataset, outputs, problem, self.tags)
@@ -327,9 +306,3 @@ class DistillationTrainer(ClassifierTrainer):
             warning = other_scale(self.train_dataset, str(column), outputs)
             if warning is not None:
                 warnings.warn(warning, stacklevel=3)
-
-
-def _class_names(config: Any) -> list[str]:
-    """Returns a model's class names in order; none where transformers made them up."""
-    names = [config.id2label.get(number) for number in range(config.num_labels)]
-    return [] if names == [f"LABEL_{number}" for number in range(config.num_labels)] else names
