@@ -145,7 +145,7 @@ def _soft_tables(here: Path) -> None:
             rows(here / "soft-some.jsonl", table[:8])
     lines = [f"{row['sentence']},{row['label']},{1 - row['label']}\n" for row in SENTENCES]
     words = [row["sentence"].split() for row in SENTENCES]
-    rows(here / "tags.jsonl", [{"words": each, "label": ["O", "O", each[2]]} for each in words])
+    rows(here / "words.jsonl", [{"words": each, "label": ["O", "O", each[2]]} for each in words])
     (here / "soft.csv").write_text("".join(["sentence,p_1,p_0\n", *lines]))
 
 
