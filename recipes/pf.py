@@ -14,6 +14,7 @@ from tyro.conf import arg
 from wellread_hf import stages
 from wellread_hf.cli.recipe import Recipe
 from wellread_hf.cli.summary import show_result
+from wellread_hf.experiments.planner import refuse_pretraining
 from wellread_hf.settings import Corpus, Lora, Optim, Pretrain, Running, Start, Task, Tuning
 from wellread_hf.settings.fields import checked
 from wellread_hf.stages.presets import (
@@ -48,6 +49,7 @@ class Settings:
 
 def plan(settings: Settings) -> list[Stage]:
     s = settings
+    refuse_pretraining(s.pretrain, s.weights)
     if s.weights is None:
         start: Start | Stage = stages.pretrain(s.pretrain, s.corpus, s.running, tasks=(s.task,))
     else:

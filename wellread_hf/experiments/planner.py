@@ -27,6 +27,22 @@ from wellread_hf.store.stage import Place, Stage
 from wellread_hf.students import Method, Student
 
 
+def refuse_pretraining(how: Pretrain, weights: str | None) -> None:
+    """Refuses a length or an origin of pre-training where a student is there already.
+
+    Raises:
+        SettingsError: Both are given.
+    """
+    # Presets bring a length, to which weights may be added.
+    steps = None if how.steps in (SMOKE_PRETRAIN.steps, TOY_STEPS) else how.steps
+    for name, value in (("steps", steps), ("minutes", how.minutes), ("grow", how.grow)):
+        if value is not None and weights is not None:
+            raise SettingsError(
+                f"`pretrain.{name}` {value}: nothing is pre-trained where `weights` are given, got "
+                f"{weights}; leave it out, or give `weights` None"
+            )
+
+
 @checked()
 class Given:
     """What the runs of all methods read, and how soft labels are made and learnt."""
@@ -52,15 +68,7 @@ class Given:
 
     @model_validator(mode="after")
     def _weights_are_not_pretrained(self) -> "Given":
-        how = self.pretrain
-        # Presets bring a length, to which weights may be added.
-        steps = None if how.steps in (SMOKE_PRETRAIN.steps, TOY_STEPS) else how.steps
-        for name, value in (("steps", steps), ("minutes", how.minutes), ("grow", how.grow)):
-            if value is not None and self.weights is not None:
-                raise SettingsError(
-                    f"`pretrain.{name}` {value}: nothing is pre-trained where `weights` are given, got "
-                    f"{self.weights}; leave it out, or give `weights` None"
-                )
+        refuse_pretraining(self.pretrain, self.weights)
         return self
 
 
