@@ -33,6 +33,12 @@ def test_an_accent_has_two_spellings_and_is_one_letter():
     assert found(["très café"], unicodedata.normalize("NFD", "Très café.")).exact == (0,)
 
 
+def test_vowel_signs_are_part_of_a_word():
+    held_out = "यह फ़िल्म राम की है"
+    assert not found([held_out], held_out.replace("की", "के")).numbers
+    assert found([held_out], unicodedata.normalize("NFD", f"{held_out}।")).exact == (0,)
+
+
 @pytest.mark.parametrize(
     ("text", "near"),
     [

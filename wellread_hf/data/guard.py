@@ -17,7 +17,7 @@ SHORTEST = 8
 _BATCH = 2048
 # Three words in 63 bits.
 _WORD_BITS = 21
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
 # "it 's" and "does n't", as treebanks have them, are "it's" and "doesn't".
 _APOSTROPHE = re.compile(r"\s*(n?)['’]\s*")
 
@@ -163,9 +163,11 @@ def _words_of(row: tuple[str, ...]) -> _Words:
 
 
 def _words(text: str) -> list[str]:
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return _WORD.findall(_APOSTROPHE.sub(r"\1", text.casefold()))
+    if text.isascii():
+        return _WORD.findall(_APOSTROPHE.sub(r"\1", text.casefold()))
+    text = _APOSTROPHE.sub(r"\1", unicodedata.normalize("NFKC", text).casefold())
+    # `\w` has no marks, and in many scripts they are the vowels.
+    return "".join(letter if unicodedata.category(letter)[0] in "LMN" else " " for letter in text).split()
 
 
 def _letters(words: _Words) -> tuple[str, ...]:
