@@ -32,6 +32,7 @@ _SHORT = {
     "pool": ("transfer.sources",),
     "transfer.select": ("transfer.rows",),
     "epochs": ("tuning.epochs",),
+    "class-weights": ("tuning.class-weights",),
     "steps": ("pretrain.steps",),
     "minutes": ("pretrain.minutes",),
     "learning-rate": ("tuning.optim.learning-rate", "optim.learning-rate"),

@@ -31,7 +31,7 @@ def check_draw(rows: int, settings: Task | Transfer, dropped: int = 0) -> None:
     if not left:
         raise DataError(
             f"expected other rows than those of the validation and test sets, got {rows}, all of them found "
-            "there; give other text, or switch off `transfer.guard`"
+            "there; give other text, or switch off `transfer.guard` (--transfer.no-guard)"
         )
     setting, count, _ = _draw(settings)
     if count is not None and count > left:
