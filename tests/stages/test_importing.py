@@ -15,6 +15,7 @@ from scipy.special import softmax
 from wellread_hf.data.toy.world import LABEL_NAMES
 from wellread_hf.errors import LabelError, SettingsError
 from wellread_hf.hub.cards.facts import Facts
+from wellread_hf.hub.cards.labels_card import soft_labels_card
 from wellread_hf.labelling.distributions import single_label
 from wellread_hf.labelling.soft_labels import SoftLabels, text_hashes, write_rows
 from wellread_hf.settings import Imported, Label, Objective, Optim, Running, Start, Task, Transfer, Tuning
@@ -133,7 +134,6 @@ def test_the_recipe_imports_and_the_printed_command_distils(
 def _reads(runs: Path, labels: Path, made: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Cards and the report say that the labels were imported, and name no teacher."""
     from wellread_hf.hub.cards import facts_of_run, render
-    from wellread_hf.hub.cards.labels_card import soft_labels_card
 
     record = StageRecord.read(labels)
     card = soft_labels_card(record, "someone/labels")
@@ -146,6 +146,10 @@ def _reads(runs: Path, labels: Path, made: Path, capfd: pytest.CaptureFixture[st
     assert "| teacher | imported soft labels (probabilities), local files, SHA-256" in text
     assert "from random weights, on imported soft labels" in text
     assert "the teacher's own" not in text
+    # What a teacher of another task scored is no score of this one.
+    outcome = {**record.outcome, "teacher_validation": {"accuracy": 0.123}}
+    (runs / "label-other").mkdir()
+    replace(record, name="other", settings={}, outcome=outcome).write(runs / "label-other")
     ran = run_here(capfd, "wellread report", runs, "--out", runs / "report.html")
     assert ran.status == 0, ran.err
     page = (runs / "report.html").read_text()
@@ -169,6 +173,9 @@ def test_the_outcome_says_how_far_true_labels_agree(world: dict[str, Any], tmp_p
     assert outcome["teacher_validation_rows"] == ROWS
     assert outcome["rows"] == sum(outcome["class_counts"]["transfer"].values()) == ROWS
     assert outcome["held_out_rows"]["exact"] == ROWS
+    assert "| rows left out, which are in a validation or test set | " in soft_labels_card(
+        stage.record, "a/b"
+    )
     assert 0 < outcome["mean_entropy"] < np.log(2)
 
 

@@ -12,6 +12,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 from wellread_hf.data.evaluated_rows import EvaluatedRows
 from wellread_hf.data.toy.tags import TAG_NAMES, write_toy_tags
 from wellread_hf.data.toy.world import ToyWorldSettings, write_toy_world
+from wellread_hf.hub.cards.labels_card import soft_labels_card
 from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.store.records import StageRecord
 
@@ -55,6 +56,10 @@ def test_words_are_learnt_from_tags_and_from_a_teacher_and_exported(
     assert learnt.status == 0, learnt.err
     student, labels = _only(runs, "distill"), StageRecord.read(_only(runs, "label"))
     assert labels.outcome["rows"] == 700
+    card = soft_labels_card(labels, "someone/labels")
+    assert "the teacher's logits of each word" in card
+    assert "| words of each class, train |" in card
+    assert "--task.name names --task.tagging" in card
     assert StageRecord.read(student).outcome["validation"]["entity_f1"] > 0.4
     scored = run_here(capfd, "eval", student, teacher, *task, "--runs", runs)
     assert scored.status == 0, scored.err

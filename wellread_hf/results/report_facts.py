@@ -133,12 +133,13 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
     """
     stages = Stages.read(*runs)
     tuned = _of_one_task(stages, runs, picking.task)
-    labels = stages.of_kind("label")
+    task = tuned[0].settings["task"]["name"]
+    # A folder of runs may hold labels of other tasks, too.
+    labels = [record for record in stages.of_kind("label") if record.name == task]
     teachers = {str(record.settings.get("teacher")) for record in labels}
     offer = read_offer(stages, picking) if stages.of_kind("evaluate") else None
     metric = _common_metric(stages.by_age(tuned), offer)
     best, picked = _best(stages, offer, picking)
-    # A folder of runs may hold labels of other tasks, too.
     known = [
         record.outcome["teacher_validation"][metric]
         for record in labels
@@ -167,7 +168,7 @@ def read_facts(runs: Sequence[Path], picking: Picking) -> Facts:
         )
     )
     return Facts(
-        task=tuned[0].settings["task"]["name"],
+        task=task,
         metric=metric,
         picking=picking,
         stages=stages,

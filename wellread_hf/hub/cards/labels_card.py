@@ -18,6 +18,7 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
     labels, settings = soft_labels_of(record), record.settings
     task = settings["task"]["content"][0] if "task" in settings else ""
     config = settings.get("task", {}).get("config")
+    tagging = settings.get("task", {}).get("tagging", False)
     parts = [
         (Origin(fingerprint=task), config) if part is None else (part.origin, part.config)
         for part in labels.transfer
@@ -31,7 +32,7 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
         language=languages[0] if len(languages) == 1 else list(languages) or None,
         license="other" if stated else None,
         pretty_name=plain(f"Soft labels for {record.name}"),
-        task_categories=[pipeline_of(record.settings.get("task", {}).get("tagging", False))],
+        task_categories=[pipeline_of(tagging)],
         tags=["knowledge-distillation", "soft-labels", "well-read-students"],
         source_datasets=found or None,
     )
@@ -44,6 +45,8 @@ def soft_labels_card(record: StageRecord, repo_id: str) -> str:
             task=record.name,
             classes=tuple(map(str, record.outcome["labels"])),
             class_counts=class_counts_of(record.outcome),
+            tagging=tagging,
+            left_out=sum(record.outcome.get("held_out_rows", {}).values()),
             # Layers of the teacher whose [CLS] states are stored as well.
             states=settings["settings"].get("states", ()),
             # Nothing was cut of imported ones.
