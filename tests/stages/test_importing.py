@@ -149,7 +149,8 @@ def _reads(runs: Path, labels: Path, made: Path, capfd: pytest.CaptureFixture[st
     # What a teacher of another task scored is no score of this one.
     outcome = {**record.outcome, "teacher_validation": {"accuracy": 0.123}}
     (runs / "label-other").mkdir()
-    replace(record, name="other", settings={}, outcome=outcome).write(runs / "label-other")
+    other = replace(record, name="other", settings={}, outcome=outcome, digest="0" * 64)
+    other.write(runs / "label-other")
     ran = run_here(capfd, "wellread report", runs, "--out", runs / "report.html")
     assert ran.status == 0, ran.err
     page = (runs / "report.html").read_text()

@@ -140,6 +140,7 @@ def test_what_decides_the_answers_decides_the_digest(
     shown = digest(shots=4)
     # Where a template lies does not matter, nor do rows and a seed that nothing is drawn with.
     assert digest() == digest(at=moved) == digest(seed=1) == digest(of=fewer)
+    assert digest(of=replace(task, metric="f1_macro")) == digest()
     changed = [
         digest(teachers / "llama"),
         digest(at=other),

@@ -104,7 +104,7 @@ def ask_endpoint(
             # model is in the outcome.
             "teacher": f"endpoint:{endpoint.model}",
             "prompt": prompt_identity(prompt, template),
-            "task": found_task.identity(uses_labels=prompt.shots > 0),
+            "task": found_task.identity(uses_labels=prompt.shots > 0, chooses=False),
             "transfer": transfer_set.identity,
             # Validation rows score the model, and decide nothing of what is stored.
             "settings": {"top_logprobs": endpoint.top_logprobs},

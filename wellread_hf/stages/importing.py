@@ -119,7 +119,7 @@ def import_labels(
         identity={
             "teacher": location.fingerprint,
             "imported": asdict(imported) | {"source": table_at.identity},
-            "task": found_task.identity(uses_labels=False),
+            "task": found_task.identity(uses_labels=False, chooses=False),
             "transfer": transfer_set.identity,
             "settings": {"teacher_labels": settings.teacher_labels},
         },

@@ -129,7 +129,7 @@ def label_by_prompt(
         root=running.runs,
         identity={
             "teacher": teacher_at.fingerprint,
-            "task": found_task.identity(uses_labels=prompt.shots > 0),
+            "task": found_task.identity(uses_labels=prompt.shots > 0, chooses=False),
             "transfer": transfer_set.identity,
             "settings": identity_of(settings, later=("states",)),
             "prompt": prompt_identity(prompt, template)
