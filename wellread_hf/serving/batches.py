@@ -46,7 +46,8 @@ class Batches:
         self._rows.extend(zip(rows, futures, strict=True))
         self.waiting += len(rows)
         self._given.set()
-        return await asyncio.gather(*futures)
+        found: list[Array] = await asyncio.gather(*futures)
+        return found
 
     async def work(self) -> None:
         """Reads what waits, until it is cancelled."""

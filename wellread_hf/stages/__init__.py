@@ -7,6 +7,7 @@ from wellread_hf.stages.adopting import adopt
 from wellread_hf.stages.asking import ask_endpoint
 from wellread_hf.stages.budgeting import budget
 from wellread_hf.stages.classifiers import distill, finetune
+from wellread_hf.stages.combining import combine
 from wellread_hf.stages.encoders import pack, pretrain, train_tokenizer
 from wellread_hf.stages.evaluating import evaluate
 from wellread_hf.stages.exporting import export
@@ -15,7 +16,6 @@ from wellread_hf.stages.importing import import_labels
 from wellread_hf.stages.initialising import initialise
 from wellread_hf.stages.labelling import (
     are_stored,
-    combine,
     label,
     label_by_all,
     named_teacher,
