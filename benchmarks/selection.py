@@ -29,7 +29,8 @@ from wellread_hf.models.encode import EncodedRows, RowEncoder, encode, row_encod
 from wellread_hf.models.infer import logits_in_order
 from wellread_hf.models.load import load_classifier, load_masked_lm, load_tokenizer
 from wellread_hf.settings import Objective, Optim, Running, Task, Transfer, Tuning
-from wellread_hf.stages.inputs import FoundTask, TransferSet
+from wellread_hf.stages.inputs import FoundTask
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.store.places import locate
 from wellread_hf.store.progress import quiet
 from wellread_hf.store.records import write_atomically

@@ -15,7 +15,7 @@ from wellread_hf.labelling import label_rows as module
 from wellread_hf.labelling.soft_labels import SoftLabels
 from wellread_hf.models.load import new_classifier
 from wellread_hf.settings import Label, Running, Transfer
-from wellread_hf.stages.inputs import TransferSet
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.students import Student
 from wellread_hf.tasks import TaskFacts
 

@@ -11,7 +11,8 @@ from wellread_hf.errors import DataError
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.stages import guarding, label
 from wellread_hf.stages.guarding import Guarded
-from wellread_hf.stages.inputs import FoundTask, TransferSet
+from wellread_hf.stages.inputs import FoundTask
+from wellread_hf.stages.transfer_set import TransferSet
 
 LONG = "a gripping , clever film that does n't let you go"
 TRAIN = [("good", 1), ("bad", 0), ("Dull!", 0), ("fine", 1)]

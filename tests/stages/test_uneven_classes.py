@@ -100,7 +100,7 @@ def test_the_chosen_metric_comes_first_everywhere_and_classes_have_a_table(
     assert "F1 of odd:one" in shown
     assert "validation rows by class" in shown
     card = render(facts_of_run(student.folder), picture=False).markdown
-    assert "| class | rows | precision (%) | recall (%) | F1 (%) |" in card
+    assert "| class | labels | precision (%) | recall (%) | F1 (%) |" in card
     assert f"| odd&#58;one | {outcome['per_class'][1]['rows']} |" in card
     assert "F1 of odd&#58;one" in card
 

@@ -32,4 +32,4 @@ def class_table(per_class: Sequence[Mapping[str, Any]]) -> Table | None:
         ]
         for each in shown
     ]
-    return Table(["class", "rows", "precision (%)", "recall (%)", "F1 (%)"], rows, notes)
+    return Table(["class", "labels", "precision (%)", "recall (%)", "F1 (%)"], rows, notes)

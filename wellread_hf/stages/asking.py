@@ -11,8 +11,9 @@ from wellread_hf.data.corpus import is_pending
 from wellread_hf.errors import SettingsError, listed
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Endpoint, Label, Prompt, Running, Task, Transfer
-from wellread_hf.stages.inputs import FoundTask, TransferSet
+from wellread_hf.stages.inputs import FoundTask
 from wellread_hf.stages.prompting import prompt_identity
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.stages.word_outcomes import doubts_of, mass_of, validated
 from wellread_hf.store.progress import bar, log
 from wellread_hf.store.stage import Stage

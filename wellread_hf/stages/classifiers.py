@@ -10,8 +10,9 @@ from wellread_hf.errors import LabelError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Lora, Objective, Running, Start, Task, Transfer, Tuning
 from wellread_hf.stages.adapting import check_lora, lora_identity, save_lora
-from wellread_hf.stages.inputs import FoundTask, TransferSet, find, identity_of, reading_version
+from wellread_hf.stages.inputs import FoundTask, find, identity_of, reading_version
 from wellread_hf.stages.objectives import check_objective, objective_identity, resolve_layers, shape_of
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.stages.true_labels import check_class_weights, check_hard_labels, class_weights
 from wellread_hf.store.graph import on_main_process
 from wellread_hf.store.records import RECORD, StageRecord, digest

@@ -10,8 +10,9 @@ from wellread_hf.data.task_facts import facts_of, finds_classes
 from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Imported, Label, Running, Task, Transfer
-from wellread_hf.stages.inputs import FoundTask, Sources, TransferSet
+from wellread_hf.stages.inputs import FoundTask, Sources
 from wellread_hf.stages.toy import toy_task
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.store.progress import log
 from wellread_hf.store.stage import Stage
 from wellread_hf.tasks import TaskFacts

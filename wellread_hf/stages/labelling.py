@@ -10,8 +10,9 @@ from wellread_hf.errors import SettingsError, SourceError, StoreError, library_e
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Label, Running, Task, Transfer
 from wellread_hf.stages.combining import combine, shares_of
-from wellread_hf.stages.inputs import FoundTask, TransferSet, find, identity_of, reading_version
+from wellread_hf.stages.inputs import FoundTask, find, identity_of, reading_version
 from wellread_hf.stages.objectives import config_of, shape_of
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.store.records import RECORD, StageRecord, json_object
 from wellread_hf.store.stage import Location, Place, Stage
 from wellread_hf.students import Shape

@@ -10,8 +10,9 @@ from wellread_hf.data.task_facts import facts_of, finds_classes
 from wellread_hf.errors import SettingsError
 from wellread_hf.metrics.baselines import with_warnings
 from wellread_hf.settings import Label, Prompt, Running, Task, Transfer
-from wellread_hf.stages.inputs import FoundTask, TransferSet, identity_of
+from wellread_hf.stages.inputs import FoundTask, identity_of
 from wellread_hf.stages.labelling import find_teacher
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.stages.word_outcomes import doubts_of, mass_of, validated
 from wellread_hf.store.progress import log
 from wellread_hf.store.stage import Location, Place, Stage

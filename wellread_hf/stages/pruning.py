@@ -5,8 +5,9 @@ from typing import Any
 
 from wellread_hf.errors import SettingsError, SourceError, StoreError
 from wellread_hf.settings import Running, Task
-from wellread_hf.stages.inputs import TASK, FoundTask, Sources, find, reading_version, refuse_tagging
+from wellread_hf.stages.inputs import FoundTask, Sources, find, reading_version, refuse_tagging
 from wellread_hf.stages.objectives import config_of, shape_of
+from wellread_hf.stages.transfer_set import TASK
 from wellread_hf.store.records import unchecked
 from wellread_hf.store.stage import Place, Stage, short_name
 

@@ -6,7 +6,7 @@ from wellread_hf.errors import SettingsError, UnknownNameError, listed, nearest
 from wellread_hf.metrics.per_word import PerWord
 from wellread_hf.settings import Task, Transfer, Tuning
 from wellread_hf.settings.training import BALANCED
-from wellread_hf.stages.inputs import TASK
+from wellread_hf.stages.transfer_set import TASK
 from wellread_hf.tasks import TaskFacts
 
 

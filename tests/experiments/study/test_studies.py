@@ -28,7 +28,8 @@ from wellread_hf.experiments.study.texts import transfer_text
 from wellread_hf.models.load import new_classifier
 from wellread_hf.models.masked_lm import new_masked_lm
 from wellread_hf.settings import Running, Task, Transfer
-from wellread_hf.stages.inputs import FoundTask, TransferSet
+from wellread_hf.stages.inputs import FoundTask
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.store.graph import carry_out
 from wellread_hf.store.stage import in_order
 from wellread_hf.students import Student

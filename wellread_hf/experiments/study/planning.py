@@ -10,8 +10,8 @@ from wellread_hf.experiments.study.study_settings import ALL_STUDIES, StudySetti
 from wellread_hf.experiments.study.texts import similarity, transfer_text
 from wellread_hf.settings import Start, Transfer, Tuning
 from wellread_hf.stages import distill, finetune, label
-from wellread_hf.stages.inputs import TASK
 from wellread_hf.stages.toy import TOY
+from wellread_hf.stages.transfer_set import TASK
 from wellread_hf.store.places import each_found_once
 from wellread_hf.store.stage import Stage
 from wellread_hf.students import Student

@@ -8,7 +8,8 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from wellread_hf.settings import Running, Task, Transfer
-from wellread_hf.stages.inputs import FoundTask, TransferSet
+from wellread_hf.stages.inputs import FoundTask
+from wellread_hf.stages.transfer_set import TransferSet
 from wellread_hf.store.records import write_atomically
 from wellread_hf.store.stage import Stage
 
