@@ -110,7 +110,8 @@ def _score_lines(outcome: Mapping[str, Any]) -> Iterator[str]:
         whose = "the soft labels' " if whose and "agreement" in outcome else whose
         line = f"{whose}{metric_at(metric)} {100 * outcome[key][metric]:.1f} % on {split}"
         line += f", {rows:,} rows" if rows else ""
-        if found := commonest(counts):
+        # A share of words says nothing beside the F1 of entities.
+        if metric != "entity_f1" and (found := commonest(counts)):
             line += f"; the commonest class, {found[0]!r}, has {100 * found[1]:.1f} %"
         yield line
 

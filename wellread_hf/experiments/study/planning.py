@@ -10,7 +10,8 @@ from wellread_hf.experiments.study.study_settings import ALL_STUDIES, StudySetti
 from wellread_hf.experiments.study.texts import similarity, transfer_text
 from wellread_hf.settings import Start, Transfer, Tuning
 from wellread_hf.stages import distill, finetune, label
-from wellread_hf.stages.toy import TOY
+from wellread_hf.stages.inputs import refuse_tagging
+from wellread_hf.stages.toy import TOY, toy_task
 from wellread_hf.stages.transfer_set import TASK
 from wellread_hf.store.places import each_found_once
 from wellread_hf.store.stage import Stage
@@ -85,6 +86,7 @@ class Plan:
     """
 
     def __init__(self, settings: StudySettings) -> None:
+        refuse_tagging(toy_task(settings.task), "studies are made for texts")
         if settings.scale == "toy" and settings.task.name != TOY:
             raise SettingsError(
                 f"`task.name` {settings.task.name} is real text, and `scale` toy has the toy world's budget "
