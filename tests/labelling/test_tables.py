@@ -135,6 +135,11 @@ FORMATS: Mapping[str, tuple[str, Callable[[np.ndarray], Mapping[str, Any]], dict
         {"columns": ("LABEL_0", "LABEL_1", "LABEL_2"), "named": ("good", "bad", "so so")},
     ),
     "dictionaries": ("jsonl", lambda p: {"soft": by_class(p)}, {}),
+    "answers of a pipeline": (
+        "jsonl",
+        lambda p: {"soft": [{"label": name, "score": x} for name, x in by_class(p).items()][::-1]},
+        {},
+    ),
     "dictionaries as text": ("csv", lambda p: {"soft": by_class(p)}, {}),
     "structs": ("parquet", lambda p: {"soft": by_class(p), "label": 0}, {"columns": ("soft",)}),
     "an array of objects": ("json", lambda p: {"soft": by_class(p)}, {}),

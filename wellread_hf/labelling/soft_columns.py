@@ -66,6 +66,8 @@ class SoftColumns:
             return self._counted([self._named(column, row.get(column)) for column in self.columns])
         (column,) = self.columns
         found = _decoded(row.get(column))
+        if _is_answer(found):
+            found = [(each["label"], each["score"]) for each in found]
         # Arrow's maps come as lists of pairs.
         if isinstance(found, list) and found and all(isinstance(each, tuple) for each in found):
             found = dict(found)
@@ -284,6 +286,13 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise Fault("each class once", shown([name for name, _ in pairs]))
     return found
+
+
+def _is_answer(found: Any) -> bool:
+    """Returns whether these are the classes and scores that a pipeline of transformers answers with."""
+    return isinstance(found, list) and all(
+        isinstance(each, dict) and each.keys() == {"label", "score"} for each in found
+    )
 
 
 def _is_empty(value: Any) -> bool:
