@@ -220,6 +220,6 @@ def test_an_error_names_a_setting_as_it_was_typed_else_by_its_short_name(
         words = option.split("=") if "=" not in option else [option]
         ran = run_here(capfd, "pf", *words, *([] if "=" in option else [0]))
         assert message_in(ran).startswith(f"error: {option.partition('=')[0]} must be above 0")
-    assert "--preset: expected one of smoke, got 'samll'" in message_in(
+    assert "--preset: expected one of smoke, smoke-tags, got 'samll'" in message_in(
         run_here(capfd, "pf", "--preset", "samll")
     )
