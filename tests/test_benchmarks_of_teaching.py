@@ -32,7 +32,7 @@ def test_the_rows_are_as_long_as_those_of_sst2():
     [
         distill,
         distill_overhead,
-        finetune,
+        pytest.param(finetune, marks=pytest.mark.long),
         label,
         prompted,
         tagging,

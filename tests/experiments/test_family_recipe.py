@@ -28,6 +28,7 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_family_whose_push_was_cut_is_pushed_in_order_once_and_loads_elsewhere(
     tmp_path: Path, hub: HubServer, toy_tokenizer: Any

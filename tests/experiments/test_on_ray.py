@@ -225,6 +225,7 @@ def test_early_stopping_compares_only_likes() -> None:
     assert decision(4, 0.1, 3) == "STOP"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_poor_trial_is_stopped_for_good(encoder: Path, tmp_path: Path) -> None:
     words = options(

@@ -103,6 +103,7 @@ def test_a_wider_grid_reuses_what_is_done_and_estimates_the_rest(
     assert sorted(len(read_trials(path.parent)) for path in runs.glob(f"sweep-*/{PLAN}")) == [8, 12]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_gives_the_same_table(
     undisturbed: Path, encoder: Path, tmp_path: Path
@@ -122,6 +123,7 @@ def test_a_killed_sweep_goes_on_and_gives_the_same_table(
     assert ended(tmp_path).items() >= before.items()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ctrl_c_ends_with_one_line_and_a_second_sweep_is_refused_before(
     encoder: Path, tmp_path: Path

@@ -9,6 +9,7 @@ import pytest
 from recipe_runs import ROOT, run_here
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_demo_pushes_pushes_again_verifies_and_loads(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]

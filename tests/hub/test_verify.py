@@ -82,6 +82,7 @@ def _negated_is_noticed(hub: HubServer, api: HfApi, model: Upload, ending: str) 
         check_loads(api, NAME, model, other)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_model_that_loads_with_other_logits_is_noticed(
     hub: HubServer, api: HfApi, model: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

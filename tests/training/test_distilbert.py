@@ -140,6 +140,7 @@ def options(world: Path) -> list[object]:
     ]
 
 
+@pytest.mark.long
 def test_the_recipe_learns_from_a_teacher_with_its_layers_as_a_start(
     recipes: Recipes, undisturbed_pretraining: Path, options: list[object], tmp_path: Path
 ) -> None:

@@ -135,6 +135,7 @@ def undisturbed(
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_lora_run_killed_twice_ends_with_the_same_bits(
     recipes: Recipes, lora_options: list[object], undisturbed: Path, tmp_path: Path
@@ -162,6 +163,7 @@ def test_a_lora_run_killed_twice_ends_with_the_same_bits(
     assert outcomes[0]["lora"]["parity_merged"] <= 1e-5
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_processes_train_lora_like_one(
     recipes: Recipes, lora_options: list[object], tmp_path: Path

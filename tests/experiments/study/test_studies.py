@@ -336,6 +336,7 @@ def _study(folder: Path, name: str) -> dict[str, Any]:
     return results
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_a_second_does_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
