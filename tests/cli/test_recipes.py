@@ -6,7 +6,7 @@ import re
 import runpy
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -237,22 +237,12 @@ def _record(runs: Path, kind: str) -> dict[str, Any]:
     return record
 
 
-# What processes share work in; two at once of all recipes take minutes.
-SHARED_WORK = ("pretrain", "label", "distill", "pd")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("processes", "names"),
-    [
-        pytest.param(1, RECIPES, marks=pytest.mark.long),
-        pytest.param(2, RECIPES, marks=pytest.mark.long),
-        (2, SHARED_WORK),
-    ],
-    ids=["one, all", "two, all", "two, what shares work"],
-)
-def test_recipes_run_under_accelerate_launch(
-    processes: int, names: Sequence[str], tmp_path: Path, toy_folder: Path, capfd: pytest.CaptureFixture[str]
+# Minutes: tests of training and labelling have two processes of their own.
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_recipe_runs_under_accelerate_launch(
+    processes: int, tmp_path: Path, toy_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """In one and in two real processes; and these see the same data, masks and soft labels as one."""
     from wellread_hf.labelling.soft_labels import SoftLabels
