@@ -37,7 +37,7 @@ FAMILIES = {
     "gemma2": lambda **more: tf.Gemma2ForCausalLM(
         tf.Gemma2Config(**SIZES, head_dim=8, num_key_value_heads=2, initializer_range=0.3, **more)
     ),
-    # Knows no positions, and is told none.
+    # Knows no positions, and is given none.
     "bloom": lambda **more: tf.BloomForCausalLM(
         tf.BloomConfig(hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3, **more)
     ),

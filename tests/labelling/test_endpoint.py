@@ -84,13 +84,13 @@ def test_rows_tokens_and_cost_are_told_before_the_first_request(capfd, place, se
     tokens = sum(map(len, prompts)) // 4
     cost = (tokens * 100 + 40 * 1000) / 1e6
     assert cost < 1
-    told = f"40 prompts for 31 rows and 10 validation rows, 0 answered before; about {tokens:,} tokens"
-    assert told in plan.out
+    announced = f"40 prompts for 31 rows and 10 validation rows, 0 answered before; about {tokens:,} tokens"
+    assert announced in plan.out
     assert f"40 of answers, for {cost:.2g} at the prices given" in plan.out
     # Before the first request, so that a person can still end it.
     server.fault("", status=401, times=None)
     ran = ask(capfd, place, *prices, status=1)
-    assert told in ran.out
+    assert announced in ran.out
     server.faults.clear()
     spent = sum(len(prompt.split()) for prompt in prompts)
     ran = ask(capfd, place, *prices)

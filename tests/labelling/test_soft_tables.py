@@ -183,7 +183,7 @@ def test_what_is_not_listed_shares_the_rest(tmp_path: Path) -> None:
         table = [{"text": text, "top": row} for text, row in zip(TEXTS, top, strict=False)]
         stored = in_order(read(write(tmp_path / f"top.{ending}", table), kind="top-k"), TEXTS[:3])
         np.testing.assert_allclose(np.exp(stored), expected, rtol=1e-5)
-    # Where all classes are listed, nobody is left to share.
+    # Where all classes are listed, none is left to share.
     assert np.allclose(softmax(filled_up(np.log([[0.1, 0.1, 0.2]])), axis=1), [[0.25, 0.25, 0.5]])
 
 

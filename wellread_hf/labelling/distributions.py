@@ -95,7 +95,7 @@ def logit_of(probabilities: Array) -> Array:
 def filled_up(listed: Array) -> Array:
     """Returns log-probabilities of all classes [n, C] from those of some.
 
-    What is left of 1 is shared equally by the classes that are not listed. Where all are, there is nobody to
+    What is left of 1 is shared equally by the classes that are not listed. Where all are, there is none to
     share it, and the row is normalised.
 
     Args:

@@ -9,8 +9,7 @@ import numpy as np
 from wellread_hf.metrics.per_word import PerWord
 
 OUTSIDE = "O"
-# Beginning, inside, end and single, as IOB1, IOB2, IOE and IOBES have them; `seqeval` reads all without being
-# told which.
+# Beginning, inside, end and single, as IOB1, IOB2, IOE and IOBES have them; `seqeval` finds out which.
 _OF_ENTITY = re.compile(r"[BIES]-.+", re.DOTALL)
 
 

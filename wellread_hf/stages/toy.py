@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -131,42 +131,31 @@ def _world(size: str, runs: Path) -> Stage:
 
 @cache
 def _tags(size: str, runs: Path) -> Stage:
-    world = _world(size, runs)
-    return Stage(
-        kind="toytags",
-        name=world.name,
-        root=runs,
-        identity={"world": world.digest},
-        inputs=[world],
-        work=lambda stage: write_toy_tags(stage.folder, _SIZES[size]),
-        solo=True,
-    )
+    return _beside("toytags", size, runs, lambda folder, _: write_toy_tags(folder, _SIZES[size]))
 
 
 @cache
 def _glue(size: str, runs: Path) -> Stage:
-    world = _world(size, runs)
-    return Stage(
-        kind="toyglue",
-        name=world.name,
-        root=runs,
-        identity={"world": world.digest},
-        inputs=[world],
-        work=lambda stage: write_toy_glue(stage.folder, world.folder / "task"),
-        solo=True,
-    )
+    return _beside("toyglue", size, runs, write_toy_glue)
 
 
 @cache
 def _domains(size: str, runs: Path) -> Stage:
+    return _beside(
+        "toydomains", size, runs, lambda folder, task: write_toy_domains(folder, _SIZES[size], task)
+    )
+
+
+def _beside(kind: str, size: str, runs: Path, write: Callable[[Path, Path], Any]) -> Stage:
+    """Builds a stage that writes files beside the world's; `write` gets its folder and the world's task."""
     world = _world(size, runs)
     return Stage(
-        kind="toydomains",
+        kind=kind,
         name=world.name,
         root=runs,
         identity={"world": world.digest},
         inputs=[world],
-        work=lambda stage: write_toy_domains(stage.folder, _SIZES[size], world.folder / "task"),
+        work=lambda stage: write(stage.folder, world.folder / "task"),
         solo=True,
     )
 

@@ -23,10 +23,10 @@ from wellread_hf.training.row_checks import (
     LABELS,
     SOFT_LABELS,
     are_probabilities,
+    check_columns,
     check_logits,
     check_soft_labels,
     first_row,
-    label_column,
     other_scale,
 )
 from wellread_hf.training.row_mean import LEAST, RowMeanTrainer
@@ -279,19 +279,10 @@ class DistillationTrainer(ClassifierTrainer):
         first = first_row(self.train_dataset)
         if first is None:
             return
-        share, column = self.objective.hard_label_share, label_column(first)
-        if share and column is None:
-            raise LabelError(
-                f"hard_label_share is {share}, but the training rows have no labels; "
-                "add a column `labels`, or set the share to 0"
-            )
+        share = self.objective.hard_label_share
+        column = check_columns(first, share, live=self.teacher is not None)
         if self.teacher is not None:
             return
-        if first.get(SOFT_LABELS) is None:
-            raise LabelError(
-                f"expected a column {SOFT_LABELS} in the training rows, found {', '.join(first)}; store "
-                "the teacher's logits there (wellread label), or give a live `teacher`"
-            )
         if type(self.data_collator) is DataCollatorForTokenClassification:
             raise SettingsError(
                 f"data_collator: expected one that pads {SOFT_LABELS} of tokens, got "

@@ -41,6 +41,31 @@ def label_column(row: Any | None) -> str | None:
     return next((name for name in names if row.get(name) is not None), None)  # type: ignore[union-attr]
 
 
+def check_columns(row: Mapping[str, Any], share: float, live: bool) -> str | None:
+    """Refuses training rows without the columns that a distillation reads; returns that of true labels.
+
+    Args:
+        row: The first one.
+        share: Weight of the loss against true labels.
+        live: Whether the teacher runs beside the student, so that no soft labels are read.
+
+    Raises:
+        LabelError: True labels or soft labels are missing.
+    """
+    column = label_column(row)
+    if share and column is None:
+        raise LabelError(
+            f"hard_label_share is {share}, but the training rows have no labels; add a column `labels`, or "
+            "set the share to 0"
+        )
+    if not live and row.get(SOFT_LABELS) is None:
+        raise LabelError(
+            f"expected a column {SOFT_LABELS} in the training rows, found {', '.join(row)}; store the "
+            "teacher's logits there (wellread label), or give a live `teacher`"
+        )
+    return column
+
+
 def check_soft_labels(rows: Any, outputs: int, problem: Problem, tags: bool = False) -> None:
     """Refuses soft labels that no training can use; of opaque data sets the first row stands for all.
 
